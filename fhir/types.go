@@ -1,0 +1,86 @@
+package fhir
+
+import "time"
+
+// Address is the part of a FHIR Address (datatypes#Address) that PatientGraph
+// reads and writes. Empty strings mean absent.
+type Address struct {
+	Text       string
+	Lines      []string
+	City       string
+	District   string
+	State      string
+	PostalCode string
+	Country    string
+}
+
+// Contact holds the contact values of a Patient; empty or nil means absent.
+type Contact struct {
+	Phone   string
+	Email   string
+	Address *Address
+}
+
+// ContactEdit says which contact values to change. A field whose Set flag is
+// false stays as it is; a set field that is empty (nil for the address) is
+// cleared.
+type ContactEdit struct {
+	SetPhone   bool
+	Phone      string
+	SetEmail   bool
+	Email      string
+	SetAddress bool
+	Address    *Address
+}
+
+// The names of the editable contact fields, as they appear in
+// UpdatePatientContactInput.
+const (
+	FieldPhone   = "phone"
+	FieldEmail   = "email"
+	FieldAddress = "address"
+)
+
+// Fields lists the fields that the edit sets, in the order phone, email,
+// address.
+func (e ContactEdit) Fields() []string {
+	var fields []string
+	if e.SetPhone {
+		fields = append(fields, FieldPhone)
+	}
+	if e.SetEmail {
+		fields = append(fields, FieldEmail)
+	}
+	if e.SetAddress {
+		fields = append(fields, FieldAddress)
+	}
+	return fields
+}
+
+// Patient holds the values of a FHIR Patient that PatientGraph shows. Empty
+// strings and zero times mean absent.
+type Patient struct {
+	ID          string
+	VersionID   string    // meta.versionId
+	LastUpdated time.Time // meta.lastUpdated
+	FamilyName  string
+	GivenName   string // all given names, joined with a space
+	FullName    string // name.text, else composed (no space between Hangul or Han parts)
+	BirthDate   string // YYYY, YYYY-MM or YYYY-MM-DD
+	Gender      string // FHIR code: male, female, other, unknown; "" when absent
+	Identifiers []Identifier
+	Contact     Contact
+}
+
+// Identifier is one entry of Patient.identifier.
+type Identifier struct {
+	System string
+	Value  string
+}
+
+// Resource is one Patient as the server sent it.
+type Resource struct {
+	ID   string
+	ETag string // the ETag header as sent, for If-Match; "" when the server keeps no versions
+	JSON []byte // the body, byte for byte
+}
