@@ -1,6 +1,8 @@
 package fhir
 
 import (
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,14 +17,15 @@ const (
 	// Conflict: 409 or 412; a conflict only if the version really moved
 	// (HAPI's repository validation answers 412 to a bad value).
 	Conflict
-	// Gone: the patient does not exist there, or no longer (404, 410).
+	// Gone: the patient does not exist there, or no longer (410, and a 404 that
+	// a FHIR server and no proxy gave).
 	Gone
 	// NotSent: no byte of the request can have reached the server (dial, TLS,
 	// DNS, a closed client): nothing was applied.
 	NotSent
 	// Lost: the request may have reached the server but no trustworthy answer
-	// came (reset, timeout after sending, 5xx, 408, truncated or oversized
-	// body). For a write the outcome is unknown.
+	// came (reset, timeout after sending, 5xx, 408, a transfer that broke off).
+	// For a write the outcome is unknown; for a read it means unavailable.
 	Lost
 	// AuthFailed: the server refused our credentials (401, 403, or OpenEMR's
 	// 400 for a revoked session): nothing was applied.
@@ -30,10 +33,24 @@ const (
 	// RateLimited: 429. Like Lost for a write, with a hint when to retry.
 	RateLimited
 	// Unusable: the server answered 2xx with something that is no Patient
-	// JSON of that id (HTML, empty, truncated, two values, duplicate keys).
-	// For a write the outcome is unknown until read back.
+	// JSON of that id (HTML, empty, oversized, two values, duplicate keys),
+	// or with a redirect, or a read with a 404 that is no proof of absence
+	// (wrong base URL). For a write the outcome is unknown until read back.
 	Unusable
 )
+
+var kindNames = map[Kind]string{
+	Rejected: "rejected", Conflict: "conflict", Gone: "gone", NotSent: "not sent",
+	Lost: "lost", AuthFailed: "authentication failed", RateLimited: "rate limited", Unusable: "unusable answer",
+}
+
+// String names the kind for logs and metrics.
+func (k Kind) String() string {
+	if name, ok := kindNames[k]; ok {
+		return name
+	}
+	return fmt.Sprintf("kind %d", int(k))
+}
 
 // Issue is one entry of an OperationOutcome, or what stands for one in the
 // other forms that servers use.
@@ -44,10 +61,20 @@ type Issue struct {
 	Expression []string // FHIRPath of the elements concerned, never nil
 }
 
+// The operations that Error.Op names.
+const (
+	OpRead         = "read patient"
+	OpUpdate       = "update patient"
+	OpSearch       = "search patients"
+	OpCapabilities = "read capabilities"
+	OpParse        = "parse patient"
+	OpEdit         = "edit contact"
+)
+
 // Error is the one error type of this package.
 type Error struct {
 	Kind       Kind
-	Op         string        // "read patient", "update patient", "search patients", "read capabilities"
+	Op         string        // one of the Op constants
 	Status     int           // HTTP status, 0 when no answer came
 	Reason     string        // the server's own reason, or the cause in plain words ("Connection timeout"); freed of patient values
 	Issues     []Issue       // what the server said, errors first
@@ -55,3 +82,20 @@ type Error struct {
 	Timeout    bool          // the cause was a deadline
 	Err        error         // the underlying error, if any; for the log only
 }
+
+// Error says operation, kind, status and reason; never Err, whose text may
+// hold addresses.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op + ": " + e.Kind.String())
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (status %d)", e.Status)
+	}
+	if e.Reason != "" {
+		b.WriteString(": " + e.Reason)
+	}
+	return b.String()
+}
+
+// Unwrap gives the underlying error, such as context.DeadlineExceeded.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,163 @@
+package fhir
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Options configures a Client.
+type Options struct {
+	BaseURL   string // FHIR base: absolute http or https, without userinfo, query or fragment
+	Server    string // auto, r4, hapi or openemr; the Client itself treats all alike
+	Auth      Auth
+	MaxConns  int           // connections at most, and idle at most (net/http keeps two, which halves the rate); 0: 512
+	MaxBody   int64         // bytes of an answer, after decompression, at most; 0: 8 MiB
+	UserAgent string        // 0 bytes: "patientgraph"
+	Timeout   time.Duration // bound of one request, unless its context ends earlier; 0: 10 s
+}
+
+// Auth says how to log in to the FHIR server.
+type Auth struct {
+	Mode     string // none (or ""), bearer, basic
+	Token    string // bearer
+	Username string // basic
+	Password string // basic
+}
+
+// Client talks to one FHIR R4 server. It is safe for concurrent use, follows
+// no redirect and keeps no cookie. All errors of its methods are *Error.
+type Client struct {
+	base      *url.URL // without a slash at the end
+	server    string
+	auth      string // value of the Authorization header, "" for none
+	userAgent string
+	timeout   time.Duration
+	maxBody   int64
+	transport *http.Transport
+	now       func() time.Time
+}
+
+// NewClient checks the options and returns a Client; it asks the server
+// nothing.
+func NewClient(o Options) (*Client, error) {
+	base, err := parseBase(o.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := o.Auth.header()
+	if err != nil {
+		return nil, err
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 512
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 8 << 20
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "patientgraph"
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+	return &Client{
+		base: base, server: o.Server, auth: auth, userAgent: o.UserAgent,
+		timeout: o.Timeout, maxBody: o.MaxBody, transport: newTransport(o.MaxConns), now: time.Now,
+	}, nil
+}
+
+// Server gives Options.Server back.
+func (c *Client) Server() string { return c.server }
+
+// parseBase says nothing of the URL in its errors: it may hold a password.
+func parseBase(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("FHIR base URL: not a URL")
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Opaque != "":
+		return nil, errors.New("FHIR base URL: must be absolute, http:// or https://")
+	case u.User != nil:
+		return nil, errors.New("FHIR base URL: must not hold a user name or password")
+	case strings.ContainsAny(raw, "?#"):
+		return nil, errors.New("FHIR base URL: must not hold a query or fragment")
+	}
+	return url.Parse(strings.TrimRight(raw, "/"))
+}
+
+var controlChars = regexp.MustCompile(`[\x00-\x1f\x7f]`)
+
+func (a Auth) header() (string, error) {
+	switch a.Mode {
+	case "", "none":
+		return "", nil
+	case "bearer":
+		if a.Token == "" || controlChars.MatchString(a.Token) {
+			return "", errors.New("FHIR bearer token: empty, or with control characters")
+		}
+		return "Bearer " + a.Token, nil
+	case "basic":
+		if a.Username == "" || strings.Contains(a.Username, ":") {
+			return "", errors.New("FHIR user name: empty, or with a colon")
+		}
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password)), nil
+	}
+	return "", fmt.Errorf("FHIR authentication mode %q: not none, bearer or basic", a.Mode)
+}
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9\-.]{1,64}$`)
+
+// checkID refuses what FHIR (datatypes#id) calls no id, and "." and "..",
+// which a URL path cannot carry: no such patient can exist.
+func checkID(op, id string) error {
+	if !idPattern.MatchString(id) || id == "." || id == ".." {
+		return &Error{Kind: Gone, Op: op, Reason: "The id is not a FHIR id"}
+	}
+	return nil
+}
+
+// Read fetches the current version of a Patient, past all caches. A body that
+// is only a part of the resource (SUBSETTED) is Unusable: to PUT it back would
+// delete the rest.
+func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
+	if err := checkID(OpRead, id); err != nil {
+		return Resource{}, err
+	}
+	a := c.exchange(ctx, request{op: OpRead, method: http.MethodGet, url: c.patientURL(id), want: "Patient", id: id})
+	if err := a.failure(); err != nil {
+		return Resource{}, err
+	}
+	return a.resource(), nil
+}
+
+// Update is what a server showed after a PUT.
+type Update struct {
+	Resource Resource
+	Created  bool // 201: there was no such patient, or a deleted one lives again
+	Status   int  // 200 or 201
+}
+
+// Update puts body, a whole Patient of that id, with If-Match unless ifMatch
+// is empty. The PUT leaves at most once: nothing is repeated once a byte of it
+// was written.
+func (c *Client) Update(ctx context.Context, id string, body []byte, ifMatch string) (Update, error) {
+	if err := checkID(OpUpdate, id); err != nil {
+		return Update{}, err
+	}
+	a := c.exchange(ctx, request{
+		op: OpUpdate, method: http.MethodPut, url: c.patientURL(id), want: "Patient", id: id, body: body, ifMatch: ifMatch,
+	})
+	if err := a.failure(); err != nil {
+		return Update{}, err
+	}
+	return Update{Resource: a.resource(), Created: a.status == http.StatusCreated, Status: a.status}, nil
+}
+
+func (c *Client) patientURL(id string) string { return c.base.String() + "/Patient/" + id }

@@ -1,0 +1,132 @@
+package fhir
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Missing names those of the fields (FieldPhone, FieldEmail, FieldAddress)
+// whose value in shown, the server's answer, is not what intended, the body we
+// sent, holds. Both are read as ContactOf reads them.
+func Missing(shown, intended []byte, fields []string, now time.Time) ([]string, error) {
+	have, err := ContactOf(shown, now)
+	if err != nil {
+		return nil, err
+	}
+	want, err := ContactOf(intended, now)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, field := range fields {
+		var same bool
+		switch field {
+		case FieldPhone:
+			same = have.Phone == want.Phone
+		case FieldEmail:
+			same = have.Email == want.Email
+		case FieldAddress:
+			same = sameAddress(have.Address, want.Address)
+		}
+		if !same {
+			missing = append(missing, field)
+		}
+	}
+	return missing, nil
+}
+
+func sameAddress(a, b *Address) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.equal(*b)
+}
+
+// addressInput maps the parts of a FHIR Address to the names of AddressInput.
+var addressInput = map[string]string{
+	"text": "text", "line": "lines", "city": "city", "district": "district",
+	"state": "state", "postalCode": "postalCode", "country": "country",
+}
+
+// openEMRInput maps OpenEMR's column names in validationErrors to input paths.
+var openEMRInput = map[string][]string{
+	"email": {FieldEmail}, "email_direct": {FieldEmail},
+	"phone": {FieldPhone}, "phone_home": {FieldPhone}, "phone_cell": {FieldPhone},
+	"phone_biz": {FieldPhone}, "phone_contact": {FieldPhone},
+	"address": {FieldAddress}, "street": {FieldAddress, "lines"}, "street_line_2": {FieldAddress, "lines"},
+	"city": {FieldAddress, "city"}, "county": {FieldAddress, "district"}, "state": {FieldAddress, "state"},
+	"postal_code": {FieldAddress, "postalCode"}, "country_code": {FieldAddress, "country"}, "country": {FieldAddress, "country"},
+}
+
+var (
+	elementPath = regexp.MustCompile(`^(?:Patient\.)?(telecom|address)(?:\[(\d+)\]|\.where\((.*?)\))?(?:\.(.*))?$`)
+	whereSystem = regexp.MustCompile(`system\s*=\s*'(\w+)'`)
+)
+
+// InputField maps the element that a server complains about to the path of the
+// input field that set it, such as ["phone"] or ["address", "postalCode"].
+// expression is an Issue's: FHIRPath, or the name of an OpenEMR column. sent
+// is the body it speaks of. nil: none of ours, such as another entry's value.
+func InputField(sent []byte, expression string) []string {
+	if path, ok := openEMRInput[expression]; ok {
+		return append([]string(nil), path...)
+	}
+	m := elementPath.FindStringSubmatch(expression)
+	if m == nil || !gjson.ValidBytes(sent) {
+		return nil
+	}
+	entries := elements(member(gjson.ParseBytes(sent), m[1]))
+	index := -1
+	if m[2] != "" {
+		i, err := strconv.Atoi(m[2])
+		if err != nil || i >= len(entries) {
+			return nil
+		}
+		index = i
+	}
+	if m[1] == "telecom" {
+		return telecomField(entries, index, m[3])
+	}
+	if index >= 0 && !oneOf(index, func(now time.Time) int { return pickAddress(entries, now) }) {
+		return nil
+	}
+	part, _, _ := strings.Cut(m[4], ".")
+	part, _, _ = strings.Cut(part, "[")
+	if name, ok := addressInput[part]; ok {
+		return []string{FieldAddress, name}
+	}
+	return []string{FieldAddress}
+}
+
+// telecomField: an entry by its index, or by where(system='phone'); without
+// either it can only be told if the body has one of phone and email.
+func telecomField(entries []gjson.Result, index int, where string) []string {
+	if m := whereSystem.FindStringSubmatch(where); m != nil {
+		if m[1] == FieldPhone || m[1] == FieldEmail {
+			return []string{m[1]}
+		}
+		return nil
+	}
+	var fields []string
+	for _, system := range []string{FieldPhone, FieldEmail} {
+		picked := func(now time.Time) int { return pickTelecom(entries, system, now) }
+		if index >= 0 && oneOf(index, picked) || index < 0 && picked(time.Time{}) >= 0 {
+			fields = append(fields, system)
+		}
+	}
+	if len(fields) != 1 {
+		return nil
+	}
+	return fields
+}
+
+// oneOf tells whether the entry is picked at any time: before every period's
+// end, or after all of them. Without the time of the edit that is as near as
+// one can tell.
+func oneOf(index int, pick func(time.Time) int) bool {
+	return index == pick(time.Time{}) || index == pick(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+}

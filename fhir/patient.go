@@ -1,0 +1,101 @@
+package fhir
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tidwall/gjson"
+)
+
+// ParsePatient reads the values that PatientGraph shows. It refuses (Unusable)
+// what is no whole, unambiguous Patient; a value inside it that is no FHIR
+// value (a birthDate 14/11/1949) counts as absent. An id is not required.
+func ParsePatient(body []byte, now time.Time) (Patient, error) {
+	doc, err := parsePatient(body, "")
+	if err != nil {
+		return Patient{}, unusable(OpParse, err)
+	}
+	meta := member(doc, "meta")
+	p := Patient{
+		ID:        str(doc, "id"),
+		VersionID: str(meta, "versionId"),
+		BirthDate: birthDate(str(doc, "birthDate")),
+		Gender:    gender(str(doc, "gender")),
+		Contact:   contactOf(doc, now),
+	}
+	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
+		p.LastUpdated = t
+	}
+	if names := elements(member(doc, "name")); len(names) > 0 {
+		name := names[pickName(names, now)]
+		p.FamilyName = str(name, "family")
+		p.GivenName = strings.Join(strs(member(name, "given")), " ")
+		p.FullName = str(name, "text")
+		if p.FullName == "" {
+			p.FullName = fullName(p.FamilyName, p.GivenName)
+		}
+	}
+	for _, id := range elements(member(doc, "identifier")) {
+		if value := str(id, "value"); value != "" {
+			p.Identifiers = append(p.Identifiers, Identifier{System: str(id, "system"), Value: value})
+		}
+	}
+	return p, nil
+}
+
+// nameOrder ranks HumanName.use; a name that is over comes after all others.
+var nameOrder = []string{"official", "usual", "", "anonymous", "nickname", "temp", "maiden", "old"}
+
+func pickName(names []gjson.Result, now time.Time) int {
+	best, bestRank := 0, len(nameOrder)*3
+	for i, name := range names {
+		rank := slices.Index(nameOrder, str(name, "use"))
+		if rank < 0 {
+			rank = len(nameOrder)
+		}
+		if over(name, now) {
+			rank += len(nameOrder) + 1
+		}
+		if rank < bestRank {
+			best, bestRank = i, rank
+		}
+	}
+	return best
+}
+
+// fullName composes "Jim Chalmers", but 홍길동: names in Hangul or Han put the
+// family first and no space between.
+func fullName(family, given string) string {
+	if joined := strings.ReplaceAll(given, " ", ""); isEastAsian(family) && isEastAsian(joined) {
+		return family + joined
+	}
+	return strings.TrimSpace(given + " " + family)
+}
+
+func isEastAsian(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.In(r, unicode.Hangul, unicode.Han, unicode.Hiragana, unicode.Katakana)
+	})
+}
+
+func birthDate(s string) string {
+	for _, p := range partialDates {
+		if _, err := time.Parse(p.layout, s); err == nil {
+			return s
+		}
+	}
+	return ""
+}
+
+// gender keeps FHIR's codes; OpenEMR 7.0 shows its own "unk" for unknown.
+func gender(s string) string {
+	switch s = strings.ToLower(s); s {
+	case "male", "female", "other", "unknown":
+		return s
+	case "unk":
+		return "unknown"
+	}
+	return ""
+}

@@ -1,0 +1,160 @@
+package fhir
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// maxIdlePages is how many pages in a row may bring no other patients than the
+// page before did.
+const maxIdlePages = 3
+
+var (
+	errNextLink   = errors.New("its next link leads away from the FHIR base URL")
+	errNoProgress = errors.New("its pages do not come to an end")
+	errOutcome    = errors.New("the search failed in part")
+)
+
+// Search yields the Patients that match params, page after page by the next
+// link, and ends with the first error. The link must have the base URL's
+// origin and lie below it, for it is followed with our credentials. A server
+// without next links (OpenEMR) gives one page: ask with _count and _offset.
+// The resources carry no ETag. An empty result is no proof that nothing
+// matches: servers answer so to parameters that they do not know.
+func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
+	return func(yield func(Resource, error) bool) {
+		at := *c.base
+		at.Path += "/Patient"
+		if at.RawPath != "" {
+			at.RawPath += "/Patient"
+		}
+		at.RawQuery = params.Encode()
+		asked := map[string]bool{}
+		var before map[string]bool // ids on the page before
+		for idle := 0; ; {
+			asked[at.String()] = true
+			page, err := c.searchPage(ctx, &at, params)
+			if err != nil {
+				yield(Resource{}, err)
+				return
+			}
+			ids := map[string]bool{}
+			fresh := false
+			for _, r := range page.patients {
+				if !yield(r, nil) {
+					return
+				}
+				ids[r.ID] = true
+				fresh = fresh || !before[r.ID]
+			}
+			if page.next == nil {
+				return
+			}
+			if idle++; fresh {
+				idle = 0
+			}
+			if idle >= maxIdlePages || asked[page.next.String()] {
+				yield(Resource{}, searchError(errNoProgress))
+				return
+			}
+			at, before = *page.next, ids
+		}
+	}
+}
+
+func searchError(err error) *Error {
+	return &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Reason: "The answer is unusable: " + err.Error(), Err: err}
+}
+
+type page struct {
+	patients []Resource
+	next     *url.URL
+}
+
+func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (page, error) {
+	var p page
+	a := c.exchange(ctx, request{
+		op: OpSearch, method: http.MethodGet, url: at.String(), want: "Bundle", secrets: searchValues(params),
+	})
+	if err := a.failure(); err != nil {
+		return p, err
+	}
+	for _, entry := range elements(member(a.doc, "entry")) {
+		resource := member(entry, "resource")
+		kind, mode := str(resource, "resourceType"), str(member(entry, "search"), "mode")
+		switch {
+		case kind == "OperationOutcome" && hasError(resource):
+			return p, searchError(errOutcome)
+		case kind != "Patient" || mode == "include" || mode == "outcome":
+			continue
+		}
+		if err := checkPatient(resource, ""); err != nil {
+			return p, searchError(err)
+		}
+		id := str(resource, "id")
+		if err := checkID(OpSearch, id); err != nil {
+			return p, searchError(errOtherID)
+		}
+		p.patients = append(p.patients, Resource{ID: id, JSON: []byte(resource.Raw)})
+	}
+	for _, link := range elements(member(a.doc, "link")) {
+		if str(link, "relation") != "next" {
+			continue
+		}
+		next, err := at.Parse(str(link, "url"))
+		if err != nil || !c.below(next) {
+			return p, searchError(errNextLink)
+		}
+		p.next = next
+	}
+	return p, nil
+}
+
+func hasError(outcome gjson.Result) bool {
+	for _, issue := range outcomeIssues(outcome) {
+		if severityRank(issue.Severity) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// below tells whether u has the base URL's origin and path.
+func (c *Client) below(u *url.URL) bool {
+	base := strings.TrimRight(c.base.Path, "/")
+	// A path that cleaning would change ("/fhir/../admin") may be cleaned by a
+	// proxy and then lead elsewhere.
+	clean := path.Clean(u.Path) == strings.TrimRight(u.Path, "/") || u.Path == "/" || u.Path == ""
+	return u.Scheme == c.base.Scheme && origin(u) == origin(c.base) && u.User == nil && u.Opaque == "" && clean &&
+		(u.Path == base || strings.HasPrefix(u.Path, base+"/"))
+}
+
+// origin is host and port, the scheme's own port written out.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// searchValues are the values searched for, which a refusal may repeat.
+func searchValues(params url.Values) []string {
+	var values []string
+	for name, list := range params {
+		if name != "_id" && strings.HasPrefix(name, "_") {
+			continue
+		}
+		for _, value := range list {
+			values = append(values, strings.Split(value, ",")...)
+		}
+	}
+	return values
+}

@@ -1,0 +1,209 @@
+package fhir
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// failure sorts an answer: nil when it is good (its parsed body is then in
+// doc), else what it means for the caller. This is the one place where that is
+// decided.
+func (a *answer) failure() error {
+	e := &Error{Op: a.op, Status: a.status, Err: a.err}
+	switch {
+	case a.status == 0 && !a.sent:
+		e.Kind = NotSent
+		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+	case a.status == 0, a.err != nil && a.status < 300:
+		e.Kind = Lost
+		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+	case a.status < 300:
+		return a.checkBody(e)
+	default:
+		a.sortRefusal(e)
+	}
+	return e
+}
+
+// checkBody accepts 200 (for a PUT also 201) with one JSON object of the
+// wanted kind and id.
+func (a *answer) checkBody(e *Error) error {
+	e.Kind = Unusable
+	if a.status != http.StatusOK && (a.op != OpUpdate || a.status != http.StatusCreated) {
+		e.Reason = fmt.Sprintf("The server answered with status %d", a.status)
+		return e
+	}
+	if e.Reason = a.unreadable(); e.Reason != "" {
+		return e
+	}
+	err := a.parse()
+	if err == nil {
+		return nil
+	}
+	e.Reason, e.Err = "The answer is unusable: "+err.Error(), err
+	if issues := a.issues(); len(issues) > 0 {
+		e.Issues = issues
+		e.Reason = firstError(issues, e.Reason)
+	}
+	return e
+}
+
+func (a *answer) parse() error {
+	doc, err := parseObject(a.body)
+	if err != nil {
+		return err
+	}
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if err != nil || media != "application/fhir+json" && media != "application/json" {
+		return errContentType
+	}
+	if a.want == "Patient" {
+		err = checkPatient(doc, a.id)
+	} else if str(doc, "resourceType") != a.want {
+		err = errWrongType
+	}
+	a.doc = doc
+	return err
+}
+
+// unreadable says why a body cannot be read at all; "" when it may be JSON.
+func (a *answer) unreadable() string {
+	switch body := strings.TrimSpace(string(a.body[:min(len(a.body), 512)])); {
+	case a.tooLong:
+		return fmt.Sprintf("The server answered with more than %d bytes (status %d)", a.maxBody, a.status)
+	case body == "":
+		return fmt.Sprintf("The server answered with an empty body (status %d)", a.status)
+	case strings.HasPrefix(body, "<"), strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html"):
+		return fmt.Sprintf("The server answered with an HTML page (status %d)", a.status)
+	}
+	return ""
+}
+
+// sortRefusal sorts every status from 300 on.
+func (a *answer) sortRefusal(e *Error) {
+	e.Issues = a.issues()
+	e.Kind = a.refusalKind(e.Issues)
+	e.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
+	fallback := a.unreadable()
+	if fallback == "" {
+		fallback = fmt.Sprintf("The server answered with status %d", a.status)
+	}
+	switch {
+	case a.status < 400:
+		fallback = fmt.Sprintf("The server answered with a redirect, which is not followed (status %d)", a.status)
+	case a.status == http.StatusNotFound && e.Kind != Gone:
+		// The server's own words ("Route not found") would not help anybody.
+		e.Issues = nil
+		fallback = "The server does not know this address; the FHIR base URL may be wrong (status 404)"
+	}
+	e.Reason = firstError(e.Issues, fallback)
+}
+
+func (a *answer) refusalKind(issues []Issue) Kind {
+	switch s := a.status; {
+	case s < 400:
+		return Unusable
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		return AuthFailed
+	case s == http.StatusConflict, s == http.StatusPreconditionFailed:
+		return Conflict
+	case s == http.StatusTooManyRequests:
+		return RateLimited
+	case s == http.StatusRequestTimeout, s >= 500:
+		return Lost
+	case s == http.StatusNotFound && a.isMissing(issues):
+		return Gone
+	case s == http.StatusNotFound && a.op != OpUpdate:
+		return Unusable
+	case s == http.StatusGone && a.id != "" && !strings.Contains(a.unreadable(), "HTML"):
+		return Gone
+	case s == http.StatusBadRequest:
+		return a.sortBadRequest()
+	}
+	return Rejected
+}
+
+// isMissing holds for a 404 that speaks of the patient: an OperationOutcome or
+// OpenEMR's []. A missing route, a proxy's page or an unknown resource type (a
+// wrong base URL on HAPI) is no proof that the patient is gone.
+func (a *answer) isMissing(issues []Issue) bool {
+	if a.id == "" {
+		return false
+	}
+	if strings.TrimSpace(string(a.body)) == "[]" {
+		return true
+	}
+	for _, issue := range issues {
+		if issue.Code == "not-supported" || strings.Contains(issue.Message, "Unknown resource type") {
+			return false
+		}
+	}
+	return gjson.ValidBytes(a.body) && str(gjson.ParseBytes(a.body), "resourceType") == "OperationOutcome"
+}
+
+// sortBadRequest knows the 400s of OpenEMR that are no rejection of a value.
+func (a *answer) sortBadRequest() Kind {
+	if !gjson.ValidBytes(a.body) {
+		return Rejected
+	}
+	doc := gjson.ParseBytes(a.body)
+	invalid := member(doc, "validationErrors")
+	switch {
+	case strings.Contains(str(doc, "message"), "Refresh Token revoked or logged out"):
+		return AuthFailed
+	case a.id != "" && member(invalid, "uuid").Exists(),
+		a.op == OpRead && member(invalid, "_id").Exists(): // an id that is no UUID
+		return Gone
+	}
+	return Rejected
+}
+
+// issues reads the server's reasons, freed of what was sent.
+func (a *answer) issues() []Issue {
+	issues := readIssues(a.body)
+	if len(issues) == 0 {
+		return nil
+	}
+	values := append(patientValues(a.request.body), a.secrets...)
+	values = append(values, a.id)
+	for i := range issues {
+		issues[i].Message = tidy(scrub(issues[i].Message, values))
+		for j, expression := range issues[i].Expression {
+			issues[i].Expression[j] = tidy(scrub(expression, values))
+		}
+	}
+	return issues
+}
+
+// firstError is the message of the first issue that is an error.
+func firstError(issues []Issue, fallback string) string {
+	for _, issue := range issues {
+		if severityRank(issue.Severity) == 0 && issue.Message != "" {
+			return issue.Message
+		}
+	}
+	return fallback
+}
+
+// retryAfter reads seconds or an HTTP date (RFC 9110 section 10.2.3); 0 for
+// anything else, and for a time gone by.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(value); err == nil {
+		// A day is longer than anybody will wait.
+		return time.Duration(min(max(seconds, 0), 86400)) * time.Second
+	}
+	if t, err := http.ParseTime(value); err == nil {
+		return min(max(t.Sub(now), 0), 24*time.Hour)
+	}
+	return 0
+}
+
+func (a *answer) resource() Resource {
+	return Resource{ID: str(a.doc, "id"), ETag: a.header.Get("ETag"), JSON: a.body}
+}
