@@ -1,0 +1,58 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestImportsPointOneWay holds the layering: each package may import only the
+// packages of ours that are listed for it.
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	allowed := map[string][]string{
+		"auth":          {},
+		"db":            {},
+		"fhir":          {},
+		"fhir/fhirtest": {},
+		"graph":         {},
+		"web":           {},
+		"writethrough":  {"db", "fhir"},
+		"mirror":        {"db", "fhir", "writethrough"},
+		"resolvers":     {"auth", "db", "fhir", "graph", "writethrough"},
+		".":             {"auth", "db", "fhir", "fhir/fhirtest", "graph", "mirror", "resolvers", "web", "writethrough"},
+	}
+	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		may, known := allowed[dir]
+		if !known {
+			t.Errorf("%s: say in this test what package %s may import", path, dir)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			ours, found := strings.CutPrefix(imported, "patientgraph/")
+			if found && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s", path, ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

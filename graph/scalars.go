@@ -1,0 +1,57 @@
+package graph
+
+import (
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+)
+
+// MarshalDateTime writes an instant as RFC 3339 in UTC.
+func MarshalDateTime(t time.Time) graphql.Marshaler {
+	return graphql.WriterFunc(func(w io.Writer) {
+		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Format(time.RFC3339Nano)))
+	})
+}
+
+// UnmarshalDateTime reads RFC 3339, time zone included.
+func UnmarshalDateTime(v any) (time.Time, error) {
+	s, ok := v.(string)
+	if !ok {
+		return time.Time{}, errors.New("a DateTime is a string in RFC 3339, for example \"2026-11-23T09:30:00Z\"")
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || t.Year() < 1 {
+		return time.Time{}, errors.New("a DateTime is written in RFC 3339 with its time zone, for example 2026-11-23T09:30:00Z")
+	}
+	return t, nil
+}
+
+// PartialDate is a FHIR date: YYYY, YYYY-MM or YYYY-MM-DD.
+type PartialDate string
+
+// partialDatePattern is FHIR's own pattern for date, R4 datatypes#date.
+var partialDatePattern = regexp.MustCompile(`^[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$`)
+
+// MarshalGQL writes the date as it is.
+func (d PartialDate) MarshalGQL(w io.Writer) {
+	_, _ = io.WriteString(w, strconv.Quote(string(d)))
+}
+
+// UnmarshalGQL accepts a date that exists, with or without day and month.
+func (d *PartialDate) UnmarshalGQL(v any) error {
+	s, ok := v.(string)
+	valid := ok && partialDatePattern.MatchString(s)
+	if valid && len(s) == len(time.DateOnly) {
+		_, err := time.Parse(time.DateOnly, s)
+		valid = err == nil
+	}
+	if !valid {
+		return errors.New("a PartialDate is YYYY, YYYY-MM or YYYY-MM-DD")
+	}
+	*d = PartialDate(s)
+	return nil
+}

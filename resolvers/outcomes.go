@@ -1,0 +1,171 @@
+package resolvers
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/graph"
+	"patientgraph/writethrough"
+)
+
+// What FhirUnavailable recommends when the FHIR server gave no hint.
+const defaultRetryAfter = 5 * time.Second
+
+func notPermitted() *graph.NotPermitted {
+	return &graph.NotPermitted{Message: "you may not change this patient", Code: graph.ErrorCodeNotPermitted}
+}
+
+func patientNotFound() *graph.PatientNotFound {
+	return &graph.PatientNotFound{Message: "there is no patient with this id", Code: graph.ErrorCodePatientNotFound}
+}
+
+func invalidInput(faults []*graph.FieldError) *graph.InvalidInput {
+	return &graph.InvalidInput{
+		Message: faults[0].Message, Code: graph.ErrorCodeInvalidInput, FieldErrors: faults,
+	}
+}
+
+func updateConflict(current *graph.Patient, fields []string) *graph.UpdateConflict {
+	return &graph.UpdateConflict{
+		Message: "the record was changed by somebody else; look at it and try again",
+		Code:    graph.ErrorCodeUpdateConflict, Retryable: true,
+		Current: current, ConflictingFields: append([]string{}, fields...),
+	}
+}
+
+// contactFailure is the one place where a failed contact update becomes a
+// union member; what it does not know is an internal error.
+func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error) (graph.UpdatePatientContactResult, error) {
+	var e *writethrough.Error
+	if !errors.As(err, &e) {
+		return nil, r.internal(ctx, err)
+	}
+	switch e.Kind {
+	case writethrough.NotFound:
+		return patientNotFound(), nil
+	case writethrough.Conflict:
+		return updateConflict(toPatient(e.Current, v), e.Conflicting), nil
+	case writethrough.Rejected:
+		return fhirRejected(e, graph.ErrorCodeFhirRejected, "FHIR server rejected the update"), nil
+	case writethrough.NotApplied:
+		return fhirRejected(e, graph.ErrorCodeFhirNotApplied, "FHIR server accepted the update but did not save all of it"), nil
+	case writethrough.PatientGone:
+		return fhirRejected(e, graph.ErrorCodeFhirPatientGone, "the patient is gone from the FHIR server"), nil
+	case writethrough.Unavailable:
+		return fhirUnavailable(e, graph.ErrorCodeFhirUnavailable), nil
+	case writethrough.Timeout:
+		return fhirUnavailable(e, graph.ErrorCodeFhirTimeout), nil
+	case writethrough.OutcomeUnknown:
+		return fhirUnavailable(e, graph.ErrorCodeFhirOutcomeUnknown), nil
+	case writethrough.AuthFailed:
+		return fhirUnavailable(e, graph.ErrorCodeFhirAuthFailed), nil
+	case writethrough.RateLimited:
+		return fhirUnavailable(e, graph.ErrorCodeFhirRateLimited), nil
+	default:
+		return nil, r.internal(ctx, err)
+	}
+}
+
+func fhirRejected(e *writethrough.Error, code graph.ErrorCode, detail string) *graph.FhirRejected {
+	rejected := &graph.FhirRejected{
+		Message: e.Reason, Code: code, Detail: detail, Issues: make([]*graph.FhirIssue, 0, len(e.Issues)),
+	}
+	if e.HTTPStatus != 0 {
+		rejected.HTTPStatus = &e.HTTPStatus
+	}
+	for _, i := range e.Issues {
+		rejected.Issues = append(rejected.Issues, &graph.FhirIssue{
+			Severity: i.Severity, Code: i.Code, Message: i.Message,
+			Expression: append([]string{}, i.Expression...), Field: i.Field,
+		})
+	}
+	return rejected
+}
+
+func fhirUnavailable(e *writethrough.Error, code graph.ErrorCode) *graph.FhirUnavailable {
+	u := &graph.FhirUnavailable{
+		Message: "FHIR server communication failed", Code: code, Detail: e.Reason,
+		Applied: graph.AppliedNo, OperationID: optional(e.OperationID),
+	}
+	if e.Kind == writethrough.OutcomeUnknown {
+		u.Applied = graph.AppliedUnknown
+	}
+	if u.Retryable = e.Kind != writethrough.AuthFailed; u.Retryable {
+		after := e.RetryAfter
+		if after <= 0 {
+			after = defaultRetryAfter
+		}
+		seconds := int(math.Ceil(after.Seconds()))
+		u.RetryAfterSeconds = &seconds
+	}
+	return u
+}
+
+// profileConflict tells what stands in the way of a profile change.
+func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string, e db.ProfileEdit) (graph.UpdatePatientProfileResult, error) {
+	row, err := r.Store.Patient(ctx, id)
+	if errors.Is(err, db.ErrNotFound) {
+		return patientNotFound(), nil
+	}
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	return updateConflict(toPatient(row, v), differingProfile(row, e)), nil
+}
+
+// contactEdit says what an input asks for: omitted leaves, null clears.
+func contactEdit(input graph.UpdatePatientContactInput) fhir.ContactEdit {
+	e := fhir.ContactEdit{
+		SetPhone: input.Phone.IsSet(), Phone: value(input.Phone.Value()),
+		SetEmail: input.Email.IsSet(), Email: value(input.Email.Value()),
+		SetAddress: input.Address.IsSet(),
+	}
+	if a := input.Address.Value(); a != nil {
+		e.Address = &fhir.Address{
+			Text: value(a.Text), Lines: a.Lines, City: value(a.City), District: value(a.District),
+			State: value(a.State), PostalCode: value(a.PostalCode), Country: value(a.Country),
+		}
+	}
+	return e
+}
+
+func profileEdit(input graph.UpdatePatientProfileInput) db.ProfileEdit {
+	e := db.ProfileEdit{
+		SetEmergencyContact: input.EmergencyContact.IsSet(),
+		SetAllergies:        input.Allergies.IsSet(), Allergies: input.Allergies.Value(),
+		SetBloodType: input.BloodType.IsSet(), BloodType: value(input.BloodType.Value()),
+	}
+	if c := input.EmergencyContact.Value(); c != nil {
+		e.EmergencyContact = &db.EmergencyContact{Name: c.Name, Relationship: value(c.Relationship), Phone: value(c.Phone)}
+	}
+	return e
+}
+
+// differingProfile returns the fields of the edit whose value in row is not
+// the requested one.
+func differingProfile(row *db.Patient, e db.ProfileEdit) []string {
+	var fields []string
+	if e.SetEmergencyContact && !sameContact(row.EmergencyContact, e.EmergencyContact) {
+		fields = append(fields, "emergencyContact")
+	}
+	if e.SetAllergies && !slices.Equal(row.Allergies, e.Allergies) {
+		fields = append(fields, "allergies")
+	}
+	if e.SetBloodType && row.BloodType != e.BloodType {
+		fields = append(fields, "bloodType")
+	}
+	return fields
+}
+
+func sameContact(a, b *db.EmergencyContact) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}

@@ -1,0 +1,116 @@
+package resolvers
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+)
+
+// Sizes of a page of patients.
+const (
+	defaultPage = 20
+	maxPage     = 200
+)
+
+var orders = map[graph.PatientOrder]db.Order{
+	graph.PatientOrderNameAsc:       db.OrderNameAsc,
+	graph.PatientOrderNameDesc:      db.OrderNameDesc,
+	graph.PatientOrderBirthDateAsc:  db.OrderBirthDateAsc,
+	graph.PatientOrderBirthDateDesc: db.OrderBirthDateDesc,
+	graph.PatientOrderCreatedAsc:    db.OrderCreatedAsc,
+	graph.PatientOrderCreatedDesc:   db.OrderCreatedDesc,
+	graph.PatientOrderUpdatedAsc:    db.OrderUpdatedAsc,
+	graph.PatientOrderUpdatedDesc:   db.OrderUpdatedDesc,
+}
+
+// pageRequest checks the arguments of patients; the error is for the caller.
+func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrder, first *int, after *string, last *int, before *string) (db.PageRequest, error) {
+	r := db.PageRequest{Order: db.OrderCreatedDesc, After: value(after), Before: value(before)}
+	if order != nil {
+		r.Order = orders[*order]
+	}
+	switch {
+	case first != nil && last != nil:
+		return r, errors.New("give first or last, not both")
+	case last != nil:
+		r.Last = *last
+	case first != nil:
+		r.First = *first
+	default:
+		r.First = defaultPage
+	}
+	if n := max(r.First, r.Last); n < 1 || n > maxPage {
+		return r, errors.New("first and last are from 1 to 200")
+	}
+	if f != nil {
+		r.Filter = db.Filter{Name: value(f.Name), Phone: value(f.Phone), BirthDate: value((*string)(f.BirthDate))}
+		if f.Gender != nil {
+			r.Filter.Gender = strings.ToLower(string(*f.Gender))
+		}
+		if f.SyncState != nil {
+			r.Filter.SyncState = db.SyncState(*f.SyncState)
+		}
+		if f.UpdatedSince != nil {
+			r.Filter.UpdatedSince = *f.UpdatedSince
+		}
+	}
+	return r, restrict(&r, v)
+}
+
+// restrict narrows a request to what the viewer may see. A list ordered or
+// filtered by what a viewer may not see would tell it all the same.
+func restrict(r *db.PageRequest, v auth.Viewer) error {
+	switch {
+	case v.MayReadAll() && v.SeesIdentifiers():
+	case v.MayReadAll():
+		if r.Filter.Name != "" || r.Filter.Phone != "" || r.Filter.BirthDate != "" {
+			return errors.New("your role cannot filter by name, phone or birthDate")
+		}
+		switch r.Order {
+		case db.OrderNameAsc, db.OrderNameDesc, db.OrderBirthDateAsc, db.OrderBirthDateDesc:
+			return errors.New("your role cannot order by name or birth date")
+		}
+	case v.PatientID != "" && v.MayRead(v.PatientID):
+		r.Filter.ID = v.PatientID
+	default:
+		r.Filter.None = true
+	}
+	return nil
+}
+
+// connection loads one page and, where asked for, the count.
+func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.PageRequest) (*graph.PatientConnection, error) {
+	request.Columns = selectedColumns(ctx, []string{"nodes"}, []string{"edges", "node"})
+	page, err := r.Store.Patients(ctx, request)
+	if errors.Is(err, db.ErrBadCursor) {
+		return nil, requestError(ctx, CodeBadUserInput, "after and before take cursors of a page with the same orderBy")
+	}
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	c := &graph.PatientConnection{
+		Edges: make([]*graph.PatientEdge, 0, len(page.Patients)),
+		Nodes: make([]*graph.Patient, 0, len(page.Patients)),
+		PageInfo: &graph.PageInfo{
+			HasNextPage: page.HasNext, HasPreviousPage: page.HasPrevious,
+		},
+	}
+	for i, row := range page.Patients {
+		p := toPatient(row, v)
+		c.Nodes = append(c.Nodes, p)
+		c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursors[i], Node: p})
+	}
+	if n := len(page.Cursors); n > 0 {
+		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &page.Cursors[0], &page.Cursors[n-1]
+	}
+	if selected(ctx, "totalCount") {
+		if c.TotalCount, err = r.Store.CountPatients(ctx, request.Filter); err != nil {
+			return nil, r.internal(ctx, err)
+		}
+	}
+	return c, nil
+}

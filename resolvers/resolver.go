@@ -1,0 +1,89 @@
+// Package resolvers turns GraphQL requests into calls of writethrough and db,
+// and their outcomes into GraphQL types: authorise, validate, call, map. It
+// must not know FHIR resources, SQL or HTTP.
+package resolvers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/writethrough"
+)
+
+// Store is what the resolvers need of the cache.
+type Store interface {
+	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
+	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
+	CountPatients(ctx context.Context, f db.Filter) (int, error)
+	SetProfile(ctx context.Context, id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
+}
+
+// Writer is what the resolvers need of the write protocol.
+type Writer interface {
+	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Applied, error)
+}
+
+// Resolver is the root of all resolvers.
+type Resolver struct {
+	Store      Store
+	Writer     Writer
+	Validation *Validation
+	Log        *slog.Logger
+	Now        func() time.Time
+}
+
+// The codes of errors of the request itself, in extensions.code.
+const (
+	CodeBadUserInput  = "BAD_USER_INPUT"
+	CodeInternal      = "INTERNAL"
+	CodeLimitExceeded = "LIMIT_EXCEEDED"
+)
+
+// requestError is an error that the caller can mend.
+func requestError(ctx context.Context, code, message string) error {
+	return &gqlerror.Error{
+		Message: message, Path: graphql.GetPath(ctx),
+		Extensions: map[string]any{"code": code},
+	}
+}
+
+// notAvailableYet is the answer of what the schema promises and a later
+// version does.
+func notAvailableYet(ctx context.Context) error {
+	return requestError(ctx, CodeBadUserInput, graphql.GetFieldContext(ctx).Field.Name+" is not available yet")
+}
+
+// internal logs what only the operator may see and gives the caller an id to
+// name it by.
+func (r *Resolver) internal(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return requestError(ctx, CodeInternal, "the request was cancelled")
+	}
+	return Internal(ctx, r.Log, err)
+}
+
+// Internal logs err under a new incident id and returns the error that the
+// caller sees in its place.
+func Internal(ctx context.Context, log *slog.Logger, err error) *gqlerror.Error {
+	incident := uuid.NewString()
+	log.ErrorContext(ctx, "internal error", "incident", incident, "path", graphql.GetPath(ctx).String(), "error", err)
+	return &gqlerror.Error{
+		Message: "internal error; tell the operator this incident id: " + incident, Path: graphql.GetPath(ctx),
+		Extensions: map[string]any{"code": CodeInternal, "incident": incident},
+	}
+}
+
+// viewer returns who is asking. Without one (a programming error: the HTTP
+// layer lets nobody through) the zero Viewer may do nothing.
+func viewer(ctx context.Context) auth.Viewer {
+	v, _ := auth.FromContext(ctx)
+	return v
+}

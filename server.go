@@ -1,0 +1,219 @@
+// Command patientgraph is a GraphQL server in front of a hospital's FHIR
+// server: reads come from a cache, contact changes go to FHIR first.
+package main
+
+//go:generate go tool gqlgen generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/uuid"
+	"golang.org/x/term"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/resolvers"
+	"patientgraph/writethrough"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "patientgraph:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program: it reads the settings from args and getenv, does
+// what the command says, and returns when that is done or ctx ends.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	var c cli
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
+		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { exited = true }))
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if exited { // --help
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.complete()
+	p := &program{ctx: ctx, config: &c.Config, log: newLog(&c.Config, stderr), stdout: stdout}
+	return command.Run(p)
+}
+
+// program is what every command has at hand.
+type program struct {
+	ctx    context.Context // of the process: kong hands its commands one value
+	config *Config
+	log    *slog.Logger
+	stdout io.Writer
+}
+
+// newLog writes JSON, or text on a terminal.
+func newLog(c *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the words that kong let through
+	options := &slog.HandlerOptions{Level: level}
+	file, isFile := w.(*os.File)
+	terminal := isFile && term.IsTerminal(int(file.Fd()))
+	if c.LogFormat == "text" || c.LogFormat == "auto" && terminal {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// serve runs the server until ctx ends, then lets writes under way finish.
+func serve(p *program) error {
+	c := p.config
+	if err := c.check(); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	defer listener.Close()
+
+	var demo *demo
+	if c.Demo {
+		if demo, err = startDemo(c); err != nil {
+			return fmt.Errorf("start demo: %w", err)
+		}
+		defer demo.stop()
+	}
+	p.log.Info("starting", "settings", c)
+	for name, set := range map[string]bool{"SYNC_INTERVAL": c.SyncInterval != nil, "IDEMPOTENCY_TTL": c.IdempotencyTTL != nil} {
+		if set {
+			p.log.Warn(name + " is not available yet and has no effect")
+		}
+	}
+	store, err := openStore(p.ctx, c)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	client, err := newFHIRClient(c)
+	if err != nil {
+		return err
+	}
+	verifier, err := newVerifier(p.ctx, p.log, c)
+	if err != nil {
+		return err
+	}
+	validation, err := resolvers.NewValidation(c.PhoneRegion)
+	if err != nil {
+		return err
+	}
+	if demo != nil {
+		if err := demo.fill(p.ctx, store, p.log); err != nil {
+			return fmt.Errorf("fill demo: %w", err)
+		}
+	}
+	handler, err := newHandler(c, handlerParts{
+		log: p.log, store: store, fhir: client, verifier: verifier, demo: demo,
+		resolver: &resolvers.Resolver{
+			Store: store, Validation: validation, Log: p.log, Now: time.Now,
+			Writer: writethrough.New(writethrough.Config{
+				FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Now: time.Now,
+				NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+			}),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if demo != nil {
+		if err := demo.welcome(p.stdout, listener.Addr()); err != nil {
+			return err
+		}
+	}
+	return listenAndServe(p, listener, handler)
+}
+
+// listenAndServe serves until ctx ends. The shutdown waits for requests under
+// way as long as a write may take.
+func listenAndServe(p *program, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	p.log.Info("serving", "address", listener.Addr().String())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-p.ctx.Done():
+	}
+	p.log.Info("shutting down: writes under way may finish")
+	bound, cancel := context.WithTimeout(context.Background(), p.config.FHIRTimeout+cacheGrace)
+	defer cancel()
+	if err := server.Shutdown(bound); err != nil {
+		return errors.Join(fmt.Errorf("shut down: %w", err), server.Close())
+	}
+	return nil
+}
+
+// cacheGrace is what a write may take after its FHIR conversation.
+const cacheGrace = 11 * time.Second
+
+// openStore opens the cache and brings its schema up to date.
+func openStore(ctx context.Context, c *Config) (*db.Store, error) {
+	store, err := db.Open(ctx, c.databaseURL())
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("DATABASE_URL: migrate: %w", err), store.Close())
+	}
+	return store, nil
+}
+
+func newFHIRClient(c *Config) (*fhir.Client, error) {
+	client, err := fhir.NewClient(fhir.Options{
+		BaseURL: c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
+		Auth: fhir.Auth{Mode: c.FHIRAuth, Token: c.FHIRToken, Username: c.FHIRUsername, Password: c.FHIRPassword},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("FHIR_BASE_URL: %w", err)
+	}
+	return client, nil
+}
+
+func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {
+	a := authConfig(c)
+	a.Log = log
+	verifier, err := auth.NewVerifier(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("JWT_SECRET, JWT_JWKS_URL: %w", err)
+	}
+	return verifier, nil
+}
+
+func authConfig(c *Config) auth.Config {
+	return auth.Config{
+		Secret: []byte(c.JWTSecret), JWKSURL: c.JWTJWKSURL, Issuer: c.JWTIssuer, Audience: c.JWTAudience,
+		RoleClaim: c.JWTRoleClaim, PatientClaim: c.JWTPatientClaim, Now: time.Now,
+	}
+}
