@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -41,7 +40,8 @@ type fakeServer struct {
 	*httptest.Server
 	mu         sync.Mutex
 	operations []operation
-	strangers  []string // paths asked for that are neither
+	strangers  []string // paths asked for that do not exist
+	observed   chan observed
 }
 
 type operation struct {
@@ -55,7 +55,7 @@ type operation struct {
 func newFakeServer(t *testing.T, p Page) *fakeServer {
 	t.Helper()
 	page := newHandler(t, p)
-	s := &fakeServer{}
+	s := &fakeServer{observed: make(chan observed, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		recorded := httptest.NewRecorder()
@@ -67,6 +67,13 @@ func newFakeServer(t *testing.T, p Page) *fakeServer {
 		_, _ = io.WriteString(w, strings.Replace(recorded.Body.String(), "<head>", `<head><script src="/driver.js"></script>`, 1))
 	})
 	mux.HandleFunc("GET /driver.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/driver.js") })
+	mux.HandleFunc("POST /observed", func(w http.ResponseWriter, r *http.Request) {
+		var o observed
+		if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+			t.Errorf("read what the driver saw: %v", err)
+		}
+		s.observed <- o
+	})
 	mux.Handle("GET /static/", page)
 	mux.HandleFunc("POST /graphql", s.graphql)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -104,31 +111,35 @@ func (s *fakeServer) graphql(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// browse opens the page in a real browser and returns what the driver saw.
-func browse(t *testing.T, url string) observed {
+// browse opens the page in a real browser until the driver reports.
+func browse(t *testing.T, s *fakeServer) observed {
 	t.Helper()
 	chromium := os.Getenv("TEST_CHROMIUM")
 	if chromium == "" {
 		t.Skip("needs a browser: set TEST_CHROMIUM to the path of a Chromium binary")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	var dom, stderr strings.Builder
+	ctx, stop := context.WithCancel(t.Context())
+	var output strings.Builder
 	cmd := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=20000", "--dump-dom", url)
-	cmd.Stdout, cmd.Stderr = &dom, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("run chromium: %v\n%s", err, stderr.String())
-	}
-	_, rest, found := strings.Cut(dom.String(), `id="observed">`)
-	raw, _, _ := strings.Cut(rest, "</script>")
-	if !found {
-		t.Fatalf("the page did not get as far as showing a result:\n%.4000s", dom.String())
+		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", s.URL)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it end its children
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start chromium: %v", err)
 	}
 	var o observed
-	if err := json.Unmarshal([]byte(html.UnescapeString(raw)), &o); err != nil {
-		t.Fatalf("observed %s: %v", raw, err)
+	reported := false
+	select {
+	case o = <-s.observed:
+		reported = true
+	case <-time.After(2 * time.Minute):
+	}
+	stop()
+	err := cmd.Wait() // its exit status after an interrupt says nothing
+	if !reported {
+		t.Fatalf("the page has not reported in two minutes; chromium: %v\n%s", err, output.String())
 	}
 	return o
 }
@@ -149,7 +160,7 @@ func TestInBrowser(t *testing.T) {
 				Token:    "demo.token",
 				Examples: []Example{{Title: "First example", Query: tt.query, Variables: variables}, {Query: "query Another { patient }"}},
 			})
-			o := browse(t, s.URL)
+			o := browse(t, s)
 
 			if len(o.Problems) > 0 {
 				t.Errorf("errors in the page: %q", o.Problems)

@@ -1,6 +1,5 @@
 // Runs in the page under test, before everything else: presses "execute" once
-// the page is ready, and writes what it observed into #observed, which the test
-// finds in the DOM that the browser prints.
+// the page is ready, waits for the result and reports to the test what it saw.
 'use strict';
 const problems = [];
 const consoleError = console.error;
@@ -10,31 +9,36 @@ addEventListener('unhandledrejection', (event) => problems.push(`rejection: ${ev
 document.addEventListener('securitypolicyviolation', (event) =>
   problems.push(`policy: ${event.violatedDirective} ${event.blockedURI}`));
 
-const waitFor = (find) => new Promise((resolve) => {
-  const look = () => { const found = find(); if (found) resolve(found); else setTimeout(look, 20); };
-  look();
-});
+// waitFor gives up after a while, so that the report shows how far it came.
+async function waitFor(what, find) {
+  for (const start = Date.now(); Date.now() - start < 30000;) {
+    const found = find();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  problems.push(`not there: ${what}`);
+  return null;
+}
 
 const editor = (selector) => document.querySelector(`${selector} .CodeMirror`)?.CodeMirror;
+const text = (selector) => editor(selector)?.getValue() ?? '';
 
 addEventListener('load', async () => {
-  await waitFor(() => document.querySelector('.graphiql-doc-explorer-content a'));
-  const docs = document.querySelector('.graphiql-doc-explorer-content').textContent;
-  (await waitFor(() => document.querySelector('.graphiql-execute-button'))).click();
-  await waitFor(() => editor('.result-window')?.getValue().includes('LAST'));
-  const observed = document.createElement('script');
-  observed.type = 'application/json';
-  observed.id = 'observed';
-  observed.textContent = JSON.stringify({
-    problems,
-    docs,
-    query: editor('.graphiql-query-editor').getValue(),
-    variables: editor('.graphiql-editor-tool .graphiql-editor:nth-child(1)').getValue(),
-    headers: editor('.graphiql-editor-tool .graphiql-editor:nth-child(2)').getValue(),
-    result: editor('.result-window').getValue(),
-    tabs: [...document.querySelectorAll('.graphiql-tab')].map((tab) => tab.textContent),
-    stored: localStorage.length + sessionStorage.length,
-    resources: performance.getEntriesByType('resource').map((entry) => entry.name),
+  const docs = await waitFor('documentation', () => document.querySelector('.graphiql-doc-explorer-content a'));
+  (await waitFor('execute button', () => document.querySelector('.graphiql-execute-button')))?.click();
+  await waitFor('result', () => text('.result-window').includes('LAST'));
+  await fetch('/observed', {
+    method: 'POST',
+    body: JSON.stringify({
+      problems,
+      docs: docs?.parentElement.textContent ?? '',
+      query: text('.graphiql-query-editor'),
+      variables: text('.graphiql-editor-tool .graphiql-editor:nth-child(1)'),
+      headers: text('.graphiql-editor-tool .graphiql-editor:nth-child(2)'),
+      result: text('.result-window'),
+      tabs: [...document.querySelectorAll('.graphiql-tab')].map((tab) => tab.textContent),
+      stored: localStorage.length + sessionStorage.length,
+      resources: performance.getEntriesByType('resource').map((entry) => entry.name),
+    }),
   });
-  document.body.append(observed);
 });
