@@ -183,7 +183,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (cached, error) {
 		return cached{}, fmt.Errorf("%w: sub is not a string", ErrInvalidToken)
 	}
 	until := v.config.Now().Add(cacheFor)
-	if expiry, err := claims.GetExpirationTime(); err == nil && expiry.Before(until) {
+	if expiry, err := claims.GetExpirationTime(); err == nil && expiry != nil && expiry.Before(until) {
 		until = expiry.Time
 	}
 	return cached{viewer: viewer, until: until, keys: keys}, nil

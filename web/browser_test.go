@@ -42,6 +42,7 @@ type fakeServer struct {
 	operations []operation
 	strangers  []string // paths asked for that do not exist
 	observed   chan observed
+	hungUp     chan struct{} // closed when the page ends the endless stream
 }
 
 type operation struct {
@@ -55,7 +56,7 @@ type operation struct {
 func newFakeServer(t *testing.T, p Page) *fakeServer {
 	t.Helper()
 	page := newHandler(t, p)
-	s := &fakeServer{observed: make(chan observed, 1)}
+	s := &fakeServer{observed: make(chan observed, 1), hungUp: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		recorded := httptest.NewRecorder()
@@ -71,6 +72,13 @@ func newFakeServer(t *testing.T, p Page) *fakeServer {
 		var o observed
 		if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
 			t.Errorf("read what the driver saw: %v", err)
+		}
+		if strings.Contains(o.Query, "Endless") {
+			select {
+			case <-s.hungUp:
+			case <-time.After(10 * time.Second):
+				t.Error("the page stopped the subscription but still holds its stream")
+			}
 		}
 		s.observed <- o
 	})
@@ -99,9 +107,15 @@ func (s *fakeServer) graphql(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.Contains(o.Query, "__schema"):
 		_, _ = io.WriteString(w, introspection)
+	case strings.Contains(o.Query, "Endless"):
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "event: next\ndata: {\"data\":{\"changed\":\"LAST\"}}\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(s.hungUp)
 	case strings.Contains(o.accept, "text/event-stream"):
 		w.Header().Set("Content-Type", "text/event-stream")
-		for _, event := range []string{":\n\n", "event: next\ndata: {\"data\":{\"changed\":\"first\"}}\n\n: ping\n\nevent: ne", "xt\ndata: {\"data\":{\"changed\":\"LAST\"}}\n\n", "event: complete\n\n"} {
+		for _, event := range []string{":\n\n", "event: next\ndata: {\"data\":{\"changed\":\"first\"}}\n\n: ping\n\nevent: next\ndata: {\"data\":{\"cha", "nged\":\"LAST\"}}\n\n", "event: complete\n\n"} {
 			_, _ = io.WriteString(w, event)
 			w.(http.Flusher).Flush()
 			time.Sleep(50 * time.Millisecond)
@@ -151,6 +165,7 @@ func TestInBrowser(t *testing.T) {
 	}{
 		{"query", "query One($id: ID!) { patient(id: $id) }", "application/json", "LAST 홍길동"},
 		{"subscription", "subscription Watch { changed }", "text/event-stream", "LAST"},
+		{"stopped subscription", "subscription Endless { changed }", "text/event-stream", "LAST"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

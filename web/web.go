@@ -60,9 +60,9 @@ type tab struct {
 }
 
 // Headers of every answer. The policy lets the page load and ask this server
-// alone; style-src has 'unsafe-inline' because GraphiQL's components add
-// style elements while they run, and font-src data: because its stylesheet
-// holds its fonts.
+// alone; style-src has 'unsafe-inline' because GraphiQL's dialogs add a style
+// element when they open, and font-src data: because its stylesheet holds its
+// fonts.
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
 		"font-src data:; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,5 +1,6 @@
 // Runs in the page under test, before everything else: presses "execute" once
-// the page is ready, waits for the result and reports to the test what it saw.
+// the page is ready, waits for the result, presses "stop" if the operation still
+// runs, and reports to the test what it saw.
 'use strict';
 const problems = [];
 const consoleError = console.error;
@@ -27,6 +28,7 @@ addEventListener('load', async () => {
   const docs = await waitFor('documentation', () => document.querySelector('.graphiql-doc-explorer-content a'));
   (await waitFor('execute button', () => document.querySelector('.graphiql-execute-button')))?.click();
   await waitFor('result', () => text('.result-window').includes('LAST'));
+  document.querySelector('.graphiql-execute-button[aria-label^="Stop"]')?.click();
   await fetch('/observed', {
     method: 'POST',
     body: JSON.stringify({
