@@ -131,17 +131,22 @@ func TestVerifyRefuses(t *testing.T) {
 			t.Parallel()
 			tt.config.Secret = testSecret
 			v, _ := newTestVerifier(t, tt.config)
-			viewer, err := v.Verify(t.Context(), tt.token)
-			if !errors.Is(err, ErrInvalidToken) || viewer != (Viewer{}) {
-				t.Fatalf("Verify = %+v, %v, want ErrInvalidToken", viewer, err)
-			}
-			if !strings.Contains(err.Error(), tt.reason) {
-				t.Errorf("error %q does not say %q", err, tt.reason)
-			}
-			if len(err.Error()) > 100 {
-				t.Errorf("error text is long enough to hold the token: %q", err)
-			}
+			checkRefused(t, v, tt.token, tt.reason)
 		})
+	}
+}
+
+func checkRefused(t *testing.T, v *Verifier, token, reason string) {
+	t.Helper()
+	viewer, err := v.Verify(t.Context(), token)
+	if !errors.Is(err, ErrInvalidToken) || viewer != (Viewer{}) {
+		t.Fatalf("Verify = %+v, %v, want ErrInvalidToken", viewer, err)
+	}
+	if !strings.Contains(err.Error(), reason) {
+		t.Errorf("error %q does not say %q", err, reason)
+	}
+	if len(err.Error()) > 100 {
+		t.Errorf("error text is long enough to hold the token: %q", err)
 	}
 }
 
