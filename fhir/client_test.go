@@ -1,0 +1,125 @@
+package fhir
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestNewClientRefuses(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{
+		"", "/fhir", "fhir.example", "ftp://fhir.example", "http:fhir", "http://", "http://user:secret@h/fhir", "http://user@h",
+		"http://h/fhir?x=1", "http://h/fhir?", "http://h/fhir#", "http://h\x7f/secret",
+	} {
+		if _, err := NewClient(Options{BaseURL: base}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", base, err)
+		}
+	}
+	for _, auth := range []Auth{
+		{Mode: "digest"}, {Mode: "bearer"}, {Mode: "bearer", Token: "secret\n"}, {Mode: "basic"}, {Mode: "basic", Username: "a:b", Password: "secret"},
+	} {
+		if _, err := NewClient(Options{BaseURL: "http://h", Auth: auth}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: %v", auth, err)
+		}
+	}
+}
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	var got *http.Request
+	var gotBody string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got, gotBody = r, string(body)
+		w.Header().Set("Content-Type", "application/fhir+json")
+		w.Header().Set("ETag", `W/"7"`)
+		if r.Method == http.MethodPut {
+			w.WriteHeader(http.StatusCreated)
+		}
+		if _, err := w.Write(patientJSON("p.1", `"x":1.0`)); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL+"/fhir/", func(o *Options) {
+		o.Auth = Auth{Mode: "basic", Username: "u", Password: "p"}
+		o.UserAgent = "test/1"
+	})
+	r, err := c.Read(t.Context(), "p.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ID != "p.1" || r.ETag != `W/"7"` || string(r.JSON) != string(patientJSON("p.1", `"x":1.0`)) {
+		t.Errorf("%+v", r)
+	}
+	check := func(method string, header map[string]string, body string) {
+		t.Helper()
+		if got.Method != method || got.URL.String() != "/fhir/Patient/p.1" || gotBody != body {
+			t.Errorf("%s %s %q", got.Method, got.URL, gotBody)
+		}
+		for name, want := range header {
+			if v := got.Header.Get(name); v != want {
+				t.Errorf("%s: %q, want %q", name, v, want)
+			}
+		}
+	}
+	check("GET", map[string]string{"Accept": "application/fhir+json", "Cache-Control": "no-cache", "User-Agent": "test/1",
+		"Authorization": "Basic dTpw", "Content-Type": "", "If-Match": "", "Prefer": ""}, "")
+
+	sent := patientJSON("p.1", "")
+	u, err := c.Update(t.Context(), "p.1", sent, `W/"6"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !u.Created || u.Status != 201 || u.Resource.ETag != `W/"7"` {
+		t.Errorf("%+v", u)
+	}
+	check("PUT", map[string]string{"Content-Type": "application/fhir+json", "Prefer": "return=representation", "If-Match": `W/"6"`,
+		"Cache-Control": ""}, string(sent))
+	if _, err := c.Update(t.Context(), "p.1", sent, ""); err != nil || got.Header.Values("If-Match") != nil {
+		t.Errorf("%v %v", err, got.Header)
+	}
+}
+
+func TestIDsThatAreNone(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) }))
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	for _, id := range []string{"", ".", "..", "a/b", "a?b", "a b", "é", "a\n", strings.Repeat("a", 65)} {
+		_, err := c.Read(t.Context(), id)
+		asError(t, err, Gone)
+		_, err = c.Update(t.Context(), id, patientJSON("p", ""), "")
+		asError(t, err, Gone)
+	}
+}
+
+// A refusal that repeats what was sent is freed of it, in reason and issues.
+func TestRefusalsAreScrubbed(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, err := io.WriteString(w, `{"resourceType":"OperationOutcome","issue":[{"severity":"warning","diagnostics":"Chalmers?"},`+
+			`{"severity":"error","diagnostics":"Invalid phone 555-1234 of Jim Chalmers (Patient/pat-1)","expression":["Patient.telecom.where(value='555-1234')"]}]}`)
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	_, err := c.Update(t.Context(), "pat-1", patientJSON("pat-1", `"name":[{"family":"Chalmers","given":["Jim"]}],"telecom":[{"value":"555-1234"}]`), "")
+	e := asError(t, err, Rejected)
+	if e.Reason != "Invalid phone … of … … (Patient/…)" || e.Issues[0].Message != e.Reason || e.Issues[1].Message != "…?" ||
+		e.Issues[0].Expression[0] != "Patient.telecom.where(value='…')" {
+		t.Errorf("%+v", e)
+	}
+	if e.Error() != "update patient: rejected (status 422): "+e.Reason {
+		t.Error(e.Error())
+	}
+}

@@ -1,0 +1,123 @@
+package fhir
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
+)
+
+func TestParsePatient(t *testing.T) {
+	t.Parallel()
+	got, err := ParsePatient(lines(t, "testdata/synthea.ndjson")[0], testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID == "" || got.FamilyName == "" || got.BirthDate == "" || got.Contact.Phone == "" || got.Contact.Address.City == "" || len(got.Identifiers) < 3 {
+		t.Errorf("%+v", got)
+	}
+	got, err = ParsePatient([]byte(`{"resourceType":"Patient","id":"p","meta":{"versionId":"3","lastUpdated":"2026-11-23T18:25:39.5+09:00"},
+		"birthDate":"1949-11","gender":"UNK","name":[{"use":"old","family":"Old"},{"family":"Chalmers","given":["Jim",null,"E"]}],
+		"identifier":[{"system":"s","value":"v"},{"system":"none"}],
+		"telecom":[{"system":"email","value":"a@b"}],"address":[{"line":[null,"1"],"district":"D"}]}`), testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Patient{ID: "p", VersionID: "3", LastUpdated: time.Date(2026, 11, 23, 9, 25, 39, 5e8, time.UTC), FamilyName: "Chalmers",
+		GivenName: "Jim E", FullName: "Jim E Chalmers", BirthDate: "1949-11", Gender: "unknown", Identifiers: []Identifier{{"s", "v"}},
+		Contact: Contact{Email: "a@b", Address: &Address{Lines: []string{"1"}, District: "D"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		`[]`: "", `[{}]`: "", `[null]`: "",
+		`[{"family":"홍","given":["길동"]}]`:                  "홍길동",
+		`[{"family":"홍","given":["길","동"]}]`:               "홍길동",
+		`[{"family":"山田","given":["さくら"]}]`:                "山田さくら",
+		`[{"family":"홍","given":["Gil"]}]`:                 "Gil 홍",
+		`[{"family":"Only"}]`:                              "Only",
+		`[{"given":["Only"]}]`:                             "Only",
+		`[{"text":"As Written","family":"X"}]`:             "As Written",
+		`[{"family":"A"},{"family":"B","use":"official"}]`: "B",
+		`[{"family":"A","use":"official","period":{"end":"2000"}},{"family":"B","use":"usual"}]`:    "B",
+		`[{"family":"A","use":"maiden"},{"family":"B","use":"usual"},{"family":"C","use":"usual"}]`: "B",
+		`[{"family":"A","use":"old","period":{"end":"2000"}},{"family":"B","use":"maiden"}]`:        "B",
+	} {
+		p, err := ParsePatient(patientJSON("p", `"name":`+name), testNow)
+		if err != nil || p.FullName != want {
+			t.Errorf("%s: %q, %v", name, p.FullName, err)
+		}
+	}
+}
+
+func TestOddValuesCountAsAbsent(t *testing.T) {
+	t.Parallel()
+	for _, rest := range []string{`"birthDate":"14/11/1949"`, `"birthDate":1949`, `"birthDate":"1949-02-30"`, `"gender":"Female?"`, `"gender":null`,
+		`"meta":{"lastUpdated":"yesterday","versionId":7}`, `"name":"Jim"`, `"telecom":null`, `"address":[{"use":"home"}]`, `"identifier":[{"system":"s"}]`} {
+		p, err := ParsePatient(patientJSON("p", rest), testNow)
+		if diff := cmp.Diff(Patient{ID: "p"}, p); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", rest, err, diff)
+		}
+	}
+}
+
+func TestWhichEntryIsThePhone(t *testing.T) {
+	t.Parallel()
+	phone := func(value, rest string) string { return fmt.Sprintf(`{"system":"phone","value":%q%s},`, value, rest) }
+	for entries, want := range map[string]string{
+		`{"system":"fax","value":"1"},`:                                              "",
+		`{"value":"1"},`:                                                             "",
+		`{"system":"phone","use":"home"},`:                                           "",
+		`{"system":"phone","value":" "},`:                                            "",
+		`{"system":"phone","value":5},`:                                              "",
+		phone("old", `,"use":"old"`) + phone("temp", `,"use":"temp"`):                "",
+		phone("a", `,"use":"work"`) + phone("b", `,"use":"home"`):                    "b",
+		phone("a", `,"use":"home"`) + phone("b", `,"use":"mobile"`):                  "b",
+		phone("a", ``) + phone("b", `,"use":"work"`):                                 "b",
+		phone("a", `,"use":"bogus"`) + phone("b", ``):                                "b",
+		phone("a", `,"use":"home"`) + phone("b", `,"use":"home"`):                    "a",
+		phone("a", `,"use":"mobile"`) + phone("b", `,"use":"work","rank":9`):         "b",
+		phone("a", `,"rank":2`) + phone("b", `,"rank":1`) + phone("c", `,"rank":10`): "b",
+		phone("a", `,"rank":0`) + phone("b", `,"use":"home"`):                        "b",
+		phone("a", `,"period":{"end":"2026-11-23T11:59:59Z"}`) + phone("b", ``):      "b",
+		phone("a", `,"period":{"end":"2026-11-23T13:59:59+02:00"}`) + phone("b", ``): "b",
+		phone("a", `,"period":{"end":"2026-11-23T12:00:00Z"}`) + phone("b", ``):      "a",
+		phone("a", `,"period":{"end":"2026-11-22"}`) + phone("b", ``):                "b",
+		phone("a", `,"period":{"end":"2026-11-23"}`) + phone("b", ``):                "a",
+		phone("a", `,"period":{"end":"2026-10"}`) + phone("b", ``):                   "b",
+		phone("a", `,"period":{"end":"2026-11"}`) + phone("b", ``):                   "a",
+		phone("a", `,"period":{"end":"2025"}`) + phone("b", ``):                      "b",
+		phone("a", `,"period":{"end":"2026"}`) + phone("b", ``):                      "a",
+		phone("a", `,"period":{"start":"2027"}`) + phone("b", ``):                    "a",
+		phone("a", `,"period":{"end":"someday"}`) + phone("b", ``):                   "a",
+	} {
+		got, err := ContactOf(patientJSON("p", `"telecom":[`+entries+`null]`), testNow)
+		if err != nil || got.Phone != want {
+			t.Errorf("%s: %q, want %q (%v)", entries, got.Phone, want, err)
+		}
+	}
+}
+
+func TestWhichEntryIsTheAddress(t *testing.T) {
+	t.Parallel()
+	for entries, want := range map[string]int{
+		``: -1, `null`: -1, `{}`: -1, `{"use":"home"}`: -1, `{"use":"old","city":"A"}`: -1, `{"use":"temp","city":"A"}`: -1,
+		`{"use":"work","city":"A"},{"use":"home","city":"B"}`:                         1,
+		`{"use":"work","city":"A"},{"use":"home","city":"B","period":{"end":"2020"}}`: 0,
+		`{"use":"work","city":"A"},{"use":"home","extension":[]}`:                     0,
+		`{"use":"billing","type":"postal","text":"A"},{"use":"work","text":"B"}`:      0,
+		`{"use":"old","city":"A"},{"line":["B"]},{"line":["C"]}`:                      1,
+		`{"use":"home","country":"A"},{"use":"home","country":"B"}`:                   0,
+	} {
+		got := pickAddress(elements(gjson.Parse("["+entries+"]")), testNow)
+		if got != want {
+			t.Errorf("%s: %d, want %d", entries, got, want)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package fhir
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestScrub(t *testing.T) {
+	t.Parallel()
+	resource := []byte(`{"resourceType":"Patient","id":"a34bb9d5-039f","birthDate":"1949-11-14","gender":"female",
+		"name":[{"text":"Jim Chalmers","family":"Chalmers","given":["Jim","An"]},{"family":"홍","given":["길동"],"text":"홍길동"}],
+		"telecom":[{"system":"phone","value":"(555) 907-9875","use":"home"},{"system":"phone","value":"phone"},{"system":"phone","value":"invalid"},{"system":"email","value":"not-an-email"}],
+		"address":[{"line":["1045 Schmitt Spur"],"city":"Ulm","state":"MA","postalCode":"0450","country":"US"}],
+		"identifier":[{"system":"http://hl7.org/fhir/sid/us-ssn","value":"999-81-5679"}],
+		"contact":[{"name":{"family":"Mutter"}}],
+		"extension":[{"url":"u","valueString":"Cicely661 Pacocha935"}],
+		"maritalStatus":{"text":"Never Married"}}`)
+	for text, want := range map[string]string{
+		"Email not-an-email is not a valid email":       "Email … is not a valid email",
+		"Invalid phone format":                          "Invalid phone format",
+		"phone: invalid (home)":                         "phone: invalid (home)",
+		"UUID a34bb9d5-039f does not exist":             "UUID … does not exist",
+		"Resource Patient/xyz.1 is not known":           "Resource Patient/… is not known",
+		"(555) 907-9875 and 5559079875":                 "… and …",
+		"An error for Jim, jim and JIM CHALMERS":        "An error for …, … and …",
+		"Jimmy Chalmersson stays":                       "Jimmy Chalmersson stays",
+		"born 1949-11-14 at 1045 Schmitt Spur, Ulm":     "born … at …, …",
+		"HAPI-0450: 0450 is no zip":                     "HAPI-0450: … is no zip",
+		"홍길동은 길동이":                                      "…은 …이",
+		"somebody.else@example.org wrote":               "… wrote",
+		"ssn 999-81-5679, mother Mutter":                "ssn …, mother …",
+		"née Cicely661 Pacocha935":                      "née …",
+		"Never Married, http://hl7.org/fhir/sid/us-ssn": "Never Married, http://hl7.org/fhir/sid/us-ssn",
+		"status 200 of MA, US":                          "status 200 of MA, US",
+		"":                                              "",
+	} {
+		if got := Scrub(text, resource); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := Scrub("value x-17", []byte("no JSON"), []byte(`{"id":"x-17"}`)); got != "value …" {
+		t.Errorf("several resources: %q", got)
+	}
+}
+
+// Whatever a long enough value is, it does not survive standing alone.
+func TestScrubHidesAnyValue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		value := strings.TrimSpace(rapid.StringMatching(`[A-Za-z0-9+@.()\[\]*?\\|^$ ıİßſK-]{3,20}`).Draw(t, "value"))
+		if len([]rune(value)) < 3 || commonWords[strings.ToLower(value)] || strings.Contains(strings.ToLower("the value is wrong…"), strings.ToLower(value)) {
+			t.Skip()
+		}
+		resource := patientJSON("p", `"telecom":[{"value":`+quote(value)+`}]`)
+		if got := Scrub("the value: "+value+" is wrong", resource); strings.Contains(got, value) {
+			t.Fatalf("%q survives in %q", value, got)
+		}
+	})
+}

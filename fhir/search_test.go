@@ -1,0 +1,142 @@
+package fhir
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// searchServer answers each path and query with its body; HOST stands for the
+// server's own URL.
+func searchServer(t *testing.T, pages map[string]string) string {
+	t.Helper()
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := pages[r.URL.String()]
+		if !ok {
+			t.Errorf("unexpected %s", r.URL)
+		}
+		if r.Header.Get("Cache-Control") != "no-cache" || r.Header.Get("Authorization") != "Bearer t" {
+			t.Errorf("header %v", r.Header)
+		}
+		w.Header().Set("Content-Type", "application/fhir+json")
+		fmt.Fprint(w, strings.ReplaceAll(body, "HOST", server.URL))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/fhir"
+}
+
+func bundle(next string, ids ...string) string {
+	b := `{"resourceType":"Bundle","link":[{"relation":"self","url":"x"}`
+	if next != "" {
+		b += `,{"relation":"next","url":"` + next + `"}`
+	}
+	b += `],"entry":[{"resource":{"resourceType":"Practitioner","id":"no"}}`
+	for _, id := range ids {
+		b += `,{"resource":` + string(patientJSON(id, `"x": 1.0`)) + `}`
+	}
+	return b + "]}"
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	const first = "/fhir/Patient?_count=2"
+	endless := map[string]string{first: bundle("HOST/fhir?n=0")}
+	for n := range 20 {
+		endless[fmt.Sprintf("/fhir?n=%d", n)] = bundle(fmt.Sprintf("HOST/fhir?n=%d", n+1), "a")
+	}
+	unusable := func(reason string) string { return "The answer is unusable: " + reason }
+	tests := []struct {
+		name   string
+		pages  map[string]string
+		ids    string
+		reason string // "": no error
+	}{
+		{"one page", map[string]string{first: bundle("", "a", "b")}, "a b", ""},
+		{"no match", map[string]string{first: `{"resourceType":"Bundle","total":0}`}, "", ""},
+		{"pages", map[string]string{first: bundle("HOST/fhir?_getpages=1", "a", "b"),
+			"/fhir?_getpages=1": bundle("HOST/fhir/Patient?p=3", "c"), "/fhir/Patient?p=3": bundle("", "d")}, "a b c d", ""},
+		{"relative link, above the base", map[string]string{first: bundle("/Patient?p=2", "a")}, "", unusable(errNextLink.Error())},
+		{"relative link", map[string]string{first: bundle("Patient?p=2", "a"), "/fhir/Patient?p=2": bundle("", "b")}, "a b", ""},
+		{"other host", map[string]string{first: bundle("http://127.0.0.1:1/fhir?p=2", "a")}, "", unusable(errNextLink.Error())},
+		{"other scheme", map[string]string{first: bundle("https://127.0.0.1/fhir?p=2", "a")}, "", unusable(errNextLink.Error())},
+		{"beside the base", map[string]string{first: bundle("HOST/fhirx?p=2")}, "", unusable(errNextLink.Error())},
+		{"above the base", map[string]string{first: bundle("HOST/fhir/../admin")}, "", unusable(errNextLink.Error())},
+		{"above the base, encoded", map[string]string{first: bundle("HOST/fhir/%2e%2e/admin")}, "", unusable(errNextLink.Error())},
+		{"user in the link", map[string]string{first: bundle("http://u@HOST/fhir")}, "", unusable(errNextLink.Error())},
+		{"no link", map[string]string{first: bundle(":")}, "", unusable(errNextLink.Error())},
+		{"link to itself", map[string]string{first: bundle("HOST"+first, "a")}, "a", unusable(errNoProgress.Error())},
+		{"no progress", endless, "a a a a", unusable(errNoProgress.Error())},
+		{"no Bundle", map[string]string{first: string(patientJSON("a", ""))}, "", unusable(errWrongType.Error())},
+		{"a part of a Patient", map[string]string{first: strings.Replace(bundle("", "a"), `"x": 1.0`, `"meta":{"tag":[{"code":"SUBSETTED"}]}`, 1)}, "", unusable(errSubsetted.Error())},
+		{"no id", map[string]string{first: bundle("", "")}, "", unusable(errOtherID.Error())},
+		{"failed in part", map[string]string{first: `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}}]}`}, "", unusable(errOutcome.Error())},
+		{"a warning", map[string]string{first: `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"warning"}]}}]}`}, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newTestClient(t, searchServer(t, tt.pages), func(o *Options) { o.Auth = Auth{Mode: "bearer", Token: "t"} })
+			var ids []string
+			var failure error
+			for r, err := range c.Search(t.Context(), url.Values{"_count": {"2"}}) {
+				if err != nil {
+					failure = err
+					continue
+				}
+				ids = append(ids, r.ID)
+				if string(r.JSON) != string(patientJSON(r.ID, `"x": 1.0`)) {
+					t.Errorf("body %s", r.JSON)
+				}
+			}
+			if got := strings.Join(ids, " "); got != tt.ids {
+				t.Errorf("ids %q, want %q", got, tt.ids)
+			}
+			if tt.reason == "" {
+				if failure != nil {
+					t.Error(failure)
+				}
+				return
+			}
+			if e := asError(t, failure, Unusable); e.Reason != tt.reason || e.Op != OpSearch {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func TestSearchStopsWhenAsked(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, searchServer(t, map[string]string{"/fhir/Patient": bundle("HOST/fhir?never", "a", "b")}),
+		func(o *Options) { o.Auth = Auth{Mode: "bearer", Token: "t"} })
+	for range c.Search(t.Context(), nil) {
+		break
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/fhir/metadata" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		w.Header().Set("Content-Type", "application/fhir+json")
+		fmt.Fprint(w, `{"resourceType":"CapabilityStatement","software":{"name":"S","version":"8"},"fhirVersion":"4.0.1","rest":[`+
+			`{"mode":"client","resource":[{"type":"Patient","interaction":[{"code":"no"}]}]},`+
+			`{"mode":"server","resource":[{"type":"Group","versioning":"no-version"},{"type":"Patient","versioning":"versioned",`+
+			`"interaction":[{"code":"read"},{"code":"update"}],"searchParam":[{"name":"_id"},{"name":"phone"}]}]}]}`)
+	}))
+	defer server.Close()
+	caps, err := newTestClient(t, server.URL+"/fhir", nil).Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if caps.SoftwareName != "S" || caps.SoftwareVersion != "8" || caps.FHIRVersion != "4.0.1" || !caps.Versioned ||
+		!slices.Equal(caps.Interactions, []string{"read", "update"}) || !slices.Equal(caps.SearchParams, []string{"_id", "phone"}) {
+		t.Errorf("%+v", caps)
+	}
+}

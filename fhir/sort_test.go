@@ -1,0 +1,149 @@
+package fhir
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSorting(t *testing.T) {
+	t.Parallel()
+	const outcome = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"why"}]}`
+	const good = `{"resourceType":"Patient","id":"p"}`
+	const html = `<!DOCTYPE html><p>no</p>`
+	const wrongBase = "The server does not know this address; the FHIR base URL may be wrong (status 404)"
+	tests := []struct {
+		op     string
+		status int
+		body   string
+		kind   Kind // 0: good
+		reason string
+	}{
+		{OpRead, 200, good, 0, ""},
+		{OpUpdate, 200, good, 0, ""},
+		{OpUpdate, 201, good, 0, ""},
+		{OpRead, 201, good, Unusable, "The server answered with status 201"},
+		{OpUpdate, 202, good, Unusable, "The server answered with status 202"},
+		{OpUpdate, 204, "", Unusable, "The server answered with status 204"},
+		{OpRead, 206, good, Unusable, "The server answered with status 206"},
+		{OpUpdate, 200, "", Unusable, "The server answered with an empty body (status 200)"},
+		{OpUpdate, 200, html, Unusable, "The server answered with an HTML page (status 200)"},
+		{OpUpdate, 200, good + good, Unusable, "The answer is unusable: not one JSON value"},
+		{OpUpdate, 200, "[" + good + "]", Unusable, "The answer is unusable: not a JSON object"},
+		{OpUpdate, 200, `{"resourceType":"Patient","id":"p","a":1,"a":1}`, Unusable, "The answer is unusable: a key given twice"},
+		{OpUpdate, 200, `{"resourceType":"Patient","id":"q"}`, Unusable, "The answer is unusable: another patient"},
+		{OpUpdate, 200, `{"resourceType":"Group","id":"p"}`, Unusable, "The answer is unusable: another kind of resource"},
+		{OpUpdate, 200, outcome, Unusable, "why"},
+		{OpRead, 200, `{"resourceType":"Patient","id":"p","meta":{"tag":[{"code":"x"},{"code":"SUBSETTED"}]}}`, Unusable, "The answer is unusable: only a part of the resource (SUBSETTED)"},
+		{OpRead, 200, `{"error":"An error occurred","message":"SQLSTATE[42S22]"}`, Unusable, internalError},
+		{OpUpdate, 307, "", Unusable, "The server answered with a redirect, which is not followed (status 307)"},
+		{OpUpdate, 400, outcome, Rejected, "why"},
+		{OpUpdate, 400, "", Rejected, "The server answered with an empty body (status 400)"},
+		{OpUpdate, 400, html, Rejected, "The server answered with an HTML page (status 400)"},
+		{OpUpdate, 400, `not JSON`, Rejected, "The server answered with status 400"},
+		{OpUpdate, 400, `{"resourceType":"OperationOutcome","issue":[{"severity":"warning","diagnostics":"hm"}]}`, Rejected, "The server answered with status 400"},
+		{OpUpdate, 400, `{"resourceType":"OperationOutcome","issue":[{"severity":"warning","diagnostics":"hm"},{"severity":"fatal","details":{"coding":[{"display":"D"}]}}]}`, Rejected, "D"},
+		{OpUpdate, 400, `{"message":"Refresh Token revoked or logged out"}`, AuthFailed, "Refresh Token revoked or logged out"},
+		{OpUpdate, 400, `{"validationErrors":{"uuid":{"p":"UUID p does not exist"}}}`, Gone, "UUID p does not exist"},
+		{OpRead, 400, `{"validationErrors":{"_id":"UUID columns must be a valid UUID string"}}`, Gone, "UUID columns must be a valid UUID string"},
+		{OpUpdate, 400, `{"validationErrors":{"_id":"x"}}`, Rejected, "x"},
+		{OpUpdate, 400, `{"validationErrors":{}}`, Rejected, "The server answered with status 400"},
+		{OpUpdate, 401, "", AuthFailed, "The server answered with an empty body (status 401)"},
+		{OpRead, 403, outcome, AuthFailed, "why"},
+		{OpRead, 404, outcome, Gone, "why"},
+		{OpRead, 404, " []\n", Gone, "The server answered with status 404"},
+		{OpRead, 404, "", Unusable, wrongBase},
+		{OpRead, 404, html, Unusable, wrongBase},
+		{OpRead, 404, `{"error":"An error occurred","message":"Route not found","code":0}`, Unusable, wrongBase},
+		{OpRead, 404, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","diagnostics":"HAPI-0302: Unknown resource type 'x'"}]}`, Unusable, wrongBase},
+		{OpUpdate, 404, outcome, Gone, "why"},
+		{OpUpdate, 404, html, Rejected, wrongBase},
+		{OpSearch, 404, outcome, Unusable, wrongBase},
+		{OpUpdate, 405, outcome, Rejected, "why"},
+		{OpUpdate, 408, outcome, Lost, "why"},
+		{OpUpdate, 409, outcome, Conflict, "why"},
+		{OpRead, 410, "", Gone, "The server answered with an empty body (status 410)"},
+		{OpRead, 410, html, Rejected, "The server answered with an HTML page (status 410)"},
+		{OpSearch, 410, outcome, Rejected, "why"},
+		{OpUpdate, 412, outcome, Conflict, "why"},
+		{OpUpdate, 413, html, Rejected, "The server answered with an HTML page (status 413)"},
+		{OpUpdate, 422, outcome, Rejected, "why"},
+		{OpUpdate, 429, "", RateLimited, "The server answered with an empty body (status 429)"},
+		{OpUpdate, 500, outcome, Lost, "why"},
+		{OpUpdate, 500, outcome + outcome, Lost, "The server answered with status 500"},
+		{OpUpdate, 501, "", Lost, "The server answered with an empty body (status 501)"},
+		{OpUpdate, 502, html, Lost, "The server answered with an HTML page (status 502)"},
+		{OpUpdate, 500, `{"message":"could not execute [insert into patient values (1)]"}`, Lost, internalError},
+		{OpUpdate, 500, `{"message":"see <b>here</b>"}`, Lost, internalError},
+	}
+	for _, tt := range tests {
+		id, want := "p", "Patient"
+		if tt.op == OpSearch {
+			id, want = "", "Bundle"
+		}
+		a := answer{request: request{op: tt.op, id: id, want: want}, status: tt.status, body: []byte(tt.body), sent: true,
+			header: http.Header{"Content-Type": {"application/fhir+json; charset=UTF-8"}}, maxBody: 1 << 20, now: testNow}
+		err := a.failure()
+		if tt.kind == 0 {
+			if err != nil {
+				t.Errorf("%s %d %.60s: %v", tt.op, tt.status, tt.body, err)
+			}
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != tt.kind || e.Reason != tt.reason || e.Op != tt.op || e.Status != tt.status {
+			t.Errorf("%s %d %.60s:\n got %v\nwant %v: %s", tt.op, tt.status, tt.body, err, tt.kind, tt.reason)
+		}
+	}
+}
+
+func TestContentType(t *testing.T) {
+	t.Parallel()
+	for contentType, good := range map[string]bool{
+		"application/fhir+json": true, "application/json;charset=utf-8": true, "Application/FHIR+JSON": true,
+		"text/html": false, "text/plain": false, "": false, "application/fhir+xml": false, "application/json;;": false,
+	} {
+		a := answer{request: request{op: OpRead, id: "p", want: "Patient"}, status: 200,
+			body: patientJSON("p", ""), header: http.Header{"Content-Type": {contentType}}}
+		if err := a.failure(); (err == nil) != good {
+			t.Errorf("%q: %v", contentType, err)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"":                              0,
+		"7":                             7 * time.Second,
+		"-7":                            0,
+		"99999999":                      24 * time.Hour,
+		"soon":                          0,
+		"Mon, 23 Nov 2026 12:00:30 GMT": 30 * time.Second,
+		"Mon, 23 Nov 2026 11:00:00 GMT": 0,
+	} {
+		a := answer{request: request{op: OpUpdate}, status: 503, header: http.Header{"Retry-After": {value}}, now: testNow}
+		var e *Error
+		if !errors.As(a.failure(), &e) || e.RetryAfter != want {
+			t.Errorf("%q: %v", value, e)
+		}
+	}
+}
+
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("가", 400)
+	for text, want := range map[string]string{
+		"a\x00b\nc\u202e d":               "a b c d",
+		long:                              long[:299*3] + "…",
+		"2 < 3 > 1":                       "2 < 3 > 1",
+		"please select one from the list": "please select one from the list",
+		"UPDATE patient_data SET x = 1":   internalError,
+	} {
+		if got := tidy(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
