@@ -1,0 +1,210 @@
+package db
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/bits"
+	"strings"
+	"time"
+)
+
+// SyncState tells whether a row is known to agree with the FHIR server.
+type SyncState string
+
+// The states of a row.
+const (
+	Synced    SyncState = "SYNCED"     // what the FHIR server last confirmed
+	Pending   SyncState = "PENDING"    // a write's outcome is not known
+	LocalOnly SyncState = "LOCAL_ONLY" // without a FHIR id
+)
+
+// Address is a postal address; empty means absent.
+type Address struct {
+	Text       string   `json:"text,omitempty"`
+	Lines      []string `json:"lines,omitempty"`
+	City       string   `json:"city,omitempty"`
+	District   string   `json:"district,omitempty"`
+	State      string   `json:"state,omitempty"`
+	PostalCode string   `json:"postalCode,omitempty"`
+	Country    string   `json:"country,omitempty"`
+}
+
+// EmergencyContact is whom to call; empty means absent.
+type EmergencyContact struct {
+	Name         string `json:"name"`
+	Relationship string `json:"relationship,omitempty"`
+	Phone        string `json:"phone,omitempty"`
+}
+
+// Patient is one row. Empty strings and zero times mean absent.
+type Patient struct {
+	ID               string // the patient number, e.g. P-2025-000001
+	FHIRID           string // "" = not on the FHIR server
+	FamilyName       string
+	GivenName        string
+	FullName         string
+	BirthDate        string // YYYY, YYYY-MM or YYYY-MM-DD
+	Gender           string // FHIR code
+	Phone            string
+	Email            string
+	Address          *Address
+	EmergencyContact *EmergencyContact
+	Allergies        []string
+	BloodType        string
+	SyncState        SyncState
+	LastSyncedAt     time.Time
+	FHIRVersionID    string    // meta.versionId of the last representation seen
+	FHIRUpdatedAt    time.Time // meta.lastUpdated of it
+	Version          int64     // from 1, raised by every change
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+
+	nameKey string // see nameKey
+}
+
+// Column is a column of patients that a query may ask for. Columns are
+// numbered so that a set of them is a bit mask.
+type Column uint8
+
+// The columns. ColID, ColFHIRID, ColSyncState and ColVersion always come
+// along.
+const (
+	ColID Column = iota
+	ColFHIRID
+	ColSyncState
+	ColVersion
+	ColFamilyName
+	ColGivenName
+	ColFullName
+	ColBirthDate
+	ColGender
+	ColPhone
+	ColEmail
+	ColAddress
+	ColEmergencyContact
+	ColAllergies
+	ColBloodType
+	ColLastSyncedAt
+	ColCreatedAt
+	ColUpdatedAt
+	colFHIRVersionID
+	colFHIRUpdatedAt
+	colNameKey
+	columnCount
+)
+
+var columnNames = [columnCount]string{
+	ColID: "id", ColFHIRID: "fhir_id", ColSyncState: "sync_state", ColVersion: "version",
+	ColFamilyName: "family_name", ColGivenName: "given_name", ColFullName: "full_name",
+	ColBirthDate: "birth_date", ColGender: "gender", ColPhone: "phone", ColEmail: "email",
+	ColAddress: "address", ColEmergencyContact: "emergency_contact", ColAllergies: "allergies",
+	ColBloodType: "blood_type", ColLastSyncedAt: "last_synced_at", ColCreatedAt: "created_at",
+	ColUpdatedAt: "updated_at", colFHIRVersionID: "fhir_version_id", colFHIRUpdatedAt: "fhir_updated_at",
+	colNameKey: "name_key",
+}
+
+// columnSet has one bit for each Column.
+type columnSet uint32
+
+const (
+	keyColumns columnSet = 1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion
+	allColumns columnSet = 1<<columnCount - 1
+)
+
+// setOf returns the columns and the keys; of none, every column.
+func setOf(columns []Column) columnSet {
+	if len(columns) == 0 {
+		return allColumns
+	}
+	set := keyColumns
+	for _, c := range columns {
+		set |= 1 << c
+	}
+	return set
+}
+
+// names lists the columns of the set in their order, for SELECT.
+func (set columnSet) names() string {
+	names := make([]string, 0, bits.OnesCount32(uint32(set)))
+	for c := range columnCount {
+		if set&(1<<c) != 0 {
+			names = append(names, columnNames[c])
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// scan reads one row of the set's columns.
+func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
+	var p Patient
+	var fhirID sql.NullString
+	targets := make([]any, 0, columnCount)
+	all := [columnCount]any{
+		ColID: &p.ID, ColFHIRID: &fhirID, ColSyncState: (*string)(&p.SyncState), ColVersion: &p.Version,
+		ColFamilyName: &p.FamilyName, ColGivenName: &p.GivenName, ColFullName: &p.FullName,
+		ColBirthDate: &p.BirthDate, ColGender: &p.Gender, ColPhone: &p.Phone, ColEmail: &p.Email,
+		ColAddress: jsonText{&p.Address}, ColEmergencyContact: jsonText{&p.EmergencyContact},
+		ColAllergies: jsonText{&p.Allergies}, ColBloodType: &p.BloodType,
+		ColLastSyncedAt: micros{&p.LastSyncedAt}, ColCreatedAt: micros{&p.CreatedAt},
+		ColUpdatedAt: micros{&p.UpdatedAt}, colFHIRVersionID: &p.FHIRVersionID,
+		colFHIRUpdatedAt: micros{&p.FHIRUpdatedAt}, colNameKey: &p.nameKey,
+	}
+	for c := range columnCount {
+		if set&(1<<c) != 0 {
+			targets = append(targets, all[c])
+		}
+	}
+	if err := row.Scan(targets...); err != nil {
+		return nil, err
+	}
+	p.FHIRID = fhirID.String
+	return &p, nil
+}
+
+// micros reads a time stored as microseconds since 1970; 0 is the zero time.
+type micros struct{ t *time.Time }
+
+func (m micros) Scan(value any) error {
+	n, ok := value.(int64)
+	if !ok {
+		return fmt.Errorf("a time column holds %T", value)
+	}
+	*m.t = fromMicros(n)
+	return nil
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+func toMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// jsonText reads a value stored as JSON; "" leaves it nil.
+type jsonText struct{ into any }
+
+func (j jsonText) Scan(value any) error {
+	switch text := value.(type) {
+	case string:
+		return j.decode([]byte(text))
+	case []byte:
+		return j.decode(text)
+	default:
+		return fmt.Errorf("a JSON column holds %T", value)
+	}
+}
+
+func (j jsonText) decode(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	return json.Unmarshal(text, j.into)
+}

@@ -1,0 +1,266 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func fullState() FHIRState {
+	return FHIRState{
+		FamilyName: "홍", GivenName: "길동", FullName: "홍길동", BirthDate: "1990-05", Gender: "male",
+		Phone: "010-1111-2222", Email: "hong@example.org",
+		Address:   &Address{Text: "서울 😀", Lines: []string{"1 Main St", "2층"}, City: "서울", District: "중구", State: "S", PostalCode: "04524", Country: "KR"},
+		VersionID: "1", UpdatedAt: testTime,
+	}
+}
+
+func TestEveryColumnComesBack(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		if _, err := s.SetProfile(ctx, "P-1", ProfileEdit{
+			SetEmergencyContact: true, EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"},
+			SetAllergies: true, Allergies: []string{"땅콩", "Penicillin"}, SetBloodType: true, BloodType: "AB-",
+		}, 1, testTime.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Patient(ctx, "P-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.nameKey = ""
+		st := fullState()
+		want := &Patient{
+			ID: "P-1", FHIRID: "a1", FamilyName: st.FamilyName, GivenName: st.GivenName, FullName: st.FullName,
+			BirthDate: st.BirthDate, Gender: st.Gender, Phone: st.Phone, Email: st.Email, Address: st.Address,
+			EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"}, Allergies: []string{"땅콩", "Penicillin"}, BloodType: "AB-",
+			SyncState: Synced, LastSyncedAt: testTime, FHIRVersionID: "1", FHIRUpdatedAt: testTime,
+			Version: 2, CreatedAt: testTime, UpdatedAt: testTime.Add(time.Hour),
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+		if _, err := s.Patient(ctx, "P-2"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown patient: %v", err)
+		}
+	})
+}
+
+func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		for c := range ColUpdatedAt + 1 {
+			if keyColumns&(1<<c) != 0 {
+				continue
+			}
+			p, err := s.Patient(ctx, "P-1", c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := s.Patients(ctx, PageRequest{Order: OrderCreatedDesc, First: 1, Columns: []Column{c}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for how, p := range map[string]*Patient{"alone": p, "in a page": page.Patients[0]} {
+				if p.ID != "P-1" || p.FHIRID != "a1" || p.SyncState != Synced || p.Version != 1 {
+					t.Errorf("%s: the keys are missing: %+v", how, p)
+				}
+				if c != ColPhone && p.Phone != "" || c == ColPhone && p.Phone == "" {
+					t.Errorf("%s, column %s: phone is %q", how, columnNames[c], p.Phone)
+				}
+				if c != ColAddress && p.Address != nil || c == ColAddress && p.Address == nil {
+					t.Errorf("%s, column %s: address is %v", how, columnNames[c], p.Address)
+				}
+			}
+		}
+		if names := setOf([]Column{ColPhone}).names(); names != "id, fhir_id, sync_state, version, phone" {
+			t.Errorf("selected: %s", names)
+		}
+	})
+}
+
+func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, "sqlite::memory:")
+	add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+	for n := range 2 * maxPrepared {
+		var columns []Column
+		for c := range Column(10) {
+			if n&(1<<c) != 0 {
+				columns = append(columns, ColFamilyName+c)
+			}
+		}
+		if _, err := s.Patient(context.Background(), "P-1", append(columns, ColVersion)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.prepared); n > maxPrepared {
+		t.Errorf("%d statements are kept", n)
+	}
+}
+
+func TestApplyFHIR(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		if p, err := s.SetPending(ctx, "P-1", testTime); err != nil || p.SyncState != Pending || p.Version != 2 || p.Phone != "010-1111-2222" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		later := testTime.Add(time.Minute + 123456*time.Microsecond)
+		p, err := s.ApplyFHIR(ctx, "P-1", FHIRState{FamilyName: "Chalmers", FullName: "Jim Chalmers", Phone: "1"}, later)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := s.Patient(ctx, "P-1")
+		if err != nil || !reflect.DeepEqual(p, read) {
+			t.Errorf("returned %+v\nstored   %+v (%v)", p, read, err)
+		}
+		if p.SyncState != Synced || !p.LastSyncedAt.Equal(later) || p.Version != 3 || p.Email != "" || p.Address != nil {
+			t.Errorf("%+v", p)
+		}
+		for name, found := range map[string]int{"홍": 0, "chal": 1} {
+			if n, err := s.CountPatients(ctx, Filter{Name: name}); err != nil || n != found {
+				t.Errorf("%d patients named %s, want %d (%v)", n, name, found, err)
+			}
+		}
+		if _, err := s.ApplyFHIR(ctx, "P-2", FHIRState{}, later); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown patient: %v", err)
+		}
+	})
+}
+
+func TestSetContactIsForPatientsWithoutFHIRID(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{HospitalID: "P-2", State: fullState()})
+		edit := ContactEdit{SetPhone: true, Phone: "1\x002", SetAddress: true}
+		if _, err := s.SetContact(ctx, "P-1", edit, 0, testTime); !errors.Is(err, ErrHasFHIRID) {
+			t.Errorf("with a FHIR id: %v", err)
+		}
+		if _, err := s.SetContact(ctx, "P-2", edit, 7, testTime); !errors.Is(err, ErrVersionMismatch) {
+			t.Errorf("at another version: %v", err)
+		}
+		if _, err := s.SetContact(ctx, "P-2", edit, 1, testTime); err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Patient(ctx, "P-2")
+		if err != nil || p.Phone != "1\uFFFD2" || p.Address != nil || p.Email != "hong@example.org" || p.SyncState != LocalOnly || p.Version != 2 {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
+}
+
+func TestConcurrentChangesAllCount(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+		var wg sync.WaitGroup
+		for n := range 8 {
+			wg.Go(func() {
+				for range 5 {
+					if _, err := s.SetProfile(ctx, "P-1", ProfileEdit{SetBloodType: true, BloodType: fmt.Sprint(n)}, 0, testTime); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if p, err := s.Patient(ctx, "P-1"); err != nil || p.Version != 41 {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
+}
+
+func TestImportRules(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		at := func(minutes int, phone string) FHIRState {
+			return FHIRState{Phone: phone, UpdatedAt: testTime.Add(time.Duration(minutes) * time.Minute)}
+		}
+		add(t, s, testTime,
+			NewPatient{HospitalID: "P-1", FHIRID: "a1", State: at(10, "old")},
+			NewPatient{HospitalID: "P-2", State: at(0, "local")},
+			NewPatient{HospitalID: "P-3", FHIRID: "a3", State: at(10, "pending")},
+			NewPatient{HospitalID: "P-2025-000001", FHIRID: "a4", State: at(10, "x")})
+		if _, err := s.SetPending(ctx, "P-3", testTime); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name   string
+			n      NewPatient
+			result ImportResult
+			err    error
+		}{
+			{"older", NewPatient{HospitalID: "P-1", FHIRID: "a1", State: at(5, "new")}, Kept, nil},
+			{"same age", NewPatient{FHIRID: "a1", State: at(10, "new")}, Kept, nil},
+			{"newer, found by FHIR id", NewPatient{FHIRID: "a1", State: at(20, "new")}, Updated, nil},
+			{"pending", NewPatient{FHIRID: "a3", State: at(20, "new")}, Kept, nil},
+			{"local again", NewPatient{HospitalID: "P-2", State: at(20, "new")}, Kept, nil},
+			{"local becomes synced", NewPatient{HospitalID: "P-2", FHIRID: "a2", State: at(20, "new")}, Updated, nil},
+			{"number taken", NewPatient{HospitalID: "P-1", FHIRID: "a9", State: at(30, "new")}, 0, errNumberTaken},
+			{"number moved", NewPatient{HospitalID: "P-9", FHIRID: "a1", State: at(30, "new")}, 0, errNumberMoved},
+			{"number with a line break", NewPatient{HospitalID: "P\n9"}, 0, errBadNumber},
+			{"number too long", NewPatient{HospitalID: strings.Repeat("9", 65)}, 0, errBadNumber},
+			{"number assigned, one is in use", NewPatient{FHIRID: "a5", State: at(0, "y")}, Inserted, nil},
+		} {
+			outcomes, err := s.ImportPatients(ctx, []NewPatient{c.n}, testTime)
+			if err != nil || outcomes[0].Result != c.result || !errors.Is(outcomes[0].Err, c.err) {
+				t.Errorf("%s: %+v, %v", c.name, outcomes, err)
+			}
+		}
+		for id, phone := range map[string]string{"P-1": "new", "P-2": "new", "P-3": "pending", "P-2025-000001": "x", "P-2025-000002": "y"} {
+			if p, err := s.Patient(ctx, id); err != nil || p.Phone != phone {
+				t.Errorf("%s has %+v, %v, want phone %s", id, p, err, phone)
+			}
+		}
+		outcomes, err := s.ImportPatients(ctx, []NewPatient{{FHIRID: "b"}, {FHIRID: "b"}, {HospitalID: "H"}, {HospitalID: "H"}}, testTime)
+		if err != nil || outcomes[1].Err == nil || outcomes[3].Err == nil || outcomes[0].Err != nil || outcomes[2].Err != nil {
+			t.Errorf("twice in a batch: %+v, %v", outcomes, err)
+		}
+	})
+}
+
+func TestNumbersAreGivenOutOnce(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		seen := map[string]bool{}
+		for range 4 {
+			wg.Go(func() {
+				for range 5 {
+					outcomes, err := s.ImportPatients(context.Background(), make([]NewPatient, 7), testTime)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					for _, o := range outcomes {
+						if seen[o.ID] || !strings.HasPrefix(o.ID, "P-2025-") {
+							t.Errorf("number %s", o.ID)
+						}
+						seen[o.ID] = true
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if len(seen) != 140 {
+			t.Errorf("%d numbers", len(seen))
+		}
+	})
+}

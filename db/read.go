@@ -1,0 +1,55 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// maxPrepared bounds the statements kept; clients choose the columns.
+const maxPrepared = 256
+
+// Patient returns one row with the columns asked for and the keys; without
+// columns, every column. ErrNotFound.
+func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
+	set := setOf(columns)
+	p, err := s.patientRow(ctx, set, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read patient: %w", err)
+	}
+	return p, nil
+}
+
+// patientRow runs the hottest query, prepared once for each set of columns:
+// bun would write the argument into the text and have it parsed every time.
+func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
+	s.mu.Lock()
+	statement, full := s.prepared[set], len(s.prepared) >= maxPrepared
+	s.mu.Unlock()
+	if statement != nil {
+		return set.scan(statement.QueryRowContext(ctx, id))
+	}
+	query := "SELECT " + set.names() + " FROM patients WHERE id = ?"
+	if s.postgres {
+		query = "SELECT " + set.names() + " FROM patients WHERE id = $1"
+	}
+	if full {
+		return set.scan(s.read.DB.QueryRowContext(ctx, query, id))
+	}
+	statement, err := s.read.DB.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if first := s.prepared[set]; first != nil { // somebody was quicker
+		statement, first = first, statement
+		defer first.Close()
+	}
+	s.prepared[set] = statement
+	s.mu.Unlock()
+	return set.scan(statement.QueryRowContext(ctx, id))
+}

@@ -1,0 +1,169 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the pure-Go driver "sqlite"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotFound        = errors.New("no such patient")
+	ErrVersionMismatch = errors.New("the patient is at another version")
+	ErrBadCursor       = errors.New("not a cursor of this order")
+	ErrHasFHIRID       = errors.New("the patient has a FHIR id: its contact is not changed in the cache alone")
+)
+
+// Store is the cache. It is safe for concurrent use.
+type Store struct {
+	read     *bun.DB // equals write on PostgreSQL and for an SQLite database in memory
+	write    *bun.DB // on SQLite one connection: SQLite has one writer
+	postgres bool
+
+	mu       sync.Mutex
+	prepared map[columnSet]*sql.Stmt // of Patient
+}
+
+// Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
+// does not migrate. Its errors hold no password.
+func Open(ctx context.Context, databaseURL string) (*Store, error) {
+	s := &Store{prepared: map[columnSet]*sql.Stmt{}}
+	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
+	switch {
+	case isSQLite && path != "":
+		if err := s.openSQLite(path); err != nil {
+			return nil, err
+		}
+	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
+		if err := s.openPostgres(databaseURL); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errors.New("a database is sqlite:PATH, sqlite::memory: or postgres://…")
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) openSQLite(path string) error {
+	if path == ":memory:" {
+		pool, err := sql.Open("sqlite", ":memory:?_pragma=foreign_keys(1)&_txlock=immediate")
+		if err != nil {
+			return fmt.Errorf("open database: %w", err)
+		}
+		pool.SetMaxOpenConns(1) // a second connection would be another database
+		s.write = bun.NewDB(pool, sqlitedialect.New())
+		s.read = s.write
+		return nil
+	}
+	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
+	// patients are nowhere else.
+	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
+	write, err := sql.Open("sqlite", file+pragmas+"&_txlock=immediate")
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	write.SetMaxOpenConns(1)
+	s.write = bun.NewDB(write, sqlitedialect.New())
+	read, err := sql.Open("sqlite", file+pragmas+"&_pragma=query_only(1)")
+	if err != nil {
+		return errors.Join(fmt.Errorf("open database: %w", err), s.write.Close())
+	}
+	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)*2))
+	read.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)*2))
+	s.read = bun.NewDB(read, sqlitedialect.New())
+	return nil
+}
+
+func (s *Store) openPostgres(databaseURL string) error {
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(32)
+	pool.SetMaxIdleConns(32)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	s.write = bun.NewDB(pool, pgdialect.New())
+	s.read, s.postgres = s.write, true
+	return nil
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+// Migrate brings the schema up to date. Replicas that start together wait for
+// each other.
+func (s *Store) Migrate(ctx context.Context) error {
+	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
+	var options []goose.ProviderOption
+	if s.postgres {
+		dialect, folder = goose.DialectPostgres, "migrations/postgres"
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	provider, err := goose.NewProvider(dialect, s.write.DB, files, options...)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// Ping tells whether the database can be reached.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.write.PingContext(ctx); err != nil {
+		return fmt.Errorf("ping database: %w", redacted(err))
+	}
+	if err := s.read.PingContext(ctx); err != nil {
+		return fmt.Errorf("ping database: %w", redacted(err))
+	}
+	return nil
+}
+
+// redacted drops the connection string that pgx puts into connect errors.
+func redacted(err error) error {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		return urlError.Err
+	}
+	return err
+}
+
+// Close closes every connection.
+func (s *Store) Close() error {
+	err := s.write.Close()
+	if s.read != nil && s.read != s.write {
+		err = errors.Join(err, s.read.Close())
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package db
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var testTime = time.Date(2025, 3, 1, 9, 0, 0, 0, time.UTC)
+
+// stores runs a test on each database, empty and migrated.
+func stores(t *testing.T, test func(t *testing.T, s *Store)) {
+	t.Helper()
+	for name, open := range map[string]func(t testing.TB) string{
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "cache #1?.db") },
+		"memory":   func(testing.TB) string { return "sqlite::memory:" },
+		"postgres": emptyPostgres,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, openStore(t, open(t)))
+		})
+	}
+}
+
+func openStore(t testing.TB, databaseURL string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// emptyPostgres makes a database of its own on the test server.
+func emptyPostgres(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv("TEST_POSTGRES_URL")
+	if server == "" {
+		t.Skip("TEST_POSTGRES_URL is not set: no PostgreSQL to test on")
+	}
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "db_" + strings.ToLower(rand.Text())
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+		admin.Close()
+	})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// add imports patients and fails unless each was inserted.
+func add(t testing.TB, s *Store, at time.Time, patients ...NewPatient) []string {
+	t.Helper()
+	outcomes, err := s.ImportPatients(context.Background(), patients, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, 0, len(outcomes))
+	for i, o := range outcomes {
+		if o.Err != nil || o.Result != Inserted {
+			t.Fatalf("patient %d: result %d, error %v", i, o.Result, o.Err)
+		}
+		ids = append(ids, o.ID)
+	}
+	return ids
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, databaseURL := range []string{
+		"", "mysql://x", "sqlite:", "sqlite:/nonexistent/dir/x.db",
+		"postgres://user:topsecret@127.0.0.1:1/x?connect_timeout=2", "postgres://user:topsecret@%zz/",
+	} {
+		s, err := Open(context.Background(), databaseURL)
+		if err == nil {
+			s.Close()
+			t.Errorf("%q was opened", databaseURL)
+		} else if strings.Contains(err.Error(), "topsecret") {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+}
+
+func TestMigrateTwiceAndTogether(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		failed := make(chan error)
+		for range 3 {
+			go func() { failed <- s.Migrate(context.Background()) }()
+		}
+		for range 3 {
+			if err := <-failed; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestSQLiteIsDurableAndConcurrent(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "x.db"))
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000"} {
+		for name, pool := range map[string]*sql.DB{"read": s.read.DB, "write": s.write.DB} {
+			var got string
+			if err := pool.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s pool: %s is %q, want %q (%v)", name, pragma, got, want, err)
+			}
+		}
+	}
+	if _, err := s.read.Exec("DELETE FROM patients"); err == nil {
+		t.Error("the read pool can write")
+	}
+}
