@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -121,5 +122,27 @@ func TestRefusalsAreScrubbed(t *testing.T) {
 	}
 	if e.Error() != "update patient: rejected (status 422): "+e.Reason {
 		t.Error(e.Error())
+	}
+}
+
+// A read and a search are freed of what was asked for.
+func TestQuestionsAreScrubbed(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		if _, err := io.WriteString(w, `{"message":"no pat-1, no Chalmers, no 555-1234, no _count of 200"}`); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	_, err := c.Read(t.Context(), "pat-1")
+	if e := asError(t, err, Rejected); e.Reason != "no …, no Chalmers, no 555-1234, no _count of 200" {
+		t.Error(e.Reason)
+	}
+	for _, err := range c.Search(t.Context(), url.Values{"_id": {"x,pat-1"}, "name": {"chalmers"}, "phone": {"555-1234"}, "_count": {"200"}}) {
+		if e := asError(t, err, Rejected); e.Reason != "no …, no …, no …, no _count of 200" {
+			t.Error(e.Reason)
+		}
 	}
 }

@@ -87,6 +87,10 @@ func TestInputField(t *testing.T) {
 	if got := InputField(patientJSON("p", `"telecom":[{"system":"phone","value":"1"}]`), "Patient.telecom"); !slices.Equal(got, []string{"phone"}) {
 		t.Errorf("only a phone: %v", got)
 	}
+	ends := patientJSON("p", `"telecom":[{"system":"phone","value":"1","use":"mobile","period":{"end":"2999"}},{"system":"phone","value":"2","use":"work"}]`)
+	if got := InputField(ends, "Patient.telecom[0].value"); !slices.Equal(got, []string{"phone"}) {
+		t.Errorf("a phone that will end: %v", got)
+	}
 	if got := InputField([]byte("{"), "Patient.telecom[0]"); got != nil {
 		t.Errorf("no JSON: %v", got)
 	}

@@ -28,6 +28,8 @@ func TestEditContact(t *testing.T) {
 		{"none: appended", `"telecom":[{"system":"fax","value":"1"}]`, phone("2"),
 			`"telecom":[{"system":"fax","value":"1"},{"system":"phone","value":"2","use":"mobile"}]`},
 		{"no telecom", `"active":true`, phone("2"), `"active":true,"telecom":[{"system":"phone","value":"2","use":"mobile"}]`},
+		{"keys are case-sensitive", `"Telecom":[{"system":"phone","value":"1"}],"telecom":[{"System":"phone","system":"phone","value":"1","Value":"1"}]`, phone("2"),
+			`"Telecom":[{"system":"phone","value":"1"}],"telecom":[{"System":"phone","system":"phone","value":"2","Value":"1"}]`},
 		{"empty telecom", `"telecom":[ ]`, phone("2"), `"telecom":[{"system":"phone","value":"2","use":"mobile"} ]`},
 		{"null telecom", `"telecom":null`, phone("2"), `"telecom":[{"system":"phone","value":"2","use":"mobile"}]`},
 		{"an ended one is left", `"telecom":[{"system":"phone","value":"1","period":{"end":"2020"}}]`, phone("2"),

@@ -3,6 +3,7 @@ package fhir
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"testing"
@@ -10,7 +11,7 @@ import (
 )
 
 // TestLiveServer runs against a real FHIR server with versions. It touches
-// only patients whose id begins with fhirpkg-.
+// only a patient of its own, fhirpkg-<time>, and deletes it.
 func TestLiveServer(t *testing.T) {
 	t.Parallel()
 	base := os.Getenv("TEST_FHIR_URL")
@@ -34,6 +35,17 @@ func TestLiveServer(t *testing.T) {
 	if err != nil || !created.Created {
 		t.Fatalf("create: %+v, %v", created, err)
 	}
+	t.Cleanup(func() {
+		req, err := http.NewRequest(http.MethodDelete, c.patientURL(id), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	})
 	now := time.Now()
 	edit := ContactEdit{SetPhone: true, Phone: "010-2222-3333", SetEmail: true, Email: "kim@example.org", SetAddress: true, Address: &Address{Text: "서울 1"}}
 	read, err := c.Read(ctx, id)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -343,5 +345,56 @@ func TestCause(t *testing.T) {
 		if got, _ := cause(tt.err, false); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
 		}
+	}
+}
+
+// A write that let nothing out does not count; anything else does.
+func TestCountingConn(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	go func() {
+		if _, err := io.ReadFull(far, make([]byte, 2)); err == nil {
+			far.Close()
+		}
+	}()
+	c := &countingConn{Conn: near}
+	w := wire{used: []usedConn{{c, 0}}}
+	if n, err := c.Write([]byte("1234")); n != 2 || err == nil {
+		t.Fatalf("wrote %d, %v", n, err)
+	}
+	if !w.mayHaveSent() {
+		t.Error("a part of a write is lost sight of")
+	}
+	before := c.writes.Load()
+	if n, err := c.Write([]byte("5")); n != 0 || err == nil {
+		t.Fatalf("wrote %d, %v", n, err)
+	}
+	if c.writes.Load() != before {
+		t.Error("a write of nothing counts")
+	}
+}
+
+// HTTP/2 is not spoken even where it is offered: it repeats requests in more
+// cases.
+func TestSpeaksHTTP1(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		if r.ProtoMajor != 1 {
+			t.Errorf("asked by %s", r.Proto)
+		}
+		if _, err := w.Write(patientJSON("p", "")); err != nil {
+			t.Error(err)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	if _, err := c.Update(t.Context(), "p", patientJSON("p", ""), ""); err != nil {
+		t.Fatal(err)
 	}
 }
