@@ -144,6 +144,18 @@ func (a Address) part(name string) string {
 	return quote(value)
 }
 
+// withoutBlanks empties what holds nothing but spaces.
+func (a Address) withoutBlanks() Address {
+	blank := func(s string) bool { return strings.TrimSpace(s) == "" }
+	a.Lines = slices.DeleteFunc(slices.Clone(a.Lines), blank)
+	for _, s := range []*string{&a.Text, &a.City, &a.District, &a.State, &a.PostalCode, &a.Country} {
+		if blank(*s) {
+			*s = ""
+		}
+	}
+	return a
+}
+
 func (a Address) hasParts() bool {
 	return slices.ContainsFunc(partNames, func(name string) bool { return a.part(name) != "" })
 }

@@ -26,7 +26,8 @@ const absentReason = "http://hl7.org/fhir/StructureDefinition/data-absent-reason
 // changes loses its "_" sibling, which describes the old value (the street
 // name and house number within a line, say). Use, type, period and extensions
 // stay. With no address one with use home is appended; a nil or empty Address
-// takes the entry out.
+// takes the entry out. Blank strings count as empty everywhere, for FHIR knows
+// no blank string.
 func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, error) {
 	if _, err := parsePatient(body, ""); err != nil {
 		return nil, unusable(OpEdit, err)
@@ -67,8 +68,7 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 	i := pickAddress(addresses, now)
 	var want Address
 	if asked != nil {
-		want = *asked
-		want.Lines = slices.DeleteFunc(slices.Clone(want.Lines), func(s string) bool { return s == "" })
+		want = asked.withoutBlanks()
 	}
 	switch {
 	case want.empty() && i < 0:
