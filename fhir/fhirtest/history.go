@@ -60,7 +60,9 @@ func (s *Server) history(c *call, _ *Fault) answer {
 		params.Set("_count", strconv.Itoa(count))
 		b.Link = append(b.Link, link{"next", c.base + strings.TrimPrefix(c.Path, prefix) + "?" + params.Encode()})
 	}
-	return jsonAnswer(http.StatusOK, encode(b))
+	a := jsonAnswer(http.StatusOK, encode(b))
+	a.header.Set("Content-Location", c.base+"/Bundle/"+b.ID)
+	return a
 }
 
 func historyEntry(c *call, ch change) entry {

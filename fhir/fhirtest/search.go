@@ -18,6 +18,10 @@ import (
 // maxSearches is how many results are kept for their next pages.
 const maxSearches = 100
 
+// prefetched is how far HAPI looks for its first page; a result below that is
+// counted, a longer one only when asked for.
+const prefetched = 13
+
 // result is what a search found: which patients is frozen with its first
 // page, their content is not.
 type result struct {
@@ -121,7 +125,9 @@ func (s *Server) page(c *call, _ *Fault) answer {
 	if n, err := strconv.Atoi(params.Get("_count")); err == nil && n > 0 {
 		q.count = min(n, q.count)
 	}
-	return s.bundle(c, r, q, offset)
+	a := s.bundle(c, r, q, offset)
+	a.header.Set("Content-Location", c.base+"/Bundle/"+r.id)
+	return a
 }
 
 // bundle answers with the entries from offset on.
@@ -132,7 +138,7 @@ func (s *Server) bundle(c *call, r *result, q query, offset int) answer {
 	}
 	total := len(r.records)
 	from, to := min(offset, total), min(offset+q.count, total)
-	if q.wantTotal || from == 0 && to == total || q.onlyCount {
+	if q.wantTotal || q.onlyCount || !q.byOffset && (total < prefetched || to-from == total) {
 		b.Total = &total
 	}
 	if q.onlyCount {

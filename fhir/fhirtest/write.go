@@ -119,7 +119,11 @@ func (s *Server) written(c *call, status int, v *version) answer {
 		a.body = nil
 		a.header.Del("Content-Type")
 	case strings.Contains(prefer, "return=OperationOutcome"):
-		a.body = outcome(issue{Severity: "information", Code: "informational", Diagnostics: "Successfully updated resource \"Patient/" + c.ID + "/_history/" + v.id + "\"."})
+		issues := []issue{{Severity: "information", Code: "informational", Diagnostics: "Successfully updated resource \"Patient/" + c.ID + "/_history/" + v.id + "\"."}}
+		if s.habits.ValidatePhone {
+			issues = append(issues, issue{Severity: "information", Code: "informational", Diagnostics: "No issues detected during validation"})
+		}
+		a.body = outcome(issues...)
 	}
 	return a
 }
@@ -130,6 +134,7 @@ func (s *Server) delete(c *call, _ *Fault) answer {
 	defer s.store.mu.Unlock()
 	text := "Not deleted, resource Patient/" + c.ID + " does not exist."
 	a := jsonAnswer(http.StatusOK, nil)
+	a.header.Set("Content-Location", c.base+"/Patient/"+c.ID)
 	rec := s.store.records[c.ID]
 	switch {
 	case rec.alive():
