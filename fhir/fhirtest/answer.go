@@ -34,7 +34,8 @@ func (a answer) send(w http.ResponseWriter, truncate bool) {
 	w.WriteHeader(a.status)
 	_, _ = w.Write(body) // the client may have gone
 	if truncate {
-		panic(http.ErrAbortHandler) // closes the connection before the rest
+		_ = http.NewResponseController(w).Flush() // else nothing at all would leave
+		panic(http.ErrAbortHandler)               // closes the connection before the rest
 	}
 }
 

@@ -74,7 +74,7 @@ var scripts = map[string][]step{
 	"bad values": {create, put("", `{"resourceType":"Patient","id":"{id}","birthDate":"14/11/1949"}`, 400, "", "HAPI-0450 HAPI-1821"),
 		put("", `{"resourceType":"Patient","id":"{id}","birthDate":"2020-02-30"}`, 400, "", "HAPI-0450 HAPI-1821"), put(`If-Match: W/"9"`, `{"resourceType":"Patient","id":"{id}","gender":"mann"}`, 400, "", "HAPI-0450 HAPI-1821"),
 		put("", `{"resourceType":"Patient","id":"{id}","active":"yes"}`, 400, "", "HAPI-0450 HAPI-1821"), put("", `{"resourceType":"Patient","id":"{id}","birthDate":"2020"}`, 200, "2", "")},
-	"content types": {create, put("Content-Type: text/plain", badPhone, 400, "", "HAPI-0449"), put("Content-Type: application/json", second, 200, "2", ""), put("Content-Type: application/fhir+json;charset=utf-8", first, 200, "3", "")},
+	"content types":    {create, put("Content-Type: text/plain", badPhone, 400, "", "HAPI-0449"), put("Content-Type: application/json", second, 200, "2", ""), put("Content-Type: application/fhir+json;charset=utf-8", first, 200, "3", "")},
 	"unknown elements": {create, put("", strings.Replace(first, `"telecom"`, `"color":"blue","telecom"`, 1), 200, "1", ""), get(resource, 200, "1", "")},
 	"companions and extensions": {put("", `{"resourceType":"Patient","id":"{id}","extension":[{"url":"http://example.org/e","valueDecimal":42.160}],"telecom":[{"system":"phone","value":"02-1234","_value":{"extension":[{"url":"http://example.org/f","valueString":"한글 😀 <b>"}]}}],"_birthDate":{"extension":[{"url":"http://example.org/g","valueString":"a&b"}]}}`, 201, "1", ""),
 		get(resource, 200, "1", "")},
