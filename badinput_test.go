@@ -70,8 +70,10 @@ func TestRequestsThatAreNoOperation(t *testing.T) {
 			"forged cursor":     {`{"query":"{ patients(after: \"Zm9v\") { nodes { id } } }"}`, "BAD_USER_INPUT"},
 			"idempotency key":   {update(`{patientId: "` + number + `", phone: "1", idempotencyKey: "k"}`), "BAD_USER_INPUT"},
 			"later query":       {`{"query":"{ contactUpdate(operationId: \"x\") { state } }"}`, "BAD_USER_INPUT"},
-			"too many patients": {`{"query":"{` + aliases(2000) + `}"}`, "LIMIT_EXCEEDED"},
-			"introspection":     {`{"query":"{ __schema { types { name } } }"}`, "GRAPHQL_VALIDATION_FAILED"},
+			"too many patients": {`{"query":"{` + aliases(1000) + `}"}`, "LIMIT_EXCEEDED"},
+			"too many tokens":   {`{"query":"{` + aliases(2000) + `}"}`, "LIMIT_EXCEEDED"},
+			"costly page":       {`{"query":"{` + costly(100) + `}"}`, "LIMIT_EXCEEDED"},
+			"introspection":     {`{"query":"{ __schema { types { name } } }"}`, "BAD_USER_INPUT"},
 		} {
 			_, answer := s.post(admin, c.body)
 			if code := errorCode(answer); code != c.code {
@@ -86,6 +88,14 @@ func aliases(n int) string {
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, `a%d: patient(id: \"x\") { id } `, i)
+	}
+	return b.String()
+}
+
+func costly(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `a%d: patients(first: 200) { nodes { id } } `, i)
 	}
 	return b.String()
 }

@@ -146,7 +146,7 @@ func describeFHIR(p *program) (string, error) {
 	if found.Versioned {
 		versions = "keeps versions: a concurrent change is detected"
 	}
-	return fmt.Sprintf("%s %s, FHIR %s, %s", found.Name, found.Version, found.FHIRVersion, versions), nil
+	return fmt.Sprintf("%s %s, FHIR %s, %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions), nil
 }
 
 type migrateCommand struct{}

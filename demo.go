@@ -108,7 +108,7 @@ func mutation(patientID, input string) string {
     ... on UserError { message code retryable }
     ... on InvalidInput { fieldErrors { field message rule } }
     ... on FhirRejected { detail httpStatus issues { severity message expression field } }
-    ... on FhirUnavailable { detail applied operationId retryAfterSeconds }
+    ... on FhirUnavailable { detail applied pending: operationId retryAfterSeconds }
     ... on UpdateConflict { conflictingFields current { id phone email version } }
   }
 }

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/errcode"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
@@ -123,6 +125,10 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 		e.Extensions["code"] = resolvers.CodeBadUserInput
 	case "COMPLEXITY_LIMIT_EXCEEDED":
 		e.Extensions["code"] = resolvers.CodeLimitExceeded
+	case errcode.ParseFailed:
+		if strings.HasPrefix(e.Message, "exceeded token limit") { // the parser has no code of its own for it
+			e.Extensions["code"] = resolvers.CodeLimitExceeded
+		}
 	}
 	return e
 }

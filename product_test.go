@@ -249,7 +249,7 @@ const contactMutation = `mutation($input: UpdatePatientContactInput!) { updatePa
   ... on UserError { message code retryable }
   ... on InvalidInput { fieldErrors { field message rule } }
   ... on FhirRejected { detail httpStatus issues { severity code message expression field } }
-  ... on FhirUnavailable { detail applied operationId retryAfterSeconds }
+  ... on FhirUnavailable { detail applied pending: operationId retryAfterSeconds }
   ... on UpdateConflict { conflictingFields current { id phone email version } } } }`
 
 // updateContact runs the mutation as the bearer.

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/mirror"
+)
+
+// BenchmarkPatientOverHTTP sets `patient(id)` with five fields against a
+// handler written by hand on the same store, behind the same check of the
+// token. The two take turns; the ratio is of their throughputs.
+func BenchmarkPatientOverHTTP(b *testing.B) {
+	databaseURL := "sqlite:" + filepath.Join(b.TempDir(), "cache.db")
+	if out, err := importInto(b, databaseURL, testPatient("a1", number)); err != nil {
+		b.Fatalf("import: %v\n%s", err, out)
+	}
+	p := startWith(b, "http://127.0.0.1:1/fhir", databaseURL, "LOG_LEVEL", "error")
+	_ = p.patient(number) // warm
+
+	query := `{"query":"query($id: ID!) { patient(id: $id) { id fullName birthDate phone email } }","variables":{"id":"` + number + `"}}`
+	byHand := handWritten(b, databaseURL)
+	bearer := token(b, auth.RoleAdmin, "")
+	var graphQL, hand time.Duration
+	requests := 0
+	for b.Loop() {
+		graphQL += load(b, p.url+"/graphql", bearer, query)
+		hand += load(b, byHand, bearer, `{"id":"`+number+`"}`)
+		requests += 2 * rounds
+	}
+	b.ReportMetric(float64(hand)/float64(graphQL), "ratio")
+	b.ReportMetric(float64(requests/2)/graphQL.Seconds(), "graphql/s")
+	b.ReportMetric(float64(requests/2)/hand.Seconds(), "byhand/s")
+}
+
+// rounds is how many requests one turn sends.
+const rounds = 500
+
+// load sends requests one after the other and returns how long they took.
+func load(b *testing.B, url, bearer, body string) time.Duration {
+	began := time.Now()
+	for range rounds {
+		request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "Bearer "+bearer)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || !bytes.Contains(answer, []byte(`"phone":"010-1111-2222"`)) {
+			b.Fatalf("%s %v", answer, err)
+		}
+	}
+	return time.Since(began)
+}
+
+// handWritten serves the same five fields without GraphQL.
+func handWritten(b *testing.B, databaseURL string) string {
+	store, err := db.Open(context.Background(), databaseURL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	verifier, err := auth.NewVerifier(context.Background(), auth.Config{
+		Secret: []byte(testSecret), RoleClaim: "role", PatientClaim: "patient_id", Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	type answer struct {
+		ID        string `json:"id"`
+		FullName  string `json:"fullName"`
+		BirthDate string `json:"birthDate"`
+		Phone     string `json:"phone"`
+		Email     string `json:"email"`
+	}
+	handler := verifier.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ ID string }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			http.Error(w, "bad request", http.StatusBadRequest)
+			return
+		}
+		v, _ := auth.FromContext(r.Context())
+		if !v.MayRead(asked.ID) {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		p, err := store.Patient(r.Context(), asked.ID, db.ColFullName, db.ColBirthDate, db.ColPhone, db.ColEmail)
+		if err != nil {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer{p.ID, p.FullName, p.BirthDate, p.Phone, p.Email})
+	}))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: handler}
+	go func() { _ = server.Serve(listener) }()
+	b.Cleanup(func() { server.Close(); store.Close() })
+	return "http://" + listener.Addr().String() + "/"
+}
+
+// patients makes an NDJSON of synthetic patients as it is read.
+type patients struct {
+	total, made int
+	rest        []byte
+}
+
+func (p *patients) Read(into []byte) (int, error) {
+	for len(p.rest) == 0 {
+		if p.made == p.total {
+			return 0, io.EOF
+		}
+		p.made++
+		p.rest = append([]byte(testPatient(fmt.Sprint("f", p.made), fmt.Sprintf("H-%07d", p.made))), '\n')
+	}
+	n := copy(into, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// BenchmarkImport100000 imports 100,000 patients into SQLite. Its memory is
+// what the runtime took from the system at the most.
+func BenchmarkImport100000(b *testing.B) {
+	const total = 100_000
+	for b.Loop() {
+		store, err := db.Open(context.Background(), "sqlite:"+filepath.Join(b.TempDir(), "cache.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := store.Migrate(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		result, err := mirror.Import(context.Background(), &patients{total: total}, store, mirror.ImportOptions{
+			Now: time.Now, BadLine: func(line int, err error) { b.Errorf("line %d: %v", line, err) },
+		})
+		if err != nil || result.Inserted != total {
+			b.Fatalf("%+v, %v", result, err)
+		}
+		store.Close()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.Sys)/(1<<20), "MiB")
+	b.ReportMetric(total*float64(b.N)/b.Elapsed().Seconds(), "patients/s")
+}
