@@ -80,7 +80,7 @@ func (s *Store) whereName(ctx context.Context, q *bun.SelectQuery, name string) 
 	case len(best) == 0:
 		return q.Where("1 = 0"), nil
 	case len(best) < fewMatches:
-		return q.Where("id IN (?)", bun.In(best)), nil
+		return q.Where("id IN (?)", bun.List(best)), nil
 	default:
 		return q, nil
 	}

@@ -84,7 +84,7 @@ func (i *importing) findExisting(ctx context.Context) error {
 		fhirIDs = append(fhirIDs, clean(n.FHIRID))
 	}
 	q := i.tx.NewSelect().ColumnExpr(allColumns.names()).Table("patients").
-		Where("id IN (?) OR fhir_id IN (?)", bun.In(ids), bun.In(fhirIDs))
+		Where("id IN (?) OR fhir_id IN (?)", bun.List(ids), bun.List(fhirIDs))
 	if i.store.postgres {
 		q = q.For("UPDATE")
 	}
@@ -217,7 +217,7 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 			candidates = append(candidates, fmt.Sprintf("P-%d-%06d", year, n))
 		}
 		var taken []string
-		if err := i.tx.NewSelect().Column("id").Table("patients").Where("id IN (?)", bun.In(candidates)).Scan(ctx, &taken); err != nil {
+		if err := i.tx.NewSelect().Column("id").Table("patients").Where("id IN (?)", bun.List(candidates)).Scan(ctx, &taken); err != nil {
 			return nil, err
 		}
 		for _, id := range taken {

@@ -162,7 +162,7 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 		return nil
 	}
 	if _, err := tx.NewDelete().Table("patient_name_grams").
-		Where("patient_id = ? AND gram IN (?)", p.ID, bun.In(grams(before))).Exec(ctx); err != nil {
+		Where("patient_id = ? AND gram IN (?)", p.ID, bun.List(grams(before))).Exec(ctx); err != nil {
 		return err
 	}
 	return insertGrams(ctx, tx, []*Patient{p})
