@@ -8,7 +8,6 @@ package resolvers
 import (
 	"context"
 	"errors"
-
 	"patientgraph/db"
 	"patientgraph/graph"
 	"patientgraph/writethrough"
