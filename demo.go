@@ -91,17 +91,18 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 
 // scenarios says in words what each kind of demo patient shows, and the
 // contact to send.
-var scenarios = map[string]struct{ title, note, input string }{
-	"normal":           {"1 Success", "FHIR takes the change, then the cache has it.", `phone: "010-2345-6789"`},
-	"not synced":       {"2 Not on FHIR", "No FHIR id: changed in the cache alone, with a warning in the log.", `phone: "010-3456-7890"`},
-	"rejected":         {"3 Rejected", "FHIR refuses the phone: FhirRejected with its reason, the cache is untouched.", `phone: "invalid-phone"`},
-	"timeout":          {"4 Timeout", "FHIR does not answer: FhirUnavailable, and the patient says PENDING.", `phone: "010-4567-8901"`},
-	"competing editor": {"5 Conflict", "Somebody else keeps changing the record: UpdateConflict.", `phone: "010-5678-9012"`},
+var scenarios = map[string]struct{ name, note, input string }{
+	"normal":           {"Success", "FHIR takes the change, then the cache has it.", `phone: "010-2345-6789"`},
+	"not synced":       {"NotOnFHIR", "No FHIR id: changed in the cache alone, with a warning in the log.", `phone: "010-3456-7890"`},
+	"rejected":         {"Rejected", "FHIR refuses the phone: FhirRejected with its reason, the cache is untouched.", `phone: "invalid-phone"`},
+	"timeout":          {"Timeout", "FHIR does not answer: FhirUnavailable, and the patient says PENDING.", `phone: "010-4567-8901"`},
+	"competing editor": {"Conflict", "Somebody else keeps changing the record: UpdateConflict.", `phone: "010-5678-9012"`},
 }
 
-// mutation is what the demo suggests for one patient.
-func mutation(patientID, input string) string {
-	return `mutation {
+// mutation is what the demo suggests for one patient; the playground shows
+// its name on the tab.
+func mutation(name, patientID, input string) string {
+	return `mutation ` + name + ` {
   updatePatientContact(input: { patientId: "` + patientID + `", ` + input + ` }) {
     __typename
     ... on UpdatePatientContactSuccess { operationId patient { id fullName phone email syncState lastSyncedAt } }
@@ -119,7 +120,7 @@ func mutation(patientID, input string) string {
 func (d *demo) examples() []web.Example {
 	examples := []web.Example{{
 		Title: "Patient", Note: "Answered from the cache.",
-		Query: "query {\n  patient(id: \"" + d.patients[0].Number + `") {
+		Query: "query Patient {\n  patient(id: \"" + d.patients[0].Number + `") {
     id fullName birthDate gender phone email
     address { text lines city postalCode }
     bloodType allergies emergencyContact { name relationship phone }
@@ -131,7 +132,7 @@ func (d *demo) examples() []web.Example {
 	}}
 	for _, p := range d.patients {
 		if s, ok := scenarios[p.Scenario]; ok {
-			examples = append(examples, web.Example{Title: s.title, Note: s.note, Query: mutation(p.Number, s.input)})
+			examples = append(examples, web.Example{Title: s.name, Note: s.note, Query: mutation(s.name, p.Number, s.input)})
 		}
 	}
 	return examples
