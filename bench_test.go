@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func BenchmarkPatientOverHTTP(b *testing.B) {
 	if out, err := importInto(b, databaseURL, testPatient("a1", number)); err != nil {
 		b.Fatalf("import: %v\n%s", err, out)
 	}
-	p := startWith(b, "http://127.0.0.1:1/fhir", databaseURL, "LOG_LEVEL", "error")
+	p := startWith(b, "http://127.0.0.1:1/fhir", databaseURL, "LOG_LEVEL", "info")
 	_ = p.patient(number) // warm
 
 	query := `{"query":"query($id: ID!) { patient(id: $id) { id fullName birthDate phone email } }","variables":{"id":"` + number + `"}}`
@@ -39,37 +40,56 @@ func BenchmarkPatientOverHTTP(b *testing.B) {
 	for b.Loop() {
 		graphQL += load(b, p.url+"/graphql", bearer, query)
 		hand += load(b, byHand, bearer, `{"id":"`+number+`"}`)
-		requests += 2 * rounds
+		requests += rounds
 	}
 	b.ReportMetric(float64(hand)/float64(graphQL), "ratio")
-	b.ReportMetric(float64(requests/2)/graphQL.Seconds(), "graphql/s")
-	b.ReportMetric(float64(requests/2)/hand.Seconds(), "byhand/s")
+	b.ReportMetric(float64(requests)/graphQL.Seconds(), "graphql/s")
+	b.ReportMetric(float64(requests)/hand.Seconds(), "byhand/s")
 }
 
-// rounds is how many requests one turn sends.
-const rounds = 500
+// One turn sends so many requests, from so many clients at once.
+const (
+	rounds  = 2000
+	clients = 8
+)
 
-// load sends requests one after the other and returns how long they took.
+// load sends one turn of requests and returns how long it took.
 func load(b *testing.B, url, bearer, body string) time.Duration {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	defer client.CloseIdleConnections()
 	began := time.Now()
-	for range rounds {
-		request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
-		if err != nil {
-			b.Fatal(err)
-		}
-		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("Authorization", "Bearer "+bearer)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			b.Fatal(err)
-		}
-		answer, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || !bytes.Contains(answer, []byte(`"phone":"010-1111-2222"`)) {
-			b.Fatalf("%s %v", answer, err)
-		}
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range rounds / clients {
+				if err := ask(client, url, bearer, body); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
 	}
+	wg.Wait()
 	return time.Since(began)
+}
+
+func ask(client *http.Client, url, bearer, body string) error {
+	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+bearer)
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && !bytes.Contains(answer, []byte(`"phone":"010-1111-2222"`)) {
+		err = fmt.Errorf("unexpected answer: %s", answer)
+	}
+	return err
 }
 
 // handWritten serves the same five fields without GraphQL.
@@ -114,7 +134,7 @@ func handWritten(b *testing.B, databaseURL string) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := &http.Server{Handler: handler}
+	server := newServer(handler, slog.New(slog.DiscardHandler))
 	go func() { _ = server.Serve(listener) }()
 	b.Cleanup(func() { server.Close(); store.Close() })
 	return "http://" + listener.Addr().String() + "/"

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -82,11 +83,19 @@ func newLog(c *Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
+// gcPercent lets the heap, small here, grow to five times its live size
+// between collections: requests are then answered faster
+// (BenchmarkPatientOverHTTP). The runtime's own variable GOGC overrides it.
+const gcPercent = 400
+
 // serve runs the server until ctx ends, then lets writes under way finish.
 func serve(p *program) error {
 	c := p.config
 	if err := c.check(); err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	listener, err := net.Listen("tcp", c.ListenAddr)
 	if err != nil {
@@ -150,14 +159,19 @@ func serve(p *program) error {
 	return listenAndServe(p, listener, handler)
 }
 
+// newServer bounds how long a client may take to send.
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
 // listenAndServe serves until ctx ends. The shutdown waits for requests under
 // way as long as a write may take.
 func listenAndServe(p *program, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
-	}
+	server := newServer(handler, p.log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	p.log.Info("serving", "address", listener.Addr().String())
