@@ -79,7 +79,7 @@ func (s *Store) openSQLite(path string) error {
 	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
 	// patients are nowhere else.
 	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
-	write, err := sql.Open("sqlite", file+pragmas+"&_txlock=immediate")
+	write, err := sql.Open("sqlite", file+pragmas+"&_pragma=cache_size(-32000)&_txlock=immediate") // 32 MB: an import writes all over the name index
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -175,6 +176,8 @@ func insertGrams(ctx context.Context, tx bun.Tx, patients []*Patient) error {
 			list = append(list, gram{Gram: g, PatientID: p.ID})
 		}
 	}
+	// In the order of the index: neighbours share its pages.
+	slices.SortFunc(list, func(a, b gram) int { return strings.Compare(a.Gram, b.Gram) })
 	for part := range slices.Chunk(list, 2000) {
 		if _, err := tx.NewInsert().Model(&part).Exec(ctx); err != nil {
 			return err
