@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -58,7 +59,7 @@ func newHandler(c *Config, p handlerParts) (http.Handler, error) {
 		AllowedHeaders:  []string{"Authorization", "Content-Type", "Accept-Language"},
 		AllowOriginFunc: noOrigin(c.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", allowed.Handler(limitBody(p.verifier.Middleware(withLanguage(newGraphQL(c, p))))))
+	mux.Handle("/graphql", allowed.Handler(p.verifier.Middleware(limitBody(withLanguage(newGraphQL(c, p))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", ready(p))
 	if c.on(c.Playground) {
@@ -100,11 +101,13 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	s := handler.New(graph.NewExecutableSchema(config))
 	s.AddTransport(transport.POST{})
 	s.AddTransport(transport.GET{})
-	s.SetQueryCache(lru.New[*ast.QueryDocument](1000))
+	s.SetQueryCache(shortQueries{lru.New[*ast.QueryDocument](1000)})
 	s.SetParserTokenLimit(maxTokens)
 	s.Use(extension.FixedComplexityLimit(maxComplexity))
 	if c.on(c.Introspection) {
 		s.Use(extension.Introspection{})
+	} else {
+		s.SetDisableSuggestion(true) // "did you mean" tells the schema too
 	}
 	s.SetErrorPresenter(presentError)
 	s.SetRecoverFunc(func(ctx context.Context, cause any) error {
@@ -113,10 +116,25 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	return s
 }
 
+// shortQueries keeps the parsed form of queries of up to 8 KiB: real ones are
+// shorter, and longer ones could fill the memory.
+type shortQueries struct {
+	graphql.Cache[*ast.QueryDocument]
+}
+
+func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDocument) {
+	if len(query) <= 8<<10 {
+		c.Cache.Add(ctx, query, parsed)
+	}
+}
+
 // presentError gives every error a code. What has none yet comes from reading
 // arguments: everything else that resolvers return is coded.
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
+	if strings.HasPrefix(e.Message, "json request body could not be decoded") { // gqlgen would repeat the body
+		e.Message = "the request body is not a GraphQL request in JSON"
+	}
 	switch e.Extensions["code"] {
 	case nil:
 		if e.Extensions == nil {
@@ -133,12 +151,21 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 	return e
 }
 
-// limitBody reads the body before anything parses it and refuses one over
-// maxBody.
+// limitBody refuses what is no GraphQL request and reads the body before
+// anything parses it: at most maxBody.
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
+		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		switch {
+		case r.Method == http.MethodGet:
 			next.ServeHTTP(w, r)
+			return
+		case r.Method != http.MethodPost:
+			w.Header().Set("Allow", "GET, POST")
+			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET or POST")
+			return
+		case mediaType != "application/json":
+			writeError(w, http.StatusUnsupportedMediaType, resolvers.CodeBadUserInput, "send Content-Type: application/json")
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -176,8 +203,9 @@ func ready(p handlerParts) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 		defer cancel()
+		databaseErr := p.store.Ping(ctx) // first: a slow FHIR server may use up the time
 		_, fhirErr := p.fhir.Capabilities(ctx)
-		checks := map[string]error{"database": p.store.Ping(ctx), "fhir": fhirErr}
+		checks := map[string]error{"database": databaseErr, "fhir": fhirErr}
 		status, answer := http.StatusOK, map[string]string{}
 		for name, err := range checks {
 			answer[name] = "ok"

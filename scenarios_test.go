@@ -257,6 +257,10 @@ func TestPatientWithoutFHIRID(t *testing.T) {
 		})
 		want(t, answer, object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-3333-4444", "patient.syncState": "LOCAL_ONLY", "patient.lastSyncedAt": nil})
 		want(t, s.patient("P-2025-000002"), object{"phone": "010-3333-4444", "isSynced": false, "fhirId": nil, "address.text": "부산", "email": "old@example.org"})
+		s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": "P-2025-000002", "address": object{"city": "대구"}})
+		if text, _ := s.patient("P-2025-000002").at("address", "text").(string); !strings.Contains(text, "대구") {
+			t.Errorf("the text does not follow the parts: %q", text)
+		}
 		if now := len(s.fhir.Requests()); now != requests {
 			t.Errorf("the FHIR server was asked %d times", now-requests)
 		}
@@ -339,6 +343,36 @@ func TestUnknownPatient(t *testing.T) {
 		}
 		want(t, s.patient(number), object{"phone": "010-1111-2222"})
 	})
+}
+
+func TestAMereReadDoesNotSettleALostWrite(t *testing.T) {
+	t.Parallel()
+	onEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := startSystem(t, databaseURL, "FHIR_TIMEOUT", "500ms")
+		admin := token(t, auth.RoleAdmin, "")
+		s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+		want(t, s.updateContact(admin, object{"patientId": number, "phone": "010-9876-5432"}), object{"applied": "UNKNOWN"})
+		s.fhir.ClearFaults()
+		// FHIR still shows the old value: no PUT is needed, but the lost one may land.
+		want(t, s.updateContact(admin, object{"patientId": number, "phone": "010-1111-2222"}), object{"__typename": "UpdatePatientContactSuccess", "patient.syncState": "PENDING"})
+		want(t, s.updateContact(admin, object{"patientId": number, "email": "x@example.org"}), object{"__typename": "UpdatePatientContactSuccess", "patient.syncState": "SYNCED"})
+	})
+}
+
+func TestCreatedIsNeverSuccess(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]fhirtest.Fault{
+		"created":               {On: http.MethodPut, Apply: true, Status: http.StatusCreated, Body: testPatient("a1", number), ContentType: "application/fhir+json"},
+		"created, without body": {On: http.MethodPut, Apply: true, Status: http.StatusCreated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+			s.fhir.SetFault("", fault)
+			want(t, s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": "010-9876-5432"}), object{"__typename": "FhirRejected", "code": "FHIR_PATIENT_GONE"})
+			s.wantLog("ALARM")
+		})
+	}
 }
 
 func TestConflict(t *testing.T) {

@@ -35,7 +35,7 @@ type ImportOutcome struct {
 
 // The reasons why one patient of a batch is not taken.
 var (
-	errNumberTaken  = errors.New("its patient number belongs to a patient with another FHIR id")
+	errNumberTaken  = errors.New("its patient number belongs to another patient")
 	errNumberMoved  = errors.New("the patient with its FHIR id has another patient number")
 	errBadNumber    = errors.New("its patient number is longer than 64 characters or holds control characters")
 	errBatchRepeats = errors.New("its patient number or FHIR id occurred just before")
@@ -110,7 +110,7 @@ func (i *importing) sort(ctx context.Context) error {
 		switch {
 		case err != nil:
 			i.outcomes[k].Err = err
-		case row == nil && (n.HospitalID != "" && fresh["id "+n.HospitalID] || n.FHIRID != "" && fresh["fhir "+n.FHIRID]):
+		case row == nil && n.HospitalID != "" && fresh["id "+n.HospitalID], n.FHIRID != "" && fresh["fhir "+n.FHIRID]:
 			i.outcomes[k].Err = errBatchRepeats
 		case row == nil:
 			fresh["id "+n.HospitalID], fresh["fhir "+n.FHIRID] = true, true
@@ -137,11 +137,18 @@ func (i *importing) match(n NewPatient) (*Patient, error) {
 		return nil, errNumberMoved
 	case byFHIRID != nil:
 		return byFHIRID, nil
-	case byID != nil && byID.FHIRID != "" && n.FHIRID != "":
+	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || !samePerson(byID, n.State)):
 		return nil, errNumberTaken
 	default:
 		return byID, nil
 	}
+}
+
+// samePerson guards a LOCAL_ONLY row against a stranger with its number, which
+// may be one that we assigned.
+func samePerson(row *Patient, st FHIRState) bool {
+	return row.BirthDate == st.BirthDate &&
+		nameKey(row) == nameKey(&Patient{FamilyName: st.FamilyName, GivenName: st.GivenName, FullName: st.FullName})
 }
 
 // refresh brings a row up to date if the patient is newer.

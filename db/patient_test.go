@@ -116,8 +116,11 @@ func TestApplyFHIR(t *testing.T) {
 		if p, err := s.SetPending(ctx, "P-1", testTime); err != nil || p.SyncState != Pending || p.Version != 2 || p.Phone != "010-1111-2222" {
 			t.Fatalf("%+v, %v", p, err)
 		}
+		if p, err := s.ApplyFHIR(ctx, "P-1", fullState(), false, testTime); err != nil || p.SyncState != Pending {
+			t.Fatalf("a mere read settled a pending write: %+v, %v", p, err)
+		}
 		later := testTime.Add(time.Minute + 123456*time.Microsecond)
-		p, err := s.ApplyFHIR(ctx, "P-1", FHIRState{FamilyName: "Chalmers", FullName: "Jim Chalmers", Phone: "1"}, later)
+		p, err := s.ApplyFHIR(ctx, "P-1", FHIRState{FamilyName: "Chalmers", FullName: "Jim Chalmers", Phone: "1"}, true, later)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +128,7 @@ func TestApplyFHIR(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(p, read) {
 			t.Errorf("returned %+v\nstored   %+v (%v)", p, read, err)
 		}
-		if p.SyncState != Synced || !p.LastSyncedAt.Equal(later) || p.Version != 3 || p.Email != "" || p.Address != nil {
+		if p.SyncState != Synced || !p.LastSyncedAt.Equal(later) || p.Version != 4 || p.Email != "" || p.Address != nil {
 			t.Errorf("%+v", p)
 		}
 		for name, found := range map[string]int{"홍": 0, "chal": 1} {
@@ -133,7 +136,7 @@ func TestApplyFHIR(t *testing.T) {
 				t.Errorf("%d patients named %s, want %d (%v)", n, name, found, err)
 			}
 		}
-		if _, err := s.ApplyFHIR(ctx, "P-2", FHIRState{}, later); !errors.Is(err, ErrNotFound) {
+		if _, err := s.ApplyFHIR(ctx, "P-2", FHIRState{}, true, later); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown patient: %v", err)
 		}
 	})
@@ -193,6 +196,7 @@ func TestImportRules(t *testing.T) {
 		add(t, s, testTime,
 			NewPatient{HospitalID: "P-1", FHIRID: "a1", State: at(10, "old")},
 			NewPatient{HospitalID: "P-2", State: at(0, "local")},
+			NewPatient{HospitalID: "P-4", State: FHIRState{FamilyName: "One", GivenName: strings.Repeat("가", 4000), Phone: strings.Repeat("1234567890", 800)}},
 			NewPatient{HospitalID: "P-3", FHIRID: "a3", State: at(10, "pending")},
 			NewPatient{HospitalID: "P-2025-000001", FHIRID: "a4", State: at(10, "x")})
 		if _, err := s.SetPending(ctx, "P-3", testTime); err != nil {
@@ -211,6 +215,7 @@ func TestImportRules(t *testing.T) {
 			{"local again", NewPatient{HospitalID: "P-2", State: at(20, "new")}, Kept, nil},
 			{"local becomes synced", NewPatient{HospitalID: "P-2", FHIRID: "a2", State: at(20, "new")}, Updated, nil},
 			{"number taken", NewPatient{HospitalID: "P-1", FHIRID: "a9", State: at(30, "new")}, 0, errNumberTaken},
+			{"number of a stranger without FHIR id", NewPatient{HospitalID: "P-4", FHIRID: "a8", State: FHIRState{FamilyName: "Two"}}, 0, errNumberTaken},
 			{"number moved", NewPatient{HospitalID: "P-9", FHIRID: "a1", State: at(30, "new")}, 0, errNumberMoved},
 			{"number with a line break", NewPatient{HospitalID: "P\n9"}, 0, errBadNumber},
 			{"number too long", NewPatient{HospitalID: strings.Repeat("9", 65)}, 0, errBadNumber},

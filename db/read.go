@@ -14,7 +14,7 @@ const maxPrepared = 256
 // columns, every column. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
 	set := setOf(columns)
-	p, err := s.patientRow(ctx, set, id)
+	p, err := s.patientRow(ctx, set, clean(id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}

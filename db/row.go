@@ -44,7 +44,8 @@ type gram struct {
 	PatientID     string
 }
 
-// toRow derives the keys. PostgreSQL cannot store U+0000: it becomes U+FFFD.
+// toRow derives the keys. PostgreSQL cannot store U+0000 or what is no UTF-8:
+// they become U+FFFD.
 func toRow(p *Patient) *row {
 	return &row{
 		ID: p.ID, FHIRID: p.FHIRID,
@@ -59,7 +60,9 @@ func toRow(p *Patient) *row {
 	}
 }
 
-func clean(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
 
 func toJSON(v any, absent bool) string {
 	if absent {
@@ -71,12 +74,12 @@ func toJSON(v any, absent bool) string {
 
 // digits is what of a phone number is compared in a search.
 func digits(phone string) string {
-	return strings.Map(func(r rune) rune {
+	return cut(strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
 			return r
 		}
 		return -1
-	}, phone)
+	}, phone))
 }
 
 // separator stands between the parts of a name key, so that no search matches
@@ -86,7 +89,18 @@ const separator = "\x1f"
 // nameKey is what a name is searched and sorted by: family, given and full
 // name, each folded.
 func nameKey(p *Patient) string {
-	return fold(p.FamilyName) + separator + fold(p.GivenName) + separator + fold(p.FullName)
+	return cut(fold(p.FamilyName)) + separator + cut(fold(p.GivenName)) + separator + cut(fold(p.FullName))
+}
+
+// maxKey is how many characters of a name or phone are searched and sorted
+// by: PostgreSQL refuses index entries over 2,704 bytes.
+const maxKey = 128
+
+func cut(s string) string {
+	if runes := []rune(s); len(runes) > maxKey {
+		return string(runes[:maxKey])
+	}
+	return s
 }
 
 // fold makes names comparable: compatibility forms (NFKC), letter case, white

@@ -54,11 +54,16 @@ type ProfileEdit struct {
 }
 
 // ApplyFHIR stores what the FHIR server showed at a time: the row is SYNCED
-// as of then. It returns the whole row. ErrNotFound.
-func (s *Store) ApplyFHIR(ctx context.Context, id string, st FHIRState, at time.Time) (*Patient, error) {
+// as of then, unless it is PENDING and what was shown does not settle that (a
+// lost write may still land after a mere read). It returns the whole row.
+// ErrNotFound.
+func (s *Store) ApplyFHIR(ctx context.Context, id string, st FHIRState, settles bool, at time.Time) (*Patient, error) {
 	return s.change(ctx, id, 0, at, func(p *Patient) error {
 		st.applyTo(p)
-		p.SyncState, p.LastSyncedAt = Synced, at
+		p.LastSyncedAt = at
+		if settles || p.SyncState != Pending {
+			p.SyncState = Synced
+		}
 		return nil
 	})
 }

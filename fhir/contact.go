@@ -168,9 +168,9 @@ func (a Address) sameParts(b Address) bool {
 	return !slices.ContainsFunc(partNames, func(name string) bool { return a.part(name) != b.part(name) })
 }
 
-// compose writes the parts as one text: "12 Main St, Apt 4, Springfield,
+// Compose writes the parts as one text: "12 Main St, Apt 4, Springfield,
 // MA 01101, US".
-func (a Address) compose() string {
+func (a Address) Compose() string {
 	pieces := slices.Clone(a.Lines)
 	pieces = append(pieces, a.District, a.City, strings.TrimSpace(a.State+" "+a.PostalCode), a.Country)
 	pieces = slices.DeleteFunc(pieces, func(s string) bool { return s == "" })

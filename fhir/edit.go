@@ -87,7 +87,7 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 	if want.hasParts() && want.Text == "" {
 		want.Text = have.Text
 		if have.Text != "" && !same {
-			want.Text = want.compose()
+			want.Text = want.Compose()
 		}
 	}
 	if want.Text != have.Text {

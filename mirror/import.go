@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
@@ -19,6 +22,9 @@ const (
 	// maxLine bounds one patient; the largest sensible ones carry a photo.
 	maxLine = 8 << 20
 )
+
+// fhirID is what FHIR allows as an id (R4 datatypes#id).
+var fhirID = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
 
 // ImportOptions says how Import reads patients.
 type ImportOptions struct {
@@ -44,6 +50,7 @@ type importer struct {
 	result ImportResult
 	batch  []db.NewPatient
 	lines  []int // where each of the batch stood
+	bytes  int   // of the batch's lines, which its values keep in memory
 }
 
 // Import loads FHIR Patients, one JSON object a line: one with an id as
@@ -64,7 +71,7 @@ func Import(ctx context.Context, r io.Reader, store Store, o ImportOptions) (Imp
 		case len(text) > 0:
 			i.add(line, text)
 		}
-		if end := err != nil; end || len(i.batch) == batchSize {
+		if end := err != nil; end || len(i.batch) == batchSize || i.bytes > maxLine {
 			if err := i.flush(ctx); err != nil {
 				return i.result, err
 			}
@@ -97,6 +104,11 @@ func (i *importer) add(line int, text []byte) {
 		i.bad(line, err)
 		return
 	}
+	if id := gjson.GetBytes(text, "id"); id.Exists() && (id.Type != gjson.String || !fhirID.MatchString(id.Str)) {
+		i.bad(line, errors.New("its id is no FHIR id"))
+		return
+	}
+	i.bytes += len(text)
 	n := db.NewPatient{FHIRID: p.ID, State: writethrough.State(p)}
 	for _, id := range p.Identifiers {
 		if i.PatientIDSystem != "" && id.System == i.PatientIDSystem && id.Value != "" {
@@ -133,6 +145,6 @@ func (i *importer) flush(ctx context.Context) error {
 			i.result.Kept++
 		}
 	}
-	i.batch, i.lines = i.batch[:0], i.lines[:0]
+	i.batch, i.lines, i.bytes = nil, i.lines[:0], 0
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"patientgraph/db"
@@ -47,7 +48,7 @@ func (o *operation) run(ctx context.Context) (*Applied, error) {
 			return nil, err
 		}
 		if bytes.Equal(body, base.JSON) {
-			return o.confirm(settle, base.JSON, base.JSON)
+			return o.confirm(settle, base.JSON, base.JSON, false)
 		}
 		if err := read.Err(); err != nil {
 			return nil, &Error{Kind: Timeout, Reason: "Connection timeout", Err: err}
@@ -87,18 +88,24 @@ func (o *operation) merge(ctx context.Context, base fhir.Resource) ([]byte, erro
 // judge looks at what a 2xx answer shows, not at its status.
 func (o *operation) judge(ctx context.Context, answer fhir.Update, body []byte) (*Applied, error) {
 	if !answer.Created {
-		return o.confirm(ctx, answer.Resource.JSON, body)
+		return o.confirm(ctx, answer.Resource.JSON, body, true)
 	}
+	return nil, o.created(ctx, answer.Status)
+}
+
+// created reports a PUT that was answered as a creation.
+func (o *operation) created(ctx context.Context, status int) error {
 	// The patient was deleted between our read and our PUT, and the PUT made
 	// it anew: somebody must look at it.
 	o.Log.ErrorContext(ctx, "ALARM: a PUT created or resurrected a patient that was gone from the FHIR server",
 		"patient", o.row.ID, "operation", o.id)
-	return nil, &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server", HTTPStatus: answer.Status}
+	return &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server", HTTPStatus: status}
 }
 
 // confirm brings what the server shows into the cache and tells whether it
-// holds what was asked.
-func (o *operation) confirm(ctx context.Context, shown, body []byte) (*Applied, error) {
+// holds what was asked. Only what was shown after a PUT of ours settles an
+// earlier write whose outcome is unknown.
+func (o *operation) confirm(ctx context.Context, shown, body []byte, afterPut bool) (*Applied, error) {
 	now := o.Now()
 	p, err := fhir.ParsePatient(shown, now)
 	if err != nil {
@@ -108,7 +115,7 @@ func (o *operation) confirm(ctx context.Context, shown, body []byte) (*Applied, 
 	if err != nil {
 		return nil, o.unknown(ctx, err)
 	}
-	row := o.save(ctx, p)
+	row := o.save(ctx, p, afterPut)
 	if len(missing) == 0 {
 		return &Applied{OperationID: o.id, Patient: row}, nil
 	}
@@ -127,11 +134,11 @@ func (o *operation) confirm(ctx context.Context, shown, body []byte) (*Applied, 
 
 // save writes what the server shows into the cache. If that fails the caller
 // still hears the truth: the patient as FHIR shows it, said to be PENDING.
-func (o *operation) save(ctx context.Context, p fhir.Patient) *db.Patient {
+func (o *operation) save(ctx context.Context, p fhir.Patient, settles bool) *db.Patient {
 	// FHIR's deadline may be nearly over; the cache gets a bound of its own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cacheTimeout)
 	defer cancel()
-	row, err := o.Store.ApplyFHIR(ctx, o.row.ID, State(p), o.Now())
+	row, err := o.Store.ApplyFHIR(ctx, o.row.ID, State(p), settles, o.Now())
 	if err != nil {
 		o.Log.ErrorContext(ctx, "the FHIR server has a change that the cache could not store",
 			"patient", o.row.ID, "operation", o.id, "error", err)
@@ -150,6 +157,9 @@ func (o *operation) failedPut(ctx context.Context, err error, base fhir.Resource
 	var f *fhir.Error
 	if !errors.As(err, &f) {
 		return false, nil, o.unknown(ctx, err)
+	}
+	if f.Status == http.StatusCreated {
+		return false, nil, o.created(ctx, f.Status)
 	}
 	switch f.Kind {
 	case fhir.Rejected:
@@ -196,10 +206,10 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	switch {
 	case err != nil:
 		return nil, o.unknown(ctx, f)
-	case len(missing) == 0 || f.Kind == fhir.Unusable && f.Status/100 == 2:
+	case len(missing) == 0 || f.Kind == fhir.Unusable && (f.Status == http.StatusOK || f.Status == http.StatusNoContent):
 		// The values are there, or the server is done and said OK in a form
 		// that tells nothing: what it shows now is the outcome.
-		return o.confirm(ctx, now.JSON, body)
+		return o.confirm(ctx, now.JSON, body, true)
 	case f.Kind == fhir.RateLimited && base.ETag != "" && now.ETag == base.ETag:
 		return nil, &Error{Kind: RateLimited, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, Err: f}
 	default:
@@ -223,7 +233,7 @@ func (o *operation) conflictNow(ctx context.Context) error {
 // conflictWith reports a conflict. The cache follows the truth, so that the
 // caller's next try starts from the version reported.
 func (o *operation) conflictWith(ctx context.Context, p fhir.Patient) error {
-	return conflict(o.save(ctx, p), o.change.Edit)
+	return conflict(o.save(ctx, p, false), o.change.Edit)
 }
 
 // unknown reports an outcome that is not known, and the patient says so.

@@ -22,7 +22,7 @@ type FHIR interface {
 // Store is what a write needs of the cache.
 type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
-	ApplyFHIR(ctx context.Context, id string, st db.FHIRState, at time.Time) (*db.Patient, error)
+	ApplyFHIR(ctx context.Context, id string, st db.FHIRState, settles bool, at time.Time) (*db.Patient, error)
 	SetContact(ctx context.Context, id string, e db.ContactEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
 	SetPending(ctx context.Context, id string, at time.Time) (*db.Patient, error)
 }
@@ -66,9 +66,11 @@ type Applied struct {
 // means that the cache could not be read, or written for a patient without
 // FHIR id.
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Applied, error) {
-	release, err := w.locks.acquire(ctx, c.PatientID)
+	wait, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	release, err := w.locks.acquire(wait, c.PatientID)
 	if err != nil {
-		return nil, fmt.Errorf("wait for earlier write: %w", err)
+		return nil, &Error{Kind: Unavailable, Reason: "an earlier write of this patient is still under way", Err: err}
 	}
 	defer release()
 	row, err := w.Store.Patient(ctx, c.PatientID)
@@ -100,7 +102,10 @@ func (w *Writer) updateLocal(ctx context.Context, row *db.Patient, c Change) (*A
 		SetEmail: c.Edit.SetEmail, Email: c.Edit.Email,
 		SetAddress: c.Edit.SetAddress, Address: cacheAddress(c.Edit.Address),
 	}
-	updated, err := w.Store.SetContact(ctx, row.ID, e, row.Version, w.Now())
+	if a := e.Address; a != nil && a.Text == "" && row.Address != nil && row.Address.Text != "" {
+		a.Text = c.Edit.Address.Compose() // the text must agree with the parts, as on the FHIR server
+	}
+	updated, err := w.Store.SetContact(ctx, row.ID, e, c.ExpectedVersion, w.Now())
 	if errors.Is(err, db.ErrVersionMismatch) {
 		current, err := w.Store.Patient(ctx, row.ID)
 		if err != nil {
