@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -120,6 +121,35 @@ func TestBodiesThatAreNoJSON(t *testing.T) {
 	if status != http.StatusRequestEntityTooLarge || errorCode(answer) != "LIMIT_EXCEEDED" {
 		t.Errorf("10 MB: status %d, %v", status, answer)
 	}
+}
+
+func TestAGetOnlyQueries(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	check := s.untouched()
+	for query, code := range map[string]string{
+		"query=" + url.QueryEscape(`{ viewer { role } }`): "",
+		"query=" + url.QueryEscape(`mutation { updatePatientContact(input: {patientId: "`+number+`", phone: "010-9876-5432"}) { __typename } }`): "BAD_USER_INPUT",
+		"variables=%7B&query=" + url.QueryEscape(`{ viewer { role } }`):                                                                          "BAD_USER_INPUT",
+		"": "GRAPHQL_VALIDATION_FAILED",
+	} {
+		request, err := http.NewRequest(http.MethodGet, s.url+"/graphql?"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token(t, auth.RoleAdmin, ""))
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := object{}
+		err = json.NewDecoder(response.Body).Decode(&answer)
+		response.Body.Close()
+		if err != nil || errorCode(answer) != code {
+			t.Errorf("GET %s: %v, %v, want code %q", query, answer, err, code)
+		}
+	}
+	check()
 }
 
 func TestInputThatBreaksOurRules(t *testing.T) {

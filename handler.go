@@ -104,6 +104,7 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	s.SetQueryCache(shortQueries{lru.New[*ast.QueryDocument](1000)})
 	s.SetParserTokenLimit(maxTokens)
 	s.Use(extension.FixedComplexityLimit(maxComplexity))
+	s.Use(onlyQueries{})
 	if c.on(c.Introspection) {
 		s.Use(extension.Introspection{})
 	} else {
@@ -125,6 +126,22 @@ type shortQueries struct {
 func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDocument) {
 	if len(query) <= 8<<10 {
 		c.Cache.Add(ctx, query, parsed)
+	}
+}
+
+// onlyQueries refuses mutations in a request whose context holds it: a GET
+// must change nothing (GraphQL over HTTP).
+type onlyQueries struct{}
+
+func (onlyQueries) ExtensionName() string                   { return "OnlyQueries" }
+func (onlyQueries) Validate(graphql.ExecutableSchema) error { return nil }
+
+func (onlyQueries) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
+	if ctx.Value(onlyQueries{}) == nil || op.Operation.Operation == ast.Query {
+		return nil
+	}
+	return &gqlerror.Error{
+		Message: "a GET request can only query; use POST", Extensions: map[string]any{"code": resolvers.CodeBadUserInput},
 	}
 }
 
@@ -158,7 +175,11 @@ func limitBody(next http.Handler) http.Handler {
 		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
 		case r.Method == http.MethodGet:
-			next.ServeHTTP(w, r)
+			if variables := r.URL.Query().Get("variables"); variables != "" && !json.Valid([]byte(variables)) {
+				writeError(w, http.StatusBadRequest, resolvers.CodeBadUserInput, "variables is not JSON")
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), onlyQueries{}, true)))
 			return
 		case r.Method != http.MethodPost:
 			w.Header().Set("Allow", "GET, POST")
