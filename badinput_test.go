@@ -69,8 +69,6 @@ func TestRequestsThatAreNoOperation(t *testing.T) {
 			"page of none":      {`{"query":"{ patients(first: 0) { totalCount } }"}`, "BAD_USER_INPUT"},
 			"both ends":         {`{"query":"{ patients(first: 1, last: 1) { totalCount } }"}`, "BAD_USER_INPUT"},
 			"forged cursor":     {`{"query":"{ patients(after: \"Zm9v\") { nodes { id } } }"}`, "BAD_USER_INPUT"},
-			"idempotency key":   {update(`{patientId: "` + number + `", phone: "1", idempotencyKey: "k"}`), "BAD_USER_INPUT"},
-			"later query":       {`{"query":"{ contactUpdate(operationId: \"x\") { state } }"}`, "BAD_USER_INPUT"},
 			"too many patients": {`{"query":"{` + aliases(1000) + `}"}`, "LIMIT_EXCEEDED"},
 			"too many tokens":   {`{"query":"{` + aliases(2000) + `}"}`, "LIMIT_EXCEEDED"},
 			"costly page":       {`{"query":"{` + costly(100) + `}"}`, "LIMIT_EXCEEDED"},

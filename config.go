@@ -45,8 +45,8 @@ type Config struct {
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
+	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   *time.Duration `help:"Not available yet: has no effect."`
-	IdempotencyTTL *time.Duration `name:"idempotency-ttl" help:"Not available yet: has no effect."`
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
 }
@@ -97,6 +97,9 @@ func environment(getenv func(string) string) kong.Resolver {
 func (c *Config) check() error {
 	if c.FHIRTimeout < 100*time.Millisecond || c.FHIRTimeout > 10*time.Minute {
 		return errors.New("FHIR_TIMEOUT must be from 100ms to 10m")
+	}
+	if c.IdempotencyTTL < time.Minute {
+		return errors.New("IDEMPOTENCY_TTL must be at least 1m")
 	}
 	for _, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
@@ -198,6 +201,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("fhir_server", c.FHIRServer),
 		slog.Duration("fhir_timeout", c.FHIRTimeout),
 		slog.String("fhir_auth", c.FHIRAuth),
+		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", c.JWTJWKSURL),
 		slog.String("phone_region", c.PhoneRegion),

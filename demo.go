@@ -82,7 +82,7 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 	if result.Inserted != len(d.patients) {
 		return fmt.Errorf("%d of %d patients imported", result.Inserted, len(d.patients))
 	}
-	_, err = store.SetProfile(ctx, d.patients[0].Number, db.ProfileEdit{
+	_, err = store.SetProfile(d.patients[0].Number, db.ProfileEdit{
 		SetEmergencyContact: true, EmergencyContact: &db.EmergencyContact{Name: "홍판서", Relationship: "아버지", Phone: "010-9999-0000"},
 		SetAllergies: true, Allergies: []string{"Penicillin"}, SetBloodType: true, BloodType: "A+",
 	}, 0, time.Now())

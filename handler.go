@@ -20,6 +20,8 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/99designs/gqlgen/graphql/handler/transport"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/cors"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -48,6 +50,7 @@ type handlerParts struct {
 	fhir     *fhir.Client
 	verifier *auth.Verifier
 	resolver *resolvers.Resolver
+	metrics  *prometheus.Registry
 	demo     *demo // nil outside the demo
 }
 
@@ -62,6 +65,7 @@ func newHandler(c *Config, p handlerParts) (http.Handler, error) {
 	mux.Handle("/graphql", allowed.Handler(p.verifier.Middleware(limitBody(withLanguage(newGraphQL(c, p))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", ready(p))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
 	if c.on(c.Playground) {
 		page := web.Page{Endpoint: "/graphql"}
 		if p.demo != nil {
@@ -99,6 +103,7 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 		return patientCost + n*childComplexity
 	}
 	s := handler.New(graph.NewExecutableSchema(config))
+	s.AddTransport(transport.SSE{KeepAlivePingInterval: 15 * time.Second}) // a POST that accepts text/event-stream
 	s.AddTransport(transport.POST{})
 	s.AddTransport(transport.GET{})
 	s.SetQueryCache(shortQueries{lru.New[*ast.QueryDocument](1000)})

@@ -20,6 +20,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/term"
 
 	"patientgraph/auth"
@@ -111,10 +113,8 @@ func serve(p *program) error {
 		defer demo.stop()
 	}
 	p.log.Info("starting", "settings", c)
-	for name, set := range map[string]bool{"SYNC_INTERVAL": c.SyncInterval != nil, "IDEMPOTENCY_TTL": c.IdempotencyTTL != nil} {
-		if set {
-			p.log.Warn(name + " is not available yet and has no effect")
-		}
+	if c.SyncInterval != nil {
+		p.log.Warn("SYNC_INTERVAL is not available yet and has no effect")
 	}
 	store, err := openStore(p.ctx, c)
 	if err != nil {
@@ -138,15 +138,15 @@ func serve(p *program) error {
 			return fmt.Errorf("fill demo: %w", err)
 		}
 	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	writer := writethrough.New(writethrough.Config{
+		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
+		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+	})
 	handler, err := newHandler(c, handlerParts{
-		log: p.log, store: store, fhir: client, verifier: verifier, demo: demo,
-		resolver: &resolvers.Resolver{
-			Store: store, Validation: validation, Log: p.log, Now: time.Now,
-			Writer: writethrough.New(writethrough.Config{
-				FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Now: time.Now,
-				NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
-			}),
-		},
+		log: p.log, store: store, fhir: client, verifier: verifier, metrics: metrics, demo: demo,
+		resolver: &resolvers.Resolver{Store: store, Validation: validation, Log: p.log, Now: time.Now, Writer: writer},
 	})
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func serve(p *program) error {
 			return err
 		}
 	}
-	return listenAndServe(p, listener, handler)
+	return listenAndServe(p, listener, handler, writer)
 }
 
 // newServer bounds how long a client may take to send.
@@ -168,29 +168,39 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// listenAndServe serves until ctx ends. The shutdown waits for requests under
-// way as long as a write may take.
-func listenAndServe(p *program, listener net.Listener, handler http.Handler) error {
+// listenAndServe serves until ctx ends. Then it takes no more writes, and waits
+// for those under way as long as one may take; what is left then is settled by
+// whoever runs next.
+func listenAndServe(p *program, listener net.Listener, handler http.Handler, writer *writethrough.Writer) error {
 	server := newServer(handler, p.log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
+	running, stop := context.WithCancel(p.ctx)
+	defer stop()
+	bound, abandon := context.WithCancel(context.Background())
+	defer abandon()
+	written := make(chan struct{})
+	go func() { defer close(written); writer.Run(running, bound) }()
 	p.log.Info("serving", "address", listener.Addr().String())
+
+	var err error
 	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
+	case failure := <-failed:
+		err = fmt.Errorf("serve: %w", failure)
+		stop()
 	case <-p.ctx.Done():
+		p.log.Info("shutting down: no more writes are taken, those under way may finish")
 	}
-	p.log.Info("shutting down: writes under way may finish")
-	bound, cancel := context.WithTimeout(context.Background(), p.config.FHIRTimeout+cacheGrace)
-	defer cancel()
-	if err := server.Shutdown(bound); err != nil {
-		return errors.Join(fmt.Errorf("shut down: %w", err), server.Close())
+	defer time.AfterFunc(p.config.FHIRTimeout+cacheGrace, abandon).Stop()
+	if shut := server.Shutdown(bound); shut != nil {
+		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
 	}
-	return nil
+	<-written
+	return err
 }
 
-// cacheGrace is what a write may take after its FHIR conversation.
-const cacheGrace = 11 * time.Second
+// cacheGrace is what a write may take beside its FHIR conversation.
+const cacheGrace = 5 * time.Second
 
 // openStore opens the cache and brings its schema up to date.
 func openStore(ctx context.Context, c *Config) (*db.Store, error) {

@@ -1,6 +1,9 @@
 package auth
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // Role is what the token's role claim says. Any string may occur; only the
 // constants below are allowed anything.
@@ -84,6 +87,19 @@ func (v Viewer) MayUpdateContact(patientID string) bool {
 // and must not be filtered or ordered by either.
 func (v Viewer) SeesIdentifiers() bool {
 	return table[v.Role].identifiers
+}
+
+// Actor names the viewer: two viewers with the same role, patient and subject
+// are the same actor.
+func (v Viewer) Actor() string {
+	name, _ := json.Marshal([]string{string(v.Role), v.PatientID, v.Subject}) // strings always encode
+	return string(name)
+}
+
+// MayAskAbout says whether the viewer may learn how an actor's contact update
+// ended: admins may, and the actor.
+func (v Viewer) MayAskAbout(actor string) bool {
+	return table[v.Role].updateContact == all || table[v.Role].updateContact == own && v.Actor() == actor
 }
 
 func (v Viewer) covers(s scope, patientID string) bool {

@@ -238,9 +238,7 @@ func TestFilters(t *testing.T) {
 			NewPatient{HospitalID: "B", FHIRID: "b", State: FHIRState{BirthDate: "1949-11", Gender: "female", Phone: "+82 10"}},
 			NewPatient{HospitalID: "C", State: FHIRState{BirthDate: "1949-11-14", Gender: "", Phone: "call me"}})
 		add(t, s, testTime.Add(time.Hour), NewPatient{HospitalID: "D", FHIRID: "d", State: FHIRState{BirthDate: "1950", Gender: "asked-unknown"}})
-		if _, err := s.SetPending(ctx, "B", testTime); err != nil {
-			t.Fatal(err)
-		}
+		sent(t, s, "op-1", "B")
 		for _, c := range []struct {
 			name string
 			f    Filter

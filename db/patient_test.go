@@ -25,7 +25,7 @@ func TestEveryColumnComesBack(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
-		if _, err := s.SetProfile(ctx, "P-1", ProfileEdit{
+		if _, err := s.SetProfile("P-1", ProfileEdit{
 			SetEmergencyContact: true, EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"},
 			SetAllergies: true, Allergies: []string{"땅콩", "Penicillin"}, SetBloodType: true, BloodType: "AB-",
 		}, 1, testTime.Add(time.Hour)); err != nil {
@@ -108,58 +108,34 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 	}
 }
 
-func TestApplyFHIR(t *testing.T) {
-	t.Parallel()
-	stores(t, func(t *testing.T, s *Store) {
-		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
-		if p, err := s.SetPending(ctx, "P-1", testTime); err != nil || p.SyncState != Pending || p.Version != 2 || p.Phone != "010-1111-2222" {
-			t.Fatalf("%+v, %v", p, err)
-		}
-		if p, err := s.ApplyFHIR(ctx, "P-1", fullState(), false, testTime); err != nil || p.SyncState != Pending {
-			t.Fatalf("a mere read settled a pending write: %+v, %v", p, err)
-		}
-		later := testTime.Add(time.Minute + 123456*time.Microsecond)
-		p, err := s.ApplyFHIR(ctx, "P-1", FHIRState{FamilyName: "Chalmers", FullName: "Jim Chalmers", Phone: "1"}, true, later)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, err := s.Patient(ctx, "P-1")
-		if err != nil || !reflect.DeepEqual(p, read) {
-			t.Errorf("returned %+v\nstored   %+v (%v)", p, read, err)
-		}
-		if p.SyncState != Synced || !p.LastSyncedAt.Equal(later) || p.Version != 4 || p.Email != "" || p.Address != nil {
-			t.Errorf("%+v", p)
-		}
-		for name, found := range map[string]int{"홍": 0, "chal": 1} {
-			if n, err := s.CountPatients(ctx, Filter{Name: name}); err != nil || n != found {
-				t.Errorf("%d patients named %s, want %d (%v)", n, name, found, err)
-			}
-		}
-		if _, err := s.ApplyFHIR(ctx, "P-2", FHIRState{}, true, later); !errors.Is(err, ErrNotFound) {
-			t.Errorf("unknown patient: %v", err)
-		}
-	})
-}
-
 func TestSetContactIsForPatientsWithoutFHIRID(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{HospitalID: "P-2", State: fullState()})
 		edit := ContactEdit{SetPhone: true, Phone: "1\x002", SetAddress: true}
-		if _, err := s.SetContact(ctx, "P-1", edit, 0, testTime); !errors.Is(err, ErrHasFHIRID) {
+		if _, err := s.SetContact("P-1", edit, 0, testTime, ContactUpdate{ID: "1"}); !errors.Is(err, ErrHasFHIRID) {
 			t.Errorf("with a FHIR id: %v", err)
 		}
-		if _, err := s.SetContact(ctx, "P-2", edit, 7, testTime); !errors.Is(err, ErrVersionMismatch) {
+		if _, err := s.SetContact("P-2", edit, 7, testTime, ContactUpdate{ID: "2"}); !errors.Is(err, ErrVersionMismatch) {
 			t.Errorf("at another version: %v", err)
 		}
-		if _, err := s.SetContact(ctx, "P-2", edit, 1, testTime); err != nil {
+		if _, err := s.SetContact("P-2", edit, 1, testTime, ContactUpdate{ID: "3", Actor: "me", IdempotencyKey: "k"}); err != nil {
 			t.Fatal(err)
 		}
 		p, err := s.Patient(ctx, "P-2")
 		if err != nil || p.Phone != "1\uFFFD2" || p.Address != nil || p.Email != "hong@example.org" || p.SyncState != LocalOnly || p.Version != 2 {
 			t.Errorf("%+v, %v", p, err)
+		}
+		u, err := s.ContactUpdateByKey(ctx, "me", "k", time.Hour)
+		if err != nil || u.State != UpdateApplied || !sameRow(u.Patient, p) {
+			t.Errorf("the journal has %+v, %v", u, err)
+		}
+		if _, err := s.SetContact("P-2", edit, 0, testTime, ContactUpdate{ID: "4", Actor: "me", IdempotencyKey: "k"}); !errors.Is(err, ErrBusy) {
+			t.Errorf("the same key again: %v", err)
+		}
+		if again, err := s.Patient(ctx, "P-2"); err != nil || again.Version != 2 {
+			t.Errorf("the same key wrote again: %+v, %v", again, err)
 		}
 	})
 }
@@ -173,7 +149,7 @@ func TestConcurrentChangesAllCount(t *testing.T) {
 		for n := range 8 {
 			wg.Go(func() {
 				for range 5 {
-					if _, err := s.SetProfile(ctx, "P-1", ProfileEdit{SetBloodType: true, BloodType: fmt.Sprint(n)}, 0, testTime); err != nil {
+					if _, err := s.SetProfile("P-1", ProfileEdit{SetBloodType: true, BloodType: fmt.Sprint(n)}, 0, testTime); err != nil {
 						t.Error(err)
 					}
 				}
@@ -199,9 +175,7 @@ func TestImportRules(t *testing.T) {
 			NewPatient{HospitalID: "P-4", State: FHIRState{FamilyName: "One", GivenName: strings.Repeat("가", 4000), Phone: strings.Repeat("1234567890", 800)}},
 			NewPatient{HospitalID: "P-3", FHIRID: "a3", State: at(10, "pending")},
 			NewPatient{HospitalID: "P-2025-000001", FHIRID: "a4", State: at(10, "x")})
-		if _, err := s.SetPending(ctx, "P-3", testTime); err != nil {
-			t.Fatal(err)
-		}
+		sent(t, s, "op-1", "P-3")
 		for _, c := range []struct {
 			name   string
 			n      NewPatient

@@ -29,6 +29,9 @@ var (
 	ErrVersionMismatch = errors.New("the patient is at another version")
 	ErrBadCursor       = errors.New("not a cursor of this order")
 	ErrHasFHIRID       = errors.New("the patient has a FHIR id: its contact is not changed in the cache alone")
+	ErrNoFHIRID        = errors.New("the patient has no FHIR id")
+	ErrBusy            = errors.New("another update of the patient is open, or the idempotency key is in use")
+	ErrLostLease       = errors.New("the update belongs to another process, or is settled")
 )
 
 // Store is the cache. It is safe for concurrent use.
@@ -39,12 +42,28 @@ type Store struct {
 
 	mu       sync.Mutex
 	prepared map[columnSet]*sql.Stmt // of Patient
+
+	statements map[string]*sql.Stmt // of the journal, by text; see prepare
+	commits    chan *commit
+	closing    sync.RWMutex // read-locked while a commit is handed over
+	closed     bool
+	committers sync.WaitGroup
 }
+
+// Who commits the journal, and how many wait for one transaction at most.
+// PostgreSQL gets several: one that waits for a locked row stops no others.
+const (
+	postgresCommitters = 4
+	maxTogether        = 256
+)
 
 // Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
 // does not migrate. Its errors hold no password.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	s := &Store{prepared: map[columnSet]*sql.Stmt{}}
+	s := &Store{
+		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
+		commits: make(chan *commit, maxTogether),
+	}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	switch {
 	case isSQLite && path != "":
@@ -60,6 +79,13 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	}
 	if err := s.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
+	}
+	committers := 1
+	if s.postgres {
+		committers = postgresCommitters
+	}
+	for range committers {
+		s.committers.Go(s.committer)
 	}
 	return s, nil
 }
@@ -100,6 +126,12 @@ func (s *Store) openPostgres(databaseURL string) error {
 	if err != nil {
 		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
 	}
+	// A replica that stands still in a transaction must not stop the others.
+	for name, value := range map[string]string{"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"} {
+		if config.RuntimeParams[name] == "" {
+			config.RuntimeParams[name] = value
+		}
+	}
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(32)
 	pool.SetMaxIdleConns(32)
@@ -136,6 +168,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := s.prepare(ctx); err != nil {
+		return fmt.Errorf("migrate: prepare: %w", err)
+	}
 	return nil
 }
 
@@ -159,8 +194,15 @@ func redacted(err error) error {
 	return err
 }
 
-// Close closes every connection.
+// Close lets what is being committed finish and closes every connection.
 func (s *Store) Close() error {
+	s.closing.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.commits)
+	}
+	s.closing.Unlock()
+	s.committers.Wait()
 	err := s.write.Close()
 	if s.read != nil && s.read != s.write {
 		err = errors.Join(err, s.read.Close())

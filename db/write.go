@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,54 +55,39 @@ type ProfileEdit struct {
 	BloodType           string
 }
 
-// ApplyFHIR stores what the FHIR server showed at a time: the row is SYNCED
-// as of then, unless it is PENDING and what was shown does not settle that (a
-// lost write may still land after a mere read). It returns the whole row.
-// ErrNotFound.
-func (s *Store) ApplyFHIR(ctx context.Context, id string, st FHIRState, settles bool, at time.Time) (*Patient, error) {
-	return s.change(ctx, id, 0, at, func(p *Patient) error {
-		st.applyTo(p)
-		p.LastSyncedAt = at
-		if settles || p.SyncState != Pending {
-			p.SyncState = Synced
-		}
-		return nil
-	})
-}
-
-// SetContact changes the contact of a patient without a FHIR id. An
-// expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch, ErrHasFHIRID.
-func (s *Store) SetContact(ctx context.Context, id string, e ContactEdit, expectedVersion int64, at time.Time) (*Patient, error) {
-	return s.change(ctx, id, expectedVersion, at, func(p *Patient) error {
+// SetContact changes the contact of a patient without a FHIR id and notes that
+// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest, Asked,
+// Answer). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
+// ErrHasFHIRID, ErrBusy: the idempotency key is in use.
+func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at time.Time, line ContactUpdate) (*Patient, error) {
+	return s.change(id, expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
 		if p.FHIRID != "" {
 			return ErrHasFHIRID
 		}
 		if e.SetPhone {
-			p.Phone = e.Phone
+			p.Phone = clean(e.Phone)
 		}
 		if e.SetEmail {
-			p.Email = e.Email
+			p.Email = clean(e.Email)
 		}
 		if e.SetAddress {
 			p.Address = e.Address
 		}
-		return nil
-	})
-}
-
-// SetPending marks a row whose write to FHIR has an unknown outcome.
-// ErrNotFound.
-func (s *Store) SetPending(ctx context.Context, id string, at time.Time) (*Patient, error) {
-	return s.change(ctx, id, 0, at, func(p *Patient) error {
-		p.SyncState = Pending
-		return nil
+		told := *p
+		told.Version, told.UpdatedAt = p.Version+1, fromMicros(toMicros(at)) // as update will write it
+		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, line.Actor, clean(line.IdempotencyKey), line.Digest,
+			clean(line.Asked), clean(line.Answer), clean(toJSON(told, false)))
+		if err == nil && n == 0 {
+			return ErrBusy
+		}
+		return err
 	})
 }
 
 // SetProfile changes local-only values. An expectedVersion of 0 is any.
 // ErrNotFound, ErrVersionMismatch.
-func (s *Store) SetProfile(ctx context.Context, id string, e ProfileEdit, expectedVersion int64, at time.Time) (*Patient, error) {
-	return s.change(ctx, id, expectedVersion, at, func(p *Patient) error {
+func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at time.Time) (*Patient, error) {
+	return s.change(id, expectedVersion, at, func(_ context.Context, _ bun.Tx, p *Patient) error {
 		if e.SetEmergencyContact {
 			p.EmergencyContact = e.EmergencyContact
 		}
@@ -115,17 +102,17 @@ func (s *Store) SetProfile(ctx context.Context, id string, e ProfileEdit, expect
 }
 
 // change edits one row in a transaction that nothing else can interleave.
-func (s *Store) change(ctx context.Context, id string, expectedVersion int64, at time.Time, edit func(*Patient) error) (*Patient, error) {
+func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func(context.Context, bun.Tx, *Patient) error) (*Patient, error) {
 	var changed *Patient
-	err := s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		p, err := s.lockedRow(ctx, tx, id)
+	err := s.together(id, func(ctx context.Context, tx bun.Tx) error {
+		p, err := s.rowIn(ctx, tx, lockPatient, id)
 		if err != nil {
 			return err
 		}
 		if expectedVersion != 0 && expectedVersion != p.Version {
 			return ErrVersionMismatch
 		}
-		if err := edit(p); err != nil {
+		if err := edit(ctx, tx, p); err != nil {
 			return err
 		}
 		changed = p
@@ -137,21 +124,22 @@ func (s *Store) change(ctx context.Context, id string, expectedVersion int64, at
 	return changed, nil
 }
 
-// lockedRow reads a whole row for a change: on SQLite the transaction is the
-// only writer from its start.
-func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
-	q := tx.NewSelect().ColumnExpr(allColumns.names()).Table("patients").Where("id = ?", clean(id))
-	if s.postgres {
-		q = q.For("UPDATE")
-	}
-	found, err := scanAll(ctx, q, allColumns)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 {
+var (
+	readPatient   = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
+	lockPatient   = readPatient + " FOR UPDATE"
+	updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
+		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
+		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
+		WHERE id = ?`
+)
+
+// rowIn reads a whole row by readPatient or lockPatient. ErrNotFound.
+func (s *Store) rowIn(ctx context.Context, tx bun.Tx, text, id string) (*Patient, error) {
+	p, err := allColumns.scan(tx.StmtContext(ctx, s.statements[text]).QueryRowContext(ctx, clean(id)))
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
-	return found[0], nil
+	return p, err
 }
 
 // update writes a whole row as a new version, and its names into the index.
@@ -161,7 +149,11 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
 	before := p.nameKey
 	p.nameKey = nameKey(p)
-	if _, err := tx.NewUpdate().Model(toRow(p)).WherePK().Exec(ctx); err != nil {
+	r := toRow(p)
+	if _, err := s.exec(ctx, tx, updatePatient, sql.NullString{String: r.FHIRID, Valid: r.FHIRID != ""}, r.FamilyName, r.GivenName,
+		r.FullName, r.NameKey, r.BirthDate, r.Gender, r.Phone, r.PhoneKey, r.Email, r.Address, r.EmergencyContact, r.Allergies,
+		r.BloodType, string(r.SyncState), r.LastSyncedAt, r.FHIRVersionID, r.FHIRUpdatedAt, r.Version, r.CreatedAt, r.UpdatedAt,
+		r.ID); err != nil {
 		return err
 	}
 	if p.nameKey == before {

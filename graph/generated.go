@@ -1005,8 +1005,9 @@ type Query {
     before: String
   ): PatientConnection!
   """
-  How a contact update ended, by the operationId that its answer carried. Null when there is none
-  or it is not the viewer's. Not available yet: answers with an error.
+  How a contact update ended, by the operationId that its answer carried. Only who asked for it and
+  admins may know; null for others, and when there is none. Settled updates are remembered for
+  IDEMPOTENCY_TTL (a day unless set otherwise).
   """
   contactUpdate(
     "From UpdatePatientContactSuccess or FhirUnavailable."
@@ -1047,7 +1048,7 @@ type Subscription {
     id: ID!
   ): Patient
   """
-  Tells once how a contact update ended. Not available yet: answers with an error.
+  Tells once how a contact update ended, as soon as that is certain.
   """
   contactUpdateSettled(
     "From FhirUnavailable with applied UNKNOWN."
@@ -1261,7 +1262,11 @@ input UpdatePatientContactInput {
   address: AddressInput
   "Patient.version that the change is based on; if the record moved on: UpdateConflict."
   expectedVersion: String
-  "Makes a retry safe. Not available yet: answers with an error, and nothing is written."
+  """
+  Makes a retry safe: for the same caller, the same key with the same content writes at most once
+  and gets the same answer for IDEMPOTENCY_TTL. An answer that says applied NO is not remembered: a
+  retry tries again. 1 to 128 characters, chosen by the client, best a new UUID for each change.
+  """
   idempotencyKey: String
 }
 
@@ -1303,7 +1308,7 @@ The FHIR server's own representation shows the requested values (or the patient 
 type UpdatePatientContactSuccess {
   "The patient after the change."
   patient: Patient!
-  "Names this change in the log."
+  "Names this change: in the log, and for contactUpdate."
   operationId: ID!
 }
 
@@ -1395,7 +1400,7 @@ type FhirRejected implements UserError {
   code: ErrorCode!
   "False."
   retryable: Boolean!
-  "What happened, for example FHIR server rejected the update."
+  "What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change."
   detail: String!
   "Status of the server's answer; null when it was not the answer to a request."
   httpStatus: Int
@@ -1417,7 +1422,7 @@ type FhirUnavailable implements UserError {
   detail: String!
   "NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING."
   applied: Applied!
-  "Names this change in the log; null when nothing was sent."
+  "Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never begun."
   operationId: ID
   "When to try again, in seconds; null when waiting does not help."
   retryAfterSeconds: Int
@@ -1434,7 +1439,7 @@ enum Applied {
 }
 
 """
-One contact update and how it ended. Not available yet.
+One contact update and how it ended.
 """
 type ContactUpdate {
   "Names the update."
@@ -1447,7 +1452,7 @@ type ContactUpdate {
   requestedAt: DateTime!
   "When its outcome became certain; null while PENDING."
   settledAt: DateTime
-  "The answer that a caller would get now; null while PENDING."
+  "The answer that a caller would get now, with the patient as it was when it ended; null while PENDING."
   result: UpdatePatientContactResult
 }
 

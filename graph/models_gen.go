@@ -49,7 +49,7 @@ type Address struct {
 	Country *string `json:"country,omitempty"`
 }
 
-// One contact update and how it ended. Not available yet.
+// One contact update and how it ended.
 type ContactUpdate struct {
 	// Names the update.
 	OperationID string `json:"operationId"`
@@ -61,7 +61,7 @@ type ContactUpdate struct {
 	RequestedAt time.Time `json:"requestedAt"`
 	// When its outcome became certain; null while PENDING.
 	SettledAt *time.Time `json:"settledAt,omitempty"`
-	// The answer that a caller would get now; null while PENDING.
+	// The answer that a caller would get now, with the patient as it was when it ended; null while PENDING.
 	Result UpdatePatientContactResult `json:"result,omitempty"`
 }
 
@@ -97,7 +97,7 @@ type FhirRejected struct {
 	Code ErrorCode `json:"code"`
 	// False.
 	Retryable bool `json:"retryable"`
-	// What happened, for example FHIR server rejected the update.
+	// What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change.
 	Detail string `json:"detail"`
 	// Status of the server's answer; null when it was not the answer to a request.
 	HTTPStatus *int `json:"httpStatus,omitempty"`
@@ -130,7 +130,7 @@ type FhirUnavailable struct {
 	Detail string `json:"detail"`
 	// NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING.
 	Applied Applied `json:"applied"`
-	// Names this change in the log; null when nothing was sent.
+	// Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never begun.
 	OperationID *string `json:"operationId,omitempty"`
 	// When to try again, in seconds; null when waiting does not help.
 	RetryAfterSeconds *int `json:"retryAfterSeconds,omitempty"`
@@ -370,7 +370,7 @@ func (UpdateConflict) IsUpdatePatientProfileResult() {}
 type UpdatePatientContactSuccess struct {
 	// The patient after the change.
 	Patient *Patient `json:"patient"`
-	// Names this change in the log.
+	// Names this change: in the log, and for contactUpdate.
 	OperationID string `json:"operationId"`
 }
 

@@ -33,7 +33,7 @@ func (r *recorder) Patients(_ context.Context, request db.PageRequest) (*db.Page
 
 func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { return 1, nil }
 
-func (r *recorder) SetProfile(context.Context, string, db.ProfileEdit, int64, time.Time) (*db.Patient, error) {
+func (r *recorder) SetProfile(string, db.ProfileEdit, int64, time.Time) (*db.Patient, error) {
 	return nil, db.ErrNotFound
 }
 

@@ -31,6 +31,12 @@ func invalidInput(faults []*graph.FieldError) *graph.InvalidInput {
 	}
 }
 
+func keyReused(ctx context.Context) *graph.InvalidInput {
+	invalid := invalidInput([]*graph.FieldError{fault(ctx, []string{"idempotencyKey"}, "reused", "")})
+	invalid.Code = graph.ErrorCodeIdempotencyKeyReused
+	return invalid
+}
+
 func updateConflict(current *graph.Patient, fields []string) *graph.UpdateConflict {
 	return &graph.UpdateConflict{
 		Message: "the record was changed by somebody else; look at it and try again",
@@ -49,10 +55,16 @@ func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error)
 	switch e.Kind {
 	case writethrough.NotFound:
 		return patientNotFound(), nil
+	case writethrough.KeyReused:
+		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(toPatient(e.Current, v), e.Conflicting), nil
 	case writethrough.Rejected:
-		return fhirRejected(e, graph.ErrorCodeFhirRejected, "FHIR server rejected the update"), nil
+		detail := "FHIR server rejected the update"
+		if e.Untouched {
+			detail += " because of an element that this update does not change"
+		}
+		return fhirRejected(e, graph.ErrorCodeFhirRejected, detail), nil
 	case writethrough.NotApplied:
 		return fhirRejected(e, graph.ErrorCodeFhirNotApplied, "FHIR server accepted the update but did not save all of it"), nil
 	case writethrough.PatientGone:

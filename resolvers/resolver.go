@@ -23,12 +23,15 @@ type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
 	CountPatients(ctx context.Context, f db.Filter) (int, error)
-	SetProfile(ctx context.Context, id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
+	SetProfile(id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
 }
 
 // Writer is what the resolvers need of the write protocol.
 type Writer interface {
 	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Applied, error)
+	ContactUpdate(ctx context.Context, operationID string) (*writethrough.Update, error)
+	// Await returns an update once it is settled.
+	Await(ctx context.Context, operationID string) (*writethrough.Update, error)
 }
 
 // Resolver is the root of all resolvers.

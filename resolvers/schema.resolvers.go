@@ -16,9 +16,6 @@ import (
 // UpdatePatientContact is the resolver for the updatePatientContact field.
 func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph.UpdatePatientContactInput) (graph.UpdatePatientContactResult, error) {
 	v := viewer(ctx)
-	if input.IdempotencyKey != nil {
-		return nil, requestError(ctx, CodeBadUserInput, "idempotencyKey is not available yet; nothing was written")
-	}
 	if !v.MayUpdateContact(input.PatientID) {
 		return notPermitted(), nil
 	}
@@ -27,11 +24,12 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	}
 	applied, err := r.Writer.UpdateContact(ctx, writethrough.Change{
 		PatientID: input.PatientID, Edit: contactEdit(input), ExpectedVersion: expectedVersion(input.ExpectedVersion),
+		Actor: v.Actor(), IdempotencyKey: value(input.IdempotencyKey),
 	})
 	if err != nil {
 		return r.contactFailure(ctx, v, err)
 	}
-	return &graph.UpdatePatientContactSuccess{Patient: toPatient(applied.Patient, v), OperationID: applied.OperationID}, nil
+	return success(applied, v), nil
 }
 
 // UpdatePatientProfile is the resolver for the updatePatientProfile field.
@@ -44,7 +42,7 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 		return invalidInput(faults), nil
 	}
 	edit := profileEdit(input)
-	row, err := r.Store.SetProfile(ctx, input.PatientID, edit, expectedVersion(input.ExpectedVersion), r.Now())
+	row, err := r.Store.SetProfile(input.PatientID, edit, expectedVersion(input.ExpectedVersion), r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return patientNotFound(), nil
@@ -84,7 +82,17 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 
 // ContactUpdate is the resolver for the contactUpdate field.
 func (r *queryResolver) ContactUpdate(ctx context.Context, operationID string) (*graph.ContactUpdate, error) {
-	return nil, notAvailableYet(ctx)
+	v := viewer(ctx)
+	u, err := r.Writer.ContactUpdate(ctx, operationID)
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, r.internal(ctx, err)
+	case !v.MayAskAbout(u.Actor):
+		return nil, nil
+	}
+	return r.toContactUpdate(ctx, v, u)
 }
 
 // Viewer is the resolver for the viewer field.
@@ -100,7 +108,15 @@ func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<
 
 // ContactUpdateSettled is the resolver for the contactUpdateSettled field.
 func (r *subscriptionResolver) ContactUpdateSettled(ctx context.Context, operationID string) (<-chan *graph.ContactUpdate, error) {
-	return nil, notAvailableYet(ctx)
+	v := viewer(ctx)
+	u, err := r.Writer.ContactUpdate(ctx, operationID)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return nil, r.internal(ctx, err)
+	}
+	if err != nil || !v.MayAskAbout(u.Actor) {
+		return nil, requestError(ctx, CodeBadUserInput, "there is no contact update of yours with this operationId")
+	}
+	return r.settled(ctx, v, operationID), nil
 }
 
 // Mutation returns graph.MutationResolver implementation.

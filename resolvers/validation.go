@@ -139,6 +139,7 @@ var messages = map[language.Tag]map[string]string{
 		"text":              "must not be blank or hold control characters other than line breaks",
 		"phone":             "must be a valid phone number",
 		"oneof":             "must be one of: {0}",
+		"reused":            "was used with other content before",
 		"nothing_to_change": "there is nothing to change: give at least one field",
 	},
 	language.Korean: {
@@ -150,6 +151,7 @@ var messages = map[language.Tag]map[string]string{
 		"text":              "비어 있거나 줄 바꿈 외의 제어 문자를 포함할 수 없습니다",
 		"phone":             "올바른 전화번호여야 합니다",
 		"oneof":             "다음 중 하나여야 합니다: {0}",
+		"reused":            "이미 다른 내용으로 사용되었습니다",
 		"nothing_to_change": "변경할 내용이 없습니다. 하나 이상의 항목을 입력하세요",
 	},
 }

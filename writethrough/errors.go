@@ -7,31 +7,34 @@ import (
 	"patientgraph/fhir"
 )
 
-// Kind says how a contact update failed; the names are those of ErrorCode in
-// the GraphQL schema.
-type Kind int
+// Kind says how a contact update failed, in the words of ErrorCode in the
+// GraphQL schema.
+type Kind string
 
+// The ways to fail.
 const (
 	// NotFound: no such patient in the cache.
-	NotFound Kind = iota + 1
+	NotFound Kind = "PATIENT_NOT_FOUND"
+	// KeyReused: the idempotency key came with other content before.
+	KeyReused Kind = "IDEMPOTENCY_KEY_REUSED"
 	// Conflict: somebody else changed the record.
-	Conflict
+	Conflict Kind = "UPDATE_CONFLICT"
 	// Rejected: the FHIR server refused the values.
-	Rejected
+	Rejected Kind = "FHIR_REJECTED"
 	// NotApplied: the FHIR server said yes but does not show the values.
-	NotApplied
+	NotApplied Kind = "FHIR_NOT_APPLIED"
 	// PatientGone: the patient is gone there, or the write created it anew.
-	PatientGone
+	PatientGone Kind = "FHIR_PATIENT_GONE"
 	// Unavailable: the FHIR server could not be reached or is failing.
-	Unavailable
+	Unavailable Kind = "FHIR_UNAVAILABLE"
 	// Timeout: no answer in time, and nothing was applied.
-	Timeout
+	Timeout Kind = "FHIR_TIMEOUT"
 	// OutcomeUnknown: the write may have been applied.
-	OutcomeUnknown
+	OutcomeUnknown Kind = "FHIR_OUTCOME_UNKNOWN"
 	// AuthFailed: the FHIR server refused our credentials.
-	AuthFailed
+	AuthFailed Kind = "FHIR_AUTH_FAILED"
 	// RateLimited: the FHIR server asks to slow down.
-	RateLimited
+	RateLimited Kind = "FHIR_RATE_LIMITED"
 )
 
 // Error is how a contact update failed.
@@ -41,7 +44,8 @@ type Error struct {
 	Reason      string        // the server's own reason, or the cause; free of patient values
 	HTTPStatus  int           // of the FHIR server's answer; 0 when there was none
 	Issues      []Issue       // what the server said
-	RetryAfter  time.Duration // the server's own hint; 0 when it gave none
+	Untouched   bool          // Rejected: the complaint is about an element that the caller did not change
+	RetryAfter  time.Duration // when a retry makes sense; 0 when nobody knows
 	Current     *db.Patient   // Conflict: the record as it is now
 	Conflicting []string      // Conflict: the requested fields that hold another value now
 	Err         error         // the cause, for the log
@@ -57,3 +61,13 @@ func (e *Error) Error() string { return "update contact: " + e.Reason }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// verdict is how an operation ends, before that is written down.
+type verdict struct {
+	state  db.UpdateState
+	err    *Error        // nil only with UpdateApplied
+	shown  *db.FHIRState // what the FHIR server shows now: the cache follows; nil leaves the cache
+	told   *db.FHIRState // Applied and overwritten since: what the server showed in between
+	landed string        // a PUT that named this ETag took effect
+	gone   bool          // the FHIR server said that the patient is gone
+}

@@ -2,10 +2,19 @@ package writethrough
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
@@ -17,14 +26,23 @@ type FHIR interface {
 	Read(ctx context.Context, id string) (fhir.Resource, error)
 	// Update replaces the Patient; ifMatch is an ETag or empty.
 	Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error)
+	// After returns the version that directly followed the one with this ETag.
+	After(ctx context.Context, id, etag string) (fhir.Resource, error)
 }
 
-// Store is what a write needs of the cache.
+// Store is what a write needs of the cache and its journal.
 type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
-	ApplyFHIR(ctx context.Context, id string, st db.FHIRState, settles bool, at time.Time) (*db.Patient, error)
-	SetContact(ctx context.Context, id string, e db.ContactEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
-	SetPending(ctx context.Context, id string, at time.Time) (*db.Patient, error)
+	SetContact(id string, e db.ContactEdit, expectedVersion int64, at time.Time, line db.ContactUpdate) (*db.Patient, error)
+	BeginUpdate(u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
+	SendUpdate(id, owner, patientID, baseETag, base, intended string) error
+	CloseUpdate(c db.Closing) (*db.Patient, error)
+	ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error)
+	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
+	OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
+	RenewUpdates(owner string, ids []string, lease time.Duration) error
+	ClaimUpdates(owner string, lease time.Duration, limit int) ([]db.ContactUpdate, error)
+	CleanUpdates(ctx context.Context, keep time.Duration) (int, error)
 }
 
 // Config is what a Writer is made of.
@@ -33,25 +51,67 @@ type Config struct {
 	Store   Store
 	Log     *slog.Logger
 	Timeout time.Duration // bound of the whole FHIR conversation of one write
+	Keep    time.Duration // how long a settled update and its idempotency key are remembered
 	Now     func() time.Time
-	NewID   func() string // names an operation
+	NewID   func() string         // names an operation, and this process
+	Metrics prometheus.Registerer // nil: none are registered
+
+	// Lease is how long a process that stands still keeps its patients from
+	// others; 0: 10 s.
+	Lease time.Duration
+	// SettleWindow is how long after it left a lost PUT may still take effect;
+	// 0: twice the Timeout, at least 20 s.
+	SettleWindow time.Duration
 }
 
 // Writer writes contact changes through to FHIR. It is safe for concurrent
-// use.
+// use. Run must be running.
 type Writer struct {
 	Config
-	locks locks
+	owner   string // this process, in the journal
+	locks   locks
+	breaker circuitbreaker.CircuitBreaker[any]
+	retry   failsafe.Executor[fhir.Resource]
+	metrics metrics
+
+	stopping context.Context // ends when no more writes are taken
+	stop     context.CancelFunc
+	mu       sync.Mutex
+	running  map[string]time.Time   // operations of this process, and when their leases were last extended
+	unsaved  map[string]*db.Closing // their ends that the database did not take yet
 }
 
 // New returns a Writer.
-func New(c Config) *Writer { return &Writer{Config: c} }
+func New(c Config) *Writer {
+	if c.Lease == 0 {
+		c.Lease = 10 * time.Second
+	}
+	if c.SettleWindow == 0 {
+		c.SettleWindow = max(2*c.Timeout, 20*time.Second)
+	}
+	testTimings(&c)
+	w := &Writer{
+		Config: c, owner: c.NewID(), breaker: newBreaker(c.Log), retry: newRetry(), metrics: newMetrics(c.Metrics),
+		running: map[string]time.Time{}, unsaved: map[string]*db.Closing{},
+	}
+	w.stopping, w.stop = context.WithCancel(context.Background())
+	return w
+}
 
 // Change is one contact update that was authorised and validated.
 type Change struct {
 	PatientID       string
 	Edit            fhir.ContactEdit
-	ExpectedVersion int64 // Patient.version that the caller saw; 0 = any
+	ExpectedVersion int64  // Patient.version that the caller saw; 0 = any
+	Actor           string // who asks; scopes the idempotency key
+	IdempotencyKey  string // "" = none
+}
+
+// digest tells two changes apart.
+func (c Change) digest() string {
+	text, _ := json.Marshal([]any{c.PatientID, c.Edit, c.ExpectedVersion}) // strings and numbers always encode
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // Applied is a contact update that took effect.
@@ -60,43 +120,152 @@ type Applied struct {
 	Patient     *db.Patient // SyncState Pending: FHIR has it, the cache could not be written
 }
 
+// errAgain: what the operation started from has changed meanwhile.
+var errAgain = errors.New("begin again")
+
 // UpdateContact makes one change: on the FHIR server first, in the cache what
 // the server then shows. A patient without a FHIR id is changed in the cache
 // alone. Failures that the caller should be told are *Error; any other error
-// means that the cache could not be read, or written for a patient without
-// FHIR id.
+// means that the database failed, and that nothing was changed.
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Applied, error) {
-	wait, cancel := context.WithTimeout(ctx, w.Timeout)
-	defer cancel()
-	release, err := w.locks.acquire(wait, c.PatientID)
-	if err != nil {
-		return nil, &Error{Kind: Unavailable, Reason: "an earlier write of this patient is still under way", Err: err}
-	}
-	defer release()
-	row, err := w.Store.Patient(ctx, c.PatientID)
-	if errors.Is(err, db.ErrNotFound) {
-		return nil, &Error{Kind: NotFound, Reason: "no such patient"}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read cached patient: %w", err)
-	}
-	if c.ExpectedVersion != 0 && c.ExpectedVersion != row.Version {
-		return nil, conflict(row, c.Edit)
-	}
-	if row.FHIRID == "" {
-		return w.updateLocal(ctx, row, c)
-	}
-
-	o := &operation{Writer: w, id: w.NewID(), row: row, change: c}
-	applied, err := o.run(ctx)
-	o.report(ctx, err)
+	applied, err := w.updateContact(ctx, c)
+	w.metrics.count(err)
 	return applied, err
 }
 
+func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) {
+	wait, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	defer context.AfterFunc(w.stopping, cancel)()
+	release, err := w.locks.acquire(wait, c.PatientID)
+	if err != nil {
+		return nil, w.busy(err)
+	}
+	defer release()
+	for {
+		if w.stopping.Err() != nil || wait.Err() != nil {
+			return nil, w.busy(wait.Err())
+		}
+		if told, err := w.toldBefore(wait, c); told != nil || err != nil {
+			return told, err
+		}
+		applied, err := w.begin(ctx, c)
+		switch {
+		case errors.Is(err, errAgain):
+		case errors.Is(err, db.ErrBusy):
+			if err := w.waitForOther(wait, c); err != nil {
+				return nil, err
+			}
+		default:
+			return applied, err
+		}
+	}
+}
+
+// busy is what a caller hears whose turn did not come.
+func (w *Writer) busy(cause error) *Error {
+	if w.stopping.Err() != nil {
+		return &Error{Kind: Unavailable, Reason: "the server is shutting down; nothing was sent", Err: cause}
+	}
+	return &Error{Kind: Unavailable, Reason: "an earlier write of this patient is still under way", Err: cause}
+}
+
+// begin accepts one change and sees it through. db.ErrBusy: somebody else
+// writes this patient, or the key is in use.
+func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
+	asked, _ := json.Marshal(c.Edit) // strings always encode
+	line := db.ContactUpdate{
+		ID: w.NewID(), PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(), Asked: string(asked),
+	}
+	w.keepLease(line.ID)
+	reached(stepBeforeAccepted)
+	begun, err := w.Store.BeginUpdate(line, w.owner, w.Lease)
+	switch {
+	case err == nil:
+		reached(stepAfterAccepted)
+		o := &operation{Writer: w, id: line.ID, row: begun.Patient, unknown: begun.Unknown, change: c}
+		return o.seeThrough(ctx)
+	case errors.Is(err, db.ErrNoFHIRID):
+		w.endLease(line.ID)
+		return w.updateLocal(ctx, c, line)
+	}
+	w.endLease(line.ID)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, &Error{Kind: NotFound, Reason: "no such patient"}
+	}
+	return nil, err
+}
+
+// toldBefore returns what a request with the same idempotency key was told.
+// While that one is under way elsewhere it waits for its end.
+func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
+	if c.IdempotencyKey == "" {
+		return nil, nil
+	}
+	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
+		u, err := w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
+		switch {
+		case errors.Is(err, db.ErrNotFound):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("look up idempotency key: %w", err)
+		case u.Digest != c.digest():
+			return nil, &Error{Kind: KeyReused, Reason: "the idempotencyKey came with other content before"}
+		case u.State != db.UpdateAccepted && u.State != db.UpdateSent || sleep(ctx, pause) != nil:
+			return decodeAnswer(u)
+		case u.LeaseOver:
+			w.reconcile(ctx)
+		}
+	}
+}
+
+// How often the journal is asked while another process holds a patient.
+const (
+	pollAtFirst = 10 * time.Millisecond
+	pollAtMost  = 250 * time.Millisecond
+)
+
+// waitForOther waits until no other process holds the patient.
+func (w *Writer) waitForOther(ctx context.Context, c Change) error {
+	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
+		open, err := w.Store.OpenUpdate(ctx, c.PatientID)
+		switch {
+		case errors.Is(err, db.ErrNotFound):
+			if c.IdempotencyKey == "" {
+				return nil
+			}
+			// What was in the way may be a key that is past its time.
+			_, err := w.Store.CleanUpdates(ctx, w.Keep)
+			return err
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("look up open update: %w", err)
+		case err == nil && open.LeaseOver:
+			w.reconcile(ctx)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return w.busy(err)
+		}
+	}
+}
+
+// sleep waits about that long; the spread keeps replicas out of step.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // updateLocal changes a patient that the FHIR server does not have.
-func (w *Writer) updateLocal(ctx context.Context, row *db.Patient, c Change) (*Applied, error) {
-	id := w.NewID()
-	w.Log.WarnContext(ctx, "patient "+row.ID+" has no FHIR id: contact changed in the cache only", "operation", id)
+func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdate) (*Applied, error) {
+	row, err := w.Store.Patient(ctx, c.PatientID)
+	if err != nil {
+		return nil, fmt.Errorf("read cached patient: %w", err)
+	}
 	e := db.ContactEdit{
 		SetPhone: c.Edit.SetPhone, Phone: c.Edit.Phone,
 		SetEmail: c.Edit.SetEmail, Email: c.Edit.Email,
@@ -105,18 +274,21 @@ func (w *Writer) updateLocal(ctx context.Context, row *db.Patient, c Change) (*A
 	if a := e.Address; a != nil && a.Text == "" && row.Address != nil && row.Address.Text != "" {
 		a.Text = c.Edit.Address.Compose() // the text must agree with the parts, as on the FHIR server
 	}
-	updated, err := w.Store.SetContact(ctx, row.ID, e, c.ExpectedVersion, w.Now())
-	if errors.Is(err, db.ErrVersionMismatch) {
+	updated, err := w.Store.SetContact(row.ID, e, c.ExpectedVersion, w.Now(), line)
+	switch {
+	case errors.Is(err, db.ErrHasFHIRID):
+		return nil, errAgain // an import gave it one just now
+	case errors.Is(err, db.ErrVersionMismatch):
 		current, err := w.Store.Patient(ctx, row.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read cached patient: %w", err)
 		}
 		return nil, conflict(current, c.Edit)
+	case err != nil:
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("change cached patient: %w", err)
-	}
-	return &Applied{OperationID: id, Patient: updated}, nil
+	w.Log.WarnContext(ctx, "patient "+row.ID+" has no FHIR id: contact changed in the cache only", "operation", line.ID)
+	return &Applied{OperationID: line.ID, Patient: updated}, nil
 }
 
 func conflict(current *db.Patient, e fhir.ContactEdit) *Error {

@@ -1,0 +1,145 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// commitTimeout bounds one transaction of the journal, waiting included.
+const commitTimeout = 15 * time.Second
+
+// commit is work waiting for its transaction.
+type commit struct {
+	patientID string
+	work      work
+	err       error
+	done      chan struct{}
+}
+
+// work is what is done in a transaction. It may run twice. An errExpected is
+// returned only before anything was written: the transaction goes on without
+// it.
+type work func(ctx context.Context, tx bun.Tx) error
+
+// together runs work in one transaction with what others want committed at
+// the same time: a commit waits for the disk, and many can wait together. It
+// returns when the work is durable, whatever happens to the caller meanwhile.
+func (s *Store) together(patientID string, w work) error {
+	c := &commit{patientID: patientID, work: w, done: make(chan struct{})}
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return errClosed
+	}
+	s.commits <- c
+	s.closing.RUnlock()
+	<-c.done
+	return c.err
+}
+
+var errClosed = errors.New("the database is closed")
+
+// committer takes what is waiting and commits it, until the queue is closed.
+func (s *Store) committer() {
+	for first := range s.commits {
+		batch := []*commit{first}
+		for len(batch) < cap(s.commits) {
+			select {
+			case next, open := <-s.commits:
+				if open {
+					batch = append(batch, next)
+					continue
+				}
+			default:
+			}
+			break
+		}
+		// In one order everywhere: two replicas cannot wait for each other.
+		slices.SortStableFunc(batch, func(a, b *commit) int { return strings.Compare(a.patientID, b.patientID) })
+		if err := s.runTogether(batch); err != nil {
+			for _, c := range batch {
+				if len(batch) > 1 { // one must not fail the others
+					err = s.runTogether([]*commit{c})
+				}
+				if err != nil {
+					c.err = err
+				}
+			}
+		}
+		for _, c := range batch {
+			close(c.done)
+		}
+	}
+}
+
+func (s *Store) runTogether(batch []*commit) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	return s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for _, c := range batch {
+			c.err = c.work(ctx, tx)
+			if c.err != nil && !isExpected(c.err) {
+				return c.err
+			}
+		}
+		return nil
+	})
+}
+
+func isExpected(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoFHIRID) || errors.Is(err, ErrHasFHIRID) ||
+		errors.Is(err, ErrVersionMismatch) || errors.Is(err, ErrBusy) || errors.Is(err, ErrLostLease)
+}
+
+// prepare readies the statements of fixed text: parsing them at each use would
+// cost more than running them. It needs the schema, so Migrate calls it.
+func (s *Store) prepare(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range statements {
+		if s.statements[text] != nil {
+			continue
+		}
+		statement, err := s.write.DB.PrepareContext(ctx, s.dialect(text))
+		if err != nil {
+			return err
+		}
+		s.statements[text] = statement
+	}
+	return nil
+}
+
+// exec runs one of the statements and returns how many rows it changed.
+func (s *Store) exec(ctx context.Context, tx bun.Tx, text string, args ...any) (int64, error) {
+	result, err := tx.StmtContext(ctx, s.statements[text]).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// dialect writes a statement's arguments, its clock and its row lock as the
+// database wants them: on SQLite a transaction is the only writer anyway.
+func (s *Store) dialect(text string) string {
+	if !s.postgres {
+		return strings.NewReplacer("NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", "FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "").Replace(text)
+	}
+	text = strings.ReplaceAll(text, "NOW()", "(extract(epoch from clock_timestamp()) * 1000000)::bigint")
+	var b strings.Builder
+	n := 0
+	for _, r := range text {
+		if r != '?' {
+			b.WriteRune(r)
+			continue
+		}
+		n++
+		b.WriteString("$" + strconv.Itoa(n))
+	}
+	return b.String()
+}

@@ -1,0 +1,331 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// UpdateState is where a contact update stands.
+type UpdateState string
+
+// The states of a contact update: the first three are open.
+const (
+	UpdateAccepted   UpdateState = "ACCEPTED" // holds its patient; nothing has left
+	UpdateSent       UpdateState = "SENT"     // holds its patient; its PUT may have left
+	UpdateUnknown    UpdateState = "UNKNOWN"  // its PUT may still take effect; others may write
+	UpdateApplied    UpdateState = "APPLIED"
+	UpdateRejected   UpdateState = "REJECTED"
+	UpdateConflict   UpdateState = "CONFLICT"
+	UpdateNotApplied UpdateState = "NOT_APPLIED"
+)
+
+// Open tells whether the update is not settled.
+func (st UpdateState) Open() bool {
+	return st == UpdateAccepted || st == UpdateSent || st == UpdateUnknown
+}
+
+// ContactUpdate is one line of the journal. The JSON texts are the caller's
+// own; "" means none yet.
+type ContactUpdate struct {
+	ID             string // a UUID
+	PatientID      string
+	FHIRID         string // "" = changed in the cache alone
+	State          UpdateState
+	Actor          string // who asked
+	IdempotencyKey string // unique for an actor; "" = none
+	Digest         string // of what was asked
+	Asked          string // JSON
+	BaseETag       string // what the last PUT named in If-Match
+	Base           string // JSON: the contact that it was based on
+	Intended       string // JSON: the contact in it
+	Gone           bool   // the FHIR server said once that the patient is gone
+	Answer         string // JSON: what the caller was told
+	Patient        *Patient
+	RequestedAt    time.Time
+	SettledAt      time.Time     // zero while open
+	SentFor        time.Duration // since the last PUT was about to leave
+	LeaseOver      bool          // whoever works on it may be dead
+}
+
+const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, asked, base_etag, base, intended,
+	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, lease_until < NOW()`
+
+// The statements of the journal.
+const (
+	beginUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
+			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
+		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
+		FROM patients WHERE id = ? AND fhir_id IS NOT NULL
+		ON CONFLICT DO NOTHING`
+	addLocalUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
+			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
+		VALUES (?, ?, '', 'APPLIED', '', 0, ?, ?, ?, ?, '', '', '', 0, ?, ?, NOW(), 0, NOW())
+		ON CONFLICT DO NOTHING`
+	sendUpdate = `UPDATE contact_updates SET state = 'SENT', base_etag = ?, base = ?, intended = ?, sent_at = NOW()
+		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`
+	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?` // always: it locks the row
+	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
+			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
+		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
+	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
+		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
+	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
+		WHERE patient_id = ? AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
+	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
+	otherSent      = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state = 'SENT' AND id <> ? LIMIT 1`
+	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
+	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
+	claimUpdates   = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
+		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND lease_until < NOW()
+		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns
+	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state = 'UNKNOWN'`
+	cleanUpdates   = `DELETE FROM contact_updates WHERE id IN (
+		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? LIMIT ?)`
+	ownUpdate = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
+)
+
+// Begun is what an accepted update starts from.
+type Begun struct {
+	Patient *Patient
+	Unknown []ContactUpdate // earlier updates of the patient that are not settled
+}
+
+// BeginUpdate writes the update into the journal as ACCEPTED: until it is
+// closed or the lease runs out, no other process may begin one for the
+// patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
+// ErrNotFound, ErrNoFHIRID, ErrBusy.
+func (s *Store) BeginUpdate(u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
+	var begun *Begun
+	err := s.together(u.PatientID, func(ctx context.Context, tx bun.Tx) error {
+		n, err := s.exec(ctx, tx, beginUpdate, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
+			u.Digest, clean(u.Asked), clean(u.PatientID))
+		if err != nil {
+			return err
+		}
+		p, err := s.rowIn(ctx, tx, readPatient, u.PatientID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := s.whyNotBegun(ctx, tx, p, u.ID, owner); err != nil {
+				return err
+			}
+		}
+		begun = &Begun{Patient: p}
+		if p.SyncState == Pending {
+			begun.Unknown, err = s.updates(ctx, tx, unknownUpdates, p.ID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("begin contact update: %w", err)
+	}
+	return begun, nil
+}
+
+// whyNotBegun returns nil for an update that is in the journal already: its
+// commit looked failed and was not.
+func (s *Store) whyNotBegun(ctx context.Context, tx bun.Tx, p *Patient, id, owner string) error {
+	if p.FHIRID == "" {
+		return ErrNoFHIRID
+	}
+	own, err := s.exists(ctx, tx, ownUpdate, id, owner)
+	if err == nil && !own {
+		return ErrBusy
+	}
+	return err
+}
+
+// SendUpdate notes that a PUT is about to leave, and on what it is based: the
+// patient is PENDING from now on. ErrLostLease: it must not be sent.
+func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
+	err := s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
+		n, err := s.exec(ctx, tx, sendUpdate, clean(baseETag), clean(base), clean(intended), id, owner)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrLostLease
+		}
+		_, err = s.exec(ctx, tx, markPending, patientID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("send contact update: %w", err)
+	}
+	return nil
+}
+
+// Closing says how an update ends.
+type Closing struct {
+	ID, Owner, PatientID string
+	Sent                 bool        // SendUpdate was called
+	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
+	Answer               string      // JSON: what the caller is told
+	Gone                 bool
+	Shown                *FHIRState // what the FHIR server shows: the row follows; nil leaves the row
+	Told                 *FHIRState // what the answer shows in place of Shown, if it is something older
+	At                   time.Time  // when it was shown
+	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0 = no matter
+	RetryIn              time.Duration
+	LandedETag           string // a PUT that named it took effect: no other that names it can
+	FencedAnswer         string // JSON: the answer of those others
+}
+
+// CloseUpdate closes the update and brings the row up to date in one
+// transaction, and returns the row as the answer shows it. The row is SYNCED
+// if no other update of the patient is unsettled. ErrLostLease,
+// ErrVersionMismatch.
+func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
+	var told *Patient
+	err := s.together(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
+		told, err = s.closeIn(ctx, tx, c)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("close contact update: %w", err)
+	}
+	return told, nil
+}
+
+func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
+	p, err := s.rowIn(ctx, tx, lockPatient, c.PatientID)
+	if err != nil {
+		return nil, err
+	}
+	if c.Shown != nil && c.IfVersion != 0 {
+		sent, err := s.exists(ctx, tx, otherSent, c.PatientID, c.ID)
+		if err != nil {
+			return nil, err
+		}
+		if sent || p.Version != c.IfVersion {
+			return nil, ErrVersionMismatch
+		}
+	}
+	others, err := s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	told, before := s.after(p, c, others)
+	if err := s.closeLine(ctx, tx, c, told); err != nil {
+		return nil, err
+	}
+	if c.LandedETag != "" && others {
+		fenced, err := s.exec(ctx, tx, fenceUpdates, c.FencedAnswer, c.PatientID, clean(c.LandedETag), c.ID)
+		if err != nil {
+			return nil, err
+		}
+		if fenced > 0 {
+			if others, err = s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID); err != nil {
+				return nil, err
+			}
+			p.SyncState = stateWith(others || c.State.Open())
+			told.SyncState = p.SyncState
+		}
+	}
+	switch {
+	case c.Shown != nil:
+		return told, s.update(ctx, tx, p, c.At)
+	case p.SyncState != before:
+		_, err = s.exec(ctx, tx, setSyncState, string(p.SyncState), p.ID)
+	}
+	return told, err
+}
+
+// after brings the row to where it is after the closing; told is the row as
+// the answer shows it.
+func (s *Store) after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
+	before = p.SyncState
+	if c.Shown != nil {
+		c.Shown.applyTo(p)
+		p.LastSyncedAt = fromMicros(toMicros(c.At))
+	}
+	if p.FHIRID != "" {
+		p.SyncState = stateWith(others || c.State.Open())
+	}
+	copied := *p
+	if c.Shown != nil { // as update will write it
+		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
+	}
+	if c.Told != nil {
+		c.Told.applyTo(&copied)
+	}
+	return &copied, before
+}
+
+func stateWith(unsettled bool) SyncState {
+	if unsettled {
+		return Pending
+	}
+	return Synced
+}
+
+func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patient) error {
+	gone := 0
+	if c.Gone {
+		gone = 1
+	}
+	var n int64
+	var err error
+	if c.State.Open() {
+		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), gone, c.RetryIn.Microseconds(), c.ID, c.Owner)
+	} else {
+		n, err = s.exec(ctx, tx, closeUpdate, string(c.State), clean(c.Answer), clean(toJSON(told, false)), gone,
+			c.State == UpdateNotApplied, c.ID, c.Owner)
+	}
+	if err == nil && n == 0 {
+		return ErrLostLease
+	}
+	return err
+}
+
+// exists runs one of the statements that ask whether there is a row.
+func (s *Store) exists(ctx context.Context, tx bun.Tx, text string, args ...any) (bool, error) {
+	var one int
+	err := tx.StmtContext(ctx, s.statements[text]).QueryRowContext(ctx, args...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// updates runs one of the statements that return updateColumns.
+func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any) ([]ContactUpdate, error) {
+	rows, err := tx.StmtContext(ctx, s.statements[text]).QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []ContactUpdate
+	for rows.Next() {
+		u, err := scanUpdate(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, *u)
+	}
+	return found, rows.Err()
+}
+
+func scanUpdate(row interface{ Scan(...any) error }) (*ContactUpdate, error) {
+	var u ContactUpdate
+	var gone, sentFor int64
+	var patient string
+	err := row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
+		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &patient,
+		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
+	if err != nil {
+		return nil, err
+	}
+	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
+	if patient != "" {
+		err = json.Unmarshal([]byte(patient), &u.Patient)
+	}
+	return &u, err
+}

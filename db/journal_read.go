@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// ContactUpdate returns one line of the journal. ErrNotFound.
+func (s *Store) ContactUpdate(ctx context.Context, id string) (*ContactUpdate, error) {
+	return s.oneUpdate(ctx, "id = ?", clean(id))
+}
+
+// ContactUpdateByKey returns the line with an actor's idempotency key.
+// ErrNotFound, also for one that was settled longer than ttl ago.
+func (s *Store) ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*ContactUpdate, error) {
+	return s.oneUpdate(ctx, "actor = ? AND idempotency_key = ? AND idempotency_key <> '' AND (settled_at = 0 OR settled_at > NOW() - ?)",
+		actor, clean(key), ttl.Microseconds())
+}
+
+// OpenUpdate returns the line that holds the patient. ErrNotFound.
+func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdate, error) {
+	return s.oneUpdate(ctx, "patient_id = ? AND state IN ('ACCEPTED', 'SENT')", clean(patientID))
+}
+
+func (s *Store) oneUpdate(ctx context.Context, where string, args ...any) (*ContactUpdate, error) {
+	row := s.read.DB.QueryRowContext(ctx, s.dialect("SELECT "+updateColumns+" FROM contact_updates WHERE "+where), args...)
+	u, err := scanUpdate(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read contact update: %w", err)
+	}
+	return u, nil
+}
+
+// RenewUpdates extends the leases of updates that are being worked on.
+func (s *Store) RenewUpdates(owner string, ids []string, lease time.Duration) error {
+	err := s.together("", func(ctx context.Context, tx bun.Tx) error {
+		for _, id := range ids {
+			if _, err := s.exec(ctx, tx, renewUpdate, lease.Microseconds(), id, owner); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("renew leases: %w", err)
+	}
+	return nil
+}
+
+// ClaimUpdates takes over at most limit updates whose lease ran out. Two
+// processes never claim the same one.
+func (s *Store) ClaimUpdates(owner string, lease time.Duration, limit int) ([]ContactUpdate, error) {
+	var claimed []ContactUpdate
+	err := s.together("", func(ctx context.Context, tx bun.Tx) (err error) {
+		claimed, err = s.updates(ctx, tx, claimUpdates, owner, lease.Microseconds(), limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim contact updates: %w", err)
+	}
+	return claimed, nil
+}
+
+// CleanUpdates deletes updates that were settled longer than keep ago, a few
+// at a time so that writes are not held up. It returns how many.
+func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted int, err error) {
+	const atOnce = 500
+	for n := int64(atOnce); n == atOnce && ctx.Err() == nil; {
+		err := s.together("", func(ctx context.Context, tx bun.Tx) (err error) {
+			n, err = s.exec(ctx, tx, cleanUpdates, keep.Microseconds(), atOnce)
+			return err
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("clean the journal: %w", err)
+		}
+		deleted += int(n)
+	}
+	return deleted, nil
+}
+
+// statements are what prepare prepares.
+var statements = []string{
+	beginUpdate, addLocalUpdate, sendUpdate, markPending, closeUpdate, leaveUpdate, fenceUpdates, otherUnsettled, otherSent,
+	setSyncState, renewUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, readPatient, lockPatient, updatePatient,
+}

@@ -1,0 +1,62 @@
+package resolvers
+
+import (
+	"context"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+	"patientgraph/writethrough"
+)
+
+// updateStates shows a state of the journal; the open ones are PENDING.
+var updateStates = map[db.UpdateState]graph.ContactUpdateState{
+	db.UpdateApplied:    graph.ContactUpdateStateApplied,
+	db.UpdateRejected:   graph.ContactUpdateStateRejected,
+	db.UpdateConflict:   graph.ContactUpdateStateConflict,
+	db.UpdateNotApplied: graph.ContactUpdateStateNotApplied,
+}
+
+// toContactUpdate shows an update to a viewer who may ask about it.
+func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writethrough.Update) (*graph.ContactUpdate, error) {
+	shown := &graph.ContactUpdate{
+		OperationID: u.OperationID, PatientID: u.PatientID, State: graph.ContactUpdateStatePending,
+		RequestedAt: u.RequestedAt, SettledAt: optionalTime(u.SettledAt),
+	}
+	if u.State.Open() {
+		return shown, nil
+	}
+	shown.State = updateStates[u.State]
+	if u.Applied != nil {
+		shown.Result = success(u.Applied, v)
+		return shown, nil
+	}
+	result, err := r.contactFailure(ctx, v, u.Err)
+	shown.Result = result
+	return shown, err
+}
+
+func success(a *writethrough.Applied, v auth.Viewer) *graph.UpdatePatientContactSuccess {
+	return &graph.UpdatePatientContactSuccess{Patient: toPatient(a.Patient, v), OperationID: a.OperationID}
+}
+
+// settled tells once how an update ended. It closes without a word when the
+// client is gone or the server stops.
+func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string) <-chan *graph.ContactUpdate {
+	out := make(chan *graph.ContactUpdate, 1)
+	go func() {
+		defer close(out)
+		u, err := r.Writer.Await(ctx, operationID)
+		if err == nil {
+			var shown *graph.ContactUpdate
+			if shown, err = r.toContactUpdate(ctx, v, u); err == nil {
+				out <- shown
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			r.Log.WarnContext(ctx, "a subscription to a contact update ended early", "operation", operationID, "error", err)
+		}
+	}()
+	return out
+}

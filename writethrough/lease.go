@@ -1,0 +1,110 @@
+package writethrough
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"patientgraph/db"
+)
+
+// keepLease has the lease of an operation renewed until endLease.
+func (w *Writer) keepLease(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running[id] = time.Now()
+}
+
+func (w *Writer) endLease(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, id)
+	delete(w.unsaved, id)
+}
+
+// keepUnsaved has the end of an operation written down as soon as the database
+// takes it. Until then the operation goes on holding its patient.
+func (w *Writer) keepUnsaved(c *db.Closing) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unsaved[c.ID] = c
+}
+
+// tick is how often leases are looked after.
+func (w *Writer) tick() time.Duration { return w.Lease / 5 }
+
+// Run keeps the leases of this process's operations and settles what crashes
+// and lost answers left open, of any process. When ctx ends it takes no more
+// writes, and it returns when those under way have ended, or abandon ends:
+// what they leave is settled by whoever runs next.
+func (w *Writer) Run(ctx, abandon context.Context) {
+	reconciled := make(chan struct{})
+	go func() {
+		defer close(reconciled)
+		w.reconcileUntil(ctx)
+	}()
+	defer func() { <-reconciled }()
+	defer context.AfterFunc(ctx, w.stop)()
+	ticker := time.NewTicker(w.tick())
+	defer ticker.Stop()
+	for {
+		w.renew()
+		w.saveUnsaved()
+		if ctx.Err() != nil && w.idle() {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			if sleep(abandon, 20*time.Millisecond) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *Writer) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.running) == 0
+}
+
+// renew extends the leases of operations that take long.
+func (w *Writer) renew() {
+	now := time.Now()
+	var ids []string
+	w.mu.Lock()
+	for id, since := range w.running {
+		if now.Sub(since) >= w.Lease/3 {
+			ids = append(ids, id)
+			w.running[id] = now
+		}
+	}
+	w.mu.Unlock()
+	if len(ids) == 0 {
+		return
+	}
+	if err := w.Store.RenewUpdates(w.owner, ids, w.Lease); err != nil {
+		w.Log.Error("leases could not be renewed", "operations", len(ids), "error", err)
+	}
+}
+
+// saveUnsaved writes down the ends that the database did not take at once.
+func (w *Writer) saveUnsaved() {
+	w.mu.Lock()
+	closings := make([]*db.Closing, 0, len(w.unsaved))
+	for _, c := range w.unsaved {
+		closings = append(closings, c)
+	}
+	w.mu.Unlock()
+	for _, c := range closings {
+		_, err := w.Store.CloseUpdate(*c)
+		switch {
+		case err == nil:
+			w.Log.Info("how a contact update ended is written down now", "patient", c.PatientID, "operation", c.ID)
+			w.endLease(c.ID)
+		case errors.Is(err, db.ErrLostLease), errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
+			w.endLease(c.ID) // whoever has it finds out for himself
+		}
+	}
+}

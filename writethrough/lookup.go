@@ -1,0 +1,57 @@
+package writethrough
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"patientgraph/db"
+)
+
+// Update is one contact update and how it ended.
+type Update struct {
+	OperationID string
+	PatientID   string
+	Actor       string
+	State       db.UpdateState
+	RequestedAt time.Time
+	SettledAt   time.Time // zero while it is open
+	Applied     *Applied  // UpdateApplied
+	Err         *Error    // the other ends
+}
+
+// ContactUpdate returns one update. db.ErrNotFound.
+func (w *Writer) ContactUpdate(ctx context.Context, operationID string) (*Update, error) {
+	line, err := w.Store.ContactUpdate(ctx, operationID)
+	if err != nil {
+		return nil, err
+	}
+	u := &Update{
+		OperationID: line.ID, PatientID: line.PatientID, Actor: line.Actor, State: line.State,
+		RequestedAt: line.RequestedAt, SettledAt: line.SettledAt,
+	}
+	if line.State.Open() {
+		return u, nil
+	}
+	if u.Applied, err = decodeAnswer(line); err != nil && !errors.As(err, &u.Err) {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Await returns an update once it is settled. db.ErrNotFound;
+// context.Canceled also when this process stops.
+func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.stopping, cancel)()
+	for {
+		u, err := w.ContactUpdate(ctx, operationID)
+		if err != nil || !u.State.Open() {
+			return u, err
+		}
+		if err := sleep(ctx, pollAtMost); err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package writethrough
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what operators watch of the write protocol.
+type metrics struct {
+	updates     *prometheus.CounterVec
+	settled     *prometheus.CounterVec
+	resurrected prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) metrics {
+	m := metrics{
+		updates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "patientgraph_contact_updates_total", Help: "Contact updates by what the caller was told: SUCCESS or an ErrorCode.",
+		}, []string{"outcome"}),
+		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "patientgraph_contact_updates_settled_total", Help: "Contact updates whose outcome was found out later, by state.",
+		}, []string{"state"}),
+		resurrected: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "patientgraph_fhir_patients_resurrected_total", Help: "PUTs that created or resurrected a patient that was gone from the FHIR server.",
+		}),
+	}
+	if r != nil {
+		r.MustRegister(m.updates, m.settled, m.resurrected)
+	}
+	return m
+}
+
+// count counts what a caller was told.
+func (m metrics) count(err error) {
+	outcome := "SUCCESS"
+	var e *Error
+	if errors.As(err, &e) {
+		outcome = string(e.Kind)
+	} else if err != nil {
+		outcome = "INTERNAL"
+	}
+	m.updates.WithLabelValues(outcome).Inc()
+}
