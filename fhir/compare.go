@@ -10,17 +10,11 @@ import (
 )
 
 // Missing names those of the fields (FieldPhone, FieldEmail, FieldAddress)
-// whose value in shown, the server's answer, is not what intended, the body we
-// sent, holds. Both are read as ContactOf reads them.
-func Missing(shown, intended []byte, fields []string, now time.Time) ([]string, error) {
-	have, err := ContactOf(shown, now)
-	if err != nil {
-		return nil, err
-	}
-	want, err := ContactOf(intended, now)
-	if err != nil {
-		return nil, err
-	}
+// whose value in have, what the server shows, is not the one wanted. Both must
+// be read by ContactOf, want from the body that was sent: a ContactEdit holds
+// less (the text of an address may be composed). An address without text or
+// any part counts as none.
+func Missing(have, want Contact, fields []string) []string {
 	var missing []string
 	for _, field := range fields {
 		var same bool
@@ -36,12 +30,13 @@ func Missing(shown, intended []byte, fields []string, now time.Time) ([]string, 
 			missing = append(missing, field)
 		}
 	}
-	return missing, nil
+	return missing
 }
 
 func sameAddress(a, b *Address) bool {
-	if a == nil || b == nil {
-		return a == b
+	none := func(a *Address) bool { return a == nil || a.empty() }
+	if none(a) || none(b) {
+		return none(a) && none(b)
 	}
 	return a.equal(*b)
 }

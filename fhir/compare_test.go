@@ -1,9 +1,13 @@
 package fhir
 
 import (
+	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestMissing(t *testing.T) {
@@ -21,20 +25,67 @@ func TestMissing(t *testing.T) {
 		// The value is there, but another entry is the phone.
 		strings.Replace(sent, `{"system"`, `{"system":"phone","value":"9","rank":1},{"system"`, 1): "phone",
 	} {
-		got, err := Missing(patientJSON("p", shown), patientJSON("p", sent), all, testNow)
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("%s: %v, want %q (%v)", shown, got, want, err)
+		got := Missing(contactIn(t, patientJSON("p", shown)), contactIn(t, patientJSON("p", sent)), all)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %q", shown, got, want)
 		}
 	}
-	got, err := Missing(patientJSON("p", ""), patientJSON("p", sent), []string{FieldEmail}, testNow)
-	if err != nil || !slices.Equal(got, []string{FieldEmail}) {
-		t.Errorf("%v, %v", got, err)
+	full := contactIn(t, patientJSON("p", sent))
+	for name, tt := range map[string]struct {
+		have, want Contact
+		fields     []string
+		missing    []string
+	}{
+		"one field asked for":                     {Contact{}, full, []string{FieldEmail}, []string{FieldEmail}},
+		"no field asked for":                      {Contact{}, full, nil, nil},
+		"what should be cleared is still shown":   {full, Contact{}, all, all},
+		"cleared, by an empty address":            {Contact{}, Contact{Address: &Address{Lines: []string{}}}, all, nil},
+		"an empty address is still shown as some": {full, Contact{Phone: "1", Email: "a@b", Address: &Address{}}, all, []string{FieldAddress}},
+		"an unknown field is never there":         {full, full, []string{"name"}, []string{"name"}},
+	} {
+		if got := Missing(tt.have, tt.want, tt.fields); !slices.Equal(got, tt.missing) {
+			t.Errorf("%s: %v, want %v", name, got, tt.missing)
+		}
 	}
-	if got, err := Missing(patientJSON("p", sent), patientJSON("p", ""), all, testNow); err != nil || len(got) != 3 {
-		t.Errorf("what should be cleared is still shown: %v, %v", got, err)
+}
+
+// contactIn reads the contact of a body as of now.
+func contactIn(t testing.TB, body []byte) Contact {
+	t.Helper()
+	c, err := ContactOf(body, testNow)
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err = Missing([]byte(`{`), patientJSON("p", sent), all, testNow)
-	asError(t, err, Unusable)
+	return c
+}
+
+// TestContactAsJSON: the journal stores contacts and edits as JSON, so the
+// form must stay and nothing may be lost.
+func TestContactAsJSON(t *testing.T) {
+	t.Parallel()
+	address := Address{Text: "T", Lines: []string{"1", "2"}, City: "C", District: "D", State: "S", PostalCode: "P", Country: "K"}
+	const addressJSON = `"address":{"text":"T","lines":["1","2"],"city":"C","district":"D","state":"S","postalCode":"P","country":"K"}`
+	for want, value := range map[string]any{
+		`{}`: Contact{},
+		`{"phone":"010-1234-5678","email":"김@example.kr",` + addressJSON + `}`: Contact{Phone: "010-1234-5678", Email: "김@example.kr", Address: &address},
+		`{"setPhone":true,"phone":"1","setEmail":true,"email":"a@b","setAddress":true,` + addressJSON + `}`: ContactEdit{
+			SetPhone: true, Phone: "1", SetEmail: true, Email: "a@b", SetAddress: true, Address: &address},
+		`{"setPhone":true,"setEmail":true,"setAddress":true}`: ContactEdit{SetPhone: true, SetEmail: true, SetAddress: true}, // all cleared
+		`{"setAddress":true,"address":{}}`:                    ContactEdit{SetAddress: true, Address: &Address{}},
+		`{"setEmail":true}`:                                   ContactEdit{SetEmail: true},
+	} {
+		got, err := json.Marshal(value)
+		if err != nil || string(got) != want {
+			t.Errorf("%s, want %s (%v)", got, want, err)
+		}
+		back := reflect.New(reflect.TypeOf(value))
+		if err := json.Unmarshal(got, back.Interface()); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+		if diff := cmp.Diff(value, back.Elem().Interface()); diff != "" {
+			t.Errorf("%s comes back as another: %s", got, diff)
+		}
+	}
 }
 
 func TestInputField(t *testing.T) {

@@ -3,34 +3,35 @@ package fhir
 import "time"
 
 // Address is the part of a FHIR Address (datatypes#Address) that PatientGraph
-// reads and writes. Empty strings mean absent.
+// reads and writes. Empty strings mean absent. The JSON form is for storage;
+// it is not FHIR's.
 type Address struct {
-	Text       string
-	Lines      []string
-	City       string
-	District   string
-	State      string
-	PostalCode string
-	Country    string
+	Text       string   `json:"text,omitempty"`
+	Lines      []string `json:"lines,omitempty"`
+	City       string   `json:"city,omitempty"`
+	District   string   `json:"district,omitempty"`
+	State      string   `json:"state,omitempty"`
+	PostalCode string   `json:"postalCode,omitempty"`
+	Country    string   `json:"country,omitempty"`
 }
 
 // Contact holds the contact values of a Patient; empty or nil means absent.
 type Contact struct {
-	Phone   string
-	Email   string
-	Address *Address
+	Phone   string   `json:"phone,omitempty"`
+	Email   string   `json:"email,omitempty"`
+	Address *Address `json:"address,omitempty"`
 }
 
 // ContactEdit says which contact values to change. A field whose Set flag is
 // false stays as it is; a set field that is empty (nil for the address) is
 // cleared.
 type ContactEdit struct {
-	SetPhone   bool
-	Phone      string
-	SetEmail   bool
-	Email      string
-	SetAddress bool
-	Address    *Address
+	SetPhone   bool     `json:"setPhone,omitempty"`
+	Phone      string   `json:"phone,omitempty"`
+	SetEmail   bool     `json:"setEmail,omitempty"`
+	Email      string   `json:"email,omitempty"`
+	SetAddress bool     `json:"setAddress,omitempty"`
+	Address    *Address `json:"address,omitempty"`
 }
 
 // The names of the editable contact fields, as they appear in

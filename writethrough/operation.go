@@ -111,7 +111,7 @@ func (o *operation) confirm(ctx context.Context, shown, body []byte, afterPut bo
 	if err != nil {
 		return nil, o.unknown(ctx, err)
 	}
-	missing, err := fhir.Missing(shown, body, o.change.Edit.Fields(), now)
+	missing, err := o.missing(shown, body)
 	if err != nil {
 		return nil, o.unknown(ctx, err)
 	}
@@ -130,6 +130,19 @@ func (o *operation) confirm(ctx context.Context, shown, body []byte, afterPut bo
 		})
 	}
 	return nil, failed
+}
+
+// missing names the fields of which the server does not show what was sent.
+func (o *operation) missing(shown, body []byte) ([]string, error) {
+	have, err := fhir.ContactOf(shown, o.Now())
+	if err != nil {
+		return nil, err
+	}
+	want, err := fhir.ContactOf(body, o.Now())
+	if err != nil {
+		return nil, err
+	}
+	return fhir.Missing(have, want, o.change.Edit.Fields()), nil
 }
 
 // save writes what the server shows into the cache. If that fails the caller
@@ -202,7 +215,7 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	if err != nil {
 		return nil, o.unknown(ctx, f)
 	}
-	missing, err := fhir.Missing(now.JSON, body, o.change.Edit.Fields(), o.Now())
+	missing, err := o.missing(now.JSON, body)
 	switch {
 	case err != nil:
 		return nil, o.unknown(ctx, f)
