@@ -66,6 +66,7 @@ const (
 	OpRead         = "read patient"
 	OpUpdate       = "update patient"
 	OpSearch       = "search patients"
+	OpHistory      = "read history"
 	OpCapabilities = "read capabilities"
 	OpParse        = "parse patient"
 	OpEdit         = "edit contact"

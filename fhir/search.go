@@ -104,17 +104,27 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 		}
 		p.patients = append(p.patients, Resource{ID: id, JSON: []byte(resource.Raw)})
 	}
-	for _, link := range elements(member(a.doc, "link")) {
+	var err error
+	if p.next, err = c.nextLink(a.doc, at); err != nil {
+		return p, searchError(err)
+	}
+	return p, nil
+}
+
+// nextLink is where a Bundle read from at goes on; nil: nowhere.
+func (c *Client) nextLink(bundle gjson.Result, at *url.URL) (*url.URL, error) {
+	var found *url.URL
+	for _, link := range elements(member(bundle, "link")) {
 		if str(link, "relation") != "next" {
 			continue
 		}
 		next, err := at.Parse(str(link, "url"))
 		if err != nil || !c.below(next) {
-			return p, searchError(errNextLink)
+			return nil, errNextLink
 		}
-		p.next = next
+		found = next
 	}
-	return p, nil
+	return found, nil
 }
 
 func hasError(outcome gjson.Result) bool {

@@ -1,0 +1,298 @@
+package fhir
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+const (
+	historyCount    = 1000 // versions asked for at once; HAPI gives 50 at most
+	maxHistoryPages = 10
+)
+
+// Why a history does not tell what followed a version, in words that may be
+// passed on.
+var (
+	errNoVersion   = errors.New("there is no version to start from")
+	errNoBase      = errors.New("it does not hold the version to start from")
+	errNoneAfter   = errors.New("it holds no version after the one to start from")
+	errHole        = errors.New("it does not hold the number that follows")
+	errSameInstant = errors.New("versions share an instant, so their order is not known")
+	errNoInstant   = errors.New("it holds versions without id or time")
+	errCut         = errors.New("it is not shown to its end")
+	errNoBody      = errors.New("it does not hold the version's content")
+)
+
+// After returns the version that directly followed the one with this ETag:
+// what a PUT whose If-Match named it left behind, if it landed. Kind Gone: what
+// followed was a deletion. Kind Unusable: the server keeps no history, or its
+// history does not tell. Lost, NotSent, AuthFailed and RateLimited as ever:
+// ask again.
+//
+// Numbered versions count one by one, so number n+1 is asked for itself. Only
+// where it cannot be had is _history searched for it, and a history without it
+// tells nothing: the number may have been removed, and HAPI counts a history
+// once a minute and leaves out the oldest of what has come since. Other version
+// ids have no order, nor has such a history: then lastUpdated decides, unless
+// an instant is shared or missing, or a part of the history is missing.
+//
+// The Resource's ETag is the server's, or W/"versionId" where it gives none.
+func (c *Client) After(ctx context.Context, id, etag string) (Resource, error) {
+	if err := checkID(OpHistory, id); err != nil {
+		return Resource{}, err
+	}
+	base := versionOf(etag)
+	if base == "" {
+		e := untold(errNoVersion)
+		e.Status = 0
+		return Resource{}, e
+	}
+	next := nextNumber(base)
+	if next != "" {
+		r, told, err := c.readVersion(ctx, id, next)
+		if told {
+			return r, err
+		}
+	}
+	h, err := c.history(ctx, id, next)
+	if err != nil {
+		return Resource{}, err
+	}
+	var found version
+	if next != "" {
+		found, err = h.numbered(next)
+	} else {
+		found, err = h.following(base)
+	}
+	if err != nil {
+		return Resource{}, untold(err)
+	}
+	return found.resource(id)
+}
+
+func untold(err error) *Error {
+	return &Error{Kind: Unusable, Op: OpHistory, Status: http.StatusOK, Reason: "The history does not tell: " + err.Error(), Err: err}
+}
+
+func deleted(status int) *Error {
+	return &Error{Kind: Gone, Op: OpHistory, Status: status, Reason: "The version that followed deletes the patient"}
+}
+
+var (
+	etagPattern   = regexp.MustCompile(`^(?:W/)?"([^"]*)"$`)
+	numberPattern = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,17})$`)
+	versionInURL  = regexp.MustCompile(`/_history/([^/?#]+)$`)
+)
+
+// versionOf is the versionId in an ETag (FHIR http#versioning), quoted or not.
+func versionOf(etag string) string {
+	if m := etagPattern.FindStringSubmatch(etag); m != nil {
+		return m[1]
+	}
+	return etag
+}
+
+func weakETag(version string) string { return `W/"` + version + `"` }
+
+// nextNumber counts on; "" where the version is no number.
+func nextNumber(version string) string {
+	if !numberPattern.MatchString(version) {
+		return ""
+	}
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatInt(n+1, 10)
+}
+
+// readVersion reads one version (vread). told is false when the history may
+// still hold what this answer does not.
+func (c *Client) readVersion(ctx context.Context, id, version string) (r Resource, told bool, err error) {
+	a := c.exchange(ctx, request{
+		op: OpHistory, method: http.MethodGet, url: c.patientURL(id) + "/_history/" + version, want: "Patient", id: id,
+	})
+	err = a.failure()
+	switch {
+	case err == nil:
+		r = a.resource()
+		if r.ETag == "" {
+			r.ETag = weakETag(str(member(a.doc, "meta"), "versionId"))
+		}
+		// Else the server shows the current version, whichever is asked for.
+		return r, versionOf(r.ETag) == version, nil
+	case a.status == http.StatusGone:
+		// Without a Location it may only mean that the patient is gone by now.
+		m := versionInURL.FindStringSubmatch(a.header.Get("Location"))
+		return r, m != nil && m[1] == version, deleted(a.status)
+	}
+	return r, unanswered(err), err
+}
+
+// unanswered holds for failures that say nothing about the history: to ask
+// again may help.
+func unanswered(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Status == http.StatusForbidden || e.Status == http.StatusNotImplemented {
+		return false
+	}
+	return e.Kind == Lost || e.Kind == NotSent || e.Kind == AuthFailed || e.Kind == RateLimited
+}
+
+// version is one entry of a history.
+type version struct {
+	id, etag string
+	at       time.Time // zero: not said
+	body     []byte
+	deletion bool
+}
+
+func (v version) resource(id string) (Resource, error) {
+	switch {
+	case v.deletion:
+		return Resource{}, deleted(http.StatusOK)
+	case v.body == nil:
+		return Resource{}, untold(errNoBody)
+	}
+	return Resource{ID: id, ETag: v.etag, JSON: v.body}, nil
+}
+
+// history is what a server shows of a patient's past, in any order.
+type history struct {
+	versions []version // each once
+	total    int       // how many there are, as far as the server says
+}
+
+// history reads page after page to the end, or until it holds the version
+// wanted.
+func (c *Client) history(ctx context.Context, id, wanted string) (h history, err error) {
+	at, err := url.Parse(c.patientURL(id) + "/_history?_count=" + strconv.Itoa(historyCount))
+	if err != nil {
+		return h, &Error{Kind: NotSent, Op: OpHistory, Reason: "Communication failed", Err: err}
+	}
+	for range maxHistoryPages {
+		a := c.exchange(ctx, request{op: OpHistory, method: http.MethodGet, url: at.String(), want: "Bundle", id: id})
+		if err := a.failure(); err != nil {
+			return h, historyFailure(err)
+		}
+		if err := h.add(a.doc, id); err != nil {
+			return h, untold(err)
+		}
+		if h.find(wanted) >= 0 {
+			return h, nil
+		}
+		if at, err = c.nextLink(a.doc, at); err != nil {
+			return h, untold(err)
+		}
+		if at == nil {
+			return h, nil
+		}
+	}
+	return h, untold(errCut)
+}
+
+// historyFailure tells a server that keeps no history from one that fails.
+func historyFailure(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || unanswered(err) || e.Status < 400 {
+		return err
+	}
+	return &Error{Kind: Unusable, Op: OpHistory, Status: e.Status, Err: e,
+		Reason: fmt.Sprintf("The server keeps no history of its patients, or does not show it (status %d)", e.Status)}
+}
+
+// add takes the entries of one page.
+func (h *history) add(bundle gjson.Result, id string) error {
+	if total := member(bundle, "total"); total.Type == gjson.Number {
+		h.total = max(h.total, int(total.Int()))
+	}
+	for _, entry := range elements(member(bundle, "entry")) {
+		v, err := readVersionEntry(entry, id)
+		if err != nil {
+			return err
+		}
+		// A page may repeat what the one before showed.
+		if v.id == "" || h.find(v.id) < 0 {
+			h.versions = append(h.versions, v)
+		}
+	}
+	return nil
+}
+
+func readVersionEntry(entry gjson.Result, id string) (v version, err error) {
+	resource, asked, answered := member(entry, "resource"), member(entry, "request"), member(entry, "response")
+	meta := member(resource, "meta")
+	v.id = str(meta, "versionId")
+	if v.id == "" {
+		v.id = versionOf(str(answered, "etag"))
+	}
+	if m := versionInURL.FindStringSubmatch(str(asked, "url")); v.id == "" && m != nil {
+		v.id = m[1]
+	}
+	v.etag = str(answered, "etag")
+	if !etagPattern.MatchString(v.etag) || versionOf(v.etag) != v.id {
+		v.etag = weakETag(v.id)
+	}
+	instant := str(meta, "lastUpdated")
+	if instant == "" {
+		instant = str(answered, "lastModified")
+	}
+	if t, err := time.Parse(time.RFC3339, instant); err == nil {
+		v.at = t
+	}
+	if resource.IsObject() {
+		v.body = []byte(resource.Raw)
+		err = checkPatient(resource, id)
+	}
+	// Medplum says 410 where others say DELETE.
+	v.deletion = str(asked, "method") == http.MethodDelete || v.body == nil && strings.HasPrefix(str(answered, "status"), "410")
+	return v, err
+}
+
+// find gives the index of a version; -1: it is not there.
+func (h *history) find(id string) int {
+	return slices.IndexFunc(h.versions, func(v version) bool { return id != "" && v.id == id })
+}
+
+func (h *history) numbered(number string) (version, error) {
+	if i := h.find(number); i >= 0 {
+		return h.versions[i], nil
+	}
+	return version{}, errHole
+}
+
+// following finds the version next in time after base.
+func (h *history) following(base string) (version, error) {
+	i := h.find(base)
+	switch {
+	case i < 0:
+		return version{}, errNoBase
+	case h.total > len(h.versions):
+		return version{}, errCut
+	case slices.ContainsFunc(h.versions, func(v version) bool { return v.id == "" || v.at.IsZero() }):
+		return version{}, errNoInstant
+	}
+	from := h.versions[i]
+	later := slices.DeleteFunc(slices.Clone(h.versions), func(v version) bool {
+		return v.id == base || v.at.Before(from.at)
+	})
+	slices.SortFunc(later, func(a, b version) int { return cmp.Or(a.at.Compare(b.at), strings.Compare(a.id, b.id)) })
+	switch {
+	case len(later) == 0:
+		return version{}, errNoneAfter
+	case later[0].at.Equal(from.at), len(later) > 1 && later[0].at.Equal(later[1].at):
+		return version{}, errSameInstant
+	}
+	return later[0], nil
+}
