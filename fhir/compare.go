@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,4 +125,96 @@ func telecomField(entries []gjson.Result, index int, where string) []string {
 // one can tell.
 func oneOf(index int, pick func(time.Time) int) bool {
 	return index == pick(time.Time{}) || index == pick(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+}
+
+// Untouched tells whether a rejection is certainly about something that the
+// edit did not change: a bad phone of another entry, stored earlier, say.
+// base is the body that was edited, sent what EditContact made of it, fields
+// what the edit set. It holds if each error among the issues names an element,
+// and each element named stands in sent as it did in base. An element that
+// holds an edited one (Patient, or Patient.telecom), and one not understood,
+// may be about the edit; a name of OpenEMR's columns is compared with fields.
+func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
+	if !gjson.ValidBytes(base) || !gjson.ValidBytes(sent) {
+		return false
+	}
+	was, is := gjson.ParseBytes(base), gjson.ParseBytes(sent)
+	errors := 0
+	for _, issue := range issues {
+		if severityRank(issue.Severity) != 0 {
+			continue
+		}
+		if errors++; errors == maxIssues || len(issue.Expression) == 0 {
+			return false // of more issues than that nothing is known
+		}
+		for _, expression := range issue.Expression {
+			column, ok := openEMRInput[expression]
+			switch {
+			case ok && slices.Contains(fields, column[0]), !ok && !sameElement(was, is, expression):
+				return false
+			}
+		}
+	}
+	return errors > 0
+}
+
+// topElement takes a path apart: the element of Patient, and which entry of
+// it is meant.
+var topElement = regexp.MustCompile(`^Patient\.(\w+)(?:\[x\])?` +
+	`(?:\[(\d+)\]|\.where\(\s*system\s*=\s*'(\w+)'(?:\s+and\s+\w+\s*=\s*'\w+')*\s*\))?(?:\.\w.*)?$`)
+
+// elementNames are the elements of an R4 Patient; a server may make up others
+// for what we sent.
+var elementNames = []string{
+	"id", "meta", "implicitRules", "language", "text", "contained", "extension", "modifierExtension", "identifier",
+	"active", "name", "telecom", "gender", "birthDate", "deceased", "deceasedBoolean", "deceasedDateTime", "address",
+	"maritalStatus", "multipleBirth", "multipleBirthBoolean", "multipleBirthInteger", "photo", "contact",
+	"communication", "generalPractitioner", "managingOrganization", "link",
+}
+
+// sameElement tells whether what the path names is certainly the same, byte
+// for byte, in both bodies.
+func sameElement(was, is gjson.Result, path string) bool {
+	m := topElement.FindStringSubmatch(path)
+	if m == nil || !slices.Contains(elementNames, m[1]) {
+		return false
+	}
+	before, after := member(was, m[1]), member(is, m[1])
+	if before.Raw == after.Raw {
+		return true
+	}
+	from, to := elements(before), elements(after)
+	switch {
+	case m[3] != "":
+		return slices.Equal(ofSystem(from, m[3]), ofSystem(to, m[3]))
+	case m[2] != "":
+		i, err := strconv.Atoi(m[2])
+		return err == nil && i < len(to) && sameEntry(from, to, i)
+	}
+	return false
+}
+
+func ofSystem(entries []gjson.Result, system string) []string {
+	var list []string
+	for _, entry := range entries {
+		if str(entry, "system") == system {
+			list = append(list, entry.Raw)
+		}
+	}
+	return list
+}
+
+// sameEntry tells whether the i-th entry stood in the array before the edit,
+// at whatever place. Where the edit made an entry equal to another, nobody can
+// say which of them is meant.
+func sameEntry(from, to []gjson.Result, i int) bool {
+	count := func(list []gjson.Result) (n int) {
+		for _, entry := range list {
+			if entry.Raw == to[i].Raw {
+				n++
+			}
+		}
+		return n
+	}
+	return count(to) <= count(from)
 }
