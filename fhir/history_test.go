@@ -154,6 +154,8 @@ func TestAfter(t *testing.T) {
 			"", Unusable, tells(errCut), 1},
 		{"no order: all pages count", `W/"b"`, map[string]string{allVersions: pastBundle("/fhir/Patient/p/_history?p=2", was("d", 4), was("b", 2)),
 			"_history?p=2": pastBundle("", was("b", 2), was("c", 3))}, "c", 0, "", 2},
+		{"no order: a page repeats a version", `W/"b"`, map[string]string{allVersions: pastBundle("/fhir/Patient/p/_history?p=2", was("d", 4), was("c", 3)),
+			"_history?p=2": pastBundle("", was("c", 3), was("b", 2))}, "c", 0, "", 2},
 		{"no order: pages without end", `W/"b"`, map[string]string{allVersions: pastBundle("HOST/fhir/Patient/p/_history?p=2", was("d", 4), was("b", 2)),
 			"_history?p=2": pastBundle("HOST/fhir/Patient/p/_history?p=2", was("c", 3))}, "", Unusable, tells(errCut), maxHistoryPages},
 		{"another host", `W/"b"`, map[string]string{allVersions: pastBundle("http://127.0.0.1:1/fhir/Patient/p/_history?p=2", was("b", 2), was("c", 3))},
