@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"strconv"
@@ -18,20 +19,30 @@ const commitTimeout = 15 * time.Second
 type commit struct {
 	patientID string
 	work      work
+	single    bool
 	err       error
 	done      chan struct{}
 }
 
-// work is what is done in a transaction. It may run twice. An errExpected is
-// returned only before anything was written: the transaction goes on without
-// it.
+// work is what is done in a transaction. It may run twice. Errors that
+// isExpected knows are returned only before anything was written: the
+// transaction goes on without it.
 type work func(ctx context.Context, tx bun.Tx) error
 
 // together runs work in one transaction with what others want committed at
 // the same time: a commit waits for the disk, and many can wait together. It
 // returns when the work is durable, whatever happens to the caller meanwhile.
 func (s *Store) together(patientID string, w work) error {
-	c := &commit{patientID: patientID, work: w, done: make(chan struct{})}
+	return s.wait(&commit{patientID: patientID, work: w, done: make(chan struct{})})
+}
+
+// togetherOne is together for work of one statement, which needs no BEGIN and
+// COMMIT where it is alone.
+func (s *Store) togetherOne(patientID string, w work) error {
+	return s.wait(&commit{patientID: patientID, work: w, single: true, done: make(chan struct{})})
+}
+
+func (s *Store) wait(c *commit) error {
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
@@ -49,7 +60,7 @@ var errClosed = errors.New("the database is closed")
 func (s *Store) committer() {
 	for first := range s.commits {
 		batch := []*commit{first}
-		for len(batch) < cap(s.commits) {
+		for len(batch) < s.maxTogether {
 			select {
 			case next, open := <-s.commits:
 				if open {
@@ -81,6 +92,10 @@ func (s *Store) committer() {
 func (s *Store) runTogether(batch []*commit) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	if only := batch[0]; len(batch) == 1 && only.single {
+		only.err = only.work(ctx, bun.Tx{})
+		return nil
+	}
 	return s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		for _, c := range batch {
 			c.err = c.work(ctx, tx)
@@ -102,7 +117,11 @@ func isExpected(err error) bool {
 func (s *Store) prepare(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, text := range statements {
+	list := statements
+	if s.postgres {
+		list = append(list, sendAndMark)
+	}
+	for _, text := range list {
 		if s.statements[text] != nil {
 			continue
 		}
@@ -117,11 +136,20 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // exec runs one of the statements and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, tx bun.Tx, text string, args ...any) (int64, error) {
-	result, err := tx.StmtContext(ctx, s.statements[text]).ExecContext(ctx, args...)
+	result, err := s.statement(ctx, tx, text).ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// statement returns one of the statements, for a transaction or, with the zero
+// one, without.
+func (s *Store) statement(ctx context.Context, tx bun.Tx, text string) *sql.Stmt {
+	if tx.Tx == nil {
+		return s.statements[text]
+	}
+	return tx.StmtContext(ctx, s.statements[text])
 }
 
 // dialect writes a statement's arguments, its clock and its row lock as the

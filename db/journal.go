@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -69,7 +70,10 @@ const (
 		ON CONFLICT DO NOTHING`
 	sendUpdate = `UPDATE contact_updates SET state = 'SENT', base_etag = ?, base = ?, intended = ?, sent_at = NOW()
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`
-	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?` // always: it locks the row
+	// The mark is written even where it stands already: that locks the row.
+	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`
+	sendAndMark = `WITH sent AS (` + sendUpdate + ` RETURNING patient_id)
+		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)` // PostgreSQL only
 	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
@@ -100,62 +104,75 @@ type Begun struct {
 // closed or the lease runs out, no other process may begin one for the
 // patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
-func (s *Store) BeginUpdate(u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
-	var begun *Begun
-	err := s.together(u.PatientID, func(ctx context.Context, tx bun.Tx) error {
+func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
+	err := s.togetherOne(u.PatientID, func(ctx context.Context, tx bun.Tx) error {
 		n, err := s.exec(ctx, tx, beginUpdate, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
 			u.Digest, clean(u.Asked), clean(u.PatientID))
-		if err != nil {
-			return err
-		}
-		p, err := s.rowIn(ctx, tx, readPatient, u.PatientID)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			if err := s.whyNotBegun(ctx, tx, p, u.ID, owner); err != nil {
-				return err
-			}
-		}
-		begun = &Begun{Patient: p}
-		if p.SyncState == Pending {
-			begun.Unknown, err = s.updates(ctx, tx, unknownUpdates, p.ID)
+		if err == nil && n == 0 {
+			return ErrBusy
 		}
 		return err
 	})
+	if err != nil && !errors.Is(err, ErrBusy) {
+		return nil, fmt.Errorf("begin contact update: %w", err)
+	}
+	// From here on nobody else writes the patient: what is read now stays so.
+	begun, err := s.whatBegins(ctx, u, owner, err != nil)
 	if err != nil {
 		return nil, fmt.Errorf("begin contact update: %w", err)
 	}
 	return begun, nil
 }
 
-// whyNotBegun returns nil for an update that is in the journal already: its
-// commit looked failed and was not.
-func (s *Store) whyNotBegun(ctx context.Context, tx bun.Tx, p *Patient, id, owner string) error {
-	if p.FHIRID == "" {
-		return ErrNoFHIRID
+// whatBegins reads what an update starts from. If it is refused, it says why;
+// an update that is in the journal all the same is none: its commit looked
+// failed and was not.
+func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, refused bool) (*Begun, error) {
+	p, err := s.Patient(ctx, u.PatientID)
+	if err != nil {
+		return nil, err
 	}
-	own, err := s.exists(ctx, tx, ownUpdate, id, owner)
-	if err == nil && !own {
-		return ErrBusy
+	if refused {
+		if p.FHIRID == "" {
+			return nil, ErrNoFHIRID
+		}
+		if own, err := s.exists(ctx, bun.Tx{}, ownUpdate, u.ID, owner); err != nil || !own {
+			return nil, cmp.Or(err, ErrBusy)
+		}
 	}
-	return err
+	begun := &Begun{Patient: p}
+	if p.SyncState == Pending {
+		begun.Unknown, err = s.updates(ctx, bun.Tx{}, unknownUpdates, p.ID)
+	}
+	return begun, err
 }
 
 // SendUpdate notes that a PUT is about to leave, and on what it is based: the
 // patient is PENDING from now on. ErrLostLease: it must not be sent.
 func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
-	err := s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
-		n, err := s.exec(ctx, tx, sendUpdate, clean(baseETag), clean(base), clean(intended), id, owner)
-		if err != nil {
+	args := []any{clean(baseETag), clean(base), clean(intended), id, owner}
+	var err error
+	if s.postgres {
+		err = s.togetherOne(patientID, func(ctx context.Context, tx bun.Tx) error {
+			n, err := s.exec(ctx, tx, sendAndMark, args...)
+			if err == nil && n == 0 {
+				return ErrLostLease
+			}
 			return err
-		}
-		if n == 0 {
-			return ErrLostLease
-		}
-		_, err = s.exec(ctx, tx, markPending, patientID)
-		return err
-	})
+		})
+	} else {
+		err = s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
+			n, err := s.exec(ctx, tx, sendUpdate, args...)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return ErrLostLease
+			}
+			_, err = s.exec(ctx, tx, markPending, patientID)
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("send contact update: %w", err)
 	}
@@ -165,7 +182,7 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 // Closing says how an update ends.
 type Closing struct {
 	ID, Owner, PatientID string
-	Sent                 bool        // SendUpdate was called
+	Alone                bool        // no other update of the patient was unsettled when this one began; none can begin beside it
 	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
 	Answer               string      // JSON: what the caller is told
 	Gone                 bool
@@ -195,7 +212,7 @@ func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 }
 
 func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
-	p, err := s.rowIn(ctx, tx, lockPatient, c.PatientID)
+	p, err := s.lockedRow(ctx, tx, c.PatientID)
 	if err != nil {
 		return nil, err
 	}
@@ -208,9 +225,11 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			return nil, ErrVersionMismatch
 		}
 	}
-	others, err := s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID)
-	if err != nil {
-		return nil, err
+	others := false
+	if !c.Alone {
+		if others, err = s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID); err != nil {
+			return nil, err
+		}
 	}
 	told, before := s.after(p, c, others)
 	if err := s.closeLine(ctx, tx, c, told); err != nil {
@@ -288,7 +307,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 // exists runs one of the statements that ask whether there is a row.
 func (s *Store) exists(ctx context.Context, tx bun.Tx, text string, args ...any) (bool, error) {
 	var one int
-	err := tx.StmtContext(ctx, s.statements[text]).QueryRowContext(ctx, args...).Scan(&one)
+	err := s.statement(ctx, tx, text).QueryRowContext(ctx, args...).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -297,7 +316,7 @@ func (s *Store) exists(ctx context.Context, tx bun.Tx, text string, args ...any)
 
 // updates runs one of the statements that return updateColumns.
 func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any) ([]ContactUpdate, error) {
-	rows, err := tx.StmtContext(ctx, s.statements[text]).QueryContext(ctx, args...)
+	rows, err := s.statement(ctx, tx, text).QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -89,5 +89,5 @@ func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted i
 // statements are what prepare prepares.
 var statements = []string{
 	beginUpdate, addLocalUpdate, sendUpdate, markPending, closeUpdate, leaveUpdate, fenceUpdates, otherUnsettled, otherSent,
-	setSyncState, renewUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, readPatient, lockPatient, updatePatient,
+	setSyncState, renewUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, lockPatient, updatePatient,
 }

@@ -15,7 +15,7 @@ import (
 
 // begin accepts an update for owner "me".
 func begin(s *Store, id, patientID, key string) (*Begun, error) {
-	return s.BeginUpdate(ContactUpdate{ID: id, PatientID: patientID, Actor: "a", IdempotencyKey: key, Digest: "d", Asked: "{}"}, "me", time.Minute)
+	return s.BeginUpdate(context.Background(), ContactUpdate{ID: id, PatientID: patientID, Actor: "a", IdempotencyKey: key, Digest: "d", Asked: "{}"}, "me", time.Minute)
 }
 
 // sent accepts an update and notes that its PUT leaves.
@@ -172,7 +172,7 @@ func TestLeases(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2", FHIRID: "a2"})
 		for n, id := range []string{"P-1", "P-2"} {
-			if _, err := s.BeginUpdate(ContactUpdate{ID: fmt.Sprint("op-", n+1), PatientID: id}, "dead", 20*time.Millisecond); err != nil {
+			if _, err := s.BeginUpdate(context.Background(), ContactUpdate{ID: fmt.Sprint("op-", n+1), PatientID: id}, "dead", 20*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
 		}

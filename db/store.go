@@ -43,18 +43,21 @@ type Store struct {
 	mu       sync.Mutex
 	prepared map[columnSet]*sql.Stmt // of Patient
 
-	statements map[string]*sql.Stmt // of the journal, by text; see prepare
-	commits    chan *commit
-	closing    sync.RWMutex // read-locked while a commit is handed over
-	closed     bool
-	committers sync.WaitGroup
+	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
+	commits     chan *commit
+	closing     sync.RWMutex // read-locked while a commit is handed over
+	closed      bool
+	maxTogether int
+	committers  sync.WaitGroup
 }
 
-// Who commits the journal, and how many wait for one transaction at most.
-// PostgreSQL gets several: one that waits for a locked row stops no others.
+// How many commit the journal, and how much goes into one transaction at most
+// (Benchmark512Clients). SQLite has one writer; on PostgreSQL there are
+// several, so that one that waits for a locked row does not stop the others.
 const (
 	postgresCommitters = 4
-	maxTogether        = 256
+	postgresTogether   = 16
+	sqliteTogether     = 256
 )
 
 // Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
@@ -62,7 +65,7 @@ const (
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{
 		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
-		commits: make(chan *commit, maxTogether),
+		commits: make(chan *commit, sqliteTogether),
 	}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	switch {
@@ -81,8 +84,9 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
 	}
 	committers := 1
+	s.maxTogether = sqliteTogether
 	if s.postgres {
-		committers = postgresCommitters
+		committers, s.maxTogether = postgresCommitters, postgresTogether
 	}
 	for range committers {
 		s.committers.Go(s.committer)

@@ -105,7 +105,7 @@ func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at t
 func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func(context.Context, bun.Tx, *Patient) error) (*Patient, error) {
 	var changed *Patient
 	err := s.together(id, func(ctx context.Context, tx bun.Tx) error {
-		p, err := s.rowIn(ctx, tx, lockPatient, id)
+		p, err := s.lockedRow(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -125,17 +125,17 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 }
 
 var (
-	readPatient   = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
-	lockPatient   = readPatient + " FOR UPDATE"
+	lockPatient   = "SELECT " + allColumns.names() + " FROM patients WHERE id = ? FOR UPDATE"
 	updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
 		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
 		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
 		WHERE id = ?`
 )
 
-// rowIn reads a whole row by readPatient or lockPatient. ErrNotFound.
-func (s *Store) rowIn(ctx context.Context, tx bun.Tx, text, id string) (*Patient, error) {
-	p, err := allColumns.scan(tx.StmtContext(ctx, s.statements[text]).QueryRowContext(ctx, clean(id)))
+// lockedRow reads a whole row for a change: on SQLite the transaction is the
+// only writer from its start. ErrNotFound.
+func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
+	p, err := allColumns.scan(s.statement(ctx, tx, lockPatient).QueryRowContext(ctx, clean(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}

@@ -142,15 +142,16 @@ func BenchmarkOneClient(b *testing.B) {
 // that of the FHIR server alone, which takes 200 ms for each answer. The two
 // take turns.
 func Benchmark512Clients(b *testing.B) {
-	const clients, each = 512, 5
+	const clients, each, answers = 512, 10, 200 * time.Millisecond
 	onEachDatabase(b, func(b *testing.B, databaseURL string) {
 		s := newBench(b, databaseURL, clients)
-		s.server.SetFault("", fhirtest.Fault{Delay: 200 * time.Millisecond})
+		s.server.SetFault("", fhirtest.Fault{Delay: answers})
 		round := func(what func(context.Context, int) error) time.Duration {
 			began := time.Now()
 			var wg sync.WaitGroup
 			for n := range clients {
 				wg.Go(func() {
+					time.Sleep(rand.N(2 * answers)) // clients do not march in step
 					for range each {
 						if err := what(b.Context(), n); err != nil {
 							b.Error(err)

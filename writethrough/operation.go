@@ -200,7 +200,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	c := db.Closing{
 		ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err),
 		Gone: v.gone, Shown: v.shown, Told: v.told, At: o.Now(), LandedETag: v.landed,
-		FencedAnswer: fencedAnswer,
+		FencedAnswer: fencedAnswer, Alone: len(o.unknown) == 0,
 	}
 	if !o.sent {
 		c.IfVersion = o.row.Version // only from SENT on does the journal keep others from the row

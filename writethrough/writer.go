@@ -34,7 +34,7 @@ type FHIR interface {
 type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	SetContact(id string, e db.ContactEdit, expectedVersion int64, at time.Time, line db.ContactUpdate) (*db.Patient, error)
-	BeginUpdate(u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
+	BeginUpdate(ctx context.Context, u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
 	SendUpdate(id, owner, patientID, baseETag, base, intended string) error
 	CloseUpdate(c db.Closing) (*db.Patient, error)
 	ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error)
@@ -179,7 +179,7 @@ func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
 	}
 	w.keepLease(line.ID)
 	reached(stepBeforeAccepted)
-	begun, err := w.Store.BeginUpdate(line, w.owner, w.Lease)
+	begun, err := w.Store.BeginUpdate(context.WithoutCancel(ctx), line, w.owner, w.Lease)
 	switch {
 	case err == nil:
 		reached(stepAfterAccepted)
