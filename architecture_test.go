@@ -18,6 +18,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"auth":          {},
 		"db":            {},
+		"db/dbtest":     {},
 		"fhir":          {},
 		"fhir/fhirtest": {},
 		"graph":         {},
