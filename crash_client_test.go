@@ -3,13 +3,33 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/fhir/fhirtest"
 )
+
+var errDead = errors.New("the process is dead")
+
+// crashBinary builds the program with the hook that kills it.
+func crashBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "patientgraph")
+	if out, err := exec.Command("go", "build", "-tags", "crashtest", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
+}
 
 // process is the real binary under test.
 type process struct {
@@ -19,6 +39,36 @@ type process struct {
 	dead    chan struct{} // closed when it has ended
 	url     string
 	bearer  string
+}
+
+// launch starts the binary with the given NAME=value settings and waits until
+// it serves, or is dead.
+func launch(t *testing.T, binary string, settings ...string) *process {
+	t.Helper()
+	p := &process{t: t, log: &syncBuffer{}, dead: make(chan struct{}), bearer: token(t, auth.RoleAdmin, "")}
+	p.command = exec.Command(binary)
+	p.command.Env = slices.Concat(os.Environ(), []string{
+		"LISTEN_ADDR=127.0.0.1:0", "JWT_SECRET=" + testSecret, "PATIENT_ID_SYSTEM=" + fhirtest.DemoIdentifierSystem, "LOG_FORMAT=json",
+	}, settings)
+	p.command.Stderr = p.log
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.command.Wait() // how it ended is in ProcessState
+		close(p.dead)
+	}()
+	t.Cleanup(p.kill)
+	for deadline := time.Now().Add(30 * time.Second); p.alive(); time.Sleep(2 * time.Millisecond) {
+		if address := p.address(); address != "" {
+			p.url = "http://" + address
+			return p
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not serve:\n%s", p.log)
+		}
+	}
+	return p
 }
 
 func (p *process) alive() bool {

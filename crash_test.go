@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"patientgraph/auth"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -63,16 +59,6 @@ func TestCrashHAPI(t *testing.T) {
 		c := newCrash(t, binary, databaseURL, hapi.base, hapi, timings{fhir: 1500 * time.Millisecond, lease: 600 * time.Millisecond, settle: 4 * time.Second})
 		c.killEverywhere(kills)
 	})
-}
-
-// crashBinary builds the program with the hook that kills it.
-func crashBinary(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "patientgraph")
-	if out, err := exec.Command("go", "build", "-tags", "crashtest", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return binary
 }
 
 type timings struct{ fhir, lease, settle time.Duration }
@@ -171,33 +157,9 @@ func comesBy(step string) int {
 
 // launch starts the program; killAt is for its hook.
 func (c *crash) launch(killAt string) *process {
-	p := &process{t: c.t, log: &syncBuffer{}, dead: make(chan struct{}), bearer: token(c.t, auth.RoleAdmin, "")}
-	p.command = exec.Command(c.binary)
-	p.command.Env = append(os.Environ(),
-		"LISTEN_ADDR=127.0.0.1:0", "FHIR_BASE_URL="+c.network.url, "DATABASE_URL="+c.databaseURL, "JWT_SECRET="+testSecret,
-		"PATIENT_ID_SYSTEM="+fhirtest.DemoIdentifierSystem, "FHIR_TIMEOUT="+c.timings.fhir.String(), "LOG_FORMAT=json",
-		"PATIENTGRAPH_LEASE="+c.timings.lease.String(), "PATIENTGRAPH_SETTLE="+c.timings.settle.String(), "PATIENTGRAPH_KILL_AT="+killAt)
-	p.command.Stderr = p.log
-	if err := p.command.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	go func() {
-		_ = p.command.Wait() // how it ended is in ProcessState
-		close(p.dead)
-	}()
-	c.t.Cleanup(p.kill)
-	for deadline := time.Now().Add(30 * time.Second); p.address() == ""; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("it does not serve:\n%s", p.log)
-		}
-		select {
-		case <-p.dead: // at a step of the reconciler, perhaps
-			return p
-		default:
-		}
-	}
-	p.url = "http://" + p.address()
-	return p
+	return launch(c.t, c.binary, "FHIR_BASE_URL="+c.network.url, "DATABASE_URL="+c.databaseURL,
+		"FHIR_TIMEOUT="+c.timings.fhir.String(), "PATIENTGRAPH_KILL_AT="+killAt,
+		"PATIENTGRAPH_LEASE="+c.timings.lease.String(), "PATIENTGRAPH_SETTLE="+c.timings.settle.String())
 }
 
 // pendingWhereItDiffers checks that right after a start a patient whose cached
@@ -280,5 +242,3 @@ func (c *crash) settle(p *process) {
 		}
 	}
 }
-
-var errDead = errors.New("the process is dead")
