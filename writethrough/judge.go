@@ -183,7 +183,7 @@ func (o *operation) cannotRead(err error) verdict {
 	var f *fhir.Error
 	switch {
 	case o.stopping.Err() != nil:
-		return notApplied(o.busy(err))
+		return notApplied(o.notNow(err))
 	case !errors.As(err, &f): // the retry policy's own: the deadline, the caller gone
 		return notApplied(&Error{Kind: Timeout, Reason: "Connection timeout", Err: err})
 	case f.Kind == fhir.Gone:

@@ -48,13 +48,17 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	}
 }
 
+// reconciler is what owns the operations that are being settled: not those of
+// this process, which may be alive behind a lease that ran out.
+func (w *Writer) reconciler() string { return w.owner + "/reconciler" }
+
 // reconcile takes over the operations whose leases ran out and finds out what
 // became of them.
 func (w *Writer) reconcile(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	claimed, err := w.Store.ClaimUpdates(w.owner, w.Lease, claimAtOnce)
+	claimed, err := w.Store.ClaimUpdates(w.reconciler(), w.Lease, claimAtOnce)
 	if err != nil {
 		w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
 		return
@@ -62,11 +66,9 @@ func (w *Writer) reconcile(ctx context.Context) {
 	var settling sync.WaitGroup
 	places := make(chan struct{}, settleAtOnce)
 	for _, u := range claimed {
-		w.keepLease(u.ID)
 		settling.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			defer w.endLease(u.ID)
 			w.settle(ctx, u)
 		})
 	}
@@ -84,7 +86,7 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate) {
 		v = verdict{state: db.UpdateUnknown, gone: u.Gone || isGone(err)}
 	}
 	c := db.Closing{
-		ID: u.ID, Owner: w.owner, PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
+		ID: u.ID, Owner: w.reconciler(), PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
 		Shown: v.shown, Told: v.told, At: w.Now(), IfVersion: fence, RetryIn: max(w.tick(), min(u.SentFor/4, time.Minute)),
 		LandedETag: v.landed, FencedAnswer: fencedAnswer,
 	}

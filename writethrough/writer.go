@@ -139,13 +139,10 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 	defer context.AfterFunc(w.stopping, cancel)()
 	release, err := w.locks.acquire(wait, c.PatientID)
 	if err != nil {
-		return nil, w.busy(err)
+		return w.busy(ctx, c, err)
 	}
 	defer release()
-	for {
-		if w.stopping.Err() != nil || wait.Err() != nil {
-			return nil, w.busy(wait.Err())
-		}
+	for wait.Err() == nil {
 		if told, err := w.toldBefore(wait, c); told != nil || err != nil {
 			return told, err
 		}
@@ -160,10 +157,25 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 			return applied, err
 		}
 	}
+	return w.busy(ctx, c, wait.Err())
 }
 
-// busy is what a caller hears whose turn did not come.
-func (w *Writer) busy(cause error) *Error {
+// busy is what a caller hears whose turn did not come: nothing was sent, unless
+// an earlier request with the same idempotency key did.
+func (w *Writer) busy(ctx context.Context, c Change, cause error) (*Applied, error) {
+	if c.IdempotencyKey != "" {
+		u, err := w.earlier(context.WithoutCancel(ctx), c)
+		if err != nil {
+			return nil, err
+		}
+		if u != nil {
+			return decodeAnswer(u)
+		}
+	}
+	return nil, w.notNow(cause)
+}
+
+func (w *Writer) notNow(cause error) *Error {
 	if w.stopping.Err() != nil {
 		return &Error{Kind: Unavailable, Reason: "the server is shutting down; nothing was sent", Err: cause}
 	}
@@ -203,20 +215,30 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 		return nil, nil
 	}
 	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
-		u, err := w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
+		u, err := w.earlier(context.WithoutCancel(ctx), c)
 		switch {
-		case errors.Is(err, db.ErrNotFound):
-			return nil, nil
-		case err != nil:
-			return nil, fmt.Errorf("look up idempotency key: %w", err)
-		case u.Digest != c.digest():
-			return nil, &Error{Kind: KeyReused, Reason: "the idempotencyKey came with other content before"}
+		case err != nil || u == nil:
+			return nil, err
 		case u.State != db.UpdateAccepted && u.State != db.UpdateSent || sleep(ctx, pause) != nil:
 			return decodeAnswer(u)
 		case u.LeaseOver:
 			w.reconcile(ctx)
 		}
 	}
+}
+
+// earlier finds the update with the same idempotency key; nil if there is none.
+func (w *Writer) earlier(ctx context.Context, c Change) (*db.ContactUpdate, error) {
+	u, err := w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look up idempotency key: %w", err)
+	case u.Digest != c.digest():
+		return nil, &Error{Kind: KeyReused, Reason: "the idempotencyKey came with other content before"}
+	}
+	return u, nil
 }
 
 // How often the journal is asked while another process holds a patient.
@@ -242,8 +264,8 @@ func (w *Writer) waitForOther(ctx context.Context, c Change) error {
 		case err == nil && open.LeaseOver:
 			w.reconcile(ctx)
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return w.busy(err)
+		if sleep(ctx, pause) != nil {
+			return nil // the caller sees that its time is over
 		}
 	}
 }
