@@ -157,13 +157,13 @@ func (o *operation) missing(now fhir.Resource) []string {
 // sinceLost judges by what the server shows after a PUT whose effect is not
 // known. On a server with versions a version that moved keeps that PUT from
 // landing later, and one that did not move makes its repetition safe.
-func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Error) (verdict, bool) { // f may be nil
+func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Error) (verdict, bool) {
 	v, known, err := o.whatLanded(ctx, past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields()}, now)
 	switch {
 	case err != nil, !known && o.baseETag == "":
 		return o.unknownVerdict(f), false
 	case !known:
-		return o.unknownVerdict(f), now.ETag == o.baseETag && (f == nil || f.RetryAfter == 0)
+		return o.unknownVerdict(f), now.ETag == o.baseETag && f.RetryAfter == 0
 	case v.state != db.UpdateNotApplied:
 		return v, false
 	case o.change.ExpectedVersion != 0:

@@ -101,6 +101,7 @@ func (o *operation) refuse() (verdict, bool) {
 }
 
 func (o *operation) converse(read, put, settle context.Context) (verdict, error) {
+	var failed *fhir.Error // how the last PUT did
 	for {
 		o.attempt++
 		base, err := o.retry.WithContext(read).Get(func() (fhir.Resource, error) { return o.FHIR.Read(read, o.row.FHIRID) })
@@ -108,7 +109,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 			return o.cannotRead(err), nil
 		}
 		if o.lost && base.ETag != o.baseETag {
-			if v, again := o.sinceLost(settle, base, nil); !again {
+			if v, again := o.sinceLost(settle, base, failed); !again {
 				return v, nil
 			}
 		}
@@ -128,6 +129,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if !again {
 			return v, nil
 		}
+		errors.As(err, &failed)
 		if o.attempt == maxAttempts {
 			return o.exhausted(settle, err), nil
 		}
