@@ -1,0 +1,199 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/fhir/fhirtest"
+)
+
+const oldPhone, newPhone = "010-1111-2222", "010-9876-5432"
+
+// fault is one way in which a conversation goes wrong, and what must come of
+// it.
+type fault struct {
+	name   string
+	server func() fhirtest.Habits // nil: HAPI's
+	on     string                 // the method that it befalls
+	times  int                    // how often; 0: until the answer is there
+	apply  bool                   // the request is carried out all the same
+	reply  string                 // see script.reply
+	toxic  string                 // or a toxic of toxiproxy, added when the PUT arrives
+	before string                 // or one added while the patient is being read
+	lie    fhirtest.Fault         // or what the FHIR server itself does
+
+	want  string // SUCCESS, or the ErrorCode that the caller hears
+	ends  string // with FHIR_OUTCOME_UNKNOWN: the state of contactUpdate in the end
+	cache string // the phone in the cache in the end
+	fhir  string // the phone on the FHIR server in the end
+}
+
+const (
+	onGet, onPut   = http.MethodGet, http.MethodPut
+	success        = "SUCCESS"
+	unknown        = "FHIR_OUTCOME_UNKNOWN"
+	applied, never = "APPLIED", "NOT_APPLIED"
+)
+
+// faultTable holds every combination. Without versions there is no If-Match:
+// a PUT is then sent once.
+var faultTable = []fault{
+	// The answer to a PUT that was carried out is lost or makes no sense.
+	{name: "PUT, reset after", on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, closed after", on: onPut, apply: true, reply: "close", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, half an answer", on: onPut, apply: true, reply: "half", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, no answer", on: onPut, apply: true, reply: "hang", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, HTML with 200", on: onPut, apply: true, reply: "html", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, empty 200", on: onPut, apply: true, reply: "empty", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, two JSON values", on: onPut, apply: true, reply: "two", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, duplicate keys", on: onPut, apply: true, reply: "duplicate", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, another patient", on: onPut, apply: true, reply: "stranger", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, an OperationOutcome with 200", on: onPut, apply: true, reply: "outcome", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, broken gzip", on: onPut, apply: true, reply: "gzip", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 10 MB", on: onPut, apply: true, reply: "huge", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 204", on: onPut, apply: true, reply: "204", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 202", on: onPut, apply: true, reply: "202", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 408 after", on: onPut, apply: true, reply: "408", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 429 after", on: onPut, apply: true, reply: "429", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 500 after", on: onPut, apply: true, reply: "500", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 502 after", on: onPut, apply: true, reply: "502", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 504 after", on: onPut, apply: true, reply: "504", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 409 after", on: onPut, apply: true, times: 1, reply: "409", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 201", on: onPut, apply: true, reply: "201", want: "FHIR_PATIENT_GONE", cache: newPhone, fhir: newPhone},
+	{name: "PUT, reset after, UUID versions", server: fhirtest.Medplum, on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, reset after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 502 after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "502", want: success, cache: newPhone, fhir: newPhone},
+
+	// The PUT is not carried out.
+	{name: "PUT lost once", on: onPut, times: 1, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT lost twice", on: onPut, times: 2, reply: "close", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT lost once, UUID versions", server: fhirtest.Medplum, on: onPut, times: 1, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT lost", on: onPut, reply: "reset", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT lost, no versions", server: fhirtest.PlainR4, on: onPut, times: 1, reply: "reset", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT unanswered", on: onPut, reply: "hang", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT late", on: onPut, reply: "late", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late, no versions", server: fhirtest.PlainR4, on: onPut, reply: "late", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT, HTML with 200, not saved", on: onPut, reply: "html", want: "FHIR_NOT_APPLIED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: "FHIR_NOT_APPLIED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 400", on: onPut, reply: "400", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 401", on: onPut, reply: "401", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 403", on: onPut, reply: "403", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 404", on: onPut, reply: "404", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 410", on: onPut, reply: "410", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 409, version unmoved", on: onPut, reply: "409", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 412, version unmoved", on: onPut, reply: "412", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 412, no versions", server: fhirtest.PlainR4, on: onPut, reply: "412", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 422", on: onPut, reply: "422", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 429", on: onPut, reply: "429", want: "FHIR_RATE_LIMITED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 500", on: onPut, reply: "500", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 503 with Retry-After", on: onPut, reply: "503", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 503, no versions", server: fhirtest.PlainR4, on: onPut, reply: "503", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 502 once", on: onPut, times: 1, reply: "502", want: success, cache: newPhone, fhir: newPhone},
+
+	// The patient cannot be read: nothing is sent.
+	{name: "GET reset", on: onGet, reply: "reset", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
+	{name: "GET reset once", on: onGet, times: 1, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
+	{name: "GET 500 twice", on: onGet, times: 2, reply: "500", want: success, cache: newPhone, fhir: newPhone},
+	{name: "GET unanswered", on: onGet, reply: "hang", want: "FHIR_TIMEOUT", cache: oldPhone, fhir: oldPhone},
+	{name: "GET half an answer", on: onGet, reply: "half", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
+	{name: "GET HTML", on: onGet, reply: "html", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
+	{name: "GET 401", on: onGet, reply: "401", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
+	{name: "GET 404", on: onGet, reply: "404", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
+	{name: "GET 429", on: onGet, reply: "429", want: "FHIR_RATE_LIMITED", cache: oldPhone, fhir: oldPhone},
+	{name: "GET 503 with Retry-After", on: onGet, reply: "503", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
+
+	// Toxics on the wire.
+	{name: "toxiproxy: down", before: "down", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
+	{name: "toxiproxy: reset_peer on the answer", toxic: `{"name":"t","type":"reset_peer","stream":"downstream","attributes":{"timeout":0}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "toxiproxy: the answer cut after 100 bytes", toxic: `{"name":"t","type":"limit_data","stream":"downstream","attributes":{"bytes":100}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "toxiproxy: the answer never comes", toxic: `{"name":"t","type":"timeout","stream":"downstream","attributes":{"timeout":0}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "toxiproxy: the answer is slow", toxic: `{"name":"t","type":"latency","stream":"downstream","attributes":{"latency":5000}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "toxiproxy: slow_close", toxic: `{"name":"t","type":"slow_close","stream":"downstream","attributes":{"delay":100}}`, want: success, cache: newPhone, fhir: newPhone},
+	{name: "toxiproxy: the PUT cut after 200 bytes", before: `{"name":"t","type":"limit_data","stream":"upstream","attributes":{"bytes":200}}`, want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "toxiproxy: reset_peer on the PUT", before: `{"name":"t","type":"reset_peer","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "toxiproxy: the PUT gets nowhere", before: `{"name":"t","type":"timeout","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "toxiproxy: the PUT gets nowhere, no versions", server: fhirtest.PlainR4, before: `{"name":"t","type":"timeout","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "toxiproxy: the PUT is held up, then arrives", before: `{"name":"t","type":"bandwidth","stream":"upstream","attributes":{"rate":0}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+
+	// The FHIR server says 200 and does something else, or somebody else writes.
+	{name: "200, nothing saved", lie: fhirtest.Fault{On: onPut, Ignore: true}, want: "FHIR_NOT_APPLIED", cache: oldPhone, fhir: oldPhone},
+	{name: "200, the value cut", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: "FHIR_NOT_APPLIED", cache: "010-9876", fhir: "010-9876"},
+	{name: "200, the value cut, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: "FHIR_NOT_APPLIED", cache: "010-9876", fhir: "010-9876"},
+	{name: "somebody else was quicker once", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
+	{name: "somebody else is always quicker", lie: fhirtest.Fault{On: onPut, Compete: true}, want: "UPDATE_CONFLICT", cache: oldPhone, fhir: oldPhone},
+	{name: "somebody else was quicker, UUID versions", server: fhirtest.Medplum, lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
+	{name: "somebody else was quicker, and the answer is lost", on: onPut, apply: true, reply: "close", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
+}
+
+// cutPhone stores what a short column would.
+func cutPhone(_, body []byte) []byte {
+	return []byte(strings.Replace(string(body), newPhone, "010-9876", 1))
+}
+
+// TestFaultTable runs every combination: what the caller hears, and, once the
+// fault is over and everything is settled, what cache and FHIR server hold,
+// and that no write happened twice.
+func TestFaultTable(t *testing.T) {
+	t.Parallel()
+	places := make(chan struct{}, 4) // products that write at once: two cores are not many
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, f := range faultTable {
+		wg.Go(func() {
+			t.Run(f.name, func(t *testing.T) { f.run(t, places) })
+		})
+	}
+}
+
+func (f fault) run(t *testing.T, places chan struct{}) {
+	places <- struct{}{}
+	busy := true
+	leave := func() {
+		if busy {
+			<-places
+		}
+		busy = false
+	}
+	defer leave()
+	rig := newRig(t, f)
+	rig.fhir.SetFault("", f.lie)
+	admin := token(t, auth.RoleAdmin, "")
+	input := object{"patientId": number, "phone": newPhone}
+	answer := rig.updateContact(admin, input)
+	code, _ := answer["code"].(string)
+	if answer["__typename"] == "UpdatePatientContactSuccess" {
+		code = success
+	}
+	if code != f.want {
+		t.Errorf("the caller hears %s, want %s: %v", code, f.want, answer)
+	}
+	if f.want == unknown {
+		want(t, answer, object{"applied": "UNKNOWN"})
+		want(t, rig.patient(number), object{"phone": oldPhone, "syncState": "PENDING"})
+	} else if answer["__typename"] == "FhirUnavailable" {
+		want(t, answer, object{"applied": "NO"})
+	}
+	rig.heal()
+	leave()
+	if f.want == unknown {
+		want(t, rig.settled(admin, answer["pending"]), object{"state": f.ends})
+	}
+	want(t, rig.patient(number), object{"phone": f.cache, "syncState": "SYNCED", "email": "old@example.org"})
+	if stored := rig.stored(); !strings.Contains(stored, f.fhir) {
+		t.Errorf("the FHIR server has %s, want %s", stored, f.fhir)
+	}
+	if n := rig.written(newPhone); f.fhir == newPhone && n != 1 || f.fhir == oldPhone && n != 0 {
+		t.Errorf("the write happened %d times", n)
+	}
+	if strings.Contains(rig.log.String(), newPhone) {
+		t.Error("the log holds the patient's phone")
+	}
+	time.Sleep(10 * time.Millisecond)
+	want(t, rig.updateContact(admin, object{"patientId": number, "email": "after@example.org"}), object{
+		"__typename": "UpdatePatientContactSuccess", "patient.phone": f.fhir, "patient.syncState": "SYNCED",
+	})
+}
