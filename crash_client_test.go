@@ -19,6 +19,11 @@ import (
 	"patientgraph/fhir/fhirtest"
 )
 
+// graphQLError is an answer that holds errors.
+type graphQLError struct{ text string }
+
+func (e graphQLError) Error() string { return e.text }
+
 var errDead = errors.New("the process is dead")
 
 // crashBinary builds the program with the hook that kills it.
@@ -129,7 +134,7 @@ func (p *process) call(query string, variables object) (object, error) {
 		return nil, err
 	}
 	if answer.Errors != nil || answer.Data == nil {
-		return nil, fmt.Errorf("errors: %v", answer.Errors)
+		return nil, graphQLError{fmt.Sprint(answer.Errors)}
 	}
 	return answer.Data, nil
 }

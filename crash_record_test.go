@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -71,9 +73,14 @@ func (r *record) next(random *rand.Rand, patients []string) *request {
 // write sends a request and notes the answer.
 func (c *crash) write(p *process, q *request) {
 	var answer object
-	if data, err := p.call(contactMutation, object{"input": q.input}); err == nil {
+	data, err := p.call(contactMutation, object{"input": q.input})
+	var internal graphQLError
+	switch {
+	case err == nil:
 		answer = data["updatePatientContact"].(map[string]any)
-	} else {
+	case errors.As(err, &internal):
+		answer = object{"__typename": "INTERNAL", "error": internal.text}
+	default:
 		time.Sleep(10 * time.Millisecond)
 	}
 	c.mu.Lock()
@@ -163,6 +170,10 @@ func (c *crash) checkRequest(p *process, q *request, history []contact, outcomes
 		case "FhirUnavailable NO", "UpdateConflict", "FhirRejected":
 			if success != nil || last && times != 0 {
 				c.t.Errorf("%v was told %v and is %d times in the history (%v)", q.input, answer, times, q.answers)
+			}
+		case "INTERNAL":
+			if text := answer["error"].(string); !strings.Contains(text, "this request changed nothing") || len(q.answers) == 1 && times != 0 {
+				c.t.Errorf("%v was told %s and is %d times in the history", q.input, text, times)
 			}
 		case "": // no answer came
 		default:

@@ -50,7 +50,7 @@ func updateConflict(current *graph.Patient, fields []string) *graph.UpdateConfli
 func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error) (graph.UpdatePatientContactResult, error) {
 	var e *writethrough.Error
 	if !errors.As(err, &e) {
-		return nil, r.internal(ctx, err)
+		return nil, r.unchanged(ctx, err)
 	}
 	switch e.Kind {
 	case writethrough.NotFound:

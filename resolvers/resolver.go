@@ -73,6 +73,16 @@ func (r *Resolver) internal(ctx context.Context, err error) error {
 	return Internal(ctx, r.Log, err)
 }
 
+// unchanged is internal for a write that ended before anything was sent.
+func (r *Resolver) unchanged(ctx context.Context, err error) error {
+	failure := r.internal(ctx, err)
+	var e *gqlerror.Error
+	if errors.As(failure, &e) {
+		e.Message = "this request changed nothing: " + e.Message
+	}
+	return failure
+}
+
 // Internal logs err under a new incident id and returns the error that the
 // caller sees in its place.
 func Internal(ctx context.Context, log *slog.Logger, err error) *gqlerror.Error {
