@@ -37,7 +37,7 @@ func (p *product) settled(bearer string, operationID any) object {
 	}
 }
 
-func TestIdempotencyKey(t *testing.T) {
+func TestPromise8ARetryWritesOnce(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := startSystem(t, databaseURL)
