@@ -19,7 +19,11 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	case err == nil && answer.Created:
 		return o.created(ctx, answer.Resource.JSON), false
 	case err == nil:
-		return o.confirm(answer.Resource.JSON, base.ETag), false
+		v := o.confirm(answer.Resource.JSON, base.ETag)
+		if v.state == db.UpdateRejected && o.lost && answer.Resource.ETag == base.ETag {
+			return o.unknownVerdict(nil), false // an earlier PUT may still take effect
+		}
+		return v, false
 	case !errors.As(err, &f):
 		return o.unknownVerdict(err), false
 	case f.Status == http.StatusCreated:
@@ -129,6 +133,7 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	if f.Kind == fhir.RateLimited && !o.lost && err == nil && base.ETag != "" && now.ETag == base.ETag {
 		return notApplied(unavailable(f)), false
 	}
+	before := o.lost // also of an earlier PUT
 	o.lost = true
 	if err != nil {
 		v := o.unknownVerdict(f)
@@ -138,7 +143,7 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	if f.Kind == fhir.Unusable && (f.Status == http.StatusOK || f.Status == http.StatusNoContent) {
 		// The server is done and said OK in a form that tells nothing: what it
 		// shows now is the outcome, unless somebody else has written since.
-		if base.ETag == "" || now.ETag == base.ETag || len(o.missing(now)) == 0 {
+		if base.ETag == "" || now.ETag == base.ETag && !before || len(o.missing(now)) == 0 {
 			return o.confirm(now.JSON, base.ETag), false
 		}
 	}
