@@ -212,11 +212,12 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	reached(stepAfterCommit)
 	switch {
 	case errors.Is(err, db.ErrVersionMismatch):
-		if o.row, err = o.Store.Patient(ctx, o.row.ID); err != nil {
+		row, err := o.Store.Patient(ctx, o.row.ID)
+		if err != nil {
 			o.giveUp()
 			return nil, err
 		}
-		o.attempt = 0
+		o.row, o.attempt = row, 0
 		return nil, errAgain
 	case errors.Is(err, db.ErrLostLease):
 		o.endLease(o.id)
