@@ -57,7 +57,8 @@ type ContactUpdate struct {
 const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, asked, base_etag, base, intended,
 	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, lease_until < NOW()`
 
-// The statements of the journal.
+// The statements of the journal. Each names the condition of the index that it
+// is to use: SQLite infers none.
 const (
 	beginUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
@@ -80,15 +81,17 @@ const (
 	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
 		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
-		WHERE patient_id = ? AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
+		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
 	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
-	otherSent      = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state = 'SENT' AND id <> ? LIMIT 1`
+	otherSent      = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'SENT' AND id <> ? LIMIT 1`
 	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
 	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	claimUpdates   = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
+	reopenUpdate   = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
+		WHERE id = ? AND state = 'NOT_APPLIED'`
+	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
 		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND lease_until < NOW()
 		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns
-	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state = 'UNKNOWN'`
+	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`
 	cleanUpdates   = `DELETE FROM contact_updates WHERE id IN (
 		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? LIMIT ?)`
 	ownUpdate = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
@@ -175,6 +178,27 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 	}
 	if err != nil {
 		return fmt.Errorf("send contact update: %w", err)
+	}
+	return nil
+}
+
+// ReopenUpdate corrects an update that was settled as NOT_APPLIED too early:
+// its PUT took effect after all. It is UNKNOWN again and its patient PENDING,
+// until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
+func (s *Store) ReopenUpdate(id, patientID string) error {
+	err := s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
+		n, err := s.exec(ctx, tx, reopenUpdate, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrLostLease
+		}
+		_, err = s.exec(ctx, tx, markPending, patientID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reopen contact update: %w", err)
 	}
 	return nil
 }

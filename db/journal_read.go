@@ -10,26 +10,32 @@ import (
 	"github.com/uptrace/bun"
 )
 
+// The readings of single lines.
+const (
+	lineWhere = "SELECT " + updateColumns + " FROM contact_updates WHERE "
+	byID      = lineWhere + "id = ?"
+	byKey     = lineWhere + "actor = ? AND idempotency_key = ? AND idempotency_key <> '' AND (settled_at = 0 OR settled_at > NOW() - ?)"
+	openOf    = lineWhere + "patient_id = ? AND state IN ('ACCEPTED', 'SENT')"
+)
+
 // ContactUpdate returns one line of the journal. ErrNotFound.
 func (s *Store) ContactUpdate(ctx context.Context, id string) (*ContactUpdate, error) {
-	return s.oneUpdate(ctx, "id = ?", clean(id))
+	return s.line(ctx, byID, clean(id))
 }
 
 // ContactUpdateByKey returns the line with an actor's idempotency key.
 // ErrNotFound, also for one that was settled longer than ttl ago.
 func (s *Store) ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*ContactUpdate, error) {
-	return s.oneUpdate(ctx, "actor = ? AND idempotency_key = ? AND idempotency_key <> '' AND (settled_at = 0 OR settled_at > NOW() - ?)",
-		actor, clean(key), ttl.Microseconds())
+	return s.line(ctx, byKey, actor, clean(key), ttl.Microseconds())
 }
 
 // OpenUpdate returns the line that holds the patient. ErrNotFound.
 func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdate, error) {
-	return s.oneUpdate(ctx, "patient_id = ? AND state IN ('ACCEPTED', 'SENT')", clean(patientID))
+	return s.line(ctx, openOf, clean(patientID))
 }
 
-func (s *Store) oneUpdate(ctx context.Context, where string, args ...any) (*ContactUpdate, error) {
-	row := s.read.DB.QueryRowContext(ctx, s.dialect("SELECT "+updateColumns+" FROM contact_updates WHERE "+where), args...)
-	u, err := scanUpdate(row)
+func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpdate, error) {
+	u, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -89,5 +95,5 @@ func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted i
 // statements are what prepare prepares.
 var statements = []string{
 	beginUpdate, addLocalUpdate, sendUpdate, markPending, closeUpdate, leaveUpdate, fenceUpdates, otherUnsettled, otherSent,
-	setSyncState, renewUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, lockPatient, updatePatient,
+	setSyncState, renewUpdate, reopenUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, lockPatient, updatePatient,
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -276,4 +277,50 @@ func TestOneFailureInACommitFailsNoOther(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+func TestALateEffectReopensAnUpdate(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		sent(t, s, "op-1", "P-1")
+		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateNotApplied})
+		if err := s.ReopenUpdate("op-1", "P-1"); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := s.Patient(context.Background(), "P-1"); err != nil || p.SyncState != Pending || stateOf(t, s, "op-1") != UpdateUnknown {
+			t.Errorf("%+v, %v, %s", p, err, stateOf(t, s, "op-1"))
+		}
+		if err := s.ReopenUpdate("op-1", "P-1"); !errors.Is(err, ErrLostLease) {
+			t.Errorf("reopened twice: %v", err)
+		}
+	})
+}
+
+// TestTheJournalIsNeverScanned holds that no statement reads the journal from
+// end to end, however many settled updates it keeps.
+func TestTheJournalIsNeverScanned(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, "sqlite::memory:")
+	read := []string{byID, byKey, openOf}
+	for _, text := range append(read, statements...) {
+		query := s.dialect(text)
+		rows, err := s.read.DB.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			if detail == "SCAN contact_updates" {
+				t.Errorf("%s\nis planned as: %s", text, detail)
+			}
+		}
+		if err := rows.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

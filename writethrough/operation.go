@@ -120,7 +120,8 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if err := o.markSent(base, body); err != nil {
 			return o.cannotMark(err)
 		}
-		if read.Err() != nil {
+		// By the clock: a process that stood still may come by before its timers.
+		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
 			return o.cannotRead(&fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
 		}
 		answer, err := o.FHIR.Update(tracePut(put), o.row.FHIRID, body, base.ETag)
@@ -221,7 +222,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 		return nil, errAgain
 	case errors.Is(err, db.ErrLostLease):
 		o.endLease(o.id)
-		return o.toldByOther(ctx)
+		return o.takenOver(ctx, v)
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
@@ -249,20 +250,34 @@ func (o *operation) unsavedRow(v verdict) *db.Patient {
 	if v.told != nil {
 		row = *withState(row, *v.told)
 	}
-	if o.sent {
+	if o.sent || v.shown != nil {
 		row.SyncState = db.Pending
 	}
 	return &row
 }
 
-// toldByOther returns what another process found out, which took this
-// operation over because this one stood still.
-func (o *operation) toldByOther(ctx context.Context) (*Applied, error) {
+// takenOver ends an operation that another process took over because this one
+// stood still. What the other found out is the answer, unless the FHIR server
+// told us more: then the other's finding is corrected.
+func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) {
 	u, err := o.Store.ContactUpdate(context.WithoutCancel(ctx), o.id)
-	if err != nil {
+	landed := o.sent && v.shown != nil && v.state != db.UpdateConflict
+	switch {
+	case err == nil && !landed, err == nil && !u.State.Open() && u.State != db.UpdateNotApplied:
+		return decodeAnswer(u)
+	case !landed:
 		return nil, &Error{Kind: OutcomeUnknown, OperationID: o.id, Reason: "the journal cannot be read", Err: err}
+	case err == nil && u.State == db.UpdateNotApplied:
+		if err := o.Store.ReopenUpdate(o.id, o.row.ID); err != nil && !errors.Is(err, db.ErrLostLease) {
+			o.Log.ErrorContext(ctx, "a write took effect late, and the journal could not be corrected",
+				"patient", o.row.ID, "operation", o.id, "error", err)
+		}
 	}
-	return decodeAnswer(u)
+	if v.err == nil {
+		return &Applied{OperationID: o.id, Patient: o.unsavedRow(v)}, nil
+	}
+	v.err.OperationID = o.id
+	return nil, v.err
 }
 
 // giveUp closes an operation that sent nothing because the database failed.

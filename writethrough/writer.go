@@ -37,6 +37,7 @@ type Store interface {
 	BeginUpdate(ctx context.Context, u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
 	SendUpdate(id, owner, patientID, baseETag, base, intended string) error
 	CloseUpdate(c db.Closing) (*db.Patient, error)
+	ReopenUpdate(id, patientID string) error
 	ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error)
 	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
 	OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
