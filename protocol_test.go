@@ -191,3 +191,61 @@ func TestOpenCircuit(t *testing.T) {
 		}
 	}
 }
+
+func TestShutdownTakesNoMoreWrites(t *testing.T) {
+	t.Parallel()
+	onEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := startSystem(t, databaseURL, "FHIR_TIMEOUT", "5s")
+		admin := token(t, auth.RoleAdmin, "")
+		s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: time.Second})
+		first := make(chan object, 1)
+		go func() { first <- s.updateContact(admin, object{"patientId": number, "phone": newPhone}) }()
+		for deadline := time.Now().Add(10 * time.Second); s.puts() == 0; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("no PUT arrived")
+			}
+		}
+		const queued = 20
+		waiting := make(chan object, queued)
+		for n := range queued {
+			go func() {
+				waiting <- s.updateContact(admin, object{"patientId": number, "phone": fmt.Sprintf("010-0000-%04d", n)})
+			}()
+		}
+		time.Sleep(100 * time.Millisecond) // they are in the queue
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-first, object{"__typename": "UpdatePatientContactSuccess"})
+		for range queued {
+			want(t, <-waiting, object{"__typename": "FhirUnavailable", "applied": "NO", "detail": "the server is shutting down; nothing was sent"})
+		}
+		if s.puts() != 1 {
+			t.Errorf("%d PUTs were sent", s.puts())
+		}
+	})
+}
+
+func TestShutdownEndsSubscriptions(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "FHIR_TIMEOUT", "500ms")
+	admin := token(t, auth.RoleAdmin, "")
+	s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+	lost := s.updateContact(admin, object{"patientId": number, "phone": newPhone})
+	want(t, lost, object{"applied": "UNKNOWN"})
+	request, err := http.NewRequest(http.MethodPost, s.url+"/graphql", strings.NewReader(fmt.Sprintf(`{"query":"subscription { contactUpdateSettled(operationId: \"%s\") { state } }"}`, lost["pending"])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("Authorization", "Bearer "+admin)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := s.stop(); err != nil { // it would wait for an open connection
+		t.Errorf("the shutdown ended with %v", err)
+	}
+}
