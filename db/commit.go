@@ -19,7 +19,6 @@ const commitTimeout = 15 * time.Second
 type commit struct {
 	patientID string
 	work      work
-	single    bool
 	err       error
 	done      chan struct{}
 }
@@ -29,20 +28,13 @@ type commit struct {
 // transaction goes on without it.
 type work func(ctx context.Context, tx bun.Tx) error
 
+var errClosed = errors.New("the database is closed")
+
 // together runs work in one transaction with what others want committed at
 // the same time: a commit waits for the disk, and many can wait together. It
 // returns when the work is durable, whatever happens to the caller meanwhile.
 func (s *Store) together(patientID string, w work) error {
-	return s.wait(&commit{patientID: patientID, work: w, done: make(chan struct{})})
-}
-
-// togetherOne is together for work of one statement, which needs no BEGIN and
-// COMMIT where it is alone.
-func (s *Store) togetherOne(patientID string, w work) error {
-	return s.wait(&commit{patientID: patientID, work: w, single: true, done: make(chan struct{})})
-}
-
-func (s *Store) wait(c *commit) error {
+	c := &commit{patientID: patientID, work: w, done: make(chan struct{})}
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
@@ -54,25 +46,29 @@ func (s *Store) wait(c *commit) error {
 	return c.err
 }
 
-var errClosed = errors.New("the database is closed")
+// gather returns what waits in a queue behind first, at most that many, in one
+// order everywhere: two replicas cannot wait for each other.
+func gather[T any](first T, queue <-chan T, most int, patientID func(T) string) []T {
+	batch := []T{first}
+	for len(batch) < most {
+		select {
+		case next, open := <-queue:
+			if open {
+				batch = append(batch, next)
+				continue
+			}
+		default:
+		}
+		break
+	}
+	slices.SortStableFunc(batch, func(a, b T) int { return strings.Compare(patientID(a), patientID(b)) })
+	return batch
+}
 
 // committer takes what is waiting and commits it, until the queue is closed.
 func (s *Store) committer() {
 	for first := range s.commits {
-		batch := []*commit{first}
-		for len(batch) < s.maxTogether {
-			select {
-			case next, open := <-s.commits:
-				if open {
-					batch = append(batch, next)
-					continue
-				}
-			default:
-			}
-			break
-		}
-		// In one order everywhere: two replicas cannot wait for each other.
-		slices.SortStableFunc(batch, func(a, b *commit) int { return strings.Compare(a.patientID, b.patientID) })
+		batch := gather(first, s.commits, s.maxTogether, func(c *commit) string { return c.patientID })
 		if err := s.runTogether(batch); err != nil {
 			for _, c := range batch {
 				if len(batch) > 1 { // one must not fail the others
@@ -92,10 +88,6 @@ func (s *Store) committer() {
 func (s *Store) runTogether(batch []*commit) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	if only := batch[0]; len(batch) == 1 && only.single {
-		only.err = only.work(ctx, bun.Tx{})
-		return nil
-	}
 	return s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		for _, c := range batch {
 			c.err = c.work(ctx, tx)
@@ -117,11 +109,7 @@ func isExpected(err error) bool {
 func (s *Store) prepare(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := statements
-	if s.postgres {
-		list = append(list, sendAndMark)
-	}
-	for _, text := range list {
+	for _, text := range statements {
 		if s.statements[text] != nil {
 			continue
 		}

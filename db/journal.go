@@ -108,19 +108,13 @@ type Begun struct {
 // patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
-	err := s.togetherOne(u.PatientID, func(ctx context.Context, tx bun.Tx) error {
-		n, err := s.exec(ctx, tx, beginUpdate, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
-			u.Digest, clean(u.Asked), clean(u.PatientID))
-		if err == nil && n == 0 {
-			return ErrBusy
-		}
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrBusy) {
+	n, err := s.one(u.PatientID, beginUpdate, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
+		u.Digest, clean(u.Asked), clean(u.PatientID))
+	if err != nil {
 		return nil, fmt.Errorf("begin contact update: %w", err)
 	}
 	// From here on nobody else writes the patient: what is read now stays so.
-	begun, err := s.whatBegins(ctx, u, owner, err != nil)
+	begun, err := s.whatBegins(ctx, u, owner, n == 0)
 	if err != nil {
 		return nil, fmt.Errorf("begin contact update: %w", err)
 	}
@@ -156,13 +150,10 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 	args := []any{clean(baseETag), clean(base), clean(intended), id, owner}
 	var err error
 	if s.postgres {
-		err = s.togetherOne(patientID, func(ctx context.Context, tx bun.Tx) error {
-			n, err := s.exec(ctx, tx, sendAndMark, args...)
-			if err == nil && n == 0 {
-				return ErrLostLease
-			}
-			return err
-		})
+		var n int64
+		if n, err = s.one(patientID, sendAndMark, args...); err == nil && n == 0 {
+			err = ErrLostLease
+		}
 	} else {
 		err = s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
 			n, err := s.exec(ctx, tx, sendUpdate, args...)

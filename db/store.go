@@ -45,6 +45,7 @@ type Store struct {
 
 	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
 	commits     chan *commit
+	singles     chan *single // PostgreSQL only
 	closing     sync.RWMutex // read-locked while a commit is handed over
 	closed      bool
 	maxTogether int
@@ -65,7 +66,7 @@ const (
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{
 		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
-		commits: make(chan *commit, sqliteTogether),
+		commits: make(chan *commit, sqliteTogether), singles: make(chan *single, sqliteTogether),
 	}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	switch {
@@ -90,6 +91,9 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	}
 	for range committers {
 		s.committers.Go(s.committer)
+		if s.postgres {
+			s.committers.Go(s.pipeliner)
+		}
 	}
 	return s, nil
 }
@@ -204,6 +208,7 @@ func (s *Store) Close() error {
 	if !s.closed {
 		s.closed = true
 		close(s.commits)
+		close(s.singles)
 	}
 	s.closing.Unlock()
 	s.committers.Wait()

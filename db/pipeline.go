@@ -1,0 +1,87 @@
+package db
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+)
+
+// single is one statement waiting for its round trip.
+type single struct {
+	patientID string
+	text      string
+	args      []any
+	changed   int64
+	err       error
+	done      chan struct{}
+}
+
+// one commits one statement, and returns how many rows it changed. On
+// PostgreSQL what others want at the same time goes along in one round trip;
+// on SQLite there is none.
+func (s *Store) one(patientID, text string, args ...any) (changed int64, err error) {
+	if !s.postgres {
+		err = s.together(patientID, func(ctx context.Context, tx bun.Tx) (err error) {
+			changed, err = s.exec(ctx, tx, text, args...)
+			return err
+		})
+		return changed, err
+	}
+	o := &single{patientID: patientID, text: s.dialect(text), args: args, done: make(chan struct{})}
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return 0, errClosed
+	}
+	s.singles <- o
+	s.closing.RUnlock()
+	<-o.done
+	return o.changed, o.err
+}
+
+// pipeliner takes what is waiting and sends it, until the queue is closed.
+func (s *Store) pipeliner() {
+	for first := range s.singles {
+		batch := gather(first, s.singles, s.maxTogether, func(o *single) string { return o.patientID })
+		if err := s.pipeline(batch); err != nil {
+			for _, o := range batch {
+				if len(batch) > 1 { // one must not fail the others
+					err = s.pipeline([]*single{o})
+				}
+				o.err = err
+			}
+		}
+		for _, o := range batch {
+			close(o.done)
+		}
+	}
+}
+
+// pipeline sends statements together: they are committed together, or none is.
+func (s *Store) pipeline(batch []*single) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	conn, err := s.write.DB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(driver any) error {
+		var queued pgx.Batch
+		for _, o := range batch {
+			queued.Queue(o.text, o.args...)
+		}
+		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &queued)
+		for _, o := range batch {
+			tag, err := results.Exec()
+			if err != nil {
+				return errors.Join(err, results.Close())
+			}
+			o.changed = tag.RowsAffected()
+		}
+		return results.Close()
+	})
+}
