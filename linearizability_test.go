@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +44,9 @@ type access struct {
 // TestLinearizable lets 16 writers and 16 readers loose on two processes that
 // share a PostgreSQL database, in front of a FHIR server behind a network that
 // loses answers; at full length one of the processes is killed again and
-// again. Each patient's history must be that of a register.
+// again. Each patient's history must be that of a register; what says PENDING
+// may be old, but not older than what anybody was shown before; and what was
+// told of each write must be what the FHIR server's history shows.
 func TestLinearizable(t *testing.T) {
 	length := 6 * time.Second
 	if *full {
@@ -77,6 +81,7 @@ func TestLinearizable(t *testing.T) {
 type linear struct {
 	t        *testing.T
 	patients []string
+	server   *fhirtest.Server
 	network  *lossyNetwork
 	start    func() *process
 	epoch    time.Time
@@ -85,7 +90,15 @@ type linear struct {
 	processes [2]*process
 	history   [][]porcupine.Operation // of each patient
 	unknown   []unknownWrite
-	pending   [][]string // values that were read as PENDING
+	shown     [][]shownPhone    // of each patient
+	pending   int               // how many of them said PENDING
+	told      map[string]string // by phone: what its writer was told
+}
+
+// shownPhone is a phone that somebody was shown as the cache's.
+type shownPhone struct {
+	phone            string
+	called, returned int64
 }
 
 // unknownWrite is one whose outcome its answer did not tell.
@@ -104,7 +117,7 @@ func newLinear(t *testing.T) *linear {
 	}
 	t.Cleanup(stop)
 	times := timings{fhir: time.Second, lease: time.Second, settle: 3 * time.Second}
-	l := &linear{t: t, epoch: time.Now(), network: newLossyNetwork(t, base, rand.Uint64(), times)}
+	l := &linear{t: t, epoch: time.Now(), server: server, told: map[string]string{}, network: newLossyNetwork(t, base, rand.Uint64(), times)}
 	lines := ""
 	for n := range 6 {
 		number := fmt.Sprintf("P-%d", n)
@@ -114,7 +127,7 @@ func newLinear(t *testing.T) *linear {
 		}
 		lines += testPatient(fhirOf(number), number) + "\n"
 	}
-	l.history, l.pending = make([][]porcupine.Operation, len(l.patients)), make([][]string, len(l.patients))
+	l.history, l.shown = make([][]porcupine.Operation, len(l.patients)), make([][]shownPhone, len(l.patients))
 	if out, err := importInto(t, databaseURL, lines); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
@@ -149,16 +162,21 @@ func (l *linear) write(patient int, value string) {
 	o.Return = l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	answer := object{"": data["updatePatientContact"]}
 	switch {
 	case err != nil:
 		l.unknown = append(l.unknown, unknownWrite{patient, o, nil})
-	case data.at("updatePatientContact", "__typename") == "UpdatePatientContactSuccess":
-		l.history[patient] = append(l.history[patient], o)
-	case data.at("updatePatientContact", "applied") == "UNKNOWN":
-		l.unknown = append(l.unknown, unknownWrite{patient, o, data.at("updatePatientContact", "pending")})
-	}
-	if err != nil {
 		time.Sleep(20 * time.Millisecond)
+	case answer.at("", "__typename") == "UpdatePatientContactSuccess":
+		l.told[value] = "Success"
+		l.history[patient] = append(l.history[patient], o)
+		if answer.at("", "patient", "syncState") == "SYNCED" {
+			l.shown[patient] = append(l.shown[patient], shownPhone{value, o.Call, o.Return})
+		}
+	case answer.at("", "applied") == "UNKNOWN":
+		l.unknown = append(l.unknown, unknownWrite{patient, o, answer.at("", "pending")})
+	default:
+		l.told[value] = "no Success"
 	}
 }
 
@@ -168,51 +186,142 @@ func (l *linear) read(patient int) {
 	o.Return, o.Output = l.now(), found.phone
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case err != nil:
-	case found.state == "SYNCED":
-		l.history[patient] = append(l.history[patient], o)
-	default: // a write is under way: the last value, or an older one
-		l.pending[patient] = append(l.pending[patient], found.phone)
+	if err == nil {
+		l.shown[patient] = append(l.shown[patient], shownPhone{found.phone, o.Call, o.Return})
+		if found.state == "SYNCED" {
+			l.history[patient] = append(l.history[patient], o)
+		} else { // a write is under way: it may be effective already
+			l.pending++
+		}
 	}
 	time.Sleep(2 * time.Millisecond)
 }
 
 // check adds the writes that took effect unseen, and asks Porcupine.
 func (l *linear) check() {
-	settled := map[string]int{}
+	settled, operations := map[string]int{}, 0
 	for _, u := range l.unknown {
 		state := "NO ANSWER"
 		if u.operationID != nil {
 			state, _ = l.wait(u.operationID)["state"].(string)
 		}
 		settled[state]++
+		l.told[u.operation.Input.(access).value] = state
 		if state == "APPLIED" || state == "NO ANSWER" {
 			u.operation.Return = math.MaxInt64 // at any time since, or never
 			l.history[u.patient] = append(l.history[u.patient], u.operation)
 		}
 	}
 	for n, history := range l.history {
+		operations += len(history)
 		for k := range history {
 			history[k].ClientId = k // nobody has two at a time
 		}
 		result, info := porcupine.CheckOperationsVerbose(register, history, 2*time.Minute)
-		l.t.Logf("%s: %d operations, %d PENDING reads: %s", l.patients[n], len(history), len(l.pending[n]), result)
 		if result != porcupine.Ok {
 			picture := filepath.Join(l.t.ArtifactDir(), l.patients[n]+".html")
 			l.t.Errorf("%s is no register (%s); see %s (%v)", l.patients[n], result, picture, porcupine.VisualizePath(register, info, picture))
 		}
-		written := map[string]bool{register.Init().(string): true}
-		for _, o := range history {
-			written[o.Input.(access).value] = true
-		}
-		for _, value := range l.pending[n] {
-			if !written[value] {
-				l.t.Errorf("%s showed %s, which nobody wrote", l.patients[n], value)
-			}
+		for _, complaint := range backwards(l.checkTold(n), l.shown[n]) {
+			l.t.Errorf("%s: %s", l.patients[n], complaint)
 		}
 	}
-	l.t.Logf("writes without a clear answer: %v", settled)
+	l.t.Logf("%d Successes and SYNCED reads, %d PENDING reads; writes without a clear answer: %v", operations, l.pending, settled)
+	if operations < 500 || l.pending == 0 || len(settled) == 0 {
+		l.t.Error("too little happened to prove anything")
+	}
+}
+
+// checkTold holds what was told of the writes of a patient against the FHIR
+// server, and returns the phones that it had, the oldest first.
+func (l *linear) checkTold(patient int) []string {
+	history, err := memoryTruth{l.server}.history(fhirOf(l.patients[patient]))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var phones []string
+	for _, c := range history {
+		if slices.Contains(phones, c.phone) {
+			l.t.Errorf("%s was written twice", c.phone)
+		}
+		phones = append(phones, c.phone)
+		if told := l.told[c.phone]; told == "no Success" || told == "NOT_APPLIED" {
+			l.t.Errorf("%s was told %s and is in the history", c.phone, told)
+		}
+	}
+	for _, o := range l.history[patient] {
+		phone := o.Input.(access).value
+		if told := l.told[phone]; (told == "Success" || told == "APPLIED") && !slices.Contains(phones, phone) {
+			l.t.Errorf("%s was told %s and is not in the history", phone, told)
+		}
+	}
+	var now seen
+	for deadline := time.Now().Add(time.Minute); now.state != "SYNCED"; time.Sleep(100 * time.Millisecond) {
+		if now, err = l.any(0).read(l.patients[patient]); time.Now().After(deadline) {
+			l.t.Fatalf("%s is never settled: %v, %v", l.patients[patient], now, err)
+		}
+	}
+	if last := phones[len(phones)-1]; now.phone != last {
+		l.t.Errorf("%s has %s in the cache, %s on the FHIR server", l.patients[patient], now.phone, last)
+	}
+	return phones
+}
+
+// backwards finds what the FHIR server never had, and what is older than what
+// was shown before it was asked for.
+func backwards(history []string, shown []shownPhone) (complaints []string) {
+	version := map[string]int{}
+	for n, phone := range history {
+		version[phone] = n
+	}
+	byReturn := slices.SortedFunc(slices.Values(shown), func(a, b shownPhone) int { return cmp.Compare(a.returned, b.returned) })
+	newest, next := "", 0
+	for _, s := range slices.SortedFunc(slices.Values(shown), func(a, b shownPhone) int { return cmp.Compare(a.called, b.called) }) {
+		for ; byReturn[next].returned < s.called; next++ {
+			if newest == "" || version[byReturn[next].phone] > version[newest] {
+				newest = byReturn[next].phone
+			}
+		}
+		if n, found := version[s.phone]; !found {
+			complaints = append(complaints, s.phone+" was shown, which the FHIR server never had")
+		} else if newest != "" && n < version[newest] {
+			complaints = append(complaints, s.phone+" was shown after "+newest+", which is newer")
+		}
+	}
+	return complaints
+}
+
+// TestLinearizableCanFail shows that the checks of TestLinearizable find a
+// stale read.
+func TestLinearizableCanFail(t *testing.T) {
+	t.Parallel()
+	const first, second = "010-1111-2222", "010-2222-2222"
+	read := func(phone string, at int64) shownPhone { return shownPhone{phone, at, at + 1} }
+	for name, c := range map[string]struct {
+		answered  int64 // the write of the second phone, called at 10
+		reads     []shownPhone
+		linear    bool
+		backwards int
+	}{
+		"in order":                 {20, []shownPhone{read(first, 5), read(first, 12), read(second, 14), read(second, 30)}, true, 0},
+		"stale after Success":      {20, []shownPhone{read(first, 30)}, false, 1},
+		"old after new":            {20, []shownPhone{read(second, 12), read(first, 14)}, false, 1},
+		"lost, and effective late": {math.MaxInt64, []shownPhone{read(first, 30), read(second, 40)}, true, 0},
+		"lost, old after new":      {math.MaxInt64, []shownPhone{read(second, 30), read(first, 40)}, false, 1},
+		"never there":              {20, []shownPhone{read("010-3333-3333", 30)}, false, 1},
+	} {
+		history := []porcupine.Operation{{Input: access{true, second}, Call: 10, Return: c.answered}}
+		for _, r := range c.reads {
+			history = append(history, porcupine.Operation{Input: access{}, Output: r.phone, Call: r.called, Return: r.returned})
+		}
+		if linear := porcupine.CheckOperations(register, history); linear != c.linear {
+			t.Errorf("%s: linearizable is %v", name, linear)
+		}
+		shown := append([]shownPhone{{second, 10, c.answered}}, c.reads...)
+		if found := backwards([]string{first, second}, shown); len(found) != c.backwards {
+			t.Errorf("%s: found %v", name, found)
+		}
+	}
 }
 
 // wait returns an update once it is settled.
