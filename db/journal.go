@@ -83,10 +83,11 @@ const (
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
 		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
 	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
-	otherSent      = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'SENT' AND id <> ? LIMIT 1`
 	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
 	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	reopenUpdate   = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
+	holdUpdate     = `UPDATE contact_updates SET state = 'SENT' WHERE id = ? AND owner = ? AND state = 'UNKNOWN' AND NOT EXISTS (
+		SELECT 1 FROM contact_updates AS other WHERE other.patient_id = contact_updates.patient_id AND other.state IN ('ACCEPTED', 'SENT'))`
+	reopenUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
 		WHERE id = ? AND state = 'NOT_APPLIED'`
 	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
 		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND lease_until < NOW()
@@ -173,6 +174,19 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 	return nil
 }
 
+// HoldUpdate makes an update that is UNKNOWN hold its patient again, as SENT:
+// nobody writes the patient while it is settled. ErrBusy: somebody does now.
+func (s *Store) HoldUpdate(id, owner, patientID string) error {
+	n, err := s.one(patientID, holdUpdate, id, owner)
+	if err == nil && n == 0 {
+		err = ErrBusy
+	}
+	if err != nil {
+		return fmt.Errorf("hold contact update: %w", err)
+	}
+	return nil
+}
+
 // ReopenUpdate corrects an update that was settled as NOT_APPLIED too early:
 // its PUT took effect after all. It is UNKNOWN again and its patient PENDING,
 // until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
@@ -204,7 +218,7 @@ type Closing struct {
 	Shown                *FHIRState // what the FHIR server shows: the row follows; nil leaves the row
 	Told                 *FHIRState // what the answer shows in place of Shown, if it is something older
 	At                   time.Time  // when it was shown
-	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0 = no matter
+	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0: SENT kept others from it
 	RetryIn              time.Duration
 	LandedETag           string // a PUT that named it took effect: no other that names it can
 	FencedAnswer         string // JSON: the answer of those others
@@ -231,14 +245,8 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 	if err != nil {
 		return nil, err
 	}
-	if c.Shown != nil && c.IfVersion != 0 {
-		sent, err := s.exists(ctx, tx, otherSent, c.PatientID, c.ID)
-		if err != nil {
-			return nil, err
-		}
-		if sent || p.Version != c.IfVersion {
-			return nil, ErrVersionMismatch
-		}
+	if c.Shown != nil && c.IfVersion != 0 && p.Version != c.IfVersion {
+		return nil, ErrVersionMismatch
 	}
 	others := false
 	if !c.Alone {

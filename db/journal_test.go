@@ -156,14 +156,26 @@ func TestSlowAnswersDoNotGoBackwards(t *testing.T) {
 		if claimed, err := s.ClaimUpdates("other", time.Minute, 9); err != nil || len(claimed) != 1 {
 			t.Fatalf("%+v, %v", claimed, err)
 		}
-		slow := Closing{ID: "op-1", Owner: "other", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "old"}, IfVersion: 1, At: testTime}
-		sent(t, s, "op-2", "P-1")
-		if _, err := s.CloseUpdate(slow); !errors.Is(err, ErrVersionMismatch) {
-			t.Errorf("while another write is under way: %v", err)
+		begun, err := begin(s, "op-2", "P-1", "")
+		if err != nil {
+			t.Fatal(err)
 		}
-		closed(t, s, Closing{ID: "op-2", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "new"}})
+		if err := s.HoldUpdate("op-1", "other", "P-1"); !errors.Is(err, ErrBusy) {
+			t.Errorf("settled while another write is under way: %v", err)
+		}
+		slow := Closing{ID: "op-2", Owner: "me", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "old"}, IfVersion: begun.Patient.Version, At: testTime}
+		if _, err := s.SetProfile("P-1", ProfileEdit{SetBloodType: true, BloodType: "A+"}, 0, testTime); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := s.CloseUpdate(slow); !errors.Is(err, ErrVersionMismatch) {
-			t.Errorf("after another write: %v", err)
+			t.Errorf("after the row moved on: %v", err)
+		}
+		closed(t, s, Closing{ID: "op-2", PatientID: "P-1", State: UpdateConflict})
+		if err := s.HoldUpdate("op-1", "other", "P-1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := begin(s, "op-3", "P-1", ""); !errors.Is(err, ErrBusy) {
+			t.Errorf("a write while another is being settled: %v", err)
 		}
 	})
 }

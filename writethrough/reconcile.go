@@ -31,7 +31,7 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	defer ticker.Stop()
 	var cleaned time.Time
 	for {
-		w.reconcile(ctx)
+		w.reconcile(ctx, "")
 		if time.Since(cleaned) >= cleanInterval {
 			cleaned = time.Now()
 			if n, err := w.Store.CleanUpdates(ctx, w.Keep); err != nil {
@@ -53,8 +53,8 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 func (w *Writer) reconciler() string { return w.owner + "/reconciler" }
 
 // reconcile takes over the operations whose leases ran out and finds out what
-// became of them.
-func (w *Writer) reconcile(ctx context.Context) {
+// became of them. The caller may hold the lock of one patient.
+func (w *Writer) reconcile(ctx context.Context, locked string) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -69,25 +69,28 @@ func (w *Writer) reconcile(ctx context.Context) {
 		settling.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			w.settle(ctx, u)
+			w.settle(ctx, u, u.PatientID == locked)
 		})
 	}
 	settling.Wait()
 }
 
 // settle finds out how an operation ended that nobody works on, and writes it
-// down; or that it is not known yet.
-func (w *Writer) settle(ctx context.Context, u db.ContactUpdate) {
-	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
-	defer cancel()
-	v, fence, err := w.findOut(ctx, u)
-	if err != nil {
+// down; or that it is not known yet. Meanwhile nobody else writes the patient.
+func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, locked bool) {
+	v := verdict{state: db.UpdateUnknown, gone: u.Gone}
+	release, err := w.hold(ctx, u, locked)
+	if err == nil {
+		defer release()
+		v, err = w.findOut(ctx, u)
+	}
+	if err != nil && !errors.Is(err, db.ErrBusy) {
 		w.Log.WarnContext(ctx, "the outcome of a contact update is still not known", "patient", u.PatientID, "operation", u.ID, "error", err)
 		v = verdict{state: db.UpdateUnknown, gone: u.Gone || isGone(err)}
 	}
 	c := db.Closing{
 		ID: u.ID, Owner: w.reconciler(), PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
-		Shown: v.shown, Told: v.told, At: w.Now(), IfVersion: fence, RetryIn: max(w.tick(), min(u.SentFor/4, time.Minute)),
+		Shown: v.shown, Told: v.told, At: w.Now(), RetryIn: max(w.tick(), min(u.SentFor/4, time.Minute)),
 		LandedETag: v.landed, FencedAnswer: fencedAnswer,
 	}
 	if v.state == db.UpdateUnknown {
@@ -106,21 +109,43 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate) {
 	}
 }
 
-// findOut asks the FHIR server what became of an operation. fence is the
-// version of the cached row from before that.
-func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, fence int64, err error) {
+// hold keeps all others from writing the patient of an operation: it may be
+// UNKNOWN, and then they may.
+func (w *Writer) hold(ctx context.Context, u db.ContactUpdate, locked bool) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.Lease/2)
+	defer cancel()
+	release = func() {}
+	if u.State != db.UpdateUnknown {
+		return release, nil
+	}
+	if !locked {
+		if release, err = w.locks.acquire(ctx, u.PatientID); err != nil {
+			return nil, errors.Join(db.ErrBusy, err)
+		}
+	}
+	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
+		if err = w.Store.HoldUpdate(u.ID, w.reconciler(), u.PatientID); err == nil {
+			return release, nil
+		}
+		if sleep(ctx, pause) != nil {
+			release()
+			return nil, err
+		}
+	}
+}
+
+// findOut asks the FHIR server what became of an operation.
+func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, err error) {
 	if u.State == db.UpdateAccepted {
-		return notApplied(&Error{Kind: Unavailable, Reason: "the server stopped before anything was sent"}), 0, nil
+		return notApplied(&Error{Kind: Unavailable, Reason: "the server stopped before anything was sent"}), nil
 	}
-	row, err := w.Store.Patient(ctx, u.PatientID)
-	if err != nil {
-		return verdict{}, 0, err
-	}
+	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
 	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
 	var edit fhir.ContactEdit
 	err = errors.Join(json.Unmarshal([]byte(u.Base), &p.base), json.Unmarshal([]byte(u.Intended), &p.intended), json.Unmarshal([]byte(u.Asked), &edit))
 	if err != nil {
-		return verdict{}, 0, fmt.Errorf("read the journal: %w", err)
+		return verdict{}, fmt.Errorf("read the journal: %w", err)
 	}
 	p.fields = edit.Fields()
 	over := u.SentFor > w.SettleWindow
@@ -128,21 +153,21 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, fe
 	var f *fhir.Error
 	switch {
 	case errors.As(err, &f) && f.Kind == fhir.Gone && over:
-		return patientGone(f), row.Version, nil
+		return patientGone(f), nil
 	case err != nil:
-		return verdict{}, 0, err
+		return verdict{}, err
 	}
 	v, known, err := w.whatLanded(ctx, p, now)
 	switch {
 	case err != nil:
-		return verdict{}, 0, err
+		return verdict{}, err
 	case u.Gone && v.state == db.UpdateApplied: // it was gone, and shows our values now
 		w.resurrected(ctx, u.PatientID, u.ID)
 		v.state, v.err = db.UpdateRejected, &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server"}
 	case !known && !over:
-		return verdict{state: db.UpdateUnknown, gone: u.Gone}, 0, nil
+		return verdict{state: db.UpdateUnknown, gone: u.Gone}, nil
 	}
-	return v, row.Version, nil
+	return v, nil
 }
 
 // past is a PUT whose effect is to be found out.

@@ -37,6 +37,7 @@ type Store interface {
 	BeginUpdate(ctx context.Context, u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
 	SendUpdate(id, owner, patientID, baseETag, base, intended string) error
 	CloseUpdate(c db.Closing) (*db.Patient, error)
+	HoldUpdate(id, owner, patientID string) error
 	ReopenUpdate(id, patientID string) error
 	ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error)
 	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
@@ -223,7 +224,7 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 		case u.State != db.UpdateAccepted && u.State != db.UpdateSent || sleep(ctx, pause) != nil:
 			return decodeAnswer(u)
 		case u.LeaseOver:
-			w.reconcile(ctx)
+			w.reconcile(ctx, c.PatientID)
 		}
 	}
 }
@@ -263,7 +264,7 @@ func (w *Writer) waitForOther(ctx context.Context, c Change) error {
 		case err != nil && ctx.Err() == nil:
 			return fmt.Errorf("look up open update: %w", err)
 		case err == nil && open.LeaseOver:
-			w.reconcile(ctx)
+			w.reconcile(ctx, c.PatientID)
 		}
 		if sleep(ctx, pause) != nil {
 			return nil // the caller sees that its time is over
