@@ -21,10 +21,10 @@ import (
 // lossyNetwork stands between the program and a FHIR server, and now and then
 // loses what passes.
 type lossyNetwork struct {
-	url  string
-	late sync.WaitGroup
+	url string
 
 	mu     sync.Mutex
+	late   int // PUTs that are still to arrive
 	random *rand.Rand
 	quiet  bool
 }
@@ -43,7 +43,7 @@ func newLossyNetwork(t *testing.T, base string, seed uint64, times timings) *los
 		}
 		n.serve(w, r, target, body, times)
 	}))
-	t.Cleanup(func() { n.late.Wait(); server.Close() })
+	t.Cleanup(func() { n.calm(); server.Close() })
 	n.url = server.URL + target.Path
 	return n
 }
@@ -51,9 +51,30 @@ func newLossyNetwork(t *testing.T, base string, seed uint64, times timings) *los
 // calm ends the losses.
 func (n *lossyNetwork) calm() {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.quiet = true
-	n.mu.Unlock()
-	n.late.Wait()
+	for n.late > 0 {
+		n.mu.Unlock()
+		time.Sleep(10 * time.Millisecond)
+		n.mu.Lock()
+	}
+}
+
+// later passes a request on when nobody waits for the answer any more.
+func (n *lossyNetwork) later(r *http.Request, target *url.URL, body []byte, after time.Duration) {
+	n.count(1)
+	go func() {
+		defer n.count(-1)
+		defer func() { _ = recover() }() // it is lost after all
+		time.Sleep(after)
+		pass(r, target, body)
+	}()
+}
+
+func (n *lossyNetwork) count(by int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late += by
 }
 
 func (n *lossyNetwork) dice(sides int) int {
@@ -82,15 +103,11 @@ func (n *lossyNetwork) serve(w http.ResponseWriter, r *http.Request, target *url
 		http.Error(w, "<html>Bad Gateway</html>", http.StatusBadGateway)
 	case 3:
 		http.Error(w, "busy", http.StatusServiceUnavailable)
-	case 4: // it arrives when nobody waits for the answer any more
+	case 4:
 		if r.Method != http.MethodPut {
 			panic(http.ErrAbortHandler)
 		}
-		n.late.Go(func() {
-			time.Sleep(times.fhir * 5 / 4)
-			defer func() { _ = recover() }() // it is lost after all
-			pass(r, target, body)
-		})
+		n.later(r, target, body, times.fhir*5/4)
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	case 5: // half of the answer
