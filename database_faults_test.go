@@ -1,14 +1,21 @@
 package main
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -71,6 +78,218 @@ func TestDatabaseFull(t *testing.T) {
 	c.check(p)
 }
 
+// TestDatabaseFullAtEachStep has the disk of an SQLite cache be full from a
+// certain step of a write on.
+func TestDatabaseFullAtEachStep(t *testing.T) {
+	t.Parallel()
+	f := watchFHIR(t, fhirtest.HAPI(), 0)
+	c := newCrash(t, crashBinary(t), "", f.url, memoryTruth{f.Server}, timings{fhir: 2 * time.Second, lease: 2 * time.Second, settle: 4 * time.Second})
+	c.network.calm()
+	p, disk := c.launchOnSmallDisk()
+	f.patients = c.patients
+	ballast := filepath.Join(disk, "ballast")
+	free := func() {
+		t.Helper()
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(patient int, phone string) (object, error) {
+		data, err := p.call(contactMutation, object{"input": object{"patientId": f.patients[patient], "phone": phone}})
+		answer, _ := data["updatePatientContact"].(map[string]any)
+		return answer, err
+	}
+	wantInternal := func(patient int, phone string) {
+		t.Helper()
+		if answer, err := write(patient, phone); err == nil || !strings.Contains(err.Error(), "INTERNAL") {
+			t.Errorf("the answer is %v, %v", answer, err)
+		}
+		p.wantRead(f.patients[patient], firstPhone, "SYNCED")
+		f.wantPhones(patient, firstPhone)
+	}
+
+	fill(t, ballast) // before ACCEPTED
+	wantInternal(0, "010-0000-0001")
+	free()
+	want(t, p.update(object{"patientId": f.patients[0], "phone": "010-0000-0002"}), object{"__typename": "UpdatePatientContactSuccess"})
+
+	var fullAt atomic.Value // the method of the request
+	fullAt.Store("")
+	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		answer := httptest.NewRecorder()
+		serve(answer, r)
+		if r.Method == fullAt.Load() {
+			fill(t, ballast)
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(w) // the product may have gone
+	})
+	fullAt.Store(http.MethodGet) // before SENT
+	wantInternal(1, "010-0000-0003")
+	fullAt.Store("")
+	free()
+	waitUntil(t, "the patient can be written", func() bool {
+		return p.update(object{"patientId": f.patients[1], "phone": "010-0000-0004"})["__typename"] == "UpdatePatientContactSuccess"
+	})
+	f.wantPhones(1, firstPhone, "010-0000-0004")
+
+	fullAt.Store(http.MethodPut) // before the end is written down
+	told := p.update(object{"patientId": f.patients[2], "phone": "010-0000-0005"})
+	want(t, told, object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-0000-0005", "patient.syncState": "PENDING"})
+	fullAt.Store("")
+	p.wantRead(f.patients[2], firstPhone, "PENDING")
+	data, err := p.call(updateQuery, object{"id": told["operationId"]})
+	want(t, data, object{"contactUpdate.state": "PENDING", "contactUpdate.result": nil})
+	if answer, another := write(2, "010-0000-0006"); err != nil || another == nil && answer["applied"] != "NO" {
+		t.Errorf("the next write is told %v, %v (%v)", answer, another, err)
+	}
+	free()
+	want(t, p.settled(told["operationId"]), object{"contactUpdate.state": "APPLIED"})
+	p.wantRead(f.patients[2], "010-0000-0005", "SYNCED")
+	f.wantPhones(2, firstPhone, "010-0000-0005")
+}
+
+// TestDatabaseFullPostgres fills the disk of a PostgreSQL server under load,
+// which may end it.
+func TestDatabaseFullPostgres(t *testing.T) {
+	t.Parallel()
+	disk, err := os.MkdirTemp("", "patientgraph-disk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(disk) })
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", disk).CombinedOutput(); err != nil {
+		t.Skipf("no small disk can be mounted here: %v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", disk).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v %s", err, out)
+		}
+	})
+	server, ballast := newPostgresIn(t, disk), filepath.Join(disk, "ballast")
+	c := newDatabaseCrash(t, server.url)
+	c.underLoad(func(p *process) {
+		for range length(3, 30) {
+			time.Sleep(time.Second)
+			fill(t, ballast)
+			time.Sleep(1500 * time.Millisecond)
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			server.kill() // it may have ended by itself
+			server.start()
+		}
+		if !strings.Contains(p.log.String(), "No space left on device") {
+			t.Error("PostgreSQL never ran out of space")
+		}
+	})
+}
+
+// TestDatabaseConnectionsEnded ends every connection of the program to
+// PostgreSQL, again and again.
+func TestDatabaseConnectionsEnded(t *testing.T) {
+	t.Parallel()
+	c := newDatabaseCrash(t, emptyPostgres(t))
+	admin, err := sql.Open("pgx", c.databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close() })
+	c.underLoad(func(*process) {
+		ended := int64(0)
+		for range length(20, 400) {
+			time.Sleep(150 * time.Millisecond)
+			result, err := admin.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended += n
+		}
+		t.Logf("%d connections ended", ended)
+		if ended == 0 {
+			t.Error("there was none")
+		}
+	})
+}
+
+// underLoad is the load of the crash test while something is done to the
+// database; then everything is settled, and checked.
+func (c *crash) underLoad(faults func(p *process)) {
+	c.t.Helper()
+	p := c.launch("")
+	end := c.load(p)
+	faults(p)
+	time.Sleep(time.Second)
+	end()
+	c.network.calm()
+	c.settle(p)
+	c.check(p)
+}
+
+// TestDatabaseLocked has another process hold an SQLite cache for some
+// seconds, shorter and longer than a transaction waits (10 s).
+func TestDatabaseLocked(t *testing.T) {
+	t.Parallel()
+	c := newDatabaseCrash(t, "sqlite:"+filepath.Join(t.TempDir(), "cache.db"))
+	c.underLoad(func(*process) {
+		for _, held := range []time.Duration{3 * time.Second, 11 * time.Second} {
+			release := lockSQLite(t, c.databaseURL)
+			time.Sleep(held)
+			release()
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// lockSQLite lets nobody else write until release.
+func lockSQLite(t *testing.T, databaseURL string) (release func()) {
+	t.Helper()
+	other, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(databaseURL, "sqlite:")+"?_pragma=busy_timeout(10000)&_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(tx.Rollback(), other.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestDatabaseLockedForLong has an SQLite cache be held for longer than two
+// transactions wait: each of many writers hears of it by then.
+func TestDatabaseLockedForLong(t *testing.T) {
+	t.Parallel()
+	f := watchFHIR(t, fhirtest.HAPI(), 16)
+	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "cache.db")
+	if out, err := importInto(t, databaseURL, f.lines()); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	p := launch(t, crashBinary(t), "FHIR_BASE_URL="+f.url, "DATABASE_URL="+databaseURL)
+	release := lockSQLite(t, databaseURL)
+	var writers sync.WaitGroup
+	for _, number := range f.patients {
+		writers.Go(func() {
+			called := time.Now()
+			data, err := p.call(contactMutation, object{"input": object{"patientId": number, "phone": "010-2222-2222"}})
+			if waited := time.Since(called); waited > 22*time.Second {
+				t.Errorf("told %v, %v only after %v", data.at("updatePatientContact", "__typename"), err, waited)
+			}
+		})
+	}
+	time.Sleep(24 * time.Second)
+	release()
+	writers.Wait()
+}
+
 // newDatabaseCrash is a crash test whose process is not killed; without a URL
 // nothing is imported yet.
 func newDatabaseCrash(t *testing.T, databaseURL string) *crash {
@@ -121,7 +340,8 @@ func fill(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
 	defer file.Close()
 	for block := make([]byte, 64<<10); len(block) > 0; {
@@ -159,15 +379,21 @@ type postgres struct {
 
 func newPostgres(t *testing.T) *postgres {
 	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(found) == 0 || os.Getenv("TEST_POSTGRES_URL") == "" {
-		t.Skip("TEST_POSTGRES_URL is not set, or no initdb is installed: no PostgreSQL to kill")
-	}
 	dir, err := os.MkdirTemp("", "patientgraph-postgres-") // t.TempDir is closed to the user postgres
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	return newPostgresIn(t, dir)
+}
+
+// newPostgresIn keeps its data in dir.
+func newPostgresIn(t *testing.T, dir string) *postgres {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 || os.Getenv("TEST_POSTGRES_URL") == "" {
+		t.Skip("TEST_POSTGRES_URL is not set, or no initdb is installed: no PostgreSQL to kill")
+	}
 	s := &postgres{t: t, bin: filepath.Dir(found[len(found)-1]), dir: dir}
 	if err := os.Chown(dir, s.uid(), -1); err != nil {
 		t.Fatal(err)
