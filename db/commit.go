@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 )
 
@@ -69,26 +70,45 @@ func gather[T any](first T, queue <-chan T, most int, patientID func(T) string) 
 func (s *Store) committer() {
 	for first := range s.commits {
 		batch := gather(first, s.commits, s.maxTogether, func(c *commit) string { return c.patientID })
-		if err := s.runTogether(batch); err != nil {
-			for _, c := range batch {
-				if len(batch) > 1 { // one must not fail the others
-					err = s.runTogether([]*commit{c})
-				}
-				if err != nil {
+		err := s.runTogether(batch)
+		for _, c := range batch {
+			if err == nil {
+				close(c.done)
+				continue
+			}
+			s.committers.Go(func() { // one must not fail the others, nor keep them waiting
+				if err := again(err, len(batch) == 1, func() error { return s.runTogether([]*commit{c}) }); err != nil {
 					c.err = err
 				}
-			}
-		}
-		for _, c := range batch {
-			close(c.done)
+				close(c.done)
+			})
 		}
 	}
+}
+
+// again repeats what failed in company, alone; and, for as long as a commit may
+// take, what waits for a row that somebody else has locked.
+func again(err error, alone bool, run func() error) error {
+	alone = alone || errors.Is(err, errNotBegun)
+	for deadline := time.Now().Add(commitTimeout); !alone || isLocked(err) && time.Now().Before(deadline); alone = true {
+		err = run()
+	}
+	return err
+}
+
+// isLocked tells whether PostgreSQL gave up waiting for a row: lock_timeout, or
+// a deadlock that it broke.
+func isLocked(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "55P03" || e.Code == "40P01")
 }
 
 func (s *Store) runTogether(batch []*commit) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	return s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	begun := false
+	err := s.journal.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		begun = true
 		for _, c := range batch {
 			c.err = c.work(ctx, tx)
 			if c.err != nil && !isExpected(c.err) {
@@ -97,7 +117,14 @@ func (s *Store) runTogether(batch []*commit) error {
 		}
 		return nil
 	})
+	if err != nil && !begun {
+		return errors.Join(errNotBegun, err)
+	}
+	return err
 }
+
+// errNotBegun is nobody's own fault: to try each alone would fail as well.
+var errNotBegun = errors.New("no transaction could be begun")
 
 func isExpected(err error) bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoFHIRID) || errors.Is(err, ErrHasFHIRID) ||
@@ -113,7 +140,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		if s.statements[text] != nil {
 			continue
 		}
-		statement, err := s.write.DB.PrepareContext(ctx, s.dialect(text))
+		statement, err := s.journal.DB.PrepareContext(ctx, s.dialect(text))
 		if err != nil {
 			return err
 		}
@@ -146,7 +173,7 @@ func (s *Store) dialect(text string) string {
 	if !s.postgres {
 		return strings.NewReplacer("NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", "FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "").Replace(text)
 	}
-	text = strings.ReplaceAll(text, "NOW()", "(extract(epoch from clock_timestamp()) * 1000000)::bigint")
+	text = strings.ReplaceAll(text, "NOW()", "(extract(epoch from statement_timestamp()) * 1000000)::bigint")
 	var b strings.Builder
 	n := 0
 	for _, r := range text {

@@ -48,7 +48,8 @@ var (
 // its number comes with a FHIR id.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
 	outcomes := make([]ImportOutcome, len(batch))
-	err := s.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	run := func(ctx context.Context, tx bun.Tx) error {
+		clear(outcomes)
 		i := &importing{store: s, tx: tx, at: at, batch: batch, outcomes: outcomes}
 		if err := i.findExisting(ctx); err != nil {
 			return err
@@ -57,7 +58,8 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 			return err
 		}
 		return i.insert(ctx)
-	})
+	}
+	err := again(nil, false, func() error { return s.journal.RunInTx(ctx, nil, run) })
 	if err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
@@ -86,7 +88,7 @@ func (i *importing) findExisting(ctx context.Context) error {
 	q := i.tx.NewSelect().ColumnExpr(allColumns.names()).Table("patients").
 		Where("id IN (?) OR fhir_id IN (?)", bun.List(ids), bun.List(fhirIDs))
 	if i.store.postgres {
-		q = q.For("UPDATE")
+		q = q.Order("id").For("UPDATE") // in the order in which the journal locks them
 	}
 	rows, err := scanAll(ctx, q, allColumns)
 	if err != nil {

@@ -63,7 +63,9 @@ const (
 	beginUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
 		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
-		FROM patients WHERE id = ? AND fhir_id IS NOT NULL
+		FROM patients WHERE id = ? AND fhir_id IS NOT NULL AND NOT EXISTS ( -- what is being settled goes first
+			SELECT 1 FROM contact_updates AS other WHERE other.patient_id = patients.id
+			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND other.lease_until > NOW())
 		ON CONFLICT DO NOTHING`
 	addLocalUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
@@ -91,10 +93,11 @@ const (
 		WHERE id = ? AND state = 'NOT_APPLIED'`
 	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
 		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND lease_until < NOW()
+		AND CAST(? AS TEXT) IN ('', patient_id)
 		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns
 	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`
 	cleanUpdates   = `DELETE FROM contact_updates WHERE id IN (
-		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? LIMIT ?)`
+		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? ORDER BY settled_at LIMIT ?)`
 	ownUpdate = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
 )
 

@@ -29,7 +29,8 @@ func (s *Store) ContactUpdateByKey(ctx context.Context, actor, key string, ttl t
 	return s.line(ctx, byKey, actor, clean(key), ttl.Microseconds())
 }
 
-// OpenUpdate returns the line that holds the patient. ErrNotFound.
+// OpenUpdate returns the line that is ACCEPTED or SENT and so holds the
+// patient. ErrNotFound.
 func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdate, error) {
 	return s.line(ctx, openOf, clean(patientID))
 }
@@ -45,7 +46,7 @@ func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpd
 	return u, nil
 }
 
-// RenewUpdates extends the leases of updates that are being worked on.
+// RenewUpdates extends the leases of an owner's updates.
 func (s *Store) RenewUpdates(owner string, ids []string, lease time.Duration) error {
 	err := s.together("", func(ctx context.Context, tx bun.Tx) error {
 		for _, id := range ids {
@@ -61,12 +62,12 @@ func (s *Store) RenewUpdates(owner string, ids []string, lease time.Duration) er
 	return nil
 }
 
-// ClaimUpdates takes over at most limit updates whose lease ran out. Two
-// processes never claim the same one.
-func (s *Store) ClaimUpdates(owner string, lease time.Duration, limit int) ([]ContactUpdate, error) {
+// ClaimUpdates takes over at most limit updates whose lease ran out, of one
+// patient or, with "", of any. Two owners never claim the same one.
+func (s *Store) ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]ContactUpdate, error) {
 	var claimed []ContactUpdate
 	err := s.together("", func(ctx context.Context, tx bun.Tx) (err error) {
-		claimed, err = s.updates(ctx, tx, claimUpdates, owner, lease.Microseconds(), limit)
+		claimed, err = s.updates(ctx, tx, claimUpdates, owner, lease.Microseconds(), clean(patientID), limit)
 		return err
 	})
 	if err != nil {

@@ -153,12 +153,12 @@ func TestSlowAnswersDoNotGoBackwards(t *testing.T) {
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
 		sent(t, s, "op-1", "P-1")
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateUnknown, RetryIn: -time.Second})
-		if claimed, err := s.ClaimUpdates("other", time.Minute, 9); err != nil || len(claimed) != 1 {
-			t.Fatalf("%+v, %v", claimed, err)
-		}
 		begun, err := begin(s, "op-2", "P-1", "")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if claimed, err := s.ClaimUpdates("other", "", time.Minute, 9); err != nil || len(claimed) != 1 {
+			t.Fatalf("%+v, %v", claimed, err)
 		}
 		if err := s.HoldUpdate("op-1", "other", "P-1"); !errors.Is(err, ErrBusy) {
 			t.Errorf("settled while another write is under way: %v", err)
@@ -171,6 +171,9 @@ func TestSlowAnswersDoNotGoBackwards(t *testing.T) {
 			t.Errorf("after the row moved on: %v", err)
 		}
 		closed(t, s, Closing{ID: "op-2", PatientID: "P-1", State: UpdateConflict})
+		if _, err := begin(s, "op-3", "P-1", ""); !errors.Is(err, ErrBusy) {
+			t.Errorf("a write goes before what is to be settled: %v", err)
+		}
 		if err := s.HoldUpdate("op-1", "other", "P-1"); err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +200,7 @@ func TestLeases(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 4 {
 			wg.Go(func() {
-				list, err := s.ClaimUpdates(fmt.Sprint("heir-", n), time.Minute, 10)
+				list, err := s.ClaimUpdates(fmt.Sprint("heir-", n), "", time.Minute, 10)
 				if err != nil || len(list) > 0 && list[0].ID != "op-1" {
 					t.Errorf("%+v, %v", list, err)
 				}

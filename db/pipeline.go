@@ -46,16 +46,16 @@ func (s *Store) one(patientID, text string, args ...any) (changed int64, err err
 func (s *Store) pipeliner() {
 	for first := range s.singles {
 		batch := gather(first, s.singles, s.maxTogether, func(o *single) string { return o.patientID })
-		if err := s.pipeline(batch); err != nil {
-			for _, o := range batch {
-				if len(batch) > 1 { // one must not fail the others
-					err = s.pipeline([]*single{o})
-				}
-				o.err = err
-			}
-		}
+		err := s.pipeline(batch)
 		for _, o := range batch {
-			close(o.done)
+			if err == nil {
+				close(o.done)
+				continue
+			}
+			s.committers.Go(func() { // one must not fail the others, nor keep them waiting
+				o.err = again(err, len(batch) == 1, func() error { return s.pipeline([]*single{o}) })
+				close(o.done)
+			})
 		}
 	}
 }
@@ -64,9 +64,9 @@ func (s *Store) pipeliner() {
 func (s *Store) pipeline(batch []*single) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	conn, err := s.write.DB.Conn(ctx)
+	conn, err := s.journal.DB.Conn(ctx)
 	if err != nil {
-		return err
+		return errors.Join(errNotBegun, err)
 	}
 	defer conn.Close()
 	return conn.Raw(func(driver any) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"runtime"
 	"strings"
@@ -38,6 +39,7 @@ var (
 type Store struct {
 	read     *bun.DB // equals write on PostgreSQL and for an SQLite database in memory
 	write    *bun.DB // on SQLite one connection: SQLite has one writer
+	journal  *bun.DB // what the committers use; on SQLite it equals write
 	postgres bool
 
 	mu       sync.Mutex
@@ -74,6 +76,7 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 		if err := s.openSQLite(path); err != nil {
 			return nil, err
 		}
+		s.journal = s.write
 	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
 		if err := s.openPostgres(databaseURL); err != nil {
 			return nil, err
@@ -134,19 +137,24 @@ func (s *Store) openPostgres(databaseURL string) error {
 	if err != nil {
 		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
 	}
-	// A replica that stands still in a transaction must not stop the others.
-	for name, value := range map[string]string{"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"} {
-		if config.RuntimeParams[name] == "" {
-			config.RuntimeParams[name] = value
-		}
-	}
-	pool := stdlib.OpenDB(*config)
-	pool.SetMaxOpenConns(32)
-	pool.SetMaxIdleConns(32)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s.write = bun.NewDB(pool, pgdialect.New())
-	s.read, s.postgres = s.write, true
+	s.read, s.postgres = postgresPool(*config, 32, "5s"), true
+	s.write = s.read
+	// A committer does not wait long for a row: behind it wait other patients.
+	s.journal = postgresPool(*config, 2*postgresCommitters+8, "200ms")
 	return nil
+}
+
+// postgresPool bounds how long a statement waits for a row, and how long a
+// replica that stands still in a transaction keeps one.
+func postgresPool(config pgx.ConnConfig, size int, lockTimeout string) *bun.DB {
+	config.RuntimeParams = maps.Clone(config.RuntimeParams)
+	config.RuntimeParams["lock_timeout"] = lockTimeout
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	pool := stdlib.OpenDB(config)
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return bun.NewDB(pool, pgdialect.New())
 }
 
 //go:embed migrations
@@ -215,6 +223,9 @@ func (s *Store) Close() error {
 	err := s.write.Close()
 	if s.read != nil && s.read != s.write {
 		err = errors.Join(err, s.read.Close())
+	}
+	if s.journal != nil && s.journal != s.write {
+		err = errors.Join(err, s.journal.Close())
 	}
 	return err
 }

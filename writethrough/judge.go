@@ -19,7 +19,11 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	case err == nil && answer.Created:
 		return o.created(ctx, answer.Resource.JSON), false
 	case err == nil:
-		v := o.confirm(answer.Resource.JSON, base.ETag)
+		landed := base.ETag
+		if answer.Resource.ETag == base.ETag { // nothing was written: it keeps no other PUT out
+			landed = ""
+		}
+		v := o.confirm(answer.Resource.JSON, landed)
 		if v.state == db.UpdateRejected && o.lost && answer.Resource.ETag == base.ETag {
 			return o.unknownVerdict(nil), false // an earlier PUT may still take effect
 		}
@@ -57,7 +61,8 @@ func (o *operation) created(ctx context.Context, shown []byte) verdict {
 	}}
 	if shown == nil {
 		now, err := o.FHIR.Read(ctx, o.row.FHIRID)
-		if err != nil {
+		if err != nil { // the reconciler brings the cache what it shows
+			v.state, v.gone = db.UpdateUnknown, true
 			return v
 		}
 		shown = now.JSON
@@ -144,7 +149,7 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 		// The server is done and said OK in a form that tells nothing: what it
 		// shows now is the outcome, unless somebody else has written since.
 		if base.ETag == "" || now.ETag == base.ETag && !before || len(o.missing(now)) == 0 {
-			return o.confirm(now.JSON, base.ETag), false
+			return o.confirm(now.JSON, ""), false // who wrote them is not known
 		}
 	}
 	return o.sinceLost(ctx, now, f)
@@ -169,6 +174,9 @@ func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Er
 		return o.unknownVerdict(f), false
 	case !known:
 		return o.unknownVerdict(f), now.ETag == o.baseETag && f.RetryAfter == 0
+	case v.gone:
+		o.resurrected(ctx, o.row.ID, o.id)
+		return v, false
 	case v.state != db.UpdateNotApplied:
 		return v, false
 	case o.change.ExpectedVersion != 0:

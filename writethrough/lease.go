@@ -8,11 +8,17 @@ import (
 	"patientgraph/db"
 )
 
+// lease is what keeps an operation from being taken over.
+type lease struct {
+	owner   string
+	renewed time.Time
+}
+
 // keepLease has the lease of an operation renewed until endLease.
-func (w *Writer) keepLease(id string) {
+func (w *Writer) keepLease(id, owner string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.running[id] = time.Now()
+	w.running[id] = lease{owner, time.Now()}
 }
 
 func (w *Writer) endLease(id string) {
@@ -45,11 +51,11 @@ func (w *Writer) Run(ctx, abandon context.Context) {
 	}()
 	defer func() { <-reconciled }()
 	defer context.AfterFunc(ctx, w.stop)()
+	go w.saveUntil(abandon)
 	ticker := time.NewTicker(w.tick())
 	defer ticker.Stop()
 	for {
 		w.renew()
-		w.saveUnsaved()
 		if ctx.Err() != nil && w.idle() {
 			return
 		}
@@ -72,24 +78,29 @@ func (w *Writer) idle() bool {
 // renew extends the leases of operations that take long.
 func (w *Writer) renew() {
 	now := time.Now()
-	var ids []string
+	ids := map[string][]string{} // by owner
 	w.mu.Lock()
-	for id, since := range w.running {
-		if now.Sub(since) >= w.Lease/3 {
-			ids = append(ids, id)
-			w.running[id] = now
+	for id, l := range w.running {
+		if now.Sub(l.renewed) >= w.Lease/3 {
+			ids[l.owner] = append(ids[l.owner], id)
+			w.running[id] = lease{l.owner, now}
 		}
 	}
 	w.mu.Unlock()
-	if len(ids) == 0 {
-		return
-	}
-	if err := w.Store.RenewUpdates(w.owner, ids, w.Lease); err != nil {
-		w.Log.Error("leases could not be renewed", "operations", len(ids), "error", err)
+	for owner, ids := range ids {
+		if err := w.Store.RenewUpdates(owner, ids, w.Lease); err != nil {
+			w.Log.Error("leases could not be renewed", "operations", len(ids), "error", err)
+		}
 	}
 }
 
-// saveUnsaved writes down the ends that the database did not take at once.
+// saveUntil writes down the ends that the database did not take at once.
+func (w *Writer) saveUntil(abandon context.Context) {
+	for sleep(abandon, w.tick()) == nil {
+		w.saveUnsaved()
+	}
+}
+
 func (w *Writer) saveUnsaved() {
 	w.mu.Lock()
 	closings := make([]*db.Closing, 0, len(w.unsaved))
@@ -105,6 +116,8 @@ func (w *Writer) saveUnsaved() {
 			w.endLease(c.ID)
 		case errors.Is(err, db.ErrLostLease), errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
 			w.endLease(c.ID) // whoever has it finds out for himself
+		default: // the database fails still
+			return
 		}
 	}
 }

@@ -35,15 +35,20 @@ type operation struct {
 
 // seeThrough has the conversation with the FHIR server and writes down how it
 // ended.
-func (o *operation) seeThrough(ctx context.Context) (*Applied, error) {
+func (o *operation) seeThrough(ctx context.Context) (applied *Applied, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			o.endLease(o.id) // others find out what became of it
+			panic(cause)
+		}
+	}()
 	for {
 		v, err := o.run(ctx)
-		if err != nil { // nothing was sent: the database failed
-			o.giveUp()
-			o.report(ctx, err)
-			return nil, err
+		if err == nil {
+			applied, err = o.finish(ctx, v)
+		} else { // nothing was sent: the database failed
+			o.giveUp(o.id, o.row.ID)
 		}
-		applied, err := o.finish(ctx, v)
 		if !errors.Is(err, errAgain) {
 			o.report(ctx, err)
 			return applied, err
@@ -69,12 +74,16 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 	defer cancelRead()
 	defer context.AfterFunc(o.stopping, cancelRead)()
 
+	heard := false
+	defer func() { // also after a panic: the permit must go back
+		if heard || o.stopping.Err() != nil {
+			o.breaker.RecordSuccess()
+		} else {
+			o.breaker.RecordFailure()
+		}
+	}()
 	v, err := o.converse(read, put, settle)
-	if unheard(v.err) && ctx.Err() == nil && o.stopping.Err() == nil {
-		o.breaker.RecordFailure()
-	} else {
-		o.breaker.RecordSuccess()
-	}
+	heard = !unheard(v.err)
 	return v, err
 }
 
@@ -213,9 +222,11 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	reached(stepAfterCommit)
 	switch {
 	case errors.Is(err, db.ErrVersionMismatch):
-		row, err := o.Store.Patient(ctx, o.row.ID)
+		bound, cancel := uncancelled(ctx)
+		defer cancel()
+		row, err := o.Store.Patient(bound, o.row.ID)
 		if err != nil {
-			o.giveUp()
+			o.giveUp(o.id, o.row.ID)
 			return nil, err
 		}
 		o.row, o.attempt = row, 0
@@ -223,6 +234,9 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	case errors.Is(err, db.ErrLostLease):
 		o.endLease(o.id)
 		return o.takenOver(ctx, v)
+	case err != nil && !o.sent && v.err == nil: // the values were there already, and the cache cannot follow
+		o.giveUp(o.id, o.row.ID)
+		return nil, err
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
@@ -250,7 +264,7 @@ func (o *operation) unsavedRow(v verdict) *db.Patient {
 	if v.told != nil {
 		row = *withState(row, *v.told)
 	}
-	if o.sent || v.shown != nil {
+	if o.sent {
 		row.SyncState = db.Pending
 	}
 	return &row
@@ -260,7 +274,9 @@ func (o *operation) unsavedRow(v verdict) *db.Patient {
 // stood still. What the other found out is the answer, unless the FHIR server
 // told us more: then the other's finding is corrected.
 func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) {
-	u, err := o.Store.ContactUpdate(context.WithoutCancel(ctx), o.id)
+	bound, cancel := uncancelled(ctx)
+	defer cancel()
+	u, err := o.Store.ContactUpdate(bound, o.id)
 	landed := o.sent && v.shown != nil && v.state != db.UpdateConflict
 	switch {
 	case err == nil && !landed, err == nil && !u.State.Open() && u.State != db.UpdateNotApplied:
@@ -281,12 +297,12 @@ func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) 
 }
 
 // giveUp closes an operation that sent nothing because the database failed.
-func (o *operation) giveUp() {
+func (w *Writer) giveUp(id, patientID string) {
 	v := notApplied(&Error{Kind: Unavailable, Reason: "the database failed; nothing was sent"})
-	c := db.Closing{ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err), At: o.Now()}
-	if _, err := o.Store.CloseUpdate(c); err == nil || errors.Is(err, db.ErrLostLease) {
-		o.endLease(o.id)
+	c := db.Closing{ID: id, Owner: w.owner, PatientID: patientID, State: v.state, Answer: encodeAnswer(v.err), At: w.Now()}
+	if _, err := w.Store.CloseUpdate(c); err == nil || errors.Is(err, db.ErrLostLease) || errors.Is(err, db.ErrNotFound) {
+		w.endLease(id)
 		return
 	}
-	o.keepUnsaved(&c)
+	w.keepUnsaved(&c)
 }

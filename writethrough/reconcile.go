@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
 )
+
+func deletedBefore() *Error {
+	return &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server"}
+}
 
 func neverTookEffect() *Error {
 	return &Error{Kind: Unavailable, Reason: "the write never took effect"}
@@ -20,9 +25,11 @@ var fencedAnswer = encodeAnswer(neverTookEffect())
 
 // How much is settled at once, and how often settled updates are cleaned up.
 const (
-	claimAtOnce   = 64
-	settleAtOnce  = 8
-	cleanInterval = 10 * time.Minute
+	claimAtOnce  = 256
+	settleAtOnce = 64
+	// After so many settle windows a history that cannot be read does not tell.
+	historyWindows = 10
+	cleanInterval  = 10 * time.Minute
 )
 
 // reconcileUntil settles what was left open, until ctx ends.
@@ -48,40 +55,44 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	}
 }
 
-// reconciler is what owns the operations that are being settled: not those of
-// this process, which may be alive behind a lease that ran out.
-func (w *Writer) reconciler() string { return w.owner + "/reconciler" }
-
 // reconcile takes over the operations whose leases ran out and finds out what
-// became of them. The caller may hold the lock of one patient.
-func (w *Writer) reconcile(ctx context.Context, locked string) {
-	if ctx.Err() != nil {
-		return
+// became of them: those of one patient or, with "", all. Every claim has an owner of its own: the process that began an
+// operation may be this one, alive behind a lease that ran out.
+func (w *Writer) reconcile(ctx context.Context, patientID string) {
+	for claimed := claimAtOnce; claimed == claimAtOnce && ctx.Err() == nil; {
+		owner := w.NewID()
+		updates, err := w.Store.ClaimUpdates(owner, patientID, w.Lease, claimAtOnce)
+		if err != nil {
+			w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
+			return
+		}
+		claimed = len(updates)
+		var settling sync.WaitGroup
+		places := make(chan struct{}, settleAtOnce)
+		for _, u := range updates {
+			w.keepLease(u.ID, owner)
+			settling.Go(func() {
+				places <- struct{}{}
+				defer func() { <-places }()
+				defer w.endLease(u.ID)
+				w.settle(ctx, u, owner)
+			})
+		}
+		settling.Wait()
 	}
-	claimed, err := w.Store.ClaimUpdates(w.reconciler(), w.Lease, claimAtOnce)
-	if err != nil {
-		w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
-		return
-	}
-	var settling sync.WaitGroup
-	places := make(chan struct{}, settleAtOnce)
-	for _, u := range claimed {
-		settling.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			w.settle(ctx, u, u.PatientID == locked)
-		})
-	}
-	settling.Wait()
 }
 
 // settle finds out how an operation ended that nobody works on, and writes it
 // down; or that it is not known yet. Meanwhile nobody else writes the patient.
-func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, locked bool) {
+func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
+	defer func() {
+		if cause := recover(); cause != nil { // one line must not end the process
+			w.Log.ErrorContext(ctx, "panic while a contact update was being settled", "operation", u.ID, "cause", cause, "stack", string(debug.Stack()))
+		}
+	}()
 	v := verdict{state: db.UpdateUnknown, gone: u.Gone}
-	release, err := w.hold(ctx, u, locked)
+	err := w.hold(ctx, u, owner)
 	if err == nil {
-		defer release()
 		v, err = w.findOut(ctx, u)
 	}
 	if err != nil && !errors.Is(err, db.ErrBusy) {
@@ -89,9 +100,8 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, locked bool) {
 		v = verdict{state: db.UpdateUnknown, gone: u.Gone || isGone(err)}
 	}
 	c := db.Closing{
-		ID: u.ID, Owner: w.reconciler(), PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
+		ID: u.ID, Owner: owner, PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
 		Shown: v.shown, Told: v.told, At: w.Now(), RetryIn: max(w.tick(), min(u.SentFor/4, time.Minute)),
-		LandedETag: v.landed, FencedAnswer: fencedAnswer,
 	}
 	if v.state == db.UpdateUnknown {
 		c.Answer = u.Answer
@@ -110,28 +120,17 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, locked bool) {
 }
 
 // hold keeps all others from writing the patient of an operation: it may be
-// UNKNOWN, and then they may.
-func (w *Writer) hold(ctx context.Context, u db.ContactUpdate, locked bool) (release func(), err error) {
+// UNKNOWN, and then they may. Once it is claimed, no write begins before it.
+func (w *Writer) hold(ctx context.Context, u db.ContactUpdate, owner string) error {
 	ctx, cancel := context.WithTimeout(ctx, w.Lease/2)
 	defer cancel()
-	release = func() {}
-	if u.State != db.UpdateUnknown {
-		return release, nil
-	}
-	if !locked {
-		if release, err = w.locks.acquire(ctx, u.PatientID); err != nil {
-			return nil, errors.Join(db.ErrBusy, err)
+	for pause := pollAtFirst; u.State == db.UpdateUnknown; pause = min(2*pause, pollAtMost) {
+		err := w.Store.HoldUpdate(u.ID, owner, u.PatientID)
+		if err == nil || sleep(ctx, pause) != nil {
+			return err
 		}
 	}
-	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
-		if err = w.Store.HoldUpdate(u.ID, w.reconciler(), u.PatientID); err == nil {
-			return release, nil
-		}
-		if sleep(ctx, pause) != nil {
-			release()
-			return nil, err
-		}
-	}
+	return nil
 }
 
 // findOut asks the FHIR server what became of an operation.
@@ -159,11 +158,15 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	}
 	v, known, err := w.whatLanded(ctx, p, now)
 	switch {
-	case err != nil:
+	case err != nil && u.SentFor < historyWindows*w.SettleWindow:
 		return verdict{}, err
+	case v.state == "":
+		return verdict{}, err
+	case v.gone:
+		w.resurrected(ctx, u.PatientID, u.ID)
 	case u.Gone && v.state == db.UpdateApplied: // it was gone, and shows our values now
 		w.resurrected(ctx, u.PatientID, u.ID)
-		v.state, v.err = db.UpdateRejected, &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server"}
+		v.state, v.err = db.UpdateRejected, deletedBefore()
 	case !known && !over:
 		return verdict{state: db.UpdateUnknown, gone: u.Gone}, nil
 	}
@@ -177,6 +180,9 @@ type past struct {
 	fields         []string
 }
 
+// changed names the fields that the PUT was to change.
+func (p past) changed() []string { return fhir.Missing(p.base, p.intended, p.fields) }
+
 // whatLanded judges by what the server shows now what became of a PUT: applied
 // (perhaps overwritten since), applied in part, or not applied. It is not
 // known if the PUT may still take effect: where the version has not moved, or
@@ -188,23 +194,29 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 		return verdict{}, false, err
 	}
 	st := State(patient)
-	if len(fhir.Missing(patient.Contact, p.intended, p.fields)) == 0 {
-		return verdict{state: db.UpdateApplied, shown: &st, landed: p.etag}, true, nil
-	}
-	never := notApplied(neverTookEffect())
+	never, moved := notApplied(neverTookEffect()), p.etag != "" && now.ETag != p.etag
 	never.shown = &st
-	if p.etag == "" || now.ETag == p.etag {
+	// Values that were there before say nothing until the version has moved.
+	there := len(fhir.Missing(patient.Contact, p.intended, p.fields)) == 0 && (moved || len(p.changed()) > 0)
+	if !moved && there {
+		return verdict{state: db.UpdateApplied, shown: &st}, true, nil
+	}
+	if !moved {
 		return inPart(never, p, patient.Contact), false, nil
 	}
 	next, err := w.FHIR.After(ctx, p.fhirID, p.etag)
 	var f *fhir.Error
 	switch {
-	case isGone(err): // the next version was a deletion, not ours
+	case isGone(err) && there: // deleted before our PUT came, which made it anew
+		return verdict{state: db.UpdateRejected, err: deletedBefore(), shown: &st, gone: true}, true, nil
+	case isGone(err):
 		return never, true, nil
+	case there:
+		return verdict{state: db.UpdateApplied, shown: &st}, true, nil
 	case errors.As(err, &f) && f.Kind == fhir.Unusable:
 		return inPart(never, p, patient.Contact), false, nil
 	case err != nil:
-		return verdict{}, false, err
+		return inPart(never, p, patient.Contact), false, err
 	}
 	then, err := fhir.ParsePatient(next.JSON, w.Now())
 	if err != nil {
@@ -212,7 +224,7 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	}
 	if len(fhir.Missing(then.Contact, p.intended, p.fields)) == 0 {
 		told := State(then)
-		return verdict{state: db.UpdateApplied, shown: &st, told: &told, landed: p.etag}, true, nil
+		return verdict{state: db.UpdateApplied, shown: &st, told: &told}, true, nil
 	}
 	return inPart(never, p, then.Contact), true, nil
 }
@@ -220,7 +232,7 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 // inPart tells whether some of the fields that the PUT was to change hold the
 // values it had, and others do not.
 func inPart(never verdict, p past, shown fhir.Contact) verdict {
-	changed := fhir.Missing(p.base, p.intended, p.fields)
+	changed := p.changed()
 	missing := fhir.Missing(shown, p.intended, changed)
 	if len(missing) == 0 || len(missing) == len(changed) {
 		return never

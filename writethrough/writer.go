@@ -43,7 +43,7 @@ type Store interface {
 	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
 	OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
 	RenewUpdates(owner string, ids []string, lease time.Duration) error
-	ClaimUpdates(owner string, lease time.Duration, limit int) ([]db.ContactUpdate, error)
+	ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error)
 	CleanUpdates(ctx context.Context, keep time.Duration) (int, error)
 }
 
@@ -79,7 +79,7 @@ type Writer struct {
 	stopping context.Context // ends when no more writes are taken
 	stop     context.CancelFunc
 	mu       sync.Mutex
-	running  map[string]time.Time   // operations of this process, and when their leases were last extended
+	running  map[string]lease       // of the operations of this process
 	unsaved  map[string]*db.Closing // their ends that the database did not take yet
 }
 
@@ -94,7 +94,7 @@ func New(c Config) *Writer {
 	testTimings(&c)
 	w := &Writer{
 		Config: c, owner: c.NewID(), breaker: newBreaker(c.Log), retry: newRetry(), metrics: newMetrics(c.Metrics),
-		running: map[string]time.Time{}, unsaved: map[string]*db.Closing{},
+		running: map[string]lease{}, unsaved: map[string]*db.Closing{},
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	return w
@@ -166,7 +166,7 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 // an earlier request with the same idempotency key did.
 func (w *Writer) busy(ctx context.Context, c Change, cause error) (*Applied, error) {
 	if c.IdempotencyKey != "" {
-		u, err := w.earlier(context.WithoutCancel(ctx), c)
+		u, err := w.earlier(ctx, c)
 		if err != nil {
 			return nil, err
 		}
@@ -191,9 +191,11 @@ func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
 	line := db.ContactUpdate{
 		ID: w.NewID(), PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(), Asked: string(asked),
 	}
-	w.keepLease(line.ID)
+	w.keepLease(line.ID, w.owner)
 	reached(stepBeforeAccepted)
-	begun, err := w.Store.BeginUpdate(context.WithoutCancel(ctx), line, w.owner, w.Lease)
+	bound, cancel := uncancelled(ctx)
+	defer cancel()
+	begun, err := w.Store.BeginUpdate(bound, line, w.owner, w.Lease)
 	switch {
 	case err == nil:
 		reached(stepAfterAccepted)
@@ -203,11 +205,19 @@ func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
 		w.endLease(line.ID)
 		return w.updateLocal(ctx, c, line)
 	}
-	w.endLease(line.ID)
+	w.endLease(line.ID) // should it stand in the journal all the same, the lease runs out
 	if errors.Is(err, db.ErrNotFound) {
 		return nil, &Error{Kind: NotFound, Reason: "no such patient"}
 	}
 	return nil, err
+}
+
+// databaseTimeout bounds a look into the journal that the caller's leaving
+// must not end.
+const databaseTimeout = 5 * time.Second
+
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), databaseTimeout)
 }
 
 // toldBefore returns what a request with the same idempotency key was told.
@@ -217,7 +227,7 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 		return nil, nil
 	}
 	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
-		u, err := w.earlier(context.WithoutCancel(ctx), c)
+		u, err := w.earlier(ctx, c)
 		switch {
 		case err != nil || u == nil:
 			return nil, err
@@ -231,6 +241,8 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 
 // earlier finds the update with the same idempotency key; nil if there is none.
 func (w *Writer) earlier(ctx context.Context, c Change) (*db.ContactUpdate, error) {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
 	u, err := w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
@@ -255,6 +267,7 @@ func (w *Writer) waitForOther(ctx context.Context, c Change) error {
 		open, err := w.Store.OpenUpdate(ctx, c.PatientID)
 		switch {
 		case errors.Is(err, db.ErrNotFound):
+			_ = sleep(ctx, pollAtFirst) // perhaps something is being settled; the caller sees that its time is over
 			if c.IdempotencyKey == "" {
 				return nil
 			}

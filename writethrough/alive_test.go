@@ -1,0 +1,218 @@
+package writethrough_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/writethrough"
+)
+
+// leave leaves an update behind as a killed process does, its lease over.
+func (r *rig) leave(n int, id, etag string) {
+	r.t.Helper()
+	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d", Asked: `{"setPhone":true,"phone":"010-7777-7777"}`}
+	if _, err := r.store.BeginUpdate(context.Background(), u, "dead", 30*time.Second); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"phone":"010-0000-0000"}`, `{"phone":"010-7777-7777"}`); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.RenewUpdates("dead", []string{id}, 0); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Two replicas, and a FHIR server whose reads take longer than a lease (10 s;
+// FHIR_TIMEOUT may be up to 10 minutes): each takes the operation from the
+// other before it is done.
+func TestTwoReconcilersAndSlowReads(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		time.Sleep(300 * time.Millisecond)
+		return r.client.Read(ctx, id)
+	}
+	r.leave(0, "op", `W/"0"`)
+	for range 2 {
+		r.writer(true, n, r.store, func(c *writethrough.Config) {
+			c.Lease, c.SettleWindow = 200*time.Millisecond, time.Millisecond
+		})
+	}
+	time.Sleep(6 * time.Second) // twenty reads
+	if st := r.state("op"); st.Open() {
+		t.Errorf("still %s", st)
+	}
+}
+
+// A killed replica leaves 512 writes; FHIR answers in 200 ms. Writable again
+// within 15 s: 10 s of them are the lease.
+func TestManyLeftBehind(t *testing.T) {
+	r := newRig(t, 512)
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		time.Sleep(200 * time.Millisecond)
+		return r.client.Read(ctx, id)
+	}
+	for k := range 512 {
+		r.leave(k, fmt.Sprint("op-", k), `W/"1"`)
+	}
+	began := time.Now()
+	r.writer(true, n, r.store, nil)
+	for {
+		held := 0
+		for k := range 512 {
+			if st := r.state(fmt.Sprint("op-", k)); st == db.UpdateSent {
+				held++
+			}
+		}
+		if held == 0 || time.Since(began) > 30*time.Second {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("patients were held %v longer than the lease", took)
+	}
+}
+
+// Several updates of one patient are UNKNOWN: settled at once, they get into
+// each other's way, and each round costs a lease.
+func TestUnknownsOfOnePatient(t *testing.T) {
+	r := newRig(t, 1)
+	for k := range 4 {
+		id := fmt.Sprint("op-", k)
+		r.leave(0, id, `W/"0"`)
+		if _, err := r.store.CloseUpdate(db.Closing{ID: id, Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(10 * time.Millisecond)
+	r.writer(true, r.client, r.store, func(c *writethrough.Config) {
+		c.Lease, c.SettleWindow = 2*time.Second, time.Millisecond
+	})
+	began := time.Now()
+	for time.Since(began) < 20*time.Second {
+		if p, _ := r.store.Patient(t.Context(), patientID(0)); p.SyncState == db.Synced {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("PENDING for %v, %.1f leases", took, took.Seconds()/2)
+	}
+}
+
+// Others write the patient all the time: an UNKNOWN update must settle anyway.
+func TestUnknownOfABusyPatient(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
+		time.Sleep(100 * time.Millisecond)
+		return r.client.Update(ctx, id, body, ifMatch)
+	}
+	r.leave(0, "op", `W/"0"`)
+	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	change := func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Millisecond }
+	w := r.writer(false, n, r.store, change)
+	began, stop := time.Now(), make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for k := 0; ; k++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := w.UpdateContact(context.Background(), writethrough.Change{PatientID: patientID(0), Edit: phone(fmt.Sprintf("010-1111-%04d", k))}); err != nil {
+				t.Log(err)
+			}
+		}
+	}()
+	time.Sleep(50 * time.Millisecond)
+	r.writer(true, n, r.store, change)
+	for time.Since(began) < 8*time.Second && r.state("op").Open() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	close(stop)
+	<-done
+	if r.state("op").Open() {
+		t.Errorf("not settled after %v", time.Since(began))
+	}
+}
+
+// FHIR hangs and callers give up before FHIR_TIMEOUT: each counts as a success.
+func TestImpatientCallersKeepTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 1)
+	var asked atomic.Int64
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		asked.Add(1)
+		<-ctx.Done()
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Err: ctx.Err()}
+	}
+	w := r.writer(true, n, r.store, nil)
+	for range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		_, _ = w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+		cancel()
+	}
+	if asked.Load() == 40 {
+		t.Error("40 in a row without an answer, and the circuit is closed")
+	}
+}
+
+// A panic during a write (gqlgen recovers it) must not keep the patient.
+func TestPanicFreesThePatient(t *testing.T) {
+	r := newRig(t, 1)
+	var once atomic.Bool
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if !once.Swap(true) {
+			panic("bug")
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease = 200 * time.Millisecond })
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	}()
+	time.Sleep(time.Second) // five leases
+	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")}); err != nil {
+		t.Errorf("nobody can write the patient: %v", err)
+	}
+}
+
+type hangingStore struct{ *db.Store }
+
+func (s hangingStore) ContactUpdateByKey(ctx context.Context, _, _ string, _ time.Duration) (*db.ContactUpdate, error) {
+	<-ctx.Done() // a connection that hangs (failover without a reset)
+	return nil, ctx.Err()
+}
+
+// The database hangs at the look-up of the key: the caller hears of it.
+func TestHangingDatabase(t *testing.T) {
+	r := newRig(t, 1)
+	w := r.writer(true, r.client, hangingStore{r.store}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), IdempotencyKey: "k"})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Log(err)
+	case <-time.After(6 * time.Second): // Timeout is 2 s
+		t.Error("still waiting, and nothing will end it")
+	}
+}

@@ -1,0 +1,127 @@
+package writethrough_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"patientgraph/db"
+	"patientgraph/db/dbtest"
+	"patientgraph/fhir"
+	"patientgraph/fhir/fhirtest"
+	"patientgraph/writethrough"
+)
+
+// net stands between a Writer and the FHIR server.
+type scriptedFHIR struct {
+	*fhir.Client
+	read   func(ctx context.Context, id string) (fhir.Resource, error)
+	update func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error)
+	after  func(ctx context.Context, id, etag string) (fhir.Resource, error)
+}
+
+func (n *scriptedFHIR) Read(ctx context.Context, id string) (fhir.Resource, error) {
+	if n.read != nil {
+		return n.read(ctx, id)
+	}
+	return n.Client.Read(ctx, id)
+}
+
+func (n *scriptedFHIR) Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
+	if n.update != nil {
+		return n.update(ctx, id, body, ifMatch)
+	}
+	return n.Client.Update(ctx, id, body, ifMatch)
+}
+
+func (n *scriptedFHIR) After(ctx context.Context, id, etag string) (fhir.Resource, error) {
+	if n.after != nil {
+		return n.after(ctx, id, etag)
+	}
+	return n.Client.After(ctx, id, etag)
+}
+
+var errReset = &fhir.Error{Kind: fhir.Lost, Op: fhir.OpUpdate, Reason: "Connection reset"}
+
+type rig struct {
+	t      *testing.T
+	client *fhir.Client
+	server *fhirtest.Server
+	store  *db.Store
+}
+
+func newRig(t *testing.T, patients int) *rig {
+	return newRigOn(t, dbtest.SQLite(t), patients)
+}
+
+func newRigOn(t *testing.T, url string, patients int) *rig {
+	t.Helper()
+	server := fhirtest.New(fhirtest.Options{})
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	client, err := fhir.NewClient(fhir.Options{BaseURL: base, MaxConns: 1024})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := db.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var rows []db.NewPatient
+	for n := range patients {
+		resource := fmt.Sprintf(`{"resourceType":"Patient","id":%q,"name":[{"family":"Kim","given":["Min"]}],"telecom":[{"system":"phone","value":"010-0000-0000","use":"mobile"},{"system":"fax","value":"02-111-1111"}],"gender":"female","birthDate":"1990-01-01"}`, fhirID(n))
+		if err := server.Put([]byte(resource)); err != nil {
+			t.Fatal(err)
+		}
+		p, err := fhir.ParsePatient([]byte(resource), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, db.NewPatient{HospitalID: patientID(n), FHIRID: fhirID(n), State: writethrough.State(p)})
+	}
+	if _, err := store.ImportPatients(t.Context(), rows, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return &rig{t, client, server, store}
+}
+
+// writer makes a Writer; run: its Run runs until the test ends.
+func (r *rig) writer(run bool, f writethrough.FHIR, s writethrough.Store, change func(*writethrough.Config)) *writethrough.Writer {
+	c := writethrough.Config{
+		FHIR: f, Store: s, Log: slog.New(slog.DiscardHandler), Timeout: 2 * time.Second, Keep: 24 * time.Hour,
+		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+	}
+	if change != nil {
+		change(&c)
+	}
+	w := writethrough.New(c)
+	if run {
+		ctx, end := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx, ctx) }()
+		r.t.Cleanup(func() { end(); <-ended })
+	}
+	return w
+}
+
+func phone(v string) fhir.ContactEdit { return fhir.ContactEdit{SetPhone: true, Phone: v} }
+
+func (r *rig) state(id string) db.UpdateState {
+	r.t.Helper()
+	u, err := r.store.ContactUpdate(context.Background(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return u.State
+}
