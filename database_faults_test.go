@@ -159,7 +159,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(disk) })
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", disk).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", disk).CombinedOutput(); err != nil {
 		t.Skipf("no small disk can be mounted here: %v %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -379,6 +379,7 @@ type postgres struct {
 	dir     string
 	port    int
 	command *exec.Cmd
+	ended   chan struct{} // closed when it has
 }
 
 func newPostgres(t *testing.T) *postgres {
@@ -442,19 +443,32 @@ func (s *postgres) as(program string, args ...string) *exec.Cmd {
 	return command
 }
 
+// start starts the server, again if it gives up: after a kill the memory of the
+// one before may still be in use.
 func (s *postgres) start() {
-	s.command = s.as("postgres", "-D", s.dir+"/data", "-p", strconv.Itoa(s.port), "-k", s.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
-	if err := s.command.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if s.as("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
-			return
+	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		s.command = s.as("postgres", "-D", s.dir+"/data", "-p", strconv.Itoa(s.port), "-k", s.dir,
+			"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "max_wal_size=64MB")
+		s.ended = make(chan struct{})
+		if err := s.command.Start(); err != nil {
+			s.t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			s.t.Fatal("PostgreSQL does not start")
+		go func(command *exec.Cmd, ended chan struct{}) {
+			_ = command.Wait() // it is killed, or gives up
+			close(ended)
+		}(s.command, s.ended)
+		for alive := true; alive && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			if s.as("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
+				return
+			}
+			select {
+			case <-s.ended:
+				alive = false // to be started again
+			default:
+			}
 		}
 	}
+	s.t.Fatal("PostgreSQL does not start")
 }
 
 // kill ends the server and everything that it started, without a word.
@@ -467,5 +481,5 @@ func (s *postgres) kill() {
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
 	}
-	_ = s.command.Wait() // it was killed
+	<-s.ended
 }
