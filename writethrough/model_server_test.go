@@ -1,0 +1,260 @@
+package writethrough
+
+import (
+	"bytes"
+	"database/sql/driver"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/tidwall/sjson"
+	"modernc.org/sqlite"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+)
+
+// The database's clock is the test's, so that in a bubble (testing/synctest)
+// leases run out when the test says so.
+func init() {
+	sqlite.MustRegisterScalarFunction("unixepoch", 1, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+		return float64(time.Now().UnixMicro()) / 1e6, nil
+	})
+}
+
+// habits are what FHIR servers differ in.
+type habits struct {
+	versions  string // numbers, uuids, none (then If-Match means nothing)
+	stale     int    // the status for a stale If-Match: 409, 412
+	sameIsNew bool   // an identical PUT makes a new version
+	deleted   int    // what a PUT to a deleted patient gives: 409, 404, or it lives again: 201, 200
+	blind     bool   // there is no history
+}
+
+// version is one state of the patient.
+type version struct {
+	index    int
+	id, etag string
+	body     []byte
+	contact  fhir.Contact
+	deleted  bool
+	put      *put // nil: another client's
+}
+
+// put is one PUT that left.
+type put struct {
+	op      *opTruth
+	body    []byte
+	ifMatch string
+	effect  string // full; part, cut, ignored: the server stores something else
+	left    time.Time
+	late    bool     // it is still under way
+	landed  *version // what it made
+}
+
+// server is the model of a FHIR server with one patient.
+type server struct {
+	habits
+	history []*version
+	late    []*put // under way
+	untold  map[string]bool
+	log     func(string, ...any)
+}
+
+func (s *server) current() *version { return s.history[len(s.history)-1] }
+
+// lastLive is the current version, or the one before the deletion.
+func (s *server) lastLive() *version {
+	for _, v := range slices.Backward(s.history) {
+		if !v.deleted {
+			return v
+		}
+	}
+	panic("never lived")
+}
+
+// add makes a new version.
+func (s *server) add(body []byte, by *put) *version {
+	v := &version{index: len(s.history), put: by, deleted: body == nil}
+	switch s.versions {
+	case "numbers":
+		v.id = fmt.Sprint(v.index + 1)
+	case "uuids":
+		v.id = fmt.Sprintf("%08x", uint32(v.index+1)*2654435761) // without order
+	default:
+		v.id = "1"
+	}
+	if s.versions != "none" {
+		v.etag = `W/"` + v.id + `"`
+	}
+	if body != nil {
+		v.body, _ = sjson.SetBytes(body, "meta.versionId", v.id)
+		v.body, _ = sjson.SetBytes(v.body, "meta.lastUpdated", time.Now().UTC().Format(time.RFC3339))
+		v.contact = contactOf(v.body)
+	}
+	s.history = append(s.history, v)
+	s.log("  server: version %d is %s, deleted %v, by us %v", v.index, show(v.contact), v.deleted, by != nil)
+	return v
+}
+
+func contactOf(body []byte) fhir.Contact {
+	c, err := fhir.ContactOf(body, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func show(c fhir.Contact) string {
+	a := "-"
+	if c.Address != nil {
+		a = fmt.Sprint(*c.Address)
+	}
+	return fmt.Sprintf("[%s %s %s]", c.Phone, c.Email, a)
+}
+
+func edited(body []byte, e fhir.ContactEdit) []byte {
+	out, err := fhir.EditContact(body, e, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// shows tells whether the version holds what the edit asks for.
+func (v *version) shows(e fhir.ContactEdit) bool {
+	return !v.deleted && bytes.Equal(edited(v.body, e), v.body)
+}
+
+func withoutMeta(body []byte) string {
+	out, _ := sjson.DeleteBytes(body, "meta")
+	return string(out)
+}
+
+func failure(kind fhir.Kind, status int) *fhir.Error {
+	return &fhir.Error{Kind: kind, Status: status, Reason: kind.String()}
+}
+
+// refusal tells why the server does not take a PUT; nil: it takes it.
+func (s *server) refusal(p *put) *fhir.Error {
+	stale := s.versions != "none" && p.ifMatch != s.lastLive().etag
+	switch {
+	case stale:
+		return failure(fhir.Conflict, s.stale)
+	case s.current().deleted && s.deleted == http.StatusNotFound:
+		return failure(fhir.Gone, s.deleted)
+	case s.current().deleted && s.deleted == http.StatusConflict:
+		return failure(fhir.Conflict, s.deleted)
+	}
+	return nil
+}
+
+// take stores what the server makes of a PUT.
+func (s *server) take(p *put) (v *version, created bool) {
+	body, was, e := p.body, s.lastLive(), p.op.change.Edit
+	switch p.effect {
+	case "ignored":
+		body = was.body
+	case "part": // all but the first of the fields asked for
+		back := fhir.ContactEdit{Phone: was.contact.Phone, Email: was.contact.Email, Address: was.contact.Address}
+		back.SetPhone = e.SetPhone
+		back.SetEmail = !e.SetPhone && e.SetEmail
+		back.SetAddress = !e.SetPhone && !e.SetEmail
+		body = edited(body, back)
+	case "cut":
+		c := contactOf(body)
+		short := fhir.ContactEdit{SetPhone: e.SetPhone, Phone: cut(c.Phone), SetEmail: e.SetEmail, Email: cut(c.Email)}
+		if e.SetAddress && c.Address != nil {
+			short.SetAddress, short.Address = true, &fhir.Address{Text: cut(c.Address.Text + c.Address.City)}
+		}
+		body = edited(body, short)
+	}
+	if s.current().deleted {
+		p.landed = s.add(body, p)
+		return p.landed, s.deleted == http.StatusCreated
+	}
+	if !s.sameIsNew && withoutMeta(body) == withoutMeta(was.body) {
+		return was, false
+	}
+	p.landed = s.add(body, p)
+	return p.landed, false
+}
+
+func cut(s string) string { return s[:min(len(s), 3)] }
+
+// full tells whether the PUT took effect as it was.
+func (p *put) full() bool {
+	return p.landed != nil && len(fhir.Missing(p.landed.contact, contactOf(p.body), p.op.change.Edit.Fields())) == 0
+}
+
+// mayLand tells whether a PUT that is under way may still take effect.
+func (s *server) mayLand(p *put) bool {
+	return p.late && time.Since(p.left) < modelWindow && s.refusal(p) == nil
+}
+
+// mistaken tells whether the operation counts as applied because somebody else
+// wrote the same, on a server without versions: it cannot be told from ours.
+func (s *server) mistaken(op *opTruth) bool {
+	return s.versions == "none" && slices.ContainsFunc(s.history[op.since:], func(v *version) bool {
+		return (v.put == nil || v.put.op != op) && v.shows(op.change.Edit)
+	})
+}
+
+// event is what others do to the patient.
+type event struct {
+	what  string // "", edit, note, delete, land: a PUT that was under way arrives
+	which int
+	edit  fhir.ContactEdit
+}
+
+func (m *model) happens(e event) {
+	s := m.server
+	switch e.what {
+	case "edit":
+		s.add(edited(s.lastLive().body, e.edit), nil)
+	case "note":
+		body, _ := sjson.SetBytes(s.lastLive().body, "extension.0.valueString", fmt.Sprint("note ", len(s.history)))
+		s.add(body, nil)
+	case "delete":
+		if !s.current().deleted && s.versions != "none" && !m.deletedOnce {
+			m.deletedOnce = true
+			s.add(nil, nil)
+		}
+	case "land":
+		if len(s.late) > 0 {
+			i := e.which % len(s.late)
+			p := s.late[i]
+			s.late = slices.Delete(s.late, i, i+1)
+			s.log("  server: a late PUT of %s arrives", p.op.id)
+			if s.mayLand(p) {
+				m.land(p)
+			}
+			p.late = false
+		}
+	}
+}
+
+// land has a PUT take effect and checks what must hold just then.
+func (m *model) land(p *put) (*version, bool) {
+	was := m.server.lastLive()
+	if row := m.row(); row.SyncState != db.Pending && !m.server.mistaken(p.op) {
+		m.wrong("a PUT of %s takes effect while the patient says %s", p.op.id, row.SyncState)
+	}
+	if m.server.versions != "none" {
+		if want := edited(was.body, p.op.change.Edit); withoutMeta(want) != withoutMeta(p.body) {
+			m.wrong("the PUT changes what it was not asked to change:\n%s\n%s", want, p.body)
+		}
+		if seen, ok := m.seen[p.op.change.ExpectedVersion]; ok {
+			if missing := fhir.Missing(seen, was.contact, p.op.change.Edit.Fields()); len(missing) > 0 {
+				m.wrong("a PUT overwrites %v, which the caller with expectedVersion has not seen", missing)
+			}
+		}
+	}
+	for _, other := range p.op.puts {
+		if other.full() {
+			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
+		}
+	}
+	return m.server.take(p)
+}

@@ -1,0 +1,419 @@
+package writethrough
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+)
+
+const (
+	modelNumber = "P-2025-000001"
+	modelID     = "p1"
+	modelWindow = 20 * time.Second
+	modelBody   = `{"resourceType":"Patient","id":"p1","meta":{},"extension":[{"url":"http://e/n","valueString":"note"},` +
+		`{"url":"http://e/d","valueDecimal":1.50}],"name":[{"family":"Kim"}],"_birthDate":{"id":"b"},"telecom":[` +
+		`{"system":"fax","value":"02-1"},{"system":"phone","value":"010-0","use":"mobile","rank":1},` +
+		`{"system":"phone","value":"010-9","use":"old"}],"address":[{"use":"home","text":"Elm 1"}]}`
+)
+
+// callKey is where a context holds its call.
+type callKey struct{}
+
+// opTruth is one operation of the journal and what really became of it.
+type opTruth struct {
+	id     string
+	change Change
+	since  int // the server's version when it began
+	puts   []*put
+}
+
+// call is one request of a caller.
+type call struct {
+	p        *process
+	change   Change
+	since    int // the server's version when the same was first asked
+	cancel   context.CancelFunc
+	op       *opTruth // that it began, if any
+	read     *version // what it last read
+	running  bool
+	ended    bool // the caller has an answer
+	applied  *Applied
+	err      error
+	panicked any
+}
+
+// model holds what really happened, and checks what is told of it.
+type model struct {
+	mu          sync.Mutex
+	log         func(string, ...any)
+	store       *db.Store
+	server      *server
+	procs       []*process
+	calls       []*call
+	ops         []*opTruth
+	seen        map[int64]fhir.Contact // what the cache showed at each version of the row
+	cached      int                    // the server's version that the cache holds
+	ids         int
+	ticked      time.Time
+	deletedOnce bool
+	broken      string
+}
+
+func newModel(log func(string, ...any), h habits) *model {
+	m := &model{log: log, seen: map[int64]fhir.Contact{}, ticked: time.Now()}
+	m.server = &server{habits: h, untold: map[string]bool{}, log: log}
+	v := m.server.add([]byte(modelBody), nil)
+	p, err := fhir.ParsePatient(v.body, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	if m.store, err = db.Open(ctx, "sqlite::memory:"); err != nil {
+		panic(err)
+	}
+	if err = m.store.Migrate(ctx); err != nil {
+		panic(err)
+	}
+	batch := []db.NewPatient{{HospitalID: modelNumber, FHIRID: modelID, State: State(p)}}
+	if outcomes, err := m.store.ImportPatients(ctx, batch, time.Now()); err != nil || outcomes[0].Err != nil {
+		panic(fmt.Sprint(err, outcomes))
+	}
+	m.start()
+	m.start()
+	return m
+}
+
+// start starts one more process.
+func (m *model) start() *process {
+	p := &process{m: m, name: fmt.Sprint("process ", len(m.procs)+1)}
+	p.w = New(Config{
+		FHIR: p, Store: p, Log: slog.New(slog.DiscardHandler), Timeout: 10 * time.Second, Keep: 24 * time.Hour, Now: time.Now,
+		NewID: func() string {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.ids++
+			return fmt.Sprint("id-", m.ids)
+		},
+	})
+	m.procs = append(m.procs, p)
+	return p
+}
+
+// close ends every goroutine.
+func (m *model) close() {
+	m.mu.Lock()
+	for _, p := range m.procs {
+		p.kill()
+	}
+	m.mu.Unlock()
+	time.Sleep(time.Hour)
+	if err := m.store.Close(); err != nil {
+		panic(err)
+	}
+}
+
+func (m *model) wrong(format string, args ...any) {
+	if m.broken == "" {
+		m.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+func (m *model) row() *db.Patient {
+	row, err := m.store.Patient(context.Background(), modelNumber)
+	if err != nil {
+		panic(err)
+	}
+	return row
+}
+
+// begun notes whose operation it is.
+func (m *model) begun(ctx context.Context, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := ctx.Value(callKey{}).(*call)
+	c.op = &opTruth{id: id, change: c.change, since: m.server.current().index}
+	m.ops = append(m.ops, c.op)
+	m.log("  %s begins %s for %s", c.p.name, id, c.change.Actor)
+}
+
+// ask starts a call and waits until it ended or stands still.
+func (m *model) ask(p *process, change Change) *call {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &call{p: p, change: change, cancel: cancel, running: true, since: m.server.current().index}
+	for _, earlier := range slices.Backward(m.calls) {
+		if earlier.change.Actor == change.Actor {
+			c.since = earlier.since
+		}
+	}
+	m.calls = append(m.calls, c)
+	m.log("%s: %s asks %+v expecting %d with key %q", p.name, change.Actor, change.Edit, change.ExpectedVersion, change.IdempotencyKey)
+	go func() {
+		defer cancel()
+		defer func() {
+			if c.panicked, c.running = recover(), false; c.panicked != nil {
+				m.log("%s", debug.Stack())
+			}
+		}()
+		c.applied, c.err = p.w.UpdateContact(context.WithValue(ctx, callKey{}, c), change)
+		c.ended = true
+	}()
+	m.await(p)
+	return c
+}
+
+// await lets time pass until no call of the process gets on any more.
+func (m *model) await(p *process) {
+	for synctest.Wait(); m.getsOn(p); synctest.Wait() {
+		time.Sleep(100 * time.Millisecond)
+		if time.Since(m.ticked) > 2*time.Second {
+			m.tick()
+		}
+	}
+}
+
+func (m *model) getsOn(p *process) bool {
+	return !p.dead && !p.stalled && len(p.gates) == 0 &&
+		slices.ContainsFunc(m.calls, func(c *call) bool { return c.p == p && c.running })
+}
+
+// tick does in every process what Run does every two seconds.
+func (m *model) tick() {
+	m.ticked = time.Now()
+	for _, p := range m.procs {
+		synctest.Wait()
+		if !p.dead && !p.stalled && !p.renewing {
+			p.renewing = true
+			go func() {
+				defer func() { p.renewing = false }()
+				p.w.renew()
+				p.w.saveUnsaved()
+			}()
+		}
+		synctest.Wait()
+		if !p.dead && !p.stalled && !p.settling {
+			p.settling = true
+			go func() {
+				defer func() { p.settling = false }()
+				p.w.reconcile(context.Background(), "")
+			}()
+		}
+	}
+	synctest.Wait()
+}
+
+// pass lets time pass.
+func (m *model) pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); m.tick() {
+		time.Sleep(2 * time.Second)
+	}
+}
+
+func (m *model) check(t *rapid.T) {
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken != "" {
+		t.Fatal(m.broken)
+	}
+	m.checkRow(t)
+	for _, c := range m.calls {
+		m.checkAnswer(t, c)
+	}
+	for _, op := range m.ops {
+		m.checkJournal(t, op)
+	}
+}
+
+var contactFields = []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}
+
+func same(a, b fhir.Contact) bool { return len(fhir.Missing(a, b, contactFields)) == 0 }
+
+func rowContact(row *db.Patient) fhir.Contact {
+	c := fhir.Contact{Phone: row.Phone, Email: row.Email}
+	if a := row.Address; a != nil {
+		c.Address = &fhir.Address{Text: a.Text, Lines: a.Lines, City: a.City, District: a.District, State: a.State, PostalCode: a.PostalCode, Country: a.Country}
+	}
+	return c
+}
+
+// shown finds the version that the row shows; without versions the newest that
+// it can be.
+func (m *model) shown(row *db.Patient) *version {
+	for _, v := range slices.Backward(m.server.history) {
+		if !v.deleted && v.id == row.FHIRVersionID && same(v.contact, rowContact(row)) {
+			return v
+		}
+	}
+	return nil
+}
+
+// checkRow: the cache shows what the server showed, never goes back, and says
+// PENDING while a PUT may take effect.
+func (m *model) checkRow(t *rapid.T) {
+	row := m.row()
+	m.seen[row.Version] = rowContact(row)
+	v := m.shown(row)
+	if v == nil {
+		t.Fatalf("the cache shows what the server never did: %s", show(rowContact(row)))
+	}
+	if m.server.versions != "none" && v.index < m.cached {
+		t.Fatalf("the cache went back from version %d to %d", m.cached, v.index)
+	}
+	m.cached = v.index
+	for _, p := range m.server.late {
+		if row.SyncState != db.Pending && m.server.mayLand(p) && !m.server.mistaken(p.op) {
+			t.Fatalf("the patient says %s while a PUT of %s may still take effect", row.SyncState, p.op.id)
+		}
+	}
+}
+
+// blurred tells whether nobody can find out that the operation took effect:
+// it was overwritten where no history tells of it.
+func (m *model) blurred(op *opTruth) bool {
+	return slices.ContainsFunc(op.puts, func(p *put) bool {
+		return p.landed != nil && p.landed.index < m.server.current().index &&
+			(m.server.versions == "none" || m.server.untold[p.ifMatch] || m.server.history[p.landed.index-1].deleted)
+	})
+}
+
+func (m *model) deletedSince(index int) bool {
+	return slices.ContainsFunc(m.server.history[index:], func(v *version) bool { return v.deleted })
+}
+
+// noEffect: what was told to have failed has not taken effect.
+func (m *model) noEffect(t *rapid.T, op *opTruth, told any) {
+	if op != nil && !m.blurred(op) && slices.ContainsFunc(op.puts, (*put).full) {
+		t.Fatalf("%s took effect but is told as %v", op.id, told)
+	}
+}
+
+func (m *model) find(id string) *opTruth {
+	for _, op := range m.ops {
+		if op.id == id {
+			return op
+		}
+	}
+	return nil
+}
+
+// checkAnswer: what the caller was told is true.
+func (m *model) checkAnswer(t *rapid.T, c *call) {
+	if c.panicked != nil {
+		t.Fatalf("panic: %v", c.panicked)
+	}
+	if !c.ended {
+		return
+	}
+	var e *Error
+	if c.err == nil {
+		got := rowContact(c.applied.Patient)
+		if !slices.ContainsFunc(m.server.history[c.since:], func(v *version) bool {
+			return v.shows(c.change.Edit) && same(v.contact, got)
+		}) {
+			t.Fatalf("told as success, with %s, but the server never showed that", show(got))
+		}
+		return
+	}
+	if !errors.As(c.err, &e) {
+		m.noEffect(t, c.op, c.err)
+		return
+	}
+	switch e.Kind {
+	case Conflict, Rejected, NotApplied, Unavailable, Timeout, AuthFailed, RateLimited:
+		m.noEffect(t, c.op, e.Kind)
+		m.noEffect(t, m.find(e.OperationID), e.Kind)
+	case PatientGone:
+		if !m.deletedSince(c.since) {
+			t.Fatalf("told as gone, but it never was")
+		}
+	case OutcomeUnknown:
+		if m.find(e.OperationID) == nil {
+			t.Fatalf("an unknown outcome of the operation %q", e.OperationID)
+		}
+	default:
+		t.Fatalf("told as %s", e.Kind)
+	}
+	if e.Kind == Conflict && m.shown(e.Current) == nil {
+		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(e.Current)))
+	}
+}
+
+// checkJournal: what contactUpdate says is true.
+func (m *model) checkJournal(t *rapid.T, op *opTruth) {
+	u, err := (&Writer{Config: Config{Store: m.store}}).ContactUpdate(context.Background(), op.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case u.State.Open():
+	case u.State == db.UpdateApplied:
+		if !slices.ContainsFunc(m.server.history[op.since:], func(v *version) bool { return v.shows(op.change.Edit) }) {
+			t.Fatalf("%s ended as APPLIED but the server never showed it", op.id)
+		}
+	case u.Err.Kind == PatientGone:
+		if !m.deletedSince(op.since) {
+			t.Fatalf("%s ended as gone, but the patient never was", op.id)
+		}
+	default:
+		m.noEffect(t, op, u.State)
+	}
+}
+
+// settle lets everything come to its end, and checks that all is well then.
+func (m *model) settle(t *rapid.T) {
+	for _, p := range m.procs {
+		p.script = script{}
+		if !p.dead {
+			p.resume()
+			m.await(p)
+		}
+	}
+	for len(m.server.late) > 0 {
+		if rapid.Bool().Draw(t, "arrives") {
+			m.happens(event{what: "land"})
+		} else {
+			m.server.late = m.server.late[1:]
+		}
+	}
+	last := m.start()
+	for range 8 {
+		time.Sleep(20 * time.Second)
+		m.tick()
+	}
+	m.check(t)
+	for _, op := range m.ops {
+		if u, err := m.store.ContactUpdate(context.Background(), op.id); err != nil || u.State.Open() {
+			t.Fatalf("%s is still %s (%v)", op.id, u.State, err)
+		}
+		for _, p := range op.puts {
+			if p.full() && m.cached < p.landed.index && !m.deletedSince(p.landed.index) {
+				t.Fatalf("%s made version %d, the cache holds %d", op.id, p.landed.index, m.cached)
+			}
+		}
+	}
+	if row := m.row(); row.SyncState != db.Synced {
+		t.Fatalf("nothing is open, but the patient says %s", row.SyncState)
+	}
+	if m.server.current().deleted {
+		m.happens(event{what: "note"})
+	}
+	c := m.ask(last, Change{PatientID: modelNumber, Actor: "last", Edit: fhir.ContactEdit{SetPhone: true, Phone: "last"}})
+	m.check(t)
+	if c.err != nil || !c.ended {
+		t.Fatalf("a last write without faults: %v", c.err)
+	}
+	if row := m.row(); row.SyncState != db.Synced || m.shown(row) != m.server.current() {
+		t.Fatalf("after a last write the cache is %s with %s", row.SyncState, show(rowContact(row)))
+	}
+}
