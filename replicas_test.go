@@ -568,7 +568,9 @@ func TestReplicaReadsSlowly(t *testing.T) {
 	}
 	dieWriting(1) // so that the next write of this one looks into what is left
 	slow.next.Store(true)
-	go func() { _, _ = p.call(contactMutation, object{"input": object{"patientId": other, "phone": "010-0000-0004"}}) }() // what it is told does not matter
+	go func() {
+		_, _ = p.call(contactMutation, object{"input": object{"patientId": other, "phone": "010-0000-0004"}})
+	}() // what it is told does not matter
 	for end := time.Now().Add(4 * time.Second); slow.held.Load() == 1 && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
