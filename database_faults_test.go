@@ -159,7 +159,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(disk) })
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", disk).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", disk).CombinedOutput(); err != nil {
 		t.Skipf("no small disk can be mounted here: %v %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -169,7 +169,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 	})
 	server, ballast := newPostgresIn(t, disk), filepath.Join(disk, "ballast")
 	c := newDatabaseCrash(t, server.url)
-	c.underLoad(func(p *process) {
+	c.underLoad(func(*process) {
 		for range length(3, 30) {
 			time.Sleep(time.Second)
 			fill(t, ballast)
@@ -180,7 +180,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 			server.kill() // it may have ended by itself
 			server.start()
 		}
-		if !strings.Contains(p.log.String(), "No space left on device") {
+		if !strings.Contains(server.log.String(), "No space left on device") {
 			t.Error("PostgreSQL never ran out of space")
 		}
 	})
@@ -231,30 +231,39 @@ func (c *crash) underLoad(faults func(p *process)) {
 	c.check(p)
 }
 
-// TestDatabaseLocked has another process hold an SQLite cache for some
-// seconds, shorter and longer than a transaction waits (10 s).
+// TestDatabaseLocked has another process hold the database for some seconds,
+// shorter and longer than a transaction waits (SQLite 10 s, PostgreSQL 5 s).
 func TestDatabaseLocked(t *testing.T) {
 	t.Parallel()
-	c := newDatabaseCrash(t, "sqlite:"+filepath.Join(t.TempDir(), "cache.db"))
-	c.underLoad(func(*process) {
-		for _, held := range []time.Duration{3 * time.Second, 11 * time.Second} {
-			release := lockSQLite(t, c.databaseURL)
-			time.Sleep(held)
-			release()
-			time.Sleep(time.Second)
-		}
+	onEachDatabase(t, func(t *testing.T, databaseURL string) {
+		c := newDatabaseCrash(t, databaseURL)
+		c.underLoad(func(*process) {
+			for _, held := range []time.Duration{3 * time.Second, 11 * time.Second} {
+				release := lockDatabase(t, databaseURL)
+				time.Sleep(held)
+				release()
+				time.Sleep(time.Second)
+			}
+		})
 	})
 }
 
-// lockSQLite lets nobody else write until release.
-func lockSQLite(t *testing.T, databaseURL string) (release func()) {
+// lockDatabase lets nobody else write into the journal until release.
+func lockDatabase(t *testing.T, databaseURL string) (release func()) {
 	t.Helper()
-	other, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(databaseURL, "sqlite:")+"?_pragma=busy_timeout(10000)&_txlock=immediate")
+	driver, source, lock := "pgx", databaseURL, "LOCK TABLE contact_updates IN ACCESS EXCLUSIVE MODE"
+	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
+		driver, source, lock = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_txlock=immediate", "SELECT 1"
+	}
+	other, err := sql.Open(driver, source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tx, err := other.Begin()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(lock); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -264,34 +273,36 @@ func lockSQLite(t *testing.T, databaseURL string) (release func()) {
 	}
 }
 
-// TestDatabaseLockedForLong has an SQLite cache be held until each of many
+// TestDatabaseLockedForLong has the database be held until each of many
 // writers has heard of it.
 func TestDatabaseLockedForLong(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 16)
-	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "cache.db")
-	if out, err := importInto(t, databaseURL, f.lines()); err != nil {
-		t.Fatalf("import: %v\n%s", err, out)
-	}
-	p := launch(t, crashBinary(t), "FHIR_BASE_URL="+f.url, "DATABASE_URL="+databaseURL)
-	release := lockSQLite(t, databaseURL)
-	var writers sync.WaitGroup
-	told := make(chan time.Duration, len(f.patients))
-	for _, number := range f.patients {
-		writers.Go(func() {
-			called := time.Now()
-			data, err := p.call(contactMutation, object{"input": object{"patientId": number, "phone": "010-2222-2222"}})
-			told <- time.Since(called)
-			if kind := data.at("updatePatientContact", "__typename"); err == nil && kind == "UpdatePatientContactSuccess" {
-				t.Error("a write went through the lock")
-			}
-		})
-	}
-	writers.Wait() // the lock is held until all have heard
-	release()
-	for range f.patients {
-		t.Logf("told after %v", <-told)
-	}
+	binary := crashBinary(t)
+	onEachDatabase(t, func(t *testing.T, databaseURL string) {
+		f := watchFHIR(t, fhirtest.HAPI(), 16)
+		if out, err := importInto(t, databaseURL, f.lines()); err != nil {
+			t.Fatalf("import: %v\n%s", err, out)
+		}
+		p := launch(t, binary, "FHIR_BASE_URL="+f.url, "DATABASE_URL="+databaseURL)
+		release := lockDatabase(t, databaseURL)
+		var writers sync.WaitGroup
+		told := make(chan time.Duration, len(f.patients))
+		for _, number := range f.patients {
+			writers.Go(func() {
+				called := time.Now()
+				data, err := p.call(contactMutation, object{"input": object{"patientId": number, "phone": "010-2222-2222"}})
+				told <- time.Since(called)
+				if kind := data.at("updatePatientContact", "__typename"); err == nil && kind == "UpdatePatientContactSuccess" {
+					t.Error("a write went through the lock")
+				}
+			})
+		}
+		writers.Wait() // the lock is held until all have heard
+		release()
+		for range f.patients {
+			t.Logf("told after %v", <-told)
+		}
+	})
 }
 
 // newDatabaseCrash is a crash test whose process is not killed; without a URL
@@ -378,6 +389,7 @@ type postgres struct {
 	bin     string
 	dir     string
 	port    int
+	log     *syncBuffer
 	command *exec.Cmd
 	ended   chan struct{} // closed when it has
 }
@@ -399,11 +411,11 @@ func newPostgresIn(t *testing.T, dir string) *postgres {
 	if err != nil || len(found) == 0 || os.Getenv("TEST_POSTGRES_URL") == "" {
 		t.Skip("TEST_POSTGRES_URL is not set, or no initdb is installed: no PostgreSQL to kill")
 	}
-	s := &postgres{t: t, bin: filepath.Dir(found[len(found)-1]), dir: dir}
+	s := &postgres{t: t, log: &syncBuffer{}, bin: filepath.Dir(found[len(found)-1]), dir: dir}
 	if err := os.Chown(dir, s.uid(), -1); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.as("initdb", "-D", dir+"/data", "-A", "trust", "-U", "postgres", "-E", "UTF8").CombinedOutput(); err != nil {
+	if out, err := s.as("initdb", "-D", dir+"/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--wal-segsize=1").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -449,6 +461,7 @@ func (s *postgres) start() {
 	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		s.command = s.as("postgres", "-D", s.dir+"/data", "-p", strconv.Itoa(s.port), "-k", s.dir,
 			"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "max_wal_size=64MB")
+		s.command.Stderr = s.log
 		s.ended = make(chan struct{})
 		if err := s.command.Start(); err != nil {
 			s.t.Fatal(err)
@@ -468,7 +481,7 @@ func (s *postgres) start() {
 			}
 		}
 	}
-	s.t.Fatal("PostgreSQL does not start")
+	s.t.Fatalf("PostgreSQL does not start; its log:\n%s", s.log)
 }
 
 // kill ends the server and everything that it started, without a word.

@@ -3,6 +3,7 @@ package main
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -520,4 +521,95 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 	writers.Wait()
 	history := f.history(0)
 	replicas[1].wantRead(f.patients[0], history[len(history)-1].phone, "SYNCED")
+}
+
+// TestReplicaReadsSlowly has a process look for how an operation ended, with
+// answers of the FHIR server that take longer than its lease. Meanwhile the
+// operation is looked into again by the same process, and the patient written:
+// what was read before that does not reach the cache.
+func TestReplicaReadsSlowly(t *testing.T) {
+	t.Parallel()
+	f := watchFHIR(t, fhirtest.HAPI(), 2)
+	busy, other := f.patients[0], f.patients[1]
+	databaseURL, binary := emptyPostgres(t), crashBinary(t)
+	if out, err := importInto(t, databaseURL, f.lines()); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	start := func() *process {
+		return launch(t, binary, "FHIR_BASE_URL="+f.url, "DATABASE_URL="+databaseURL, "FHIR_TIMEOUT=30s", "PATIENTGRAPH_LEASE=1s", "PATIENTGRAPH_SETTLE=60s")
+	}
+	dieWriting := func(i int) {
+		f.SetFault(fhirOf(f.patients[i]), fhirtest.Fault{On: http.MethodPut, Times: 1, Hang: true})
+		dying := start()
+		go func() {
+			_, _ = dying.call(contactMutation, object{"input": object{"patientId": f.patients[i], "phone": "010-0000-0001"}})
+		}() // nobody answers
+		waitUntil(t, "the PUT arrives", func() bool { return f.under(i) })
+		dying.kill()
+	}
+	dieWriting(0)
+	if err := f.Put([]byte(strings.Replace(testPatient(fhirOf(busy), busy), firstPhone, "010-0000-0002", 1))); err != nil {
+		t.Fatal(err)
+	}
+	slow := f.slowReads(fhirOf(busy))
+	slow.next.Store(true)
+	p := start()
+	waitUntil(t, "the process looks for how it ended", func() bool { return slow.held.Load() == 1 })
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		want(t, p.update(object{"patientId": busy, "phone": "010-0000-0003"}), object{"__typename": "UpdatePatientContactSuccess"})
+	}()
+	select {
+	case <-written:
+	case <-time.After(5 * time.Second): // it waits for the slow answer
+		slow.release <- struct{}{}
+		<-written
+	}
+	dieWriting(1) // so that the next write of this one looks into what is left
+	slow.next.Store(true)
+	go func() {
+		_, _ = p.call(contactMutation, object{"input": object{"patientId": other, "phone": "010-0000-0004"}})
+	}() // what it is told does not matter
+	for end := time.Now().Add(4 * time.Second); slow.held.Load() == 1 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	select {
+	case slow.release <- struct{}{}: // the first of them
+	case <-time.After(time.Second): // it was before
+	}
+	time.AfterFunc(time.Second, func() { close(slow.release) })
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if now, err := p.read(busy); err != nil || now.phone != "010-0000-0003" {
+			t.Fatalf("the cache has %v (%v) after 010-0000-0003 was told as Success", now, err)
+		}
+	}
+	f.wantPhones(0, firstPhone, "010-0000-0002", "010-0000-0003")
+}
+
+// slowReads keeps answers about a patient.
+type slowReads struct {
+	next    atomic.Bool  // the next read is kept; its history cannot be read until it is released
+	held    atomic.Int32 // how many were
+	release chan struct{}
+}
+
+func (f *watchedFHIR) slowReads(id string) *slowReads {
+	slow := &slowReads{release: make(chan struct{})}
+	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		answer := httptest.NewRecorder()
+		serve(answer, r)
+		switch {
+		case strings.Contains(r.URL.Path, id+"/_history") && slow.held.Load() == 1:
+			answer = httptest.NewRecorder()
+			answer.Code = http.StatusServiceUnavailable
+		case r.Method == http.MethodGet && path.Base(r.URL.Path) == id && slow.next.CompareAndSwap(true, false):
+			slow.held.Add(1)
+			<-slow.release
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(w) // the process may have gone
+	})
+	return slow
 }
