@@ -1,4 +1,5 @@
-// Package db owns the read cache: the patients table and its name index on
-// SQLite or PostgreSQL, through bun. It must not know FHIR, GraphQL, or who
-// the caller is: it stores what it is given and reads it back.
+// Package db owns the read cache and the journal of contact updates: the
+// patients table with its name index, and contact_updates, on SQLite or
+// PostgreSQL, through bun. It must not know FHIR, GraphQL, or who the caller
+// is: it stores what it is given and reads it back.
 package db
