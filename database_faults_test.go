@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -186,7 +187,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 // PostgreSQL, again and again.
 func TestDatabaseConnectionsEnded(t *testing.T) {
 	t.Parallel()
-	c := newDatabaseCrash(t, emptyPostgres(t))
+	c := newDatabaseCrash(t, dbtest.Postgres(t))
 	admin, err := sql.Open("pgx", c.databaseURL)
 	if err != nil {
 		t.Fatal(err)

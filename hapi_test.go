@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 )
 
 // hapiURL returns the base URL of a real HAPI FHIR server that holds the
@@ -132,7 +133,7 @@ func TestHAPIEveryPatient(t *testing.T) {
 		}
 	}
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+t.TempDir()+"/cache.db") })
-	t.Run("postgres", func(t *testing.T) { test(t, emptyPostgres(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, dbtest.Postgres(t)) })
 }
 
 // wantOnly fails if a path changed that is not allowed, or nothing did.

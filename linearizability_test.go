@@ -13,6 +13,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -109,7 +110,7 @@ type unknownWrite struct {
 }
 
 func newLinear(t *testing.T) *linear {
-	databaseURL, binary := emptyPostgres(t), crashBinary(t)
+	databaseURL, binary := dbtest.Postgres(t), crashBinary(t)
 	server := fhirtest.New(fhirtest.Options{})
 	base, stop, err := server.Start()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -129,7 +130,7 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 
 func TestPromise5OneWriterPerPatient(t *testing.T) {
 	t.Parallel()
-	databaseURL := emptyPostgres(t)
+	databaseURL := dbtest.Postgres(t)
 	server := fhirtest.New(fhirtest.Options{Habits: fhirtest.PlainR4()}) // nothing else keeps writers apart
 	var under, overlaps atomic.Int32
 	hold := make(chan struct{})

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -182,7 +183,7 @@ func (f *watchedFHIR) wantPhones(i int, phones ...string) {
 // FHIR server's patients.
 func twoReplicas(t *testing.T, f *watchedFHIR, settings ...string) (replicas [2]*process, databaseURL string) {
 	t.Helper()
-	databaseURL = emptyPostgres(t)
+	databaseURL = dbtest.Postgres(t)
 	binary, err := plainBinary()
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -318,7 +319,7 @@ func TestReplicaReadsSlowly(t *testing.T) {
 	t.Parallel()
 	f := watchFHIR(t, fhirtest.HAPI(), 2)
 	busy, other := f.patients[0], f.patients[1]
-	databaseURL, binary := emptyPostgres(t), crashBinary(t)
+	databaseURL, binary := dbtest.Postgres(t), crashBinary(t)
 	if out, err := importInto(t, databaseURL, f.lines()); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}

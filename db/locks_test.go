@@ -7,12 +7,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"patientgraph/db/dbtest"
 )
 
 // A row of the patient is changed by another replica (a profile change, an
 // import) while SendUpdate waits for it: EvalPlanQual.
 func TestSendWaitsForAChangedRow(t *testing.T) {
-	s := openStore(t, emptyPostgres(t))
+	s := openStore(t, dbtest.Postgres(t))
 	ctx := context.Background()
 	add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
 	if _, err := begin(s, "op-1", "P-1", ""); err != nil {
@@ -48,7 +50,7 @@ func TestSendWaitsForAChangedRow(t *testing.T) {
 func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 	for _, locked := range []int{1, 8} {
 		t.Run(fmt.Sprint(locked, " locked"), func(t *testing.T) {
-			s := openStore(t, emptyPostgres(t))
+			s := openStore(t, dbtest.Postgres(t))
 			ctx := context.Background()
 			for n := range 72 {
 				add(t, s, testTime, NewPatient{HospitalID: fmt.Sprintf("P-%02d", n), FHIRID: fmt.Sprint("a", n)})
@@ -90,7 +92,7 @@ func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 
 // An import and writes of the same patients: no deadlock.
 func TestImportAndWritesDoNotDeadlock(t *testing.T) {
-	s := openStore(t, emptyPostgres(t))
+	s := openStore(t, dbtest.Postgres(t))
 	ctx := context.Background()
 	const n = 200
 	for k := n - 1; k >= 0; k-- {
@@ -129,7 +131,7 @@ func TestImportAndWritesDoNotDeadlock(t *testing.T) {
 // On PostgreSQL, too, no statement reads a large journal from end to end.
 func TestThePlansForALargeJournal(t *testing.T) {
 	t.Parallel()
-	s := openStore(t, emptyPostgres(t))
+	s := openStore(t, dbtest.Postgres(t))
 	fillJournal(t, s, 20_000)
 	for text, args := range map[string][]any{
 		cleanUpdates:   {int64(86400e6), 500},

@@ -2,14 +2,13 @@ package db
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"patientgraph/db/dbtest"
 )
 
 var testTime = time.Date(2025, 3, 1, 9, 0, 0, 0, time.UTC)
@@ -18,9 +17,9 @@ var testTime = time.Date(2025, 3, 1, 9, 0, 0, 0, time.UTC)
 func stores(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
 	for name, open := range map[string]func(t testing.TB) string{
-		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "cache #1?.db") },
+		"sqlite":   dbtest.SQLite,
 		"memory":   func(testing.TB) string { return "sqlite::memory:" },
-		"postgres": emptyPostgres,
+		"postgres": dbtest.Postgres,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,35 +43,6 @@ func openStore(t testing.TB, databaseURL string) *Store {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// emptyPostgres makes a database of its own on the test server.
-func emptyPostgres(t testing.TB) string {
-	t.Helper()
-	server := os.Getenv("TEST_POSTGRES_URL")
-	if server == "" {
-		t.Skip("TEST_POSTGRES_URL is not set: no PostgreSQL to test on")
-	}
-	admin, err := sql.Open("pgx", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := "db_" + strings.ToLower(rand.Text())
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			t.Error(err)
-		}
-		admin.Close()
-	})
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
 }
 
 // add imports patients and fails unless each was inserted.
