@@ -209,11 +209,9 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	switch {
 	case isGone(err) && there: // deleted before our PUT came, which made it anew
 		return verdict{state: db.UpdateRejected, err: deletedBefore(), shown: &st, gone: true}, true, nil
-	case isGone(err):
-		return never, true, nil
 	case there:
 		return verdict{state: db.UpdateApplied, shown: &st}, true, nil
-	case errors.As(err, &f) && f.Kind == fhir.Unusable:
+	case isGone(err), errors.As(err, &f) && f.Kind == fhir.Unusable: // after a deletion ours may have made it anew
 		return inPart(never, p, patient.Contact), false, nil
 	case err != nil:
 		return inPart(never, p, patient.Contact), false, err
