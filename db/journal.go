@@ -98,7 +98,8 @@ const (
 	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`
 	cleanUpdates   = `DELETE FROM contact_updates WHERE id IN (
 		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? ORDER BY settled_at LIMIT ?)`
-	ownUpdate = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
+	dropUpdate = `DELETE FROM contact_updates WHERE id = ? AND owner = ? AND state = 'ACCEPTED'`
+	ownUpdate  = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
 )
 
 // Begun is what an accepted update starts from.
@@ -120,6 +121,10 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 	// From here on nobody else writes the patient: what is read now stays so.
 	begun, err := s.whatBegins(ctx, u, owner, n == 0)
 	if err != nil {
+		if n > 0 { // nothing was sent; should this fail too, the lease runs out
+			_, dropErr := s.one(u.PatientID, dropUpdate, u.ID, owner)
+			err = errors.Join(err, dropErr)
+		}
 		return nil, fmt.Errorf("begin contact update: %w", err)
 	}
 	return begun, nil

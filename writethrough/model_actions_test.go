@@ -147,7 +147,9 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			for _, p := range m.procs {
 				if !p.dead && len(p.gates) > 0 {
 					m.log("%s goes on", p.name)
+					m.mu.Lock()
 					p.resume()
+					m.mu.Unlock()
 					m.await(p)
 					return
 				}
