@@ -24,13 +24,13 @@ type single struct {
 // on SQLite there is none.
 func (s *Store) one(patientID, text string, args ...any) (changed int64, err error) {
 	if !s.postgres {
-		err = s.together(patientID, func(ctx context.Context, tx bun.Tx) (err error) {
+		err = s.wait(&commit{patientID: patientID, single: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
 			changed, err = s.exec(ctx, tx, text, args...)
 			return err
-		})
+		}})
 		return changed, err
 	}
-	o := &single{patientID: patientID, text: s.dialect(text), args: args, done: make(chan struct{})}
+	o := &single{patientID: patientID, text: text, args: args, done: make(chan struct{})}
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
@@ -64,6 +64,11 @@ func (s *Store) pipeliner() {
 func (s *Store) pipeline(batch []*single) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	if o := batch[0]; len(batch) == 1 {
+		var err error
+		o.changed, err = s.exec(ctx, bun.Tx{}, o.text, o.args...)
+		return err
+	}
 	conn, err := s.journal.DB.Conn(ctx)
 	if err != nil {
 		return errors.Join(errNotBegun, err)
@@ -72,7 +77,7 @@ func (s *Store) pipeline(batch []*single) error {
 	return conn.Raw(func(driver any) error {
 		var queued pgx.Batch
 		for _, o := range batch {
-			queued.Queue(o.text, o.args...)
+			queued.Queue(s.dialect(o.text), o.args...)
 		}
 		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &queued)
 		for _, o := range batch {
