@@ -49,34 +49,33 @@ func TestTwoReconcilersAndSlowReads(t *testing.T) {
 	}
 }
 
-// A killed replica leaves 512 writes; FHIR answers in 200 ms. Writable again
-// within 15 s: 10 s of them are the lease.
+// A killed replica leaves 512 writes: they are settled many at a time, or their
+// patients would wait for longer than they may.
 func TestManyLeftBehind(t *testing.T) {
 	r := newRig(t, 512)
 	n := &scriptedFHIR{Client: r.client}
+	var reading, most atomic.Int64
 	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		now := reading.Add(1)
+		defer reading.Add(-1)
+		for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
+		}
 		time.Sleep(200 * time.Millisecond)
 		return r.client.Read(ctx, id)
 	}
 	for k := range 512 {
 		r.leave(k, fmt.Sprint("op-", k), `W/"1"`)
 	}
-	began := time.Now()
 	r.writer(true, n, r.store, nil)
-	for {
-		held := 0
-		for k := range 512 {
-			if st := r.state(fmt.Sprint("op-", k)); st == db.UpdateSent {
-				held++
+	for k := range 512 {
+		for deadline := time.Now().Add(time.Minute); r.state(fmt.Sprint("op-", k)) == db.UpdateSent; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("a patient is held for ever")
 			}
 		}
-		if held == 0 || time.Since(began) > 30*time.Second {
-			break
-		}
-		time.Sleep(200 * time.Millisecond)
 	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("patients were held %v longer than the lease", took)
+	if most.Load() < 32 {
+		t.Errorf("at most %d were settled at a time", most.Load())
 	}
 }
 
@@ -102,7 +101,7 @@ func TestUnknownsOfOnePatient(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 6*time.Second { // three leases
 		t.Errorf("PENDING for %v, %.1f leases", took, took.Seconds()/2)
 	}
 }

@@ -48,14 +48,15 @@ func (m *model) drawEvent(t *rapid.T, label string) event {
 	return e
 }
 
-var halts = []string{"crash before", "crash after", "stall before", "stall after", "slow after", "hang up after"}
+var halts = []string{"delay before", "delay after", "crash before", "crash after", "stall before", "stall after", "slow after", "hang up after"}
 
 // drawFaults draws what happens to the next calls of one kind.
 func (m *model) drawFaults(t *rapid.T, label string, most int, answers ...string) (faults []fault) {
 	for range rapid.IntRange(0, most).Draw(t, label) {
 		f := fault{answer: pick(t, "answer", answers...)}
-		if rapid.IntRange(0, 9).Draw(t, "halts") == 9 {
+		if rapid.IntRange(0, 7).Draw(t, "halts") == 7 {
 			f.halt = pick(t, "halt", halts...)
+			f.delay = pick(t, "delay", 3*time.Second, 6*time.Second, 12*time.Second)
 		}
 		if label != "stores" {
 			f.before, f.after = m.drawEvent(t, "before"), m.drawEvent(t, "after")
@@ -79,12 +80,19 @@ func (m *model) scripts() *rapid.Generator[script] {
 	return rapid.Custom(m.drawScript)
 }
 
+// prepare draws what happens to the process next.
+func (m *model) prepare(t *rapid.T, p *process) {
+	s := m.scripts().Draw(t, "script")
+	m.locked(func() { p.script = s })
+}
+
 func (m *model) drawScript(t *rapid.T) script {
 	return script{
 		reads:  m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "429", "unusable", "hang"),
 		puts:   m.drawFaults(t, "puts", 3, "", "", "lost", "lost", "502", "503", "hang", "unusable", "unusable", "not sent", "401", "412", "422", "429"),
 		afters: m.drawFaults(t, "afters", 2, "", "unusable", "lost", "401"),
 		stores: m.drawFaults(t, "stores", 5, "", "", "", "", "", "fails", "fails after"),
+		stays:  rapid.IntRange(0, 9).Draw(t, "stays") == 9,
 	}
 }
 
@@ -113,7 +121,7 @@ func (m *model) write(t *rapid.T) {
 			change.ExpectedVersion = rapid.SampledFrom(slices.Sorted(maps.Keys(m.seen))).Draw(t, "expected")
 		}
 	}
-	p.script = m.scripts().Draw(t, "script")
+	m.prepare(t, p)
 	m.ask(p, change)
 }
 
@@ -130,26 +138,22 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.happens(e)
 		},
 		"time passes": func(t *rapid.T) {
-			m.drawProcess(t).script = m.scripts().Draw(t, "script")
-			d := pick(t, "time", 2*time.Second, 12*time.Second, 30*time.Second)
+			m.prepare(t, m.drawProcess(t))
+			d := pick(t, "time", 2*time.Second, 6*time.Second, 12*time.Second, 20*time.Second, 30*time.Second)
 			m.log("%v pass", d)
 			m.pass(d)
 		},
 		"crash": func(t *rapid.T) {
 			p := m.drawProcess(t)
 			m.log("%s is killed", p.name)
-			m.mu.Lock()
-			p.kill()
-			m.mu.Unlock()
+			m.locked(p.kill)
 			m.start()
 		},
 		"resume": func(t *rapid.T) {
 			for _, p := range m.procs {
 				if !p.dead && len(p.gates) > 0 {
 					m.log("%s goes on", p.name)
-					m.mu.Lock()
-					p.resume()
-					m.mu.Unlock()
+					m.locked(p.resume)
 					m.await(p)
 					return
 				}

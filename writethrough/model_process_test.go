@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"patientgraph/db"
@@ -18,18 +17,23 @@ import (
 // fault is what happens to one call of the FHIR server or the database.
 type fault struct {
 	before, after event
-	halt          string // "", crash before, crash after, stall before, stall after, slow
+	halt          string // "", crash before, crash after, stall before, stall after, slow after, hang up after, delay before, delay after
+	delay         time.Duration
 	answer        string // "": as it should be
 	effect        string // of a PUT
 	late          bool   // of a PUT whose answer is lost
 }
 
-// script is what happens to the next calls of a process.
-type script struct{ reads, puts, afters, stores []fault }
+// script is what happens to the next calls of a process; the last of each kind
+// goes on if it stays.
+type script struct {
+	reads, puts, afters, stores []fault
+	stays                       bool
+}
 
 // GoString is what rapid shows.
 func (s script) GoString() string {
-	return fmt.Sprintf("\n\treads %v\n\tputs %v\n\tafters %v\n\tstores %v", s.reads, s.puts, s.afters, s.stores)
+	return fmt.Sprintf("\n\treads %v\n\tputs %v\n\tafters %v\n\tstores %v, stays %v", s.reads, s.puts, s.afters, s.stores, s.stays)
 }
 
 func (f fault) String() string {
@@ -60,8 +64,9 @@ func (p *process) next(queue *[]fault) (f fault) {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	if len(*queue) > 0 {
-		f = (*queue)[0]
-		*queue = (*queue)[1:]
+		if f = (*queue)[0]; len(*queue) > 1 || !p.script.stays {
+			*queue = (*queue)[1:]
+		}
 	}
 	return f
 }
@@ -80,6 +85,13 @@ func (p *process) reach(ctx context.Context, f fault, when string) {
 		if c, ok := ctx.Value(callKey{}).(*call); ok {
 			c.cancel()
 		}
+	case "delay " + when:
+		p.m.mu.Unlock()
+		select {
+		case <-time.After(f.delay):
+		case <-ctx.Done():
+		}
+		p.m.mu.Lock()
 	case "slow " + when:
 		p.m.log("  %s waits", p.name)
 		p.wait(ctx)
@@ -110,6 +122,7 @@ func (p *process) kill() {
 	p.resume()
 }
 
+// resume lets the process go on.
 func (p *process) resume() {
 	p.stalled = false
 	for _, gate := range p.gates {
@@ -136,7 +149,7 @@ func exchange[T any](p *process, ctx context.Context, f fault, kind fhir.Kind, d
 		<-ctx.Done()
 	}
 	p.reach(ctx, f, "after")
-	if ctx.Err() != nil && (f.answer == "hang" || strings.HasPrefix(f.halt, "slow")) {
+	if ctx.Err() != nil && (f.answer == "hang" || f.halt == "slow after" || f.halt == "delay after") {
 		return none, &fhir.Error{Kind: fhir.Lost, Reason: "Connection timeout", Timeout: true, Err: ctx.Err()}
 	}
 	if failed != nil {
@@ -303,7 +316,10 @@ func (p *process) HoldUpdate(id, owner, patientID string) error {
 }
 
 func (p *process) ReopenUpdate(id, patientID string) error {
-	_, err := ask(p, func() (any, error) { return nil, p.m.store.ReopenUpdate(id, patientID) })
+	_, err := ask(p, func() (any, error) {
+		p.m.locked(func() { p.m.find(id).end = nil })
+		return nil, p.m.store.ReopenUpdate(id, patientID)
+	})
 	return err
 }
 
