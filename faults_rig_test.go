@@ -29,7 +29,7 @@ type rig struct {
 	proxy  *toxiproxy.Proxy
 }
 
-const rigTimeout = 1200 * time.Millisecond
+const rigTimeout = 3 * time.Second
 
 func newRig(t *testing.T, f fault) *rig {
 	t.Helper()
