@@ -139,9 +139,9 @@ func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 
 // Update is what a server showed after a PUT.
 type Update struct {
-	Resource Resource
-	Created  bool // 201: there was no such patient, or a deleted one lives again
-	Status   int  // 200 or 201
+	Resource Resource // without JSON: the server said OK and did not show the patient
+	Created  bool     // 201: there was no such patient, or a deleted one lives again
+	Status   int      // 200, 201 or 204
 }
 
 // Update puts body, a whole Patient of that id, with If-Match unless ifMatch
@@ -154,10 +154,15 @@ func (c *Client) Update(ctx context.Context, id string, body []byte, ifMatch str
 	a := c.exchange(ctx, request{
 		op: OpUpdate, method: http.MethodPut, url: c.patientURL(id), want: "Patient", id: id, body: body, ifMatch: ifMatch,
 	})
-	if err := a.failure(); err != nil {
+	var shown Resource
+	if a.silent() {
+		shown = Resource{ID: id, ETag: a.header.Get("ETag")}
+	} else if err := a.failure(); err != nil {
 		return Update{}, err
+	} else {
+		shown = a.resource()
 	}
-	return Update{Resource: a.resource(), Created: a.status == http.StatusCreated, Status: a.status}, nil
+	return Update{Resource: shown, Created: a.status == http.StatusCreated, Status: a.status}, nil
 }
 
 func (c *Client) patientURL(id string) string { return c.base.String() + "/Patient/" + id }

@@ -146,3 +146,49 @@ func TestQuestionsAreScrubbed(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentOK: FHIR http#return lets a server say OK without showing the
+// patient; anything else that is no Patient is no answer of a FHIR server.
+func TestSilentOK(t *testing.T) {
+	t.Parallel()
+	outcome := `{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}`
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+		kind   Kind // 0: a silent OK
+	}{
+		{"no content", 204, "", 0},
+		{"minimal", 200, "", 0},
+		{"white space", 200, " \r\n", 0},
+		{"an OperationOutcome", 200, outcome, 0},
+		{"created, minimal", 201, "", 0},
+		{"created, an OperationOutcome", 201, outcome, 0},
+		{"accepted", 202, "", Unusable},
+		{"HTML", 200, "<html>", Unusable},
+		{"two JSON values", 200, outcome + outcome, Unusable},
+		{"another patient", 200, `{"resourceType":"Patient","id":"q"}`, Unusable},
+		{"null", 200, "null", Unusable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("ETag", `W/"2"`)
+				w.Header().Set("Content-Type", "application/fhir+json")
+				w.WriteHeader(c.status)
+				if _, err := io.WriteString(w, c.body); err != nil && c.status != 204 {
+					t.Error(err)
+				}
+			}))
+			defer server.Close()
+			u, err := newTestClient(t, server.URL, nil).Update(t.Context(), "p", patientJSON("p", ""), "")
+			if c.kind != 0 {
+				asError(t, err, c.kind)
+				return
+			}
+			if err != nil || u.Resource.JSON != nil || u.Resource.ETag != `W/"2"` || u.Created != (c.status == 201) {
+				t.Errorf("%+v, %v", u, err)
+			}
+		})
+	}
+}

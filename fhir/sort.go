@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"bytes"
 	"fmt"
 	"mime"
 	"net/http"
@@ -29,6 +30,24 @@ func (a *answer) failure() error {
 		a.sortRefusal(e)
 	}
 	return e
+}
+
+// silent holds for an OK that shows no resource, in a form that FHIR allows
+// (http#return): no body, or an OperationOutcome. Any other body is no answer
+// of a FHIR server.
+func (a *answer) silent() bool {
+	switch {
+	case a.err != nil, a.tooLong:
+		return false
+	case a.status == http.StatusNoContent:
+		return true
+	case a.status != http.StatusOK && a.status != http.StatusCreated:
+		return false
+	case len(bytes.TrimSpace(a.body)) == 0:
+		return true
+	}
+	doc, err := parseObject(a.body)
+	return err == nil && str(doc, "resourceType") == "OperationOutcome"
 }
 
 // checkBody accepts 200 (for a PUT also 201) with one JSON object of the

@@ -2,6 +2,7 @@ package writethrough
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,4 +53,15 @@ func decodeAnswer(u *db.ContactUpdate) (*Applied, error) {
 		e.Current = u.Patient
 	}
 	return nil, e
+}
+
+// toldGone returns the answer of an open update whose PUT was answered as a
+// creation: that is how it ends. nil for all others.
+func toldGone(u db.ContactUpdate) *Error {
+	_, err := decodeAnswer(&u)
+	var e *Error
+	if errors.As(err, &e) && e.Kind == PatientGone {
+		return e
+	}
+	return nil
 }

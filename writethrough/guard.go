@@ -1,6 +1,7 @@
 package writethrough
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -35,6 +36,16 @@ func newRetry() failsafe.Executor[fhir.Resource] {
 		HandleIf(func(_ fhir.Resource, err error) bool { return passing(err) }).
 		WithMaxRetries(2).WithBackoff(50*time.Millisecond, 200*time.Millisecond).WithJitterFactor(0.3).
 		ReturnLastFailure().Build())
+}
+
+// read reads the Patient, again if that may help.
+func (w *Writer) read(ctx context.Context, fhirID string) (fhir.Resource, error) {
+	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.Read(ctx, fhirID) })
+}
+
+// after reads the version that followed, again if that may help.
+func (w *Writer) after(ctx context.Context, fhirID, etag string) (fhir.Resource, error) {
+	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.After(ctx, fhirID, etag) })
 }
 
 // passing tells whether the same request may succeed in a moment. A server

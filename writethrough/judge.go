@@ -2,10 +2,12 @@ package writethrough
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
@@ -18,37 +20,50 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	switch {
 	case err == nil && answer.Created:
 		return o.created(ctx, answer.Resource.JSON), false
+	case err == nil && (answer.Resource.JSON == nil || base.ETag != "" && (answer.Resource.ETag == "" || answer.Resource.ETag == base.ETag)):
+		return o.readOK(ctx, answer, base)
 	case err == nil:
-		landed := base.ETag
-		if answer.Resource.ETag == base.ETag { // nothing was written: it keeps no other PUT out
-			landed = ""
-		}
-		v := o.confirm(answer.Resource.JSON, landed)
-		if v.state == db.UpdateRejected && o.lost && answer.Resource.ETag == base.ETag {
-			return o.unknownVerdict(nil), false // an earlier PUT may still take effect
-		}
-		return v, false
+		return o.answered(answer.Resource, base), false
 	case !errors.As(err, &f):
 		return o.unknownVerdict(err), false
 	case f.Status == http.StatusCreated:
 		return o.created(ctx, nil), false
+	case f.Kind == fhir.NotSent && o.lost: // an earlier one may have landed
+		return o.unknownVerdict(f), true
+	case f.Kind == fhir.NotSent:
+		return notApplied(unavailable(f)), true
 	}
-	switch f.Kind {
-	case fhir.Conflict:
-		return o.failedMatch(ctx, f, base, body)
-	case fhir.Lost, fhir.RateLimited, fhir.Unusable:
-		return o.readBack(ctx, f, base)
-	}
-	// A definite refusal of this PUT; an earlier one may have landed.
+	return o.readBack(ctx, f, base, body)
+}
+
+// readOK asks the server what it holds after it said OK without showing the
+// patient, or without naming a new version: that may be no more than an echo.
+func (o *operation) readOK(ctx context.Context, answer fhir.Update, base fhir.Resource) (verdict, bool) {
+	f := &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The answer shows no new version of the patient"}
+	now, err := o.read(ctx, o.row.FHIRID)
 	switch {
-	case o.lost:
-		return o.unknownVerdict(f), f.Kind == fhir.NotSent
-	case f.Kind == fhir.Rejected:
-		return o.rejected(f, base, body), false
-	case f.Kind == fhir.Gone:
-		return patientGone(f), false
+	case err != nil:
+		v := o.unknownVerdict(f)
+		v.gone = isGone(err)
+		return v, false
+	case now.ETag == cmp.Or(answer.Resource.ETag, base.ETag):
+		return o.answered(now, base), false
 	}
-	return notApplied(unavailable(f)), f.Kind == fhir.NotSent
+	o.lost = true // somebody has written since
+	return o.sinceLost(ctx, now, f)
+}
+
+// answered judges by what the server shows of a PUT that it answered with OK.
+func (o *operation) answered(shown, base fhir.Resource) verdict {
+	landed := base.ETag
+	if shown.ETag == base.ETag { // nothing was written: it keeps no other PUT out
+		landed = ""
+	}
+	v := o.confirm(shown.JSON, landed)
+	if v.state == db.UpdateRejected && o.lost && shown.ETag == base.ETag {
+		return o.unknownVerdict(nil) // an earlier PUT may still take effect
+	}
+	return v
 }
 
 // created reports a PUT that was answered as a creation: the patient was
@@ -56,22 +71,31 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 // must look at it. It lives there now, so the cache follows.
 func (o *operation) created(ctx context.Context, shown []byte) verdict {
 	o.resurrected(ctx, o.row.ID, o.id)
-	v := verdict{state: db.UpdateRejected, err: &Error{
-		Kind: PatientGone, Reason: "the patient was deleted on the FHIR server", HTTPStatus: http.StatusCreated,
-	}}
+	told := deletedBefore()
+	told.HTTPStatus = http.StatusCreated
+	var err error
 	if shown == nil {
-		now, err := o.FHIR.Read(ctx, o.row.FHIRID)
-		if err != nil { // the reconciler brings the cache what it shows
-			v.state, v.gone = db.UpdateUnknown, true
-			return v
-		}
+		var now fhir.Resource
+		now, err = o.read(ctx, o.row.FHIRID)
 		shown = now.JSON
 	}
-	if p, err := fhir.ParsePatient(shown, o.Now()); err == nil {
-		st := State(p)
-		v.shown = &st
+	if err == nil {
+		var v verdict
+		if v, err = recreated(shown, o.Now(), told); err == nil {
+			return v
+		}
 	}
-	return v
+	return verdict{state: db.UpdateUnknown, err: told, gone: true} // the reconciler brings the cache what it shows
+}
+
+// recreated ends an operation whose PUT made the patient anew.
+func recreated(shown []byte, at time.Time, told *Error) (verdict, error) {
+	p, err := fhir.ParsePatient(shown, at)
+	if err != nil {
+		return verdict{}, err
+	}
+	st := State(p)
+	return verdict{state: db.UpdateRejected, err: told, shown: &st}, nil
 }
 
 func (w *Writer) resurrected(ctx context.Context, patientID, operationID string) {
@@ -108,67 +132,75 @@ func notSaved(missing []string) *Error {
 	return e
 }
 
-// failedMatch tells a real conflict from a rejection that only looks like one
-// (HAPI's repository validation answers 412): the version moved, or not.
-func (o *operation) failedMatch(ctx context.Context, f *fhir.Error, base fhir.Resource, body []byte) (verdict, bool) {
-	now, err := o.FHIR.Read(ctx, o.row.FHIRID)
-	if err != nil {
-		return o.cannotRead(err), false
+// readBack asks the server what became of a PUT whose answer shows nothing.
+// Not even a refusal is proof that nothing was written: what stands between
+// may have sent the PUT twice, or put its own answer in the place of the
+// server's.
+func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resource, body []byte) (verdict, bool) {
+	now, err := o.read(ctx, o.row.FHIRID)
+	refused := f.Kind != fhir.Lost && f.Kind != fhir.Unusable
+	var unread *fhir.Error
+	switch {
+	case errors.As(err, &unread) && refused && !o.lost && (unread.Kind == fhir.Gone || unread.Kind == fhir.AuthFailed && f.Kind == fhir.AuthFailed):
+		return o.refused(unread, base, body), false // both answers say so
+	case err != nil:
+		v := o.unknownVerdict(f)
+		v.gone = isGone(err)
+		return v, false
+	case refused && !o.lost:
+		return o.sinceRefused(ctx, now, f, base, body)
 	}
+	o.lost = true
+	v, again := o.sinceLost(ctx, now, f)
+	return v, again && !(refused && now.ETag == base.ETag)
+}
+
+// sinceRefused judges by what the server shows after it refused a PUT. The
+// refusal holds unless it shows that the PUT took effect all the same. A
+// conflict is one only if the patient changed: HAPI's repository validation
+// answers 412 to a bad value.
+func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir.Error, base fhir.Resource, body []byte) (verdict, bool) {
+	v, known, err := o.whatLanded(ctx, o.past(), now)
 	unmoved := now.ETag == base.ETag
 	if base.ETag == "" {
 		unmoved = bytes.Equal(now.JSON, base.JSON)
 	}
 	switch {
-	case unmoved && o.lost: // an earlier PUT may still be under way
+	case err != nil:
 		return o.unknownVerdict(f), false
-	case unmoved:
-		return o.rejected(f, base, body), false
-	case o.lost:
-		return o.sinceLost(ctx, now, f)
+	case v.gone:
+		o.resurrected(ctx, o.row.ID, o.id)
+		return v, false
+	case known && v.state != db.UpdateNotApplied,
+		f.Kind != fhir.Conflict && v.state == db.UpdateRejected: // in part
+		return v, false
+	case f.Kind != fhir.Conflict || unmoved:
+		return o.refused(f, base, body), false
 	case o.change.ExpectedVersion != 0:
 		return o.conflictShown(now), false
 	}
 	return verdict{}, true
 }
 
-// readBack asks the server what became of a PUT without a trustworthy answer.
-func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resource) (verdict, bool) {
-	now, err := o.FHIR.Read(ctx, o.row.FHIRID)
-	if f.Kind == fhir.RateLimited && !o.lost && err == nil && base.ETag != "" && now.ETag == base.ETag {
-		return notApplied(unavailable(f)), false
+// refused ends an operation whose PUT the server refused.
+func (o *operation) refused(f *fhir.Error, base fhir.Resource, body []byte) verdict {
+	switch f.Kind {
+	case fhir.Gone:
+		return patientGone(f)
+	case fhir.AuthFailed, fhir.RateLimited:
+		return notApplied(unavailable(f))
 	}
-	before := o.lost // also of an earlier PUT
-	o.lost = true
-	if err != nil {
-		v := o.unknownVerdict(f)
-		v.gone = isGone(err)
-		return v, false
-	}
-	if f.Kind == fhir.Unusable && (f.Status == http.StatusOK || f.Status == http.StatusNoContent) {
-		// The server is done and said OK in a form that tells nothing: what it
-		// shows now is the outcome, unless somebody else has written since.
-		if base.ETag == "" || now.ETag == base.ETag && !before || len(o.missing(now)) == 0 {
-			return o.confirm(now.JSON, ""), false // who wrote them is not known
-		}
-	}
-	return o.sinceLost(ctx, now, f)
-}
-
-// missing names the requested fields that the server does not show.
-func (o *operation) missing(now fhir.Resource) []string {
-	have, err := fhir.ContactOf(now.JSON, o.Now())
-	if err != nil {
-		return o.change.Edit.Fields()
-	}
-	return fhir.Missing(have, o.intended, o.change.Edit.Fields())
+	return verdict{state: db.UpdateRejected, err: &Error{
+		Kind: Rejected, Reason: f.Reason, HTTPStatus: f.Status, Issues: issues(f, body), Err: f,
+		Untouched: fhir.Untouched(base.JSON, body, f.Issues, o.change.Edit.Fields()),
+	}}
 }
 
 // sinceLost judges by what the server shows after a PUT whose effect is not
 // known. On a server with versions a version that moved keeps that PUT from
 // landing later, and one that did not move makes its repetition safe.
 func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Error) (verdict, bool) {
-	v, known, err := o.whatLanded(ctx, past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields()}, now)
+	v, known, err := o.whatLanded(ctx, o.past(), now)
 	switch {
 	case err != nil, !known && o.baseETag == "":
 		return o.unknownVerdict(f), false
@@ -211,7 +243,7 @@ func (o *operation) exhausted(ctx context.Context, err error) verdict {
 	if o.lost || errors.As(err, &f) && f.Kind == fhir.NotSent {
 		return o.cannotRead(err)
 	}
-	now, err := o.FHIR.Read(ctx, o.row.FHIRID)
+	now, err := o.read(ctx, o.row.FHIRID)
 	if err != nil {
 		return o.cannotRead(err)
 	}
@@ -267,13 +299,6 @@ func isGone(err error) bool {
 func patientGone(f *fhir.Error) verdict {
 	return verdict{state: db.UpdateRejected, err: &Error{
 		Kind: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil), Err: f,
-	}}
-}
-
-func (o *operation) rejected(f *fhir.Error, base fhir.Resource, body []byte) verdict {
-	return verdict{state: db.UpdateRejected, err: &Error{
-		Kind: Rejected, Reason: f.Reason, HTTPStatus: f.Status, Issues: issues(f, body), Err: f,
-		Untouched: fhir.Untouched(base.JSON, body, f.Issues, o.change.Edit.Fields()),
 	}}
 }
 

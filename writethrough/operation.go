@@ -33,6 +33,11 @@ type operation struct {
 	intended fhir.Contact // what it holds
 }
 
+// past is the operation's last PUT.
+func (o *operation) past() past {
+	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields()}
+}
+
 // seeThrough has the conversation with the FHIR server and writes down how it
 // ended.
 func (o *operation) seeThrough(ctx context.Context) (applied *Applied, err error) {
@@ -113,7 +118,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 	var failed *fhir.Error // how the last PUT did
 	for {
 		o.attempt++
-		base, err := o.retry.WithContext(read).Get(func() (fhir.Resource, error) { return o.FHIR.Read(read, o.row.FHIRID) })
+		base, err := o.read(read, o.row.FHIRID)
 		if err != nil {
 			return o.cannotRead(err), nil
 		}

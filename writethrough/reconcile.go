@@ -148,13 +148,18 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	}
 	p.fields = edit.Fields()
 	over := u.SentFor > w.SettleWindow
-	now, err := w.FHIR.Read(ctx, u.FHIRID)
+	now, err := w.read(ctx, u.FHIRID)
+	told := toldGone(u)
 	var f *fhir.Error
 	switch {
+	case errors.As(err, &f) && f.Kind == fhir.Gone && told != nil:
+		return verdict{state: db.UpdateRejected, err: told}, nil
 	case errors.As(err, &f) && f.Kind == fhir.Gone && over:
 		return patientGone(f), nil
 	case err != nil:
 		return verdict{}, err
+	case told != nil: // only what the patient looks like now was not known
+		return recreated(now.JSON, w.Now(), told)
 	}
 	v, known, err := w.whatLanded(ctx, p, now)
 	switch {
@@ -204,7 +209,7 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	if !moved {
 		return inPart(never, p, patient.Contact), false, nil
 	}
-	next, err := w.FHIR.After(ctx, p.fhirID, p.etag)
+	next, err := w.after(ctx, p.fhirID, p.etag)
 	var f *fhir.Error
 	switch {
 	case isGone(err) && there: // deleted before our PUT came, which made it anew
