@@ -20,7 +20,7 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	switch {
 	case err == nil && answer.Created:
 		return o.created(ctx, answer.Resource.JSON), false
-	case err == nil && (answer.Resource.JSON == nil || base.ETag != "" && (answer.Resource.ETag == "" || answer.Resource.ETag == base.ETag)):
+	case err == nil && (answer.Resource.JSON == nil || answer.Resource.ETag == "" || answer.Resource.ETag == base.ETag):
 		return o.readOK(ctx, answer, base)
 	case err == nil:
 		return o.answered(answer.Resource, base), false
@@ -37,7 +37,7 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 }
 
 // readOK asks the server what it holds after it said OK without showing the
-// patient, or without naming a new version: that may be no more than an echo.
+// patient as a new version: an answer without may be no more than an echo.
 func (o *operation) readOK(ctx context.Context, answer fhir.Update, base fhir.Resource) (verdict, bool) {
 	f := &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The answer shows no new version of the patient"}
 	now, err := o.read(ctx, o.row.FHIRID)
@@ -141,8 +141,8 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	refused := f.Kind != fhir.Lost && f.Kind != fhir.Unusable
 	var unread *fhir.Error
 	switch {
-	case errors.As(err, &unread) && refused && !o.lost && (unread.Kind == fhir.Gone || unread.Kind == fhir.AuthFailed && f.Kind == fhir.AuthFailed):
-		return o.refused(unread, base, body), false // both answers say so
+	case errors.As(err, &unread) && refused && !o.lost && sameRefusal(f, unread):
+		return o.refused(unread, base, body), false
 	case err != nil:
 		v := o.unknownVerdict(f)
 		v.gone = isGone(err)
@@ -153,6 +153,12 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 	o.lost = true
 	v, again := o.sinceLost(ctx, now, f)
 	return v, again && !(refused && now.ETag == base.ETag)
+}
+
+// sameRefusal tells whether the read after a refused PUT bears the refusal
+// out: our credentials are not taken any more, or the patient is gone.
+func sameRefusal(put, read *fhir.Error) bool {
+	return read.Kind == fhir.Gone || read.Kind == fhir.AuthFailed && put.Kind == fhir.AuthFailed && read.Status == put.Status
 }
 
 // sinceRefused judges by what the server shows after it refused a PUT. The
@@ -174,8 +180,12 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 	case known && v.state != db.UpdateNotApplied,
 		f.Kind != fhir.Conflict && v.state == db.UpdateRejected: // in part
 		return v, false
-	case f.Kind != fhir.Conflict || unmoved:
+	case unmoved:
 		return o.refused(f, base, body), false
+	case f.Kind != fhir.Conflict:
+		end := o.refused(f, base, body)
+		end.shown = v.shown // somebody has written since
+		return end, false
 	case o.change.ExpectedVersion != 0:
 		return o.conflictShown(now), false
 	}

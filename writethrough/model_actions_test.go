@@ -50,6 +50,13 @@ func (m *model) drawEvent(t *rapid.T, label string) event {
 
 var halts = []string{"delay before", "delay after", "crash before", "crash after", "stall before", "stall after", "slow after", "hang up after"}
 
+// mayBeUnderWay are the answers that leave open whether the PUT still arrives;
+// those of saysOK say that the server is done.
+var (
+	mayBeUnderWay = []string{"lost", "502", "503", "hang", "unusable"}
+	saysOK        = []string{"", "echo", "silent", "silent, no ETag"}
+)
+
 // drawFaults draws what happens to the next calls of one kind.
 func (m *model) drawFaults(t *rapid.T, label string, most int, answers ...string) (faults []fault) {
 	for range rapid.IntRange(0, most).Draw(t, label) {
@@ -63,11 +70,13 @@ func (m *model) drawFaults(t *rapid.T, label string, most int, answers ...string
 		}
 		if label == "puts" {
 			f.effect = pick(t, "effect", "full", "full", "full", "none", "none", "part", "cut", "ignored")
-			f.late = rapid.Bool().Draw(t, "late")
+			f.late = rapid.Bool().Draw(t, "late") && slices.Contains(mayBeUnderWay, f.answer)
 			switch {
-			case f.answer == "" && f.effect == "none":
+			case f.effect == "none" && slices.Contains(saysOK, f.answer):
 				f.effect = "ignored"
-			case f.answer == "429" && f.effect != "full" || f.answer == "429" && f.late:
+			case f.answer == "echo":
+				f.effect = "ignored"
+			case f.answer == "401": // from then on nothing is taken: reads say so too
 				f.effect = "none"
 			}
 		}
@@ -88,8 +97,9 @@ func (m *model) prepare(t *rapid.T, p *process) {
 
 func (m *model) drawScript(t *rapid.T) script {
 	return script{
-		reads:  m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "429", "unusable", "hang"),
-		puts:   m.drawFaults(t, "puts", 3, "", "", "lost", "lost", "502", "503", "hang", "unusable", "unusable", "not sent", "401", "412", "422", "429"),
+		reads: m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "429", "unusable", "hang"),
+		puts: m.drawFaults(t, "puts", 3, "", "", "lost", "lost", "502", "503", "hang", "unusable", "unusable", "not sent",
+			"401", "403", "412", "422", "429", "echo", "silent", "silent, no ETag"),
 		afters: m.drawFaults(t, "afters", 2, "", "unusable", "lost", "401"),
 		stores: m.drawFaults(t, "stores", 5, "", "", "", "", "", "fails", "fails after"),
 		stays:  rapid.IntRange(0, 9).Draw(t, "stays") == 9,

@@ -173,6 +173,8 @@ func spoiled(answer string) *fhir.Error {
 		return failure(fhir.NotSent, 0)
 	case "401":
 		return failure(fhir.AuthFailed, http.StatusUnauthorized)
+	case "403":
+		return failure(fhir.AuthFailed, http.StatusForbidden)
 	case "412":
 		return failure(fhir.Conflict, http.StatusPreconditionFailed)
 	case "422":
@@ -234,23 +236,22 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 			p.m.wrong("the PUT is not what was read with the change made:\n%s\n%s", want, body)
 		}
 		failed := spoiled(f.answer)
-		switch f.answer {
-		case "not sent", "401", "412", "422":
+		if f.answer == "not sent" {
 			return fhir.Update{}, failed
 		}
 		sent := &put{op: c.op, body: body, ifMatch: ifMatch, effect: f.effect, left: time.Now()}
 		c.op.puts = append(c.op.puts, sent)
-		lost := failed != nil && failed.Kind == fhir.Lost
 		switch refused := s.refusal(sent); {
-		case lost && f.late:
+		case f.late:
 			sent.late = true
 			s.late = append(s.late, sent)
 			return fhir.Update{}, failed
-		case failed != nil && f.effect == "none", lost && refused != nil:
+		case failed != nil && f.effect == "none", failed != nil && failed.Kind != fhir.Unusable && refused != nil:
 			return fhir.Update{}, failed
 		case refused != nil:
 			return fhir.Update{}, refused
 		}
+		before := s.current().index
 		v, created := p.m.land(sent)
 		status := http.StatusOK
 		if created {
@@ -259,7 +260,16 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 		if failed != nil && failed.Kind == fhir.Unusable {
 			failed.Status = status
 		}
-		return fhir.Update{Resource: fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body}, Created: created, Status: status}, failed
+		shown := fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body}
+		switch {
+		case f.answer == "silent":
+			shown.JSON = nil
+		case f.answer == "silent, no ETag":
+			shown = fhir.Resource{ID: modelID}
+		case f.answer == "echo" && v.index == before: // nothing was written
+			shown.JSON = body
+		}
+		return fhir.Update{Resource: shown, Created: created, Status: status}, failed
 	})
 }
 

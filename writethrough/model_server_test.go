@@ -252,7 +252,7 @@ func (m *model) land(p *put) (*version, bool) {
 		}
 	}
 	for _, other := range p.op.puts {
-		if other.full() {
+		if other.full() && !m.blurred(p.op) {
 			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
 		}
 	}
