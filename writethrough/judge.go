@@ -28,7 +28,7 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 		return o.unknownVerdict(err), false
 	case f.Status == http.StatusCreated:
 		return o.created(ctx, nil), false
-	case f.Kind == fhir.NotSent && o.lost: // an earlier one may have landed
+	case f.Kind == fhir.NotSent && o.lost != nil: // an earlier one may have landed
 		return o.unknownVerdict(f), true
 	case f.Kind == fhir.NotSent:
 		return notApplied(unavailable(f)), true
@@ -39,18 +39,15 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 // readOK asks the server what it holds after it said OK without showing the
 // patient as a new version: an answer without may be no more than an echo.
 func (o *operation) readOK(ctx context.Context, answer fhir.Update, base fhir.Resource) (verdict, bool) {
-	f := &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The answer shows no new version of the patient"}
 	now, err := o.read(ctx, o.row.FHIRID)
-	switch {
-	case err != nil:
-		v := o.unknownVerdict(f)
-		v.gone = isGone(err)
-		return v, false
-	case now.ETag == cmp.Or(answer.Resource.ETag, base.ETag):
+	if err == nil && now.ETag == cmp.Or(answer.Resource.ETag, base.ETag) {
 		return o.answered(now, base), false
 	}
-	o.lost = true // somebody has written since
-	return o.sinceLost(ctx, now, f)
+	o.lost = &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The answer shows no new version of the patient"}
+	if err != nil {
+		return o.unread(err), false
+	}
+	return o.sinceLost(ctx, now) // somebody has written since
 }
 
 // answered judges by what the server shows of a PUT that it answered with OK.
@@ -60,8 +57,8 @@ func (o *operation) answered(shown, base fhir.Resource) verdict {
 		landed = ""
 	}
 	v := o.confirm(shown.JSON, landed)
-	if v.state == db.UpdateRejected && o.lost && shown.ETag == base.ETag {
-		return o.unknownVerdict(nil) // an earlier PUT may still take effect
+	if v.state == db.UpdateRejected && o.lost != nil && shown.ETag == base.ETag {
+		return o.unknownVerdict(o.lost) // an earlier PUT may still take effect
 	}
 	return v
 }
@@ -139,20 +136,28 @@ func notSaved(missing []string) *Error {
 func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resource, body []byte) (verdict, bool) {
 	now, err := o.read(ctx, o.row.FHIRID)
 	refused := f.Kind != fhir.Lost && f.Kind != fhir.Unusable
-	var unread *fhir.Error
-	switch {
-	case errors.As(err, &unread) && refused && !o.lost && sameRefusal(f, unread):
-		return o.refused(unread, base, body), false
-	case err != nil:
-		v := o.unknownVerdict(f)
-		v.gone = isGone(err)
-		return v, false
-	case refused && !o.lost:
-		return o.sinceRefused(ctx, now, f, base, body)
+	if refused && o.lost == nil {
+		var again *fhir.Error
+		switch {
+		case err == nil:
+			return o.sinceRefused(ctx, now, f, base, body)
+		case errors.As(err, &again) && sameRefusal(f, again):
+			return o.refused(again, base, body), false
+		}
 	}
-	o.lost = true
-	v, again := o.sinceLost(ctx, now, f)
+	o.lost = f
+	if err != nil {
+		return o.unread(err), false
+	}
+	v, again := o.sinceLost(ctx, now)
 	return v, again && !(refused && now.ETag == base.ETag)
+}
+
+// unread ends an operation that could not read what became of its PUT.
+func (o *operation) unread(err error) verdict {
+	v := o.unknownVerdict(o.lost)
+	v.gone = isGone(err)
+	return v
 }
 
 // sameRefusal tells whether the read after a refused PUT bears the refusal
@@ -209,13 +214,13 @@ func (o *operation) refused(f *fhir.Error, base fhir.Resource, body []byte) verd
 // sinceLost judges by what the server shows after a PUT whose effect is not
 // known. On a server with versions a version that moved keeps that PUT from
 // landing later, and one that did not move makes its repetition safe.
-func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Error) (verdict, bool) {
+func (o *operation) sinceLost(ctx context.Context, now fhir.Resource) (verdict, bool) {
 	v, known, err := o.whatLanded(ctx, o.past(), now)
 	switch {
 	case err != nil, !known && o.baseETag == "":
-		return o.unknownVerdict(f), false
+		return o.unknownVerdict(o.lost), false
 	case !known:
-		return o.unknownVerdict(f), now.ETag == o.baseETag && f.RetryAfter == 0
+		return o.unknownVerdict(o.lost), now.ETag == o.baseETag && o.lost.RetryAfter == 0
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
@@ -224,16 +229,14 @@ func (o *operation) sinceLost(ctx context.Context, now fhir.Resource, f *fhir.Er
 	case o.change.ExpectedVersion != 0:
 		return o.conflictShown(now), false
 	}
-	o.lost = false // it did not land, and cannot any more
+	o.lost = nil // it did not land, and cannot any more
 	return verdict{}, true
 }
 
 // cannotRead ends an operation that could not read the patient.
 func (o *operation) cannotRead(err error) verdict {
-	if o.lost {
-		v := o.unknownVerdict(err)
-		v.gone = isGone(err)
-		return v
+	if o.lost != nil {
+		return o.unread(err)
 	}
 	var f *fhir.Error
 	switch {
@@ -250,7 +253,7 @@ func (o *operation) cannotRead(err error) verdict {
 // exhausted ends an operation whose last attempt could not be its last.
 func (o *operation) exhausted(ctx context.Context, err error) verdict {
 	var f *fhir.Error
-	if o.lost || errors.As(err, &f) && f.Kind == fhir.NotSent {
+	if o.lost != nil || errors.As(err, &f) && f.Kind == fhir.NotSent {
 		return o.cannotRead(err)
 	}
 	now, err := o.read(ctx, o.row.FHIRID)

@@ -80,8 +80,8 @@ func TestFenceByAnothersEffect(t *testing.T) {
 	}
 }
 
-// 201 with a body that cannot be used, and the read after it fails: the cache
-// must not say SYNCED with the old values.
+// 201 with a body that cannot be used, and the read after it fails: PENDING
+// until it can be read, and the same answer before and after.
 func TestCreatedAndUnreadable(t *testing.T) {
 	r := newRig(t, 1)
 	var fail atomic.Bool
@@ -101,13 +101,76 @@ func TestCreatedAndUnreadable(t *testing.T) {
 		return r.client.Read(ctx, id)
 	}
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease = 200 * time.Millisecond })
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
-	t.Log(err)
+	change := writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), Actor: "me", IdempotencyKey: "k"}
+	ask := func() *writethrough.Error {
+		t.Helper()
+		_, err := w.UpdateContact(t.Context(), change)
+		var e *writethrough.Error
+		if !errors.As(err, &e) || e.Kind != writethrough.PatientGone || e.HTTPStatus != 201 {
+			t.Fatalf("told %v", err)
+		}
+		return e
+	}
+	first := ask()
+	if ask().OperationID != first.OperationID {
+		t.Error("the retry is another operation")
+	}
+	if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.SyncState != db.Pending {
+		t.Errorf("%v %v", p, err)
+	}
 	fail.Store(false)
-	time.Sleep(time.Second)
-	p, _ := r.store.Patient(t.Context(), patientID(0))
-	if p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
-		t.Errorf("SYNCED with phone %s; the FHIR server has 010-7777-7777", p.Phone)
+	r.await(db.Synced, "010-7777-7777")
+	if again := ask(); again.OperationID != first.OperationID || r.state(first.OperationID) != db.UpdateRejected {
+		t.Errorf("settled as %s, told %v", r.state(first.OperationID), again)
+	}
+}
+
+// A server says OK and names a new version, but shows the old one (a replica
+// that lags), and then another's: nobody knows, and nothing is written twice.
+func TestStaleReadAfterOK(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	old, err := r.client.Read(t.Context(), fhirID(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	puts, stale := 0, 0
+	n.update = func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
+		puts++
+		u, err := r.client.Update(ctx, id, body, ifMatch)
+		if err == nil {
+			stale = 1
+			u.Resource.JSON = nil
+		}
+		return u, err
+	}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if stale--; stale == 0 {
+			return old, nil
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(true, n, r.store, nil)
+	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")}); err != nil {
+		t.Error(err)
+	}
+	r.await(db.Synced, "010-7777-7777")
+	if puts != 1 {
+		t.Errorf("%d PUTs", puts)
+	}
+}
+
+// await waits until the cache shows that.
+func (r *rig) await(state db.SyncState, phone string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		p, err := r.store.Patient(context.Background(), patientID(0))
+		if err == nil && p.SyncState == state && p.Phone == phone {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("still %s with %s (%v)", p.SyncState, p.Phone, err)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ type operation struct {
 
 	attempt  int
 	sent     bool         // a PUT may have left
-	lost     bool         // one left whose effect is not known
+	lost     *fhir.Error  // how the one failed whose effect is not known; nil: there is none
 	baseETag string       // what the last PUT named in If-Match
 	base     fhir.Contact // what it was based on
 	intended fhir.Contact // what it holds
@@ -115,15 +115,14 @@ func (o *operation) refuse() (verdict, bool) {
 }
 
 func (o *operation) converse(read, put, settle context.Context) (verdict, error) {
-	var failed *fhir.Error // how the last PUT did
 	for {
 		o.attempt++
 		base, err := o.read(read, o.row.FHIRID)
 		if err != nil {
 			return o.cannotRead(err), nil
 		}
-		if o.lost && base.ETag != o.baseETag {
-			if v, again := o.sinceLost(settle, base, failed); !again {
+		if o.lost != nil && base.ETag != o.baseETag {
+			if v, again := o.sinceLost(settle, base); !again {
 				return v, nil
 			}
 		}
@@ -144,7 +143,6 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if !again {
 			return v, nil
 		}
-		errors.As(err, &failed)
 		if o.attempt == maxAttempts {
 			return o.exhausted(settle, err), nil
 		}
@@ -173,7 +171,7 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 	if bytes.Equal(body, base.JSON) {
 		return nil, verdict{state: db.UpdateApplied, shown: &st}, true
 	}
-	if o.lost && base.ETag == o.baseETag {
+	if o.lost != nil && base.ETag == o.baseETag {
 		return body, verdict{}, false // the same PUT again
 	}
 	o.base = p.Contact
@@ -185,7 +183,7 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 
 // markSent writes into the journal that a PUT is about to leave.
 func (o *operation) markSent(base fhir.Resource, body []byte) error {
-	if o.lost && base.ETag == o.baseETag {
+	if o.lost != nil && base.ETag == o.baseETag {
 		return nil // it says so already
 	}
 	was, _ := json.Marshal(o.base) // strings always encode
@@ -202,8 +200,8 @@ func (o *operation) markSent(base fhir.Resource, body []byte) error {
 // cannotMark is the end of an operation that may not send its PUT.
 func (o *operation) cannotMark(err error) (verdict, error) {
 	switch {
-	case o.lost: // of an earlier attempt
-		return o.unknownVerdict(err), nil
+	case o.lost != nil: // of an earlier attempt
+		return o.unknownVerdict(o.lost), nil
 	case errors.Is(err, db.ErrLostLease):
 		return notApplied(&Error{Kind: Unavailable, Reason: "this server stood still for too long; nothing was sent", Err: err}), nil
 	}
