@@ -119,6 +119,15 @@ func (n *lossyNetwork) serve(w http.ResponseWriter, r *http.Request, target *url
 	case 6:
 		pass(r, target, body)
 		w.WriteHeader(http.StatusOK) // and not a word
+	case 7, 8, 9: // refused, by whatever stands between; or carried out all the same
+		if r.Method == http.MethodPut {
+			if n.dice(2) == 0 {
+				pass(r, target, body)
+			}
+			http.Error(w, "no", []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusForbidden}[n.dice(3)])
+			return
+		}
+		fallthrough
 	default:
 		status, header, answer := pass(r, target, body)
 		copyHeader(w, header)

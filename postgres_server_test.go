@@ -29,12 +29,17 @@ type postgres struct {
 
 func newPostgres(t *testing.T) *postgres {
 	t.Helper()
+	return newPostgresIn(t, postgresDir(t))
+}
+
+func postgresDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "patientgraph-postgres-") // t.TempDir is closed to the user postgres
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return newPostgresIn(t, dir)
+	return dir
 }
 
 // newPostgresIn keeps its data in dir.
@@ -44,23 +49,54 @@ func newPostgresIn(t *testing.T, dir string) *postgres {
 	if err != nil || len(found) == 0 || os.Getenv("TEST_POSTGRES_URL") == "" {
 		t.Skip("TEST_POSTGRES_URL is not set, or no initdb is installed: no PostgreSQL to kill")
 	}
-	s := &postgres{t: t, log: &syncBuffer{}, bin: filepath.Dir(found[len(found)-1]), dir: dir}
+	s := &postgres{t: t, log: &syncBuffer{}, bin: filepath.Dir(found[len(found)-1]), dir: dir, port: freePort(t)}
 	if err := os.Chown(dir, s.uid(), -1); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.as("initdb", "-D", dir+"/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--wal-segsize=1").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	s.run("initdb", "-D", dir+"/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--wal-segsize=1")
 	s.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 	s.start()
 	t.Cleanup(s.kill)
 	return s
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// standby starts a server that follows s: from then on s answers no commit
+// that the standby does not have.
+func (s *postgres) standby(port int) *postgres {
+	s.t.Helper()
+	f := &postgres{t: s.t, log: &syncBuffer{}, bin: s.bin, dir: postgresDir(s.t), port: port}
+	if err := os.Chown(f.dir, f.uid(), -1); err != nil {
+		s.t.Fatal(err)
+	}
+	f.run("pg_basebackup", "-D", f.dir+"/data", "-R", "-c", "fast", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "postgres")
+	f.start()
+	s.t.Cleanup(f.kill)
+	s.run("psql", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-c", "ALTER SYSTEM SET synchronous_standby_names = '*'", "-c", "SELECT pg_reload_conf()")
+	return f
+}
+
+// promote makes a standby the server that takes writes.
+func (s *postgres) promote() {
+	s.t.Helper()
+	s.run("pg_ctl", "promote", "-w", "-D", s.dir+"/data")
+}
+
+// run runs one of PostgreSQL's programs to its end.
+func (s *postgres) run(program string, args ...string) {
+	s.t.Helper()
+	if out, err := s.as(program, args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", program, err, out)
+	}
 }
 
 // uid is who runs PostgreSQL, which refuses root.
