@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,13 +34,16 @@ type rig struct {
 
 const rigTimeout = 3 * time.Second
 
+func (f fault) habits() fhirtest.Habits {
+	if f.server == nil {
+		return fhirtest.HAPI()
+	}
+	return f.server()
+}
+
 func newRig(t *testing.T, f fault) *rig {
 	t.Helper()
-	habits := fhirtest.HAPI()
-	if f.server != nil {
-		habits = f.server()
-	}
-	server := fhirtest.New(fhirtest.Options{Habits: habits})
+	server := fhirtest.New(fhirtest.Options{Habits: f.habits()})
 	if err := server.Put([]byte(testPatient("a1", number))); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +56,8 @@ func newRig(t *testing.T, f fault) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{fault: f, target: target}
+	s := &script{fault: f, target: target, fhir: server}
+	s.healed, s.heal = context.WithCancel(t.Context())
 	scripted := httptest.NewServer(s)
 	t.Cleanup(func() { s.late.Wait(); scripted.Close() })
 
@@ -80,7 +87,7 @@ func newRig(t *testing.T, f fault) *rig {
 
 // heal ends the fault.
 func (r *rig) heal() {
-	r.script.healed.Store(true)
+	r.script.heal()
 	r.fhir.ClearFaults()
 	if r.script.fault.before == "down" {
 		if err := r.proxy.Start(); err != nil {
@@ -106,15 +113,106 @@ func (r *rig) written(phone string) int {
 	return n
 }
 
+var operationInLog = regexp.MustCompile(`"operation":"([^"]+)"`)
+
+// operation names the one update so far as the log does: the answer to a
+// refusal does not name it.
+func (r *rig) operation(answer object) string {
+	r.t.Helper()
+	found := operationInLog.FindStringSubmatch(r.log.String())
+	if found == nil {
+		r.t.Fatalf("the log does not name the operation of %v", answer)
+	}
+	for _, key := range []string{"operationId", "pending"} { // Success, FhirUnavailable
+		if answer[key] != nil {
+			want(r.t, answer, object{key: found[1]})
+		}
+	}
+	return found[1]
+}
+
+// repeated checks that a retry with the same idempotencyKey is told this, and
+// that no PUT leaves for it.
+func (r *rig) repeated(bearer string, input, told object) {
+	r.t.Helper()
+	before := r.script.puts.Load()
+	answer := r.updateContact(bearer, input)
+	if n := r.script.puts.Load() - before; n != 0 {
+		r.t.Errorf("a retry sent %d PUTs", n)
+	}
+	for key, value := range told {
+		if patient, ok := value.(map[string]any); ok {
+			for field, value := range patient {
+				want(r.t, answer, object{key + "." + field: value})
+			}
+			continue
+		}
+		want(r.t, answer, object{key: value})
+	}
+}
+
+// ended waits until an update is settled. It asks seldom, for many wait at
+// once.
+func (r *rig) ended(bearer, id string) object {
+	r.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(250 * time.Millisecond) {
+		u := r.contactUpdate(bearer, id)
+		if u["state"] != "PENDING" {
+			return u
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not settled: %v", u)
+		}
+	}
+}
+
+// keepsSecrets checks that no patient data is in the log.
+func (r *rig) keepsSecrets() {
+	r.t.Helper()
+	log := r.log.String()
+	for _, secret := range []string{oldPhone, newPhone, otherPhone, "@example.org", "길동", "1 Main St"} {
+		if strings.Contains(log, secret) {
+			r.t.Errorf("the log holds %s", secret)
+		}
+	}
+}
+
 // script passes requests on and answers as the fault says.
 type script struct {
 	fault  fault
 	target *url.URL
+	fhir   *fhirtest.Server
 	poison func(toxic string)
 	late   sync.WaitGroup
-	seen   atomic.Int64
 	once   sync.Once
-	healed atomic.Bool
+	healed context.Context // ends when the fault does
+	heal   func()
+
+	puts       atomic.Int64 // how many came
+	seen, then atomic.Int64 // how many requests could have been befallen, by the first fault and the one of the reads after it
+}
+
+// befalls gives the reply that takes the place of the FHIR server's, if any.
+func (s *script) befalls(r *http.Request) (reply string, hit bool) {
+	f, read := s.fault, r.Method == http.MethodGet
+	switch {
+	case s.healed.Err() != nil || !strings.Contains(r.URL.Path, "/Patient/"):
+		return "", false
+	case r.Method == f.on:
+		return f.reply, f.times == 0 || s.seen.Add(1) <= int64(f.times)
+	case read && f.then != "" && s.puts.Load() > 0 && (!f.thenHistory || strings.Contains(r.URL.Path, "/_history")):
+		return f.then, f.thenTimes == 0 || s.then.Add(1) <= int64(f.thenTimes)
+	}
+	return "", false
+}
+
+// overwrite has somebody else write the patient.
+func (s *script) overwrite(phone string) {
+	time.Sleep(5 * time.Millisecond) // versions of the same instant have no order
+	stored, _, _ := s.fhir.Get("a1")
+	if err := s.fhir.Put(bytes.ReplaceAll(stored, []byte(newPhone), []byte(phone))); err != nil {
+		panic(err) // what is stored is a patient
+	}
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -122,41 +220,51 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // a PUT that was cut on the way
 	}
-	hit := r.Method == s.fault.on && !s.healed.Load() && strings.Contains(r.URL.Path, "/Patient/")
-	if hit && s.fault.times > 0 && s.seen.Add(1) > int64(s.fault.times) {
-		hit = false
+	reply, hit := s.befalls(r)
+	if r.Method == http.MethodPut {
+		s.puts.Add(1)
 	}
 	if !hit {
 		status, header, answer := pass(r, s.target, body)
 		copyHeader(w, header)
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-		if r.Method == http.MethodPut && s.fault.toxic != "" && !s.healed.Load() {
+		if r.Method == http.MethodPut && s.fault.toxic != "" && s.healed.Err() == nil {
 			s.once.Do(func() { s.poison(s.fault.toxic) })
 		}
-		if r.Method == http.MethodGet && strings.HasPrefix(s.fault.before, "{") && !s.healed.Load() {
+		if r.Method == http.MethodGet && strings.HasPrefix(s.fault.before, "{") && s.healed.Err() == nil {
 			s.once.Do(func() { s.poison(s.fault.before) }) // it meets what comes next
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write(answer) // the toxic may be in the way
 		return
 	}
-	var answer []byte
-	if s.fault.apply {
+	answer := body
+	if r.Method == s.fault.on && s.fault.apply {
 		_, _, answer = pass(r, s.target, body)
+		if s.fault.rival != "" {
+			s.overwrite(s.fault.rival)
+		}
 	}
-	s.reply(w, r, body, answer)
+	if r.Method == s.fault.on && s.fault.late {
+		s.late.Go(func() {
+			<-s.healed.Done()
+			pass(r, s.target, body)
+		})
+	}
+	s.reply(w, r, reply, answer)
 }
 
 const patientOutcome = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"as the test wants it"}]}`
 
-// reply answers a request that the fault befalls.
-func (s *script) reply(w http.ResponseWriter, r *http.Request, body, answer []byte) {
+// reply answers a request that the fault befalls; answer is what the FHIR
+// server said or, if it was not asked, what was sent.
+func (s *script) reply(w http.ResponseWriter, r *http.Request, reply string, answer []byte) {
 	w.Header().Set("Content-Type", "application/fhir+json")
 	send := func(status int, text string) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, text) // the client may have hung up
 	}
-	switch s.fault.reply {
+	switch reply {
 	case "reset":
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
@@ -168,15 +276,8 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, body, answer []by
 	case "hang":
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
-	case "late":
-		s.late.Go(func() {
-			time.Sleep(rigTimeout * 5 / 4)
-			pass(r, s.target, body)
-		})
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
 	case "half":
-		if answer == nil {
+		if len(answer) == 0 {
 			answer = []byte(`{"resourceType":"Patient","id":"a1"}`)
 		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
@@ -184,6 +285,8 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, body, answer []by
 	case "html":
 		w.Header().Set("Content-Type", "text/html")
 		send(http.StatusOK, "<html>Welcome</html>")
+	case "echo": // no ETag tells that there is a new version
+		send(http.StatusOK, string(answer))
 	case "empty":
 		send(http.StatusOK, "")
 	case "two":
@@ -201,10 +304,15 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, body, answer []by
 		send(http.StatusOK, `{"resourceType":"Patient","id":"a1","text":"`+strings.Repeat("x", 10<<20)+`"}`)
 	case "201":
 		send(http.StatusCreated, string(answer))
+	case "201 empty":
+		send(http.StatusCreated, "")
+	case "201 html":
+		w.Header().Set("Content-Type", "text/html")
+		send(http.StatusCreated, "<html>Welcome</html>")
 	default:
-		status, err := strconv.Atoi(s.fault.reply)
+		status, err := strconv.Atoi(reply)
 		if err != nil {
-			panic(fmt.Sprintf("no reply %q", s.fault.reply))
+			panic(fmt.Sprintf("no reply %q", reply))
 		}
 		if status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", "7")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +12,7 @@ import (
 	"patientgraph/fhir/fhirtest"
 )
 
-const oldPhone, newPhone = "010-1111-2222", "010-9876-5432"
+const oldPhone, newPhone, otherPhone = "010-1111-2222", "010-9876-5432", "010-5555-6666"
 
 // fault is one way in which a conversation goes wrong, and what must come of
 // it.
@@ -21,15 +22,22 @@ type fault struct {
 	on     string                 // the method that it befalls
 	times  int                    // how often; 0: until the answer is there
 	apply  bool                   // the request is carried out all the same
+	late   bool                   // or carried out when the caller has his answer
 	reply  string                 // see script.reply
+	rival  string                 // a phone that somebody else writes right after a PUT was carried out
 	toxic  string                 // or a toxic of toxiproxy, added when the PUT arrives
 	before string                 // or one added while the patient is being read
 	lie    fhirtest.Fault         // or what the FHIR server itself does
 
-	want  string // SUCCESS, or the ErrorCode that the caller hears
-	ends  string // with FHIR_OUTCOME_UNKNOWN: the state of contactUpdate in the end
-	cache string // the phone in the cache in the end
-	fhir  string // the phone on the FHIR server in the end
+	then        string // the reply to the reads after the first PUT; "": they go well
+	thenTimes   int    // to how many of them; 0: until the answer is there
+	thenHistory bool   // only to those of the history
+
+	want   string // SUCCESS, or the ErrorCode that the caller hears
+	status int    // the httpStatus that he hears; 0: any
+	ends   string // where that leaves the patient PENDING: the state of contactUpdate in the end
+	cache  string // the phone in the cache in the end
+	fhir   string // the phone on the FHIR server in the end
 }
 
 const (
@@ -37,10 +45,29 @@ const (
 	success        = "SUCCESS"
 	unknown        = "FHIR_OUTCOME_UNKNOWN"
 	applied, never = "APPLIED", "NOT_APPLIED"
+
+	rejected, conflict, notSaved  = "FHIR_REJECTED", "UPDATE_CONFLICT", "FHIR_NOT_APPLIED"
+	gone, authFailed, rateLimited = "FHIR_PATIENT_GONE", "FHIR_AUTH_FAILED", "FHIR_RATE_LIMITED"
 )
 
-// faultTable holds every combination. Without versions there is no If-Match:
-// a PUT is then sent once.
+// state is where contactUpdate stands in the end.
+func (f fault) state() string {
+	switch {
+	case f.ends != "":
+		return f.ends
+	case f.want == success:
+		return applied
+	case f.want == conflict:
+		return "CONFLICT"
+	case f.want == rejected, f.want == notSaved, f.want == gone:
+		return "REJECTED"
+	}
+	return never
+}
+
+// faultTable holds what was thought of by hand; generated adds what befalls
+// the answer to a PUT and the reads after it. Without versions there is no
+// If-Match: a PUT is then sent once.
 var faultTable = []fault{
 	// The answer to a PUT that was carried out is lost or makes no sense.
 	{name: "PUT, reset after", on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
@@ -63,7 +90,7 @@ var faultTable = []fault{
 	{name: "PUT, 502 after", on: onPut, apply: true, reply: "502", want: success, cache: newPhone, fhir: newPhone},
 	{name: "PUT, 504 after", on: onPut, apply: true, reply: "504", want: success, cache: newPhone, fhir: newPhone},
 	{name: "PUT, 409 after", on: onPut, apply: true, times: 1, reply: "409", want: success, cache: newPhone, fhir: newPhone},
-	{name: "PUT, 201", on: onPut, apply: true, reply: "201", want: "FHIR_PATIENT_GONE", cache: newPhone, fhir: newPhone},
+	{name: "PUT, 201", on: onPut, apply: true, reply: "201", want: gone, cache: newPhone, fhir: newPhone},
 	{name: "PUT, reset after, UUID versions", server: fhirtest.Medplum, on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
 	{name: "PUT, reset after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "reset", want: success, cache: newPhone, fhir: newPhone},
 	{name: "PUT, 502 after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "502", want: success, cache: newPhone, fhir: newPhone},
@@ -75,24 +102,54 @@ var faultTable = []fault{
 	{name: "PUT lost", on: onPut, reply: "reset", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT lost, no versions", server: fhirtest.PlainR4, on: onPut, times: 1, reply: "reset", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT unanswered", on: onPut, reply: "hang", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
-	{name: "PUT late", on: onPut, reply: "late", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
-	{name: "PUT late, no versions", server: fhirtest.PlainR4, on: onPut, reply: "late", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late", on: onPut, late: true, reply: "hang", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late, no versions", server: fhirtest.PlainR4, on: onPut, late: true, reply: "hang", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late, behind HTML with 200", on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late, behind HTML with 200, no versions", server: fhirtest.PlainR4, on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT late, behind 502, UUID versions", server: fhirtest.Medplum, on: onPut, late: true, reply: "502", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
 	{name: "PUT, HTML with 200, not saved", on: onPut, reply: "html", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: "FHIR_NOT_APPLIED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 400", on: onPut, reply: "400", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 401", on: onPut, reply: "401", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 403", on: onPut, reply: "403", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 404", on: onPut, reply: "404", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 410", on: onPut, reply: "410", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 409, version unmoved", on: onPut, reply: "409", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 412, version unmoved", on: onPut, reply: "412", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 412, no versions", server: fhirtest.PlainR4, on: onPut, reply: "412", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 422", on: onPut, reply: "422", want: "FHIR_REJECTED", cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 429", on: onPut, reply: "429", want: "FHIR_RATE_LIMITED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 400", on: onPut, reply: "400", want: rejected, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 401", on: onPut, reply: "401", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 403", on: onPut, reply: "403", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 404", on: onPut, reply: "404", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 410", on: onPut, reply: "410", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 409, version unmoved", on: onPut, reply: "409", want: rejected, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 412, version unmoved", on: onPut, reply: "412", want: rejected, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 412, no versions", server: fhirtest.PlainR4, on: onPut, reply: "412", want: rejected, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 422", on: onPut, reply: "422", want: rejected, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 429", on: onPut, reply: "429", want: rateLimited, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 500", on: onPut, reply: "500", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 503 with Retry-After", on: onPut, reply: "503", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 503, no versions", server: fhirtest.PlainR4, on: onPut, reply: "503", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 502 once", on: onPut, times: 1, reply: "502", want: success, cache: newPhone, fhir: newPhone},
+
+	// The PUT was carried out, and somebody else has written since: the history
+	// tells that ours landed.
+	{name: "PUT, 409 once after, overwritten", on: onPut, apply: true, times: 1, reply: "409", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 412 once after, overwritten, UUID versions", server: fhirtest.Medplum, on: onPut, apply: true, times: 1, reply: "412", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 422 after, overwritten", on: onPut, apply: true, reply: "422", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, reset after, overwritten", on: onPut, apply: true, reply: "reset", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 204, overwritten", on: onPut, apply: true, reply: "204", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 409 after, overwritten, history reset twice", on: onPut, apply: true, reply: "409", rival: otherPhone, then: "reset", thenTimes: 2, thenHistory: true, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 409 after, overwritten, history reset", on: onPut, apply: true, reply: "409", rival: otherPhone, then: "reset", thenHistory: true, want: unknown, ends: applied, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 502 after, overwritten, history reset", on: onPut, apply: true, reply: "502", rival: otherPhone, then: "reset", thenHistory: true, want: unknown, ends: applied, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 409 after, history reset", on: onPut, apply: true, reply: "409", then: "reset", thenHistory: true, want: success, cache: newPhone, fhir: newPhone}, // what the patient shows is enough
+	{name: "PUT, HTML with 201, overwritten, reads reset", on: onPut, apply: true, reply: "201 html", rival: otherPhone, then: "reset", want: gone, status: http.StatusCreated, ends: "REJECTED", cache: otherPhone, fhir: otherPhone},
+
+	// The reads after a refusal are refused too: only a refusal that says the
+	// same holds.
+	{name: "PUT, 401, then reads 401", on: onPut, reply: "401", then: "401", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 403, then reads 401", on: onPut, reply: "403", then: "401", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 403, then reads 403", on: onPut, reply: "403", then: "403", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 401, then reads 401, no versions", server: fhirtest.PlainR4, on: onPut, reply: "401", then: "401", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 400, then reads 401", on: onPut, reply: "400", then: "401", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 409, then reads 401", on: onPut, reply: "409", then: "401", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 502 after, then reads 401", on: onPut, apply: true, reply: "502", then: "401", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
+	{name: "PUT, 404, then reads 410", on: onPut, reply: "404", then: "410", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 410, then reads 410", on: onPut, reply: "410", then: "410", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 409, then reads 410", on: onPut, reply: "409", then: "410", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 404, then reads 404, UUID versions", server: fhirtest.Medplum, on: onPut, reply: "404", then: "404", want: gone, cache: oldPhone, fhir: oldPhone},
 
 	// The patient cannot be read: nothing is sent.
 	{name: "GET reset", on: onGet, reply: "reset", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
@@ -101,9 +158,9 @@ var faultTable = []fault{
 	{name: "GET unanswered", on: onGet, reply: "hang", want: "FHIR_TIMEOUT", cache: oldPhone, fhir: oldPhone},
 	{name: "GET half an answer", on: onGet, reply: "half", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
 	{name: "GET HTML", on: onGet, reply: "html", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
-	{name: "GET 401", on: onGet, reply: "401", want: "FHIR_AUTH_FAILED", cache: oldPhone, fhir: oldPhone},
-	{name: "GET 404", on: onGet, reply: "404", want: "FHIR_PATIENT_GONE", cache: oldPhone, fhir: oldPhone},
-	{name: "GET 429", on: onGet, reply: "429", want: "FHIR_RATE_LIMITED", cache: oldPhone, fhir: oldPhone},
+	{name: "GET 401", on: onGet, reply: "401", want: authFailed, cache: oldPhone, fhir: oldPhone},
+	{name: "GET 404", on: onGet, reply: "404", want: gone, cache: oldPhone, fhir: oldPhone},
+	{name: "GET 429", on: onGet, reply: "429", want: rateLimited, cache: oldPhone, fhir: oldPhone},
 	{name: "GET 503 with Retry-After", on: onGet, reply: "503", want: "FHIR_UNAVAILABLE", cache: oldPhone, fhir: oldPhone},
 
 	// Toxics on the wire.
@@ -120,11 +177,11 @@ var faultTable = []fault{
 	{name: "toxiproxy: the PUT is held up, then arrives", before: `{"name":"t","type":"bandwidth","stream":"upstream","attributes":{"rate":0}}`, want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
 
 	// The FHIR server says 200 and does something else, or somebody else writes.
-	{name: "200, nothing saved", lie: fhirtest.Fault{On: onPut, Ignore: true}, want: "FHIR_NOT_APPLIED", cache: oldPhone, fhir: oldPhone},
-	{name: "200, the value cut", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: "FHIR_NOT_APPLIED", cache: "010-9876", fhir: "010-9876"},
-	{name: "200, the value cut, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: "FHIR_NOT_APPLIED", cache: "010-9876", fhir: "010-9876"},
+	{name: "200, nothing saved", lie: fhirtest.Fault{On: onPut, Ignore: true}, want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "200, the value cut", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
+	{name: "200, the value cut, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
 	{name: "somebody else was quicker once", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
-	{name: "somebody else is always quicker", lie: fhirtest.Fault{On: onPut, Compete: true}, want: "UPDATE_CONFLICT", cache: oldPhone, fhir: oldPhone},
+	{name: "somebody else is always quicker", lie: fhirtest.Fault{On: onPut, Compete: true}, want: conflict, cache: oldPhone, fhir: oldPhone},
 	{name: "somebody else was quicker, UUID versions", server: fhirtest.Medplum, lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
 	{name: "somebody else was quicker, and the answer is lost", on: onPut, apply: true, reply: "close", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: newPhone, fhir: newPhone},
 }
@@ -136,13 +193,13 @@ func cutPhone(_, body []byte) []byte {
 
 // TestFaultTable runs every combination: what the caller hears, and, once the
 // fault is over and everything is settled, what cache and FHIR server hold,
-// and that no write happened twice.
+// that no write happened twice, and that whoever asks again hears the same.
 func TestFaultTable(t *testing.T) {
 	t.Parallel()
 	places := make(chan struct{}, 4) // products that write at once: two cores are not many
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, f := range faultTable {
+	for _, f := range slices.Concat(faultTable, generated(t)) {
 		wg.Go(func() {
 			t.Run(f.name, func(t *testing.T) { f.run(t, places) })
 		})
@@ -151,49 +208,83 @@ func TestFaultTable(t *testing.T) {
 
 func (f fault) run(t *testing.T, places chan struct{}) {
 	places <- struct{}{}
-	busy := true
-	leave := func() {
-		if busy {
-			<-places
-		}
-		busy = false
-	}
+	leave := sync.OnceFunc(func() { <-places })
 	defer leave()
 	rig := newRig(t, f)
 	rig.fhir.SetFault("", f.lie)
 	admin := token(t, auth.RoleAdmin, "")
-	input := object{"patientId": number, "phone": newPhone}
+	input := object{"patientId": number, "phone": newPhone, "idempotencyKey": "key"}
 	answer := rig.updateContact(admin, input)
-	code, _ := answer["code"].(string)
-	if answer["__typename"] == "UpdatePatientContactSuccess" {
-		code = success
-	}
-	if code != f.want {
-		t.Errorf("the caller hears %s, want %s: %v", code, f.want, answer)
-	}
-	if f.want == unknown {
-		want(t, answer, object{"applied": "UNKNOWN"})
+	f.hears(t, answer)
+	id := rig.operation(answer)
+	if f.ends != "" {
 		want(t, rig.patient(number), object{"phone": oldPhone, "syncState": "PENDING"})
-	} else if answer["__typename"] == "FhirUnavailable" {
-		want(t, answer, object{"applied": "NO"})
+		want(t, rig.contactUpdate(admin, id), object{"state": "PENDING"})
+		rig.repeated(admin, input, answer)
+	} else {
+		want(t, rig.contactUpdate(admin, id), object{"state": f.state()})
 	}
 	rig.heal()
 	leave()
-	if f.want == unknown {
-		want(t, rig.settled(admin, answer["pending"]), object{"state": f.ends})
-	}
+	update := rig.ended(admin, id)
 	want(t, rig.patient(number), object{"phone": f.cache, "syncState": "SYNCED", "email": "old@example.org"})
 	if stored := rig.stored(); !strings.Contains(stored, f.fhir) {
 		t.Errorf("the FHIR server has %s, want %s", stored, f.fhir)
 	}
-	if n := rig.written(newPhone); f.fhir == newPhone && n != 1 || f.fhir == oldPhone && n != 0 {
-		t.Errorf("the write happened %d times", n)
+	writes := 0
+	if f.apply || f.fhir == newPhone || f.state() == applied {
+		writes = 1
 	}
-	if strings.Contains(rig.log.String(), newPhone) {
-		t.Error("the log holds the patient's phone")
+	if n := rig.written(newPhone); n != writes {
+		t.Errorf("the write happened %d times, want %d", n, writes)
 	}
+	told := f.toldInTheEnd(answer, id)
+	if f.state() != never {
+		rig.repeated(admin, input, told)
+	}
+	want(t, update, object{
+		"state": f.state(), "result.__typename": told["__typename"], "result.code": told["code"],
+		"result.applied": told["applied"], "result.patient.phone": told.at("patient", "phone"),
+	})
 	time.Sleep(10 * time.Millisecond)
 	want(t, rig.updateContact(admin, object{"patientId": number, "email": "after@example.org"}), object{
 		"__typename": "UpdatePatientContactSuccess", "patient.phone": f.fhir, "patient.syncState": "SYNCED",
 	})
+	if f.state() == never { // nothing was written, so nothing is remembered
+		want(t, rig.updateContact(admin, input), object{"__typename": "UpdatePatientContactSuccess", "patient.phone": newPhone})
+	}
+	rig.keepsSecrets()
+}
+
+// hears checks what the caller hears at first.
+func (f fault) hears(t *testing.T, answer object) {
+	t.Helper()
+	code, _ := answer["code"].(string)
+	if answer["__typename"] == "UpdatePatientContactSuccess" {
+		code = success
+		want(t, answer, object{"patient.phone": newPhone, "patient.syncState": "SYNCED"})
+	}
+	if code != f.want {
+		t.Errorf("the caller hears %s, want %s: %v", code, f.want, answer)
+	}
+	if f.status != 0 {
+		want(t, answer, object{"httpStatus": f.status})
+	}
+	if f.want == unknown {
+		want(t, answer, object{"applied": "UNKNOWN"})
+	} else if answer["__typename"] == "FhirUnavailable" {
+		want(t, answer, object{"applied": "NO"})
+	}
+}
+
+// toldInTheEnd is what whoever asks hears once the outcome is known: what was
+// told at first, unless that was that nobody knows.
+func (f fault) toldInTheEnd(answer object, id string) object {
+	switch {
+	case f.want != unknown:
+		return answer
+	case f.ends == applied:
+		return object{"__typename": "UpdatePatientContactSuccess", "operationId": id, "patient": map[string]any{"phone": newPhone}}
+	}
+	return object{"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO"}
 }
