@@ -287,6 +287,9 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, reply string, ans
 		send(http.StatusOK, "<html>Welcome</html>")
 	case "echo": // no ETag tells that there is a new version
 		send(http.StatusOK, string(answer))
+	case "204 old ETag":
+		w.Header().Set("ETag", r.Header.Get("If-Match"))
+		send(http.StatusNoContent, "")
 	case "empty":
 		send(http.StatusOK, "")
 	case "two":

@@ -34,11 +34,11 @@ var replies = []struct {
 	{"hang", unknown, false},
 	{"html", unknown, true}, // whoever says that is no FHIR server
 	{"202", unknown, false},
-	{"204", notSaved, true}, // the server says that it is done, and shows that it is not
-	{"empty", notSaved, false},
-	{"outcome", notSaved, false},
-	{"echo", notSaved, true}, // a Patient with the values, but not as a new version
-	{"201 empty", "", true},  // nobody says so of a PUT that was not carried out
+	{"204", saidOK, true}, // the server says that it is done; that its reads show nothing may be a lag
+	{"empty", saidOK, false},
+	{"outcome", saidOK, false},
+	{"echo", saidOK, true},  // a Patient with the values, but not as a new version
+	{"201 empty", "", true}, // nobody says so of a PUT that was not carried out
 	{"201 html", "", false},
 	{"201", "", false},
 }
@@ -108,6 +108,8 @@ func (f *fault) expect(hears string) {
 		f.want, f.ends = unknown, applied
 	case f.apply:
 		f.want = success
+	case hears == saidOK:
+		f.want, f.ends = unknown, "REJECTED"
 	case unreadable, hears == unknown:
 		f.want, f.ends = unknown, never
 	default:

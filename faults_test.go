@@ -47,6 +47,7 @@ const (
 	applied, never = "APPLIED", "NOT_APPLIED"
 
 	rejected, conflict, notSaved  = "FHIR_REJECTED", "UPDATE_CONFLICT", "FHIR_NOT_APPLIED"
+	saidOK                        = "FHIR_OUTCOME_UNKNOWN, then FHIR_NOT_APPLIED"
 	gone, authFailed, rateLimited = "FHIR_PATIENT_GONE", "FHIR_AUTH_FAILED", "FHIR_RATE_LIMITED"
 )
 
@@ -108,7 +109,12 @@ var faultTable = []fault{
 	{name: "PUT late, behind HTML with 200, no versions", server: fhirtest.PlainR4, on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
 	{name: "PUT late, behind 502, UUID versions", server: fhirtest.Medplum, on: onPut, late: true, reply: "502", want: unknown, ends: applied, cache: newPhone, fhir: newPhone},
 	{name: "PUT, HTML with 200, not saved", on: onPut, reply: "html", want: unknown, ends: never, cache: oldPhone, fhir: oldPhone},
-	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: unknown, ends: "REJECTED", cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204 that names the old version, not saved", on: onPut, reply: "204 old ETag", want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204 that names the old version, not saved, UUID versions", server: fhirtest.Medplum, on: onPut, reply: "204 old ETag", want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, 204 that names the old version", on: onPut, apply: true, reply: "204 old ETag", want: success, cache: newPhone, fhir: newPhone},
+	{name: "PUT, the old patient with 200, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Ignore: true}, want: notSaved, cache: oldPhone, fhir: oldPhone},
+	{name: "PUT, normalised, and the answer lost", on: onPut, apply: true, reply: "reset", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
 	{name: "PUT, 400", on: onPut, reply: "400", want: rejected, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 401", on: onPut, reply: "401", want: authFailed, cache: oldPhone, fhir: oldPhone},
 	{name: "PUT, 403", on: onPut, reply: "403", want: authFailed, cache: oldPhone, fhir: oldPhone},
@@ -232,7 +238,7 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 		t.Errorf("the FHIR server has %s, want %s", stored, f.fhir)
 	}
 	writes := 0
-	if f.apply || f.fhir == newPhone || f.state() == applied {
+	if f.apply && f.lie.Store == nil || f.fhir == newPhone || f.state() == applied {
 		writes = 1
 	}
 	if n := rig.written(newPhone); n != writes {
@@ -285,6 +291,8 @@ func (f fault) toldInTheEnd(answer object, id string) object {
 		return answer
 	case f.ends == applied:
 		return object{"__typename": "UpdatePatientContactSuccess", "operationId": id, "patient": map[string]any{"phone": newPhone}}
+	case f.ends == "REJECTED":
+		return object{"__typename": "FhirRejected", "code": notSaved}
 	}
 	return object{"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO"}
 }

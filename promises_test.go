@@ -66,7 +66,11 @@ func TestPromise2NoFalseSuccess(t *testing.T) {
 				s := startSystem(t, databaseURL)
 				s.fhir.SetFault("", lie)
 				answer := s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": newPhone, "address": object{"city": "Busan"}})
-				want(t, answer, object{"__typename": "FhirRejected"})
+				if name == "a bare OK" { // the read after it may lag behind
+					want(t, answer, object{"__typename": "FhirUnavailable", "applied": "UNKNOWN"})
+				} else {
+					want(t, answer, object{"__typename": "FhirRejected"})
+				}
 				cached, stored := s.patient(number), s.stored()
 				if phone, _ := cached["phone"].(string); !strings.Contains(stored, `"`+phone+`"`) {
 					t.Errorf("the cache has %s, the FHIR server %s", phone, stored)

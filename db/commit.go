@@ -81,7 +81,7 @@ func (s *Store) committer() {
 				continue
 			}
 			s.committers.Go(func() { // one must not fail the others, nor keep them waiting
-				if err := again(err, len(batch) == 1, func() error { return s.runTogether([]*commit{c}) }); err != nil {
+				if err := again(err, func() error { return s.runTogether([]*commit{c}) }); err != nil {
 					c.err = err
 				}
 				close(c.done)
@@ -90,11 +90,12 @@ func (s *Store) committer() {
 	}
 }
 
-// again repeats what failed in company, alone; and, for as long as a commit may
-// take, what waits for a row that somebody else has locked.
-func again(err error, alone bool, run func() error) error {
-	alone = alone || errors.Is(err, errNotBegun)
-	for deadline := time.Now().Add(commitTimeout); !alone || isLocked(err) && time.Now().Before(deadline); alone = true {
+// again repeats what failed, alone: it may have failed for another's sake, or
+// with the connection, and all work may run twice. For as long as a commit may
+// take it repeats what waits for a row that somebody else has locked.
+func again(err error, run func() error) error {
+	once := err != nil && !errors.Is(err, errNotBegun) && !errors.Is(err, context.DeadlineExceeded)
+	for deadline := time.Now().Add(commitTimeout); once || isLocked(err) && time.Now().Before(deadline); once = false {
 		err = run()
 	}
 	return err

@@ -59,8 +59,8 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		}
 		return i.insert(ctx)
 	}
-	err := again(nil, false, func() error { return s.journal.RunInTx(ctx, nil, run) })
-	if err != nil {
+	commit := func() error { return s.journal.RunInTx(ctx, nil, run) }
+	if err := again(commit(), commit); err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
 	return outcomes, nil

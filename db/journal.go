@@ -55,7 +55,15 @@ type ContactUpdate struct {
 }
 
 const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, asked, base_etag, base, intended,
-	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, lease_until < NOW()`
+	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, ` + leaseOver
+
+// leaseOver holds where whoever works on an update may be dead. No lease is
+// longer than ten minutes (see longestLease): one that is comes from a clock
+// that has been set back since.
+const leaseOver = "(lease_until < NOW() OR lease_until > NOW() + 600000000)"
+
+// longestLease bounds what CloseUpdate takes as RetryIn.
+const longestLease = 5 * time.Minute
 
 // The statements of the journal. Each names the condition of the index that it
 // is to use: SQLite infers none.
@@ -65,7 +73,7 @@ const (
 		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
 		FROM patients WHERE id = ? AND fhir_id IS NOT NULL AND NOT EXISTS ( -- what is being settled goes first
 			SELECT 1 FROM contact_updates AS other WHERE other.patient_id = patients.id
-			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND other.lease_until > NOW())
+			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND NOT ` + leaseOver + `)
 		ON CONFLICT DO NOTHING`
 	addLocalUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
@@ -85,6 +93,7 @@ const (
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
 		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
 	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
+	tellUpdate     = `UPDATE contact_updates SET patient = ? WHERE id = ?`
 	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
 	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
 	holdUpdate     = `UPDATE contact_updates SET state = 'SENT' WHERE id = ? AND owner = ? AND state = 'UNKNOWN' AND NOT EXISTS (
@@ -92,7 +101,7 @@ const (
 	reopenUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
 		WHERE id = ? AND state = 'NOT_APPLIED'`
 	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
-		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND lease_until < NOW()
+		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND ` + leaseOver + `
 		AND CAST(? AS TEXT) IN ('', patient_id)
 		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns
 	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`
@@ -276,7 +285,12 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 				return nil, err
 			}
 			p.SyncState = stateWith(others || c.State.Open())
-			told.SyncState = p.SyncState
+			if told.SyncState != p.SyncState { // a retry is told the same
+				told.SyncState = p.SyncState
+				if _, err := s.exec(ctx, tx, tellUpdate, clean(toJSON(told, false)), c.ID); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	switch {
@@ -324,7 +338,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 	var n int64
 	var err error
 	if c.State.Open() {
-		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), gone, c.RetryIn.Microseconds(), c.ID, c.Owner)
+		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), gone, min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
 	} else {
 		n, err = s.exec(ctx, tx, closeUpdate, string(c.State), clean(c.Answer), clean(toJSON(told, false)), gone,
 			c.State == UpdateNotApplied, c.ID, c.Owner)

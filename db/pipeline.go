@@ -53,7 +53,7 @@ func (s *Store) pipeliner() {
 				continue
 			}
 			s.committers.Go(func() { // one must not fail the others, nor keep them waiting
-				o.err = again(err, len(batch) == 1, func() error { return s.pipeline([]*single{o}) })
+				o.err = again(err, func() error { return s.pipeline([]*single{o}) })
 				close(o.done)
 			})
 		}

@@ -160,8 +160,8 @@ func postgresPool(config pgx.ConnConfig, size int, lockTimeout string) *bun.DB {
 //go:embed migrations
 var migrations embed.FS
 
-// Migrate brings the schema up to date. Replicas that start together wait for
-// each other.
+// Migrate brings the schema up to date. Replicas on PostgreSQL that start
+// together wait for each other.
 func (s *Store) Migrate(ctx context.Context) error {
 	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
 	var options []goose.ProviderOption

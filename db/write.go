@@ -109,6 +109,9 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 		if err != nil {
 			return err
 		}
+		if changed != nil && p.Version == changed.Version && p.UpdatedAt.Equal(changed.UpdatedAt) {
+			return nil // this runs again: the commit looked failed and was not
+		}
 		if expectedVersion != 0 && expectedVersion != p.Version {
 			return ErrVersionMismatch
 		}

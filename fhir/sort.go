@@ -183,8 +183,13 @@ func (a *answer) sortBadRequest() Kind {
 	return Rejected
 }
 
-// issues reads the server's reasons, freed of what was sent.
+// issues reads the server's reasons, freed of what was sent. What a server says
+// of its own failure to read a patient may quote the patient, and nothing is at
+// hand to find that by: it is not repeated.
 func (a *answer) issues() []Issue {
+	if a.body == nil || a.status >= http.StatusInternalServerError && (a.op == OpRead || a.op == OpHistory) {
+		return nil
+	}
 	issues := readIssues(a.body)
 	if len(issues) == 0 {
 		return nil

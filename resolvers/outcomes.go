@@ -49,7 +49,11 @@ func updateConflict(current *graph.Patient, fields []string) *graph.UpdateConfli
 // union member; what it does not know is an internal error.
 func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error) (graph.UpdatePatientContactResult, error) {
 	var e *writethrough.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, writethrough.ErrUnsure):
+		return nil, r.internal(ctx, err)
+	default:
 		return nil, r.unchanged(ctx, err)
 	}
 	switch e.Kind {
@@ -66,7 +70,7 @@ func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error)
 		}
 		return fhirRejected(e, graph.ErrorCodeFhirRejected, detail), nil
 	case writethrough.NotApplied:
-		return fhirRejected(e, graph.ErrorCodeFhirNotApplied, "FHIR server accepted the update but did not save all of it"), nil
+		return fhirRejected(e, graph.ErrorCodeFhirNotApplied, "FHIR server did not save all of the update"), nil
 	case writethrough.PatientGone:
 		return fhirRejected(e, graph.ErrorCodeFhirPatientGone, "the patient is gone from the FHIR server"), nil
 	case writethrough.Unavailable:

@@ -9,6 +9,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/fhir/fhirtest"
 	"patientgraph/writethrough"
 )
 
@@ -157,14 +158,89 @@ func TestImpatientCallersKeepTheCircuitClosed(t *testing.T) {
 		<-ctx.Done()
 		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Err: ctx.Err()}
 	}
-	w := r.writer(true, n, r.store, nil)
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 200 * time.Millisecond })
 	for range 40 {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
 		_, _ = w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
 		cancel()
 	}
 	if asked.Load() == 40 {
 		t.Error("40 in a row without an answer, and the circuit is closed")
+	}
+}
+
+// Callers who leave at once tell nothing of a FHIR server that answers others.
+func TestLeaversKeepTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	n := &scriptedFHIR{Client: r.client}
+	started := make(chan struct{}, 100)
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		started <- struct{}{}
+		select {
+		case <-time.After(20 * time.Millisecond): // a healthy server
+		case <-ctx.Done():
+			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "Request canceled", Err: ctx.Err()}
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(true, n, r.store, nil)
+	for range 10 { // one patient, one browser tab
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-started; cancel() }()
+		_, _ = w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+		cancel()
+	}
+	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	if err != nil {
+		t.Errorf("another patient's write on a healthy FHIR server: %v", err)
+	}
+}
+
+// Nor does one patient whose PUT the server cannot digest.
+func TestOnePatientKeepsTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Status: 500})
+	w := r.writer(true, r.client, r.store, nil)
+	for range 10 {
+		_, _ = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	}
+	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	if err != nil {
+		t.Errorf("another patient's write on a FHIR server that answers everything: %v", err)
+	}
+}
+
+// Reads of one patient hang: what a crash left of others is settled meanwhile.
+func TestAHangingReadDoesNotHoldTheReconciler(t *testing.T) {
+	r := newRig(t, 2)
+	r.leave(0, "op-0", `W/"0"`)
+	r.leave(1, "op-1", `W/"0"`)
+	n := &scriptedFHIR{Client: r.client}
+	var hanging atomic.Int64
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if id == "f0" {
+			hanging.Add(1)
+			<-ctx.Done()
+			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Timeout: true, Err: ctx.Err()}
+		}
+		return r.client.Read(ctx, id)
+	}
+	r.writer(true, n, r.store, func(c *writethrough.Config) {
+		c.Timeout = 15 * time.Second
+		c.Lease = time.Second
+		c.SettleWindow = time.Millisecond
+	})
+	for deadline := time.Now().Add(time.Minute); hanging.Load() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is read")
+		}
+	}
+	r.leave(1, "op-2", `W/"0"`)
+	for r.state("op-2").Open() {
+		if hanging.Load() > 1 { // the first read of the patient that hangs is over
+			t.Fatal("still open")
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -16,6 +16,7 @@ type answer struct {
 	Reason      string        `json:"reason"`
 	HTTPStatus  int           `json:"httpStatus,omitempty"`
 	Issues      []Issue       `json:"issues,omitempty"`
+	SaidOK      bool          `json:"saidOK,omitempty"`
 	Untouched   bool          `json:"untouched,omitempty"`
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"`
 	Conflicting []string      `json:"conflicting,omitempty"`
@@ -27,7 +28,7 @@ func encodeAnswer(e *Error) string {
 	}
 	text, _ := json.Marshal(answer{ // plain strings and numbers always encode
 		Kind: e.Kind, Reason: e.Reason, HTTPStatus: e.HTTPStatus, Issues: e.Issues,
-		Untouched: e.Untouched, RetryAfter: e.RetryAfter, Conflicting: e.Conflicting,
+		SaidOK: e.SaidOK, Untouched: e.Untouched, RetryAfter: e.RetryAfter, Conflicting: e.Conflicting,
 	})
 	return string(text)
 }
@@ -47,7 +48,7 @@ func decodeAnswer(u *db.ContactUpdate) (*Applied, error) {
 	}
 	e := &Error{
 		Kind: a.Kind, OperationID: u.ID, Reason: a.Reason, HTTPStatus: a.HTTPStatus, Issues: a.Issues,
-		Untouched: a.Untouched, RetryAfter: a.RetryAfter, Conflicting: a.Conflicting,
+		SaidOK: a.SaidOK, Untouched: a.Untouched, RetryAfter: a.RetryAfter, Conflicting: a.Conflicting,
 	}
 	if e.Kind == Conflict {
 		e.Current = u.Patient
@@ -55,13 +56,10 @@ func decodeAnswer(u *db.ContactUpdate) (*Applied, error) {
 	return nil, e
 }
 
-// toldGone returns the answer of an open update whose PUT was answered as a
-// creation: that is how it ends. nil for all others.
-func toldGone(u db.ContactUpdate) *Error {
+// toldSoFar returns what the caller of an open update was told, if anything.
+func toldSoFar(u db.ContactUpdate) *Error {
 	_, err := decodeAnswer(&u)
-	var e *Error
-	if errors.As(err, &e) && e.Kind == PatientGone {
-		return e
-	}
-	return nil
+	e := &Error{}
+	errors.As(err, &e)
+	return e
 }

@@ -44,6 +44,7 @@ type Error struct {
 	Reason      string        // the server's own reason, or the cause; free of patient values
 	HTTPStatus  int           // of the FHIR server's answer; 0 when there was none
 	Issues      []Issue       // what the server said
+	SaidOK      bool          // OutcomeUnknown: the server said OK, and does not show the values yet
 	Untouched   bool          // Rejected: the complaint is about an element that the caller did not change
 	RetryAfter  time.Duration // when a retry makes sense; 0 when nobody knows
 	Current     *db.Patient   // Conflict: the record as it is now
@@ -70,4 +71,5 @@ type verdict struct {
 	told   *db.FHIRState // Applied and overwritten since: what the server showed in between
 	landed string        // a PUT that named this ETag took effect
 	gone   bool          // the FHIR server said that the patient is gone
+	others bool          // Applied: the values are there, but the history says that others wrote them
 }

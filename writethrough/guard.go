@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -57,7 +58,8 @@ func passing(err error) bool {
 }
 
 // unheard tells whether an operation ended without an answer of the FHIR
-// server.
+// server itself. A 500 is one: it may be about this patient alone.
 func unheard(e *Error) bool {
-	return e != nil && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown)
+	return e != nil && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&
+		(e.HTTPStatus == 0 || e.HTTPStatus >= http.StatusBadGateway && e.HTTPStatus <= http.StatusGatewayTimeout)
 }

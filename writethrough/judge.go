@@ -21,7 +21,7 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	case err == nil && answer.Created:
 		return o.created(ctx, answer.Resource.JSON), false
 	case err == nil && (answer.Resource.JSON == nil || answer.Resource.ETag == "" || answer.Resource.ETag == base.ETag):
-		return o.readOK(ctx, answer, base)
+		return o.readOK(ctx, answer, base), false
 	case err == nil:
 		return o.answered(answer.Resource, base), false
 	case !errors.As(err, &f):
@@ -37,17 +37,49 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 }
 
 // readOK asks the server what it holds after it said OK without showing the
-// patient as a new version: an answer without may be no more than an echo.
-func (o *operation) readOK(ctx context.Context, answer fhir.Update, base fhir.Resource) (verdict, bool) {
-	now, err := o.read(ctx, o.row.FHIRID)
-	if err == nil && now.ETag == cmp.Or(answer.Resource.ETag, base.ETag) {
-		return o.answered(now, base), false
+// patient as a new version. If that lacks the values it proves nothing by
+// itself: the answer may have been an echo, or the read may lag behind. But
+// the PUT is never sent again: it may have taken effect as something else.
+func (o *operation) readOK(ctx context.Context, answer fhir.Update, base fhir.Resource) verdict {
+	var err error
+	for _, pause := range []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond} {
+		if err = sleep(ctx, pause); err != nil {
+			break
+		}
+		var now fhir.Resource
+		if now, err = o.read(ctx, o.row.FHIRID); err != nil {
+			break
+		}
+		if v, known := o.judgeOK(ctx, now, answer, base); known {
+			return v
+		}
 	}
-	o.lost = &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The answer shows no new version of the patient"}
-	if err != nil {
-		return o.unread(err), false
+	o.lost = &fhir.Error{Kind: fhir.Unusable, Status: answer.Status, Reason: "The FHIR server said OK but does not show the requested values yet"}
+	v := o.unread(err)
+	v.err.SaidOK = true
+	return v
+}
+
+// judgeOK judges by what the server shows after it said OK.
+func (o *operation) judgeOK(ctx context.Context, now fhir.Resource, answer fhir.Update, base fhir.Resource) (v verdict, known bool) {
+	if now.ETag == cmp.Or(answer.Resource.ETag, base.ETag) {
+		v = o.answered(now, base)
+		return v, v.state == db.UpdateApplied || answer.Resource.ETag != "" || o.lacking(answer.Resource.JSON)
 	}
-	return o.sinceLost(ctx, now) // somebody has written since
+	v, known, err := o.whatLanded(ctx, o.past(), now)
+	switch {
+	case v.gone:
+		o.resurrected(ctx, o.row.ID, o.id)
+	case err == nil && known && v.state == db.UpdateNotApplied: // it took effect as nothing
+		v.state, v.err = db.UpdateRejected, notSaved(o.change.Edit.Fields())
+	}
+	return v, err == nil && known
+}
+
+// lacking tells whether a body shows the patient without the values.
+func (o *operation) lacking(body []byte) bool {
+	have, err := fhir.ContactOf(body, o.at)
+	return body != nil && err == nil && len(o.past().missing(have)) > 0
 }
 
 // answered judges by what the server shows of a PUT that it answered with OK.
@@ -108,15 +140,19 @@ func (o *operation) confirm(shown []byte, landed string) verdict {
 		return o.unknownVerdict(err)
 	}
 	st := State(p)
-	if missing := fhir.Missing(p.Contact, o.intended, o.change.Edit.Fields()); len(missing) > 0 {
+	have, err := fhir.ContactOf(shown, o.at)
+	if err != nil {
+		return o.unknownVerdict(err)
+	}
+	if missing := o.past().missing(have); len(missing) > 0 {
 		return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: &st}
 	}
 	return verdict{state: db.UpdateApplied, shown: &st, landed: landed}
 }
 
-// notSaved tells field by field what a server that said yes did not save.
+// notSaved tells field by field what the server did not save.
 func notSaved(missing []string) *Error {
-	e := &Error{Kind: NotApplied, Reason: "the FHIR server accepted the update but does not show the requested values"}
+	e := &Error{Kind: NotApplied, Reason: "the FHIR server does not show the requested values"}
 	for _, field := range missing {
 		e.Issues = append(e.Issues, Issue{
 			Issue: fhir.Issue{
@@ -182,8 +218,8 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
-	case known && v.state != db.UpdateNotApplied,
-		f.Kind != fhir.Conflict && v.state == db.UpdateRejected: // in part
+	case known && v.state == db.UpdateApplied && !(v.others && f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0),
+		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.past().fields): // in part
 		return v, false
 	case unmoved:
 		return o.refused(f, base, body), false

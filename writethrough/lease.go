@@ -3,6 +3,7 @@ package writethrough
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"patientgraph/db"
@@ -25,7 +26,6 @@ func (w *Writer) endLease(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.running, id)
-	delete(w.unsaved, id)
 }
 
 // keepUnsaved has the end of an operation written down as soon as the database
@@ -34,6 +34,41 @@ func (w *Writer) keepUnsaved(c *db.Closing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unsaved[c.ID] = c
+}
+
+// unsavedEnd returns how this process knows that an operation ended, if the
+// database did not take that yet.
+func (w *Writer) unsavedEnd(id string) (db.Closing, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, ok := w.unsaved[id]
+	if !ok {
+		return db.Closing{}, false
+	}
+	return *c, true
+}
+
+// saved forgets an end that stands in the journal.
+func (w *Writer) saved(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unsaved, id)
+}
+
+// reopen corrects an operation that took effect though it was settled as
+// NOT_APPLIED, as soon as the database takes that.
+func (w *Writer) reopen(id, patientID string) {
+	err := w.Store.ReopenUpdate(id, patientID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil || errors.Is(err, db.ErrLostLease) {
+		delete(w.late, id)
+		return
+	}
+	if w.late[id] == "" {
+		w.Log.Error("a write took effect late, and the journal could not be corrected yet", "patient", patientID, "operation", id, "error", err)
+	}
+	w.late[id] = patientID
 }
 
 // tick is how often leases are looked after.
@@ -72,7 +107,7 @@ func (w *Writer) Run(ctx, abandon context.Context) {
 func (w *Writer) idle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.running) == 0
+	return len(w.running) == 0 && len(w.unsaved) == 0 && len(w.late) == 0
 }
 
 // renew extends the leases of operations that take long.
@@ -107,17 +142,38 @@ func (w *Writer) saveUnsaved() {
 	for _, c := range w.unsaved {
 		closings = append(closings, c)
 	}
+	late := maps.Clone(w.late)
 	w.mu.Unlock()
+	for id, patientID := range late {
+		w.reopen(id, patientID)
+	}
 	for _, c := range closings {
 		_, err := w.Store.CloseUpdate(*c)
 		switch {
 		case err == nil:
 			w.Log.Info("how a contact update ended is written down now", "patient", c.PatientID, "operation", c.ID)
+			w.saved(c.ID)
 			w.endLease(c.ID)
-		case errors.Is(err, db.ErrLostLease), errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
-			w.endLease(c.ID) // whoever has it finds out for himself
+		case errors.Is(err, db.ErrLostLease):
+			w.takenFrom(c)
+		case errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
+			w.saved(c.ID)
+			w.endLease(c.ID)
 		default: // the database fails still
 			return
 		}
+	}
+}
+
+// takenFrom forgets an end whose operation somebody else took over and judged,
+// be it as UNKNOWN: the patient may have been written since. Until then it may
+// be this process that takes it over.
+func (w *Writer) takenFrom(c *db.Closing) {
+	ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
+	defer cancel()
+	u, err := w.Store.ContactUpdate(ctx, c.ID)
+	if err == nil && u.State != db.UpdateAccepted && u.State != db.UpdateSent || errors.Is(err, db.ErrNotFound) {
+		w.saved(c.ID)
+		w.endLease(c.ID)
 	}
 }

@@ -208,7 +208,7 @@ func (m *model) tick() {
 			p.w.renew()
 			p.w.saveUnsaved()
 		})
-		m.loop(p, &p.settling, func() { p.w.reconcile(context.Background(), "") })
+		m.loop(p, &p.settling, func() { p.w.reconcilePatient(context.Background(), "") })
 	}
 	synctest.Wait()
 }

@@ -31,11 +31,12 @@ type operation struct {
 	baseETag string       // what the last PUT named in If-Match
 	base     fhir.Contact // what it was based on
 	intended fhir.Contact // what it holds
+	at       time.Time    // when it was made
 }
 
 // past is the operation's last PUT.
 func (o *operation) past() past {
-	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields()}
+	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields(), o.at}
 }
 
 // seeThrough has the conversation with the FHIR server and writes down how it
@@ -81,9 +82,11 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 
 	heard := false
 	defer func() { // also after a panic: the permit must go back
-		if heard || o.stopping.Err() != nil {
+		switch soon := ctx.Err() != nil && time.Since(start) < o.Timeout/4; {
+		case heard, o.stopping.Err() != nil:
 			o.breaker.RecordSuccess()
-		} else {
+		case soon && !o.breaker.IsHalfOpen(): // a caller who did not wait tells nothing of the server
+		default:
 			o.breaker.RecordFailure()
 		}
 	}()
@@ -97,19 +100,28 @@ func (o *operation) refuse() (verdict, bool) {
 	if o.change.ExpectedVersion != 0 && o.change.ExpectedVersion != o.row.Version {
 		return verdict{state: db.UpdateConflict, err: conflict(o.row, o.change.Edit)}, true
 	}
-	for _, u := range o.unknown {
-		if u.BaseETag == "" { // without versions nothing keeps its late PUT from undoing ours
-			return notApplied(&Error{
-				Kind: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
-				RetryAfter: max(o.SettleWindow-u.SentFor, time.Second),
-			}), true
-		}
+	if v, wait := o.notFenced(""); wait { // without versions nothing keeps its late PUT from undoing ours
+		return v, true
 	}
 	if !o.breaker.TryAcquirePermit() {
 		return notApplied(&Error{
 			Kind: Unavailable, Reason: "the FHIR server does not answer; no write is sent to it for a moment",
 			RetryAfter: max(o.breaker.RemainingDelay(), time.Second),
 		}), true
+	}
+	return verdict{}, false
+}
+
+// notFenced refuses an operation that would not keep an earlier one, whose PUT
+// named this version, from taking effect after it.
+func (o *operation) notFenced(etag string) (verdict, bool) {
+	for _, u := range o.unknown {
+		if u.BaseETag == etag {
+			return notApplied(&Error{
+				Kind: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
+				RetryAfter: max(o.SettleWindow-u.SentFor, time.Second),
+			}), true
+		}
 	}
 	return verdict{}, false
 }
@@ -130,7 +142,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if done {
 			return v, nil
 		}
-		if err := o.markSent(base, body); err != nil {
+		if err := o.markSent(base); err != nil {
 			return o.cannotMark(err)
 		}
 		// By the clock: a process that stood still may come by before its timers.
@@ -169,24 +181,25 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 		return nil, o.cannotRead(err), true
 	}
 	if bytes.Equal(body, base.JSON) {
+		if v, wait := o.notFenced(base.ETag); wait {
+			return nil, v, true
+		}
 		return nil, verdict{state: db.UpdateApplied, shown: &st}, true
 	}
 	if o.lost != nil && base.ETag == o.baseETag {
 		return body, verdict{}, false // the same PUT again
 	}
-	o.base = p.Contact
+	o.base, o.at = p.Contact, now
 	if o.intended, err = fhir.ContactOf(body, now); err != nil {
 		return nil, o.cannotRead(err), true
 	}
 	return body, verdict{}, false
 }
 
-// markSent writes into the journal that a PUT is about to leave.
-func (o *operation) markSent(base fhir.Resource, body []byte) error {
-	if o.lost != nil && base.ETag == o.baseETag {
-		return nil // it says so already
-	}
-	was, _ := json.Marshal(o.base) // strings always encode
+// markSent writes into the journal that a PUT is about to leave, also when it
+// leaves again.
+func (o *operation) markSent(base fhir.Resource) error {
+	was, _ := json.Marshal(basis{o.base, o.at}) // strings always encode
 	intended, _ := json.Marshal(o.intended)
 	reached(stepBeforeSent)
 	if err := o.Store.SendUpdate(o.id, o.owner, o.row.ID, base.ETag, string(was), string(intended)); err != nil {
@@ -216,6 +229,9 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 		ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err),
 		Gone: v.gone, Shown: v.shown, Told: v.told, At: o.Now(), LandedETag: v.landed,
 		FencedAnswer: fencedAnswer, Alone: len(o.unknown) == 0,
+	}
+	if v.state == db.UpdateUnknown {
+		c.RetryIn = v.err.RetryAfter
 	}
 	if !o.sent {
 		c.IfVersion = o.row.Version // only from SENT on does the journal keep others from the row
@@ -286,11 +302,8 @@ func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) 
 		return decodeAnswer(u)
 	case !landed:
 		return nil, &Error{Kind: OutcomeUnknown, OperationID: o.id, Reason: "the journal cannot be read", Err: err}
-	case err == nil && u.State == db.UpdateNotApplied:
-		if err := o.Store.ReopenUpdate(o.id, o.row.ID); err != nil && !errors.Is(err, db.ErrLostLease) {
-			o.Log.ErrorContext(ctx, "a write took effect late, and the journal could not be corrected",
-				"patient", o.row.ID, "operation", o.id, "error", err)
-		}
+	case err != nil, u.State == db.UpdateNotApplied:
+		o.reopen(o.id, o.row.ID)
 	}
 	if v.err == nil {
 		return &Applied{OperationID: o.id, Patient: o.unsavedRow(v)}, nil

@@ -37,8 +37,18 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	ticker := time.NewTicker(w.tick())
 	defer ticker.Stop()
 	var cleaned time.Time
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	places := make(chan struct{}, settleAtOnce)
+	start := func(settle func()) { // and does not wait: one patient whose reads hang must not keep the others
+		settling.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			settle()
+		})
+	}
 	for {
-		w.reconcile(ctx, "")
+		w.reconcile(ctx, "", start)
 		if time.Since(cleaned) >= cleanInterval {
 			cleaned = time.Now()
 			if n, err := w.Store.CleanUpdates(ctx, w.Keep); err != nil {
@@ -55,10 +65,18 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	}
 }
 
-// reconcile takes over the operations whose leases ran out and finds out what
-// became of them: those of one patient or, with "", all. Every claim has an owner of its own: the process that began an
-// operation may be this one, alive behind a lease that ran out.
-func (w *Writer) reconcile(ctx context.Context, patientID string) {
+// reconcilePatient settles what of one patient was left open.
+func (w *Writer) reconcilePatient(ctx context.Context, patientID string) {
+	var settling sync.WaitGroup
+	w.reconcile(ctx, patientID, settling.Go)
+	settling.Wait()
+}
+
+// reconcile takes over the operations whose leases ran out, of one patient or,
+// with "", of all, and has start settle each. Every claim has an owner of its
+// own: the process that began an operation may be this one, alive behind a
+// lease that ran out.
+func (w *Writer) reconcile(ctx context.Context, patientID string, start func(settle func())) {
 	for claimed := claimAtOnce; claimed == claimAtOnce && ctx.Err() == nil; {
 		owner := w.NewID()
 		updates, err := w.Store.ClaimUpdates(owner, patientID, w.Lease, claimAtOnce)
@@ -67,18 +85,13 @@ func (w *Writer) reconcile(ctx context.Context, patientID string) {
 			return
 		}
 		claimed = len(updates)
-		var settling sync.WaitGroup
-		places := make(chan struct{}, settleAtOnce)
 		for _, u := range updates {
 			w.keepLease(u.ID, owner)
-			settling.Go(func() {
-				places <- struct{}{}
-				defer func() { <-places }()
+			start(func() {
 				defer w.endLease(u.ID)
 				w.settle(ctx, u, owner)
 			})
 		}
-		settling.Wait()
 	}
 }
 
@@ -90,10 +103,25 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
 			w.Log.ErrorContext(ctx, "panic while a contact update was being settled", "operation", u.ID, "cause", cause, "stack", string(debug.Stack()))
 		}
 	}()
+	if c, ok := w.unsavedEnd(u.ID); ok && u.State != db.UpdateUnknown { // this process knew, and could not write it down
+		c.Owner = owner
+		_, err := w.Store.CloseUpdate(c)
+		if err == nil || errors.Is(err, db.ErrVersionMismatch) {
+			w.saved(u.ID)
+		}
+		if !errors.Is(err, db.ErrVersionMismatch) {
+			return
+		}
+	}
 	v := verdict{state: db.UpdateUnknown, gone: u.Gone}
 	err := w.hold(ctx, u, owner)
 	if err == nil {
 		v, err = w.findOut(ctx, u)
+	}
+	retryIn := max(w.tick(), min(u.SentFor/4, time.Minute))
+	var f *fhir.Error
+	if errors.As(err, &f) {
+		retryIn = max(retryIn, f.RetryAfter)
 	}
 	if err != nil && !errors.Is(err, db.ErrBusy) {
 		w.Log.WarnContext(ctx, "the outcome of a contact update is still not known", "patient", u.PatientID, "operation", u.ID, "error", err)
@@ -101,7 +129,7 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
 	}
 	c := db.Closing{
 		ID: u.ID, Owner: owner, PatientID: u.PatientID, State: v.state, Answer: encodeAnswer(v.err), Gone: v.gone,
-		Shown: v.shown, Told: v.told, At: w.Now(), RetryIn: max(w.tick(), min(u.SentFor/4, time.Minute)),
+		Shown: v.shown, Told: v.told, At: w.Now(), RetryIn: retryIn,
 	}
 	if v.state == db.UpdateUnknown {
 		c.Answer = u.Answer
@@ -141,24 +169,25 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
+	var from basis
 	var edit fhir.ContactEdit
-	err = errors.Join(json.Unmarshal([]byte(u.Base), &p.base), json.Unmarshal([]byte(u.Intended), &p.intended), json.Unmarshal([]byte(u.Asked), &edit))
+	err = errors.Join(json.Unmarshal([]byte(u.Base), &from), json.Unmarshal([]byte(u.Intended), &p.intended), json.Unmarshal([]byte(u.Asked), &edit))
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the journal: %w", err)
 	}
-	p.fields = edit.Fields()
+	p.base, p.at, p.fields = from.Contact, from.At, edit.Fields()
 	over := u.SentFor > w.SettleWindow
 	now, err := w.read(ctx, u.FHIRID)
-	told := toldGone(u)
+	told := toldSoFar(u)
 	var f *fhir.Error
 	switch {
-	case errors.As(err, &f) && f.Kind == fhir.Gone && told != nil:
+	case errors.As(err, &f) && f.Kind == fhir.Gone && told.Kind == PatientGone:
 		return verdict{state: db.UpdateRejected, err: told}, nil
 	case errors.As(err, &f) && f.Kind == fhir.Gone && over:
 		return patientGone(f), nil
 	case err != nil:
 		return verdict{}, err
-	case told != nil: // only what the patient looks like now was not known
+	case told.Kind == PatientGone: // only what the patient looks like now was not known
 		return recreated(now.JSON, w.Now(), told)
 	}
 	v, known, err := w.whatLanded(ctx, p, now)
@@ -174,8 +203,16 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 		v.state, v.err = db.UpdateRejected, deletedBefore()
 	case !known && !over:
 		return verdict{state: db.UpdateUnknown, gone: u.Gone}, nil
+	case told.SaidOK && v.state == db.UpdateNotApplied:
+		v.state, v.err = db.UpdateRejected, notSaved(p.fields)
 	}
 	return v, nil
+}
+
+// basis is what the journal keeps of what a PUT was based on.
+type basis struct {
+	fhir.Contact
+	At time.Time `json:"at"` // when it was made
 }
 
 // past is a PUT whose effect is to be found out.
@@ -183,62 +220,90 @@ type past struct {
 	fhirID, etag   string
 	base, intended fhir.Contact
 	fields         []string
+	at             time.Time // when it was made: which entries are current is judged as then
 }
+
+var allFields = []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}
 
 // changed names the fields that the PUT was to change.
 func (p past) changed() []string { return fhir.Missing(p.base, p.intended, p.fields) }
 
+// missing names the fields that do not have the values of the PUT.
+func (p past) missing(have fhir.Contact) []string { return fhir.Missing(have, p.intended, p.fields) }
+
+// instead ends an operation where other values are than its PUT had: it never
+// took effect if they are the old ones; else they may be what the server made
+// of it (cut, normalised, a part of it), and it must not be written again.
+func (p past) instead(have fhir.Contact, shown *db.FHIRState) verdict {
+	if len(fhir.Missing(have, p.base, p.changed())) == 0 {
+		v := notApplied(neverTookEffect())
+		v.shown = shown
+		return v
+	}
+	return verdict{state: db.UpdateRejected, err: notSaved(p.missing(have)), shown: shown}
+}
+
 // whatLanded judges by what the server shows now what became of a PUT: applied
-// (perhaps overwritten since), applied in part, or not applied. It is not
-// known if the PUT may still take effect: where the version has not moved, or
-// there are none; nor where the history does not tell. Then the verdict holds
-// once the PUT can no longer be under way.
+// (perhaps overwritten since), applied as something else, or not applied. It is
+// not known if the PUT may still take effect: where the version has not moved,
+// or there are none; nor where the history does not tell. Then the verdict
+// holds once the PUT can no longer be under way.
 func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v verdict, known bool, err error) {
 	patient, err := fhir.ParsePatient(now.JSON, w.Now())
 	if err != nil {
 		return verdict{}, false, err
 	}
-	st := State(patient)
-	never, moved := notApplied(neverTookEffect()), p.etag != "" && now.ETag != p.etag
-	never.shown = &st
-	// Values that were there before say nothing until the version has moved.
-	there := len(fhir.Missing(patient.Contact, p.intended, p.fields)) == 0 && (moved || len(p.changed()) > 0)
-	if !moved && there {
-		return verdict{state: db.UpdateApplied, shown: &st}, true, nil
+	have, err := fhir.ContactOf(now.JSON, p.at)
+	if err != nil {
+		return verdict{}, false, err
 	}
+	st := State(patient)
+	applied := verdict{state: db.UpdateApplied, shown: &st}
+	moved := p.etag != "" && now.ETag != p.etag
+	// Values that were there before say nothing until the version has moved.
+	there := len(p.missing(have)) == 0 && (moved || len(p.changed()) > 0)
 	if !moved {
-		return inPart(never, p, patient.Contact), false, nil
+		if there {
+			return applied, true, nil
+		}
+		return p.instead(have, &st), false, nil
 	}
 	next, err := w.after(ctx, p.fhirID, p.etag)
 	var f *fhir.Error
 	switch {
+	case err == nil:
+		return p.judgeNext(next, applied, there, w.Now())
 	case isGone(err) && there: // deleted before our PUT came, which made it anew
 		return verdict{state: db.UpdateRejected, err: deletedBefore(), shown: &st, gone: true}, true, nil
 	case there:
-		return verdict{state: db.UpdateApplied, shown: &st}, true, nil
+		return applied, true, nil
 	case isGone(err), errors.As(err, &f) && f.Kind == fhir.Unusable: // after a deletion ours may have made it anew
-		return inPart(never, p, patient.Contact), false, nil
-	case err != nil:
-		return inPart(never, p, patient.Contact), false, err
+		return p.instead(have, &st), false, nil
 	}
-	then, err := fhir.ParsePatient(next.JSON, w.Now())
+	return p.instead(have, &st), false, err
+}
+
+// judgeNext judges by the version that directly followed the one that the PUT
+// named: it is the PUT's, or the PUT can never land.
+func (p past) judgeNext(next fhir.Resource, applied verdict, there bool, at time.Time) (v verdict, known bool, err error) {
+	then, err := fhir.ParsePatient(next.JSON, at)
 	if err != nil {
 		return verdict{}, false, err
 	}
-	if len(fhir.Missing(then.Contact, p.intended, p.fields)) == 0 {
-		told := State(then)
-		return verdict{state: db.UpdateApplied, shown: &st, told: &told}, true, nil
+	had, err := fhir.ContactOf(next.JSON, p.at)
+	switch {
+	case err != nil:
+		return verdict{}, false, err
+	case len(p.missing(had)) == 0:
+		applied.others = len(fhir.Missing(had, p.intended, allFields)) > 0
+		if !there {
+			told := State(then)
+			applied.told = &told
+		}
+		return applied, true, nil
+	case there:
+		applied.others = true
+		return applied, true, nil
 	}
-	return inPart(never, p, then.Contact), true, nil
-}
-
-// inPart tells whether some of the fields that the PUT was to change hold the
-// values it had, and others do not.
-func inPart(never verdict, p past, shown fhir.Contact) verdict {
-	changed := p.changed()
-	missing := fhir.Missing(shown, p.intended, changed)
-	if len(missing) == 0 || len(missing) == len(changed) {
-		return never
-	}
-	return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: never.shown}
+	return p.instead(had, applied.shown), true, nil
 }

@@ -81,6 +81,7 @@ type Writer struct {
 	mu       sync.Mutex
 	running  map[string]lease       // of the operations of this process
 	unsaved  map[string]*db.Closing // their ends that the database did not take yet
+	late     map[string]string      // the patients of those that took effect though the journal says NOT_APPLIED
 }
 
 // New returns a Writer.
@@ -94,7 +95,7 @@ func New(c Config) *Writer {
 	testTimings(&c)
 	w := &Writer{
 		Config: c, owner: c.NewID(), breaker: newBreaker(c.Log), retry: newRetry(), metrics: newMetrics(c.Metrics),
-		running: map[string]lease{}, unsaved: map[string]*db.Closing{},
+		running: map[string]lease{}, unsaved: map[string]*db.Closing{}, late: map[string]string{},
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	return w
@@ -128,7 +129,8 @@ var errAgain = errors.New("begin again")
 // UpdateContact makes one change: on the FHIR server first, in the cache what
 // the server then shows. A patient without a FHIR id is changed in the cache
 // alone. Failures that the caller should be told are *Error; any other error
-// means that the database failed, and that nothing was changed.
+// means that the database failed, and unless it is ErrUnsure that nothing was
+// changed.
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Applied, error) {
 	applied, err := w.updateContact(ctx, c)
 	w.metrics.count(err)
@@ -234,7 +236,7 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 		case u.State != db.UpdateAccepted && u.State != db.UpdateSent || sleep(ctx, pause) != nil:
 			return decodeAnswer(u)
 		case u.LeaseOver:
-			w.reconcile(ctx, c.PatientID)
+			w.reconcilePatient(ctx, c.PatientID)
 		}
 	}
 }
@@ -277,7 +279,7 @@ func (w *Writer) waitForOther(ctx context.Context, c Change) error {
 		case err != nil && ctx.Err() == nil:
 			return fmt.Errorf("look up open update: %w", err)
 		case err == nil && open.LeaseOver:
-			w.reconcile(ctx, c.PatientID)
+			w.reconcilePatient(ctx, c.PatientID)
 		}
 		if sleep(ctx, pause) != nil {
 			return nil // the caller sees that its time is over
@@ -287,6 +289,9 @@ func (w *Writer) waitForOther(ctx context.Context, c Change) error {
 
 // sleep waits about that long; the spread keeps replicas out of step.
 func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d/2 + rand.N(d))
 	defer timer.Stop()
 	select {
@@ -322,10 +327,30 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 		}
 		return nil, conflict(current, c.Edit)
 	case err != nil:
-		return nil, err
+		if updated, err = w.savedAllTheSame(ctx, line.ID, err); err != nil {
+			return nil, err
+		}
 	}
 	w.Log.WarnContext(ctx, "patient "+row.ID+" has no FHIR id: contact changed in the cache only", "operation", line.ID)
 	return &Applied{OperationID: line.ID, Patient: updated}, nil
+}
+
+// ErrUnsure: the database failed, and whether it made the change is not known.
+var ErrUnsure = errors.New("it is not known whether the change was made")
+
+// savedAllTheSame looks for a change whose commit failed: its answer alone may
+// have been lost.
+func (w *Writer) savedAllTheSame(ctx context.Context, id string, cause error) (*db.Patient, error) {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	line, err := w.Store.ContactUpdate(ctx, id)
+	switch {
+	case err == nil:
+		return line.Patient, nil
+	case errors.Is(err, db.ErrNotFound):
+		return nil, cause
+	}
+	return nil, errors.Join(ErrUnsure, cause)
 }
 
 func conflict(current *db.Patient, e fhir.ContactEdit) *Error {

@@ -1,0 +1,232 @@
+package writethrough_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/db/dbtest"
+	"patientgraph/fhir"
+	"patientgraph/fhir/fhirtest"
+	"patientgraph/writethrough"
+)
+
+// A's PUT hangs on the way. B asks for the value that is there still: nothing
+// would keep A from undoing that, so B is told to come back.
+func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	var late []byte
+	var failReads atomic.Bool
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if failReads.Load() {
+			return fhir.Resource{}, errReset
+		}
+		return r.client.Read(ctx, id)
+	}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		late = b
+		failReads.Store(true)
+		return fhir.Update{}, errReset
+	}
+	w := r.writer(false, n, r.store, nil)
+	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	if kindOf(err) != writethrough.OutcomeUnknown {
+		t.Fatal(err)
+	}
+	failReads.Store(false)
+	_, err = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-0000-0000")})
+	if kindOf(err) != writethrough.Unavailable {
+		t.Errorf("B: %v", err)
+	}
+	if _, lateErr := r.client.Update(t.Context(), "f0", late, `W/"1"`); lateErr == nil && err == nil {
+		now, _ := r.client.Read(t.Context(), "f0")
+		t.Errorf("B was told Success and nobody wrote after it, but A, sent before, was not fenced: %s", now.JSON)
+	}
+}
+
+// A write that settles an older one: a retry is told the same.
+func TestFenceAndTheSameAnswer(t *testing.T) {
+	r := newRig(t, 1)
+	r.leave(0, "op", `W/"1"`)
+	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now(), RetryIn: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	w := r.writer(false, r.client, r.store, nil)
+	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
+	a, err := w.UpdateContact(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.UpdateContact(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Patient.SyncState != b.Patient.SyncState {
+		t.Errorf("first told %s, then %s", a.Patient.SyncState, b.Patient.SyncState)
+	}
+}
+
+// The database's clock is set back an hour after a process died: its patient
+// is not held for an hour.
+func TestClockSetBack(t *testing.T) {
+	url := dbtest.SQLite(t)
+	r := newRigOn(t, url, 1)
+	r.leave(0, "op", `W/"0"`)
+	shift(t, url, time.Hour) // the line is from a clock one hour ahead
+	w := r.writer(true, r.client, r.store, nil)
+	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888")})
+	time.Sleep(5 * time.Second)
+	if err != nil && r.state("op").Open() {
+		t.Errorf("told %v; the patient is held for an hour by a process that is dead (%s)", err, r.state("op"))
+	}
+}
+
+// shift moves the times of all open lines, as if the database's clock had been
+// set the other way.
+func shift(t *testing.T, url string, by time.Duration) {
+	t.Helper()
+	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(url, "sqlite:"))
+	d, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Exec(`UPDATE contact_updates SET lease_until = lease_until + ?, sent_at = sent_at + ?, requested_at = requested_at + ? WHERE settled_at = 0`, by.Microseconds(), by.Microseconds(), by.Microseconds()); err != nil {
+		t.Error(err)
+	}
+}
+
+// The FHIR server rejects; the database is away for longer than a lease: the
+// retry with the same key is told the same.
+func TestOutageAndTheSameAnswer(t *testing.T) {
+	for k := range 4 {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1)
+			r.server.SetFault("f0", fhirtest.Fault{On: "PUT", RejectPhone: "Invalid phone format"})
+			s := &outageStore{Store: r.store}
+			n := &scriptedFHIR{Client: r.client}
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				u, err := r.client.Update(ctx, id, b, ifMatch)
+				s.away.Store(true)
+				return u, err
+			}
+			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
+			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
+			_, first := w.UpdateContact(t.Context(), c)
+			time.Sleep(1200 * time.Millisecond)
+			s.away.Store(false)
+			time.Sleep(time.Second)
+			_, second := w.UpdateContact(t.Context(), c)
+			if kindOf(first) != kindOf(second) {
+				t.Errorf("first %s (%v), then %s (%v)", kindOf(first), first, kindOf(second), second)
+			}
+		})
+	}
+}
+
+type outageStore struct {
+	*db.Store
+	away atomic.Bool
+}
+
+var errAway = errors.New("connection refused")
+
+func (s *outageStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.CloseUpdate(c)
+}
+
+func (s *outageStore) RenewUpdates(owner string, ids []string, lease time.Duration) error {
+	if s.away.Load() {
+		return errAway
+	}
+	return s.Store.RenewUpdates(owner, ids, lease)
+}
+
+func (s *outageStore) ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.ClaimUpdates(owner, patientID, lease, limit)
+}
+
+// A replica stood still; another called its write NOT_APPLIED. It landed, and
+// the database fails just when the journal would be corrected.
+func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
+	r := newRig(t, 1)
+	s := &reopenStore{Store: r.store}
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		time.Sleep(1200 * time.Millisecond) // stands still; the PUT lands when it is back
+		return r.client.Update(ctx, id, b, ifMatch)
+	}
+	w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
+	r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, 300*time.Millisecond })
+	a, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		p, err := r.store.Patient(t.Context(), patientID(0))
+		if err == nil && p.SyncState == db.Synced && p.Phone == "010-7777-7777" && r.state(a.OperationID) == db.UpdateApplied {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("told Success; the cache says %s with %s; the journal says %s", p.SyncState, p.Phone, r.state(a.OperationID))
+		}
+	}
+	if s.tries.Load() <= 3 {
+		t.Error("setup: nothing failed")
+	}
+}
+
+type reopenStore struct {
+	*db.Store
+	tries atomic.Int64
+}
+
+// RenewUpdates lets the leases run out.
+func (s *reopenStore) RenewUpdates(string, []string, time.Duration) error { return errAway }
+
+func (s *reopenStore) ReopenUpdate(id, patientID string) error {
+	if s.tries.Add(1) <= 3 {
+		return errors.New("connection reset")
+	}
+	return s.Store.ReopenUpdate(id, patientID)
+}
+
+// The FHIR server asks to come back in 30 s: it is left alone until then.
+func TestRetryAfterIsKept(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	var limited atomic.Bool
+	var reads atomic.Int64
+	slow := &fhir.Error{Kind: fhir.RateLimited, Status: 429, RetryAfter: 30 * time.Second, Reason: "slow down"}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if limited.Load() {
+			reads.Add(1)
+			return fhir.Resource{}, slow
+		}
+		return r.client.Read(ctx, id)
+	}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		limited.Store(true)
+		return fhir.Update{}, slow
+	}
+	w := r.writer(true, n, r.store, nil)
+	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	time.Sleep(5 * time.Second) // two ticks of the reconciler
+	if kindOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
+		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", kindOf(err), reads.Load())
+	}
+}
