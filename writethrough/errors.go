@@ -62,14 +62,3 @@ func (e *Error) Error() string { return "update contact: " + e.Reason }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// verdict is how an operation ends, before that is written down.
-type verdict struct {
-	state  db.UpdateState
-	err    *Error        // nil only with UpdateApplied
-	shown  *db.FHIRState // what the FHIR server shows now: the cache follows; nil leaves the cache
-	told   *db.FHIRState // Applied and overwritten since: what the server showed in between
-	landed string        // a PUT that named this ETag took effect
-	gone   bool          // the FHIR server said that the patient is gone
-	others bool          // Applied: the values are there, but the history says that others wrote them
-}

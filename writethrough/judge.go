@@ -25,11 +25,11 @@ func (o *operation) judge(ctx context.Context, answer fhir.Update, err error, ba
 	case err == nil:
 		return o.answered(answer.Resource, base), false
 	case !errors.As(err, &f):
-		return o.unknownVerdict(err), false
+		return unknownVerdict(err), false
 	case f.Status == http.StatusCreated:
 		return o.created(ctx, nil), false
 	case f.Kind == fhir.NotSent && o.lost != nil: // an earlier one may have landed
-		return o.unknownVerdict(f), true
+		return unknownVerdict(f), true
 	case f.Kind == fhir.NotSent:
 		return notApplied(unavailable(f)), true
 	}
@@ -90,7 +90,7 @@ func (o *operation) answered(shown, base fhir.Resource) verdict {
 	}
 	v := o.confirm(shown.JSON, landed)
 	if v.state == db.UpdateRejected && o.lost != nil && shown.ETag == base.ETag {
-		return o.unknownVerdict(o.lost) // an earlier PUT may still take effect
+		return unknownVerdict(o.lost) // an earlier PUT may still take effect
 	}
 	return v
 }
@@ -137,32 +137,17 @@ func (w *Writer) resurrected(ctx context.Context, patientID, operationID string)
 func (o *operation) confirm(shown []byte, landed string) verdict {
 	p, err := fhir.ParsePatient(shown, o.Now())
 	if err != nil {
-		return o.unknownVerdict(err)
+		return unknownVerdict(err)
 	}
 	st := State(p)
 	have, err := fhir.ContactOf(shown, o.at)
 	if err != nil {
-		return o.unknownVerdict(err)
+		return unknownVerdict(err)
 	}
 	if missing := o.past().missing(have); len(missing) > 0 {
 		return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: &st}
 	}
 	return verdict{state: db.UpdateApplied, shown: &st, landed: landed}
-}
-
-// notSaved tells field by field what the server did not save.
-func notSaved(missing []string) *Error {
-	e := &Error{Kind: NotApplied, Reason: "the FHIR server does not show the requested values"}
-	for _, field := range missing {
-		e.Issues = append(e.Issues, Issue{
-			Issue: fhir.Issue{
-				Severity: "error", Code: "not-applied", Expression: []string{},
-				Message: "the requested " + field + " was not saved",
-			},
-			Field: []string{field},
-		})
-	}
-	return e
 }
 
 // readBack asks the server what became of a PUT whose answer shows nothing.
@@ -191,7 +176,7 @@ func (o *operation) readBack(ctx context.Context, f *fhir.Error, base fhir.Resou
 
 // unread ends an operation that could not read what became of its PUT.
 func (o *operation) unread(err error) verdict {
-	v := o.unknownVerdict(o.lost)
+	v := unknownVerdict(o.lost)
 	v.gone = isGone(err)
 	return v
 }
@@ -214,7 +199,7 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 	}
 	switch {
 	case err != nil:
-		return o.unknownVerdict(f), false
+		return unknownVerdict(f), false
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
@@ -254,9 +239,9 @@ func (o *operation) sinceLost(ctx context.Context, now fhir.Resource) (verdict, 
 	v, known, err := o.whatLanded(ctx, o.past(), now)
 	switch {
 	case err != nil, !known && o.baseETag == "":
-		return o.unknownVerdict(o.lost), false
+		return unknownVerdict(o.lost), false
 	case !known:
-		return o.unknownVerdict(o.lost), now.ETag == o.baseETag && o.lost.RetryAfter == 0
+		return unknownVerdict(o.lost), now.ETag == o.baseETag && o.lost.RetryAfter == 0
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
@@ -312,57 +297,6 @@ func (o *operation) conflictShown(now fhir.Resource) verdict {
 // caller's next try starts from the version reported.
 func (o *operation) conflictWith(st db.FHIRState) verdict {
 	return verdict{state: db.UpdateConflict, err: conflict(withState(*o.row, st), o.change.Edit), shown: &st}
-}
-
-// unknownVerdict says that nobody knows yet.
-func (o *operation) unknownVerdict(cause error) verdict {
-	e := &Error{Kind: OutcomeUnknown, Reason: "the FHIR server's answer could not be understood", Err: cause}
-	var f *fhir.Error
-	if errors.As(cause, &f) {
-		e.Reason, e.HTTPStatus, e.RetryAfter = f.Reason, f.Status, f.RetryAfter
-	}
-	return verdict{state: db.UpdateUnknown, err: e}
-}
-
-// notApplied ends an operation of which nothing took effect.
-func notApplied(e *Error) verdict { return verdict{state: db.UpdateNotApplied, err: e} }
-
-func unavailable(f *fhir.Error) *Error {
-	e := &Error{Kind: Unavailable, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, Err: f}
-	switch {
-	case f.Kind == fhir.AuthFailed:
-		e.Kind = AuthFailed
-	case f.Kind == fhir.RateLimited:
-		e.Kind = RateLimited
-	case f.Timeout:
-		e.Kind = Timeout
-	}
-	return e
-}
-
-func isGone(err error) bool {
-	var f *fhir.Error
-	return errors.As(err, &f) && f.Kind == fhir.Gone
-}
-
-func patientGone(f *fhir.Error) verdict {
-	return verdict{state: db.UpdateRejected, err: &Error{
-		Kind: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil), Err: f,
-	}}
-}
-
-func issues(f *fhir.Error, body []byte) []Issue {
-	all := make([]Issue, 0, len(f.Issues))
-	for _, i := range f.Issues {
-		issue := Issue{Issue: i}
-		for _, expression := range i.Expression {
-			if issue.Field = fhir.InputField(body, expression); issue.Field != nil {
-				break
-			}
-		}
-		all = append(all, issue)
-	}
-	return all
 }
 
 // report writes the one line per operation that operators look for.

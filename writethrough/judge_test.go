@@ -125,8 +125,8 @@ func TestCreatedAndUnreadable(t *testing.T) {
 	}
 }
 
-// A server says OK and names a new version, but shows the old one (a replica
-// that lags), and then another's: nobody knows, and nothing is written twice.
+// A server says OK and names a new version, but its next read shows the old one
+// (a replica that lags): it is asked again, and nothing is written twice.
 func TestStaleReadAfterOK(t *testing.T) {
 	r := newRig(t, 1)
 	n := &scriptedFHIR{Client: r.client}

@@ -214,7 +214,7 @@ func (o *operation) markSent(base fhir.Resource) error {
 func (o *operation) cannotMark(err error) (verdict, error) {
 	switch {
 	case o.lost != nil: // of an earlier attempt
-		return o.unknownVerdict(o.lost), nil
+		return unknownVerdict(o.lost), nil
 	case errors.Is(err, db.ErrLostLease):
 		return notApplied(&Error{Kind: Unavailable, Reason: "this server stood still for too long; nothing was sent", Err: err}), nil
 	}

@@ -13,16 +13,6 @@ import (
 	"patientgraph/fhir"
 )
 
-func deletedBefore() *Error {
-	return &Error{Kind: PatientGone, Reason: "the patient was deleted on the FHIR server"}
-}
-
-func neverTookEffect() *Error {
-	return &Error{Kind: Unavailable, Reason: "the write never took effect"}
-}
-
-var fencedAnswer = encodeAnswer(neverTookEffect())
-
 // How much is settled at once, and how often settled updates are cleaned up.
 const (
 	claimAtOnce  = 256
