@@ -201,6 +201,8 @@ func limitBody(next http.Handler) http.Handler {
 			writeError(w, http.StatusRequestEntityTooLarge, resolvers.CodeLimitExceeded, "the request is larger than 1 MiB")
 		case err != nil:
 			writeError(w, http.StatusBadRequest, resolvers.CodeBadUserInput, "the request body did not arrive whole")
+		case json.NewDecoder(bytes.NewReader(body)).Decode(&graphql.RawParams{}) != nil: // the SSE transport would write it to stderr
+			writeError(w, http.StatusBadRequest, resolvers.CodeBadUserInput, "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions")
 		default:
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			next.ServeHTTP(w, r)

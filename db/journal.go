@@ -96,8 +96,9 @@ const (
 	tellUpdate     = `UPDATE contact_updates SET patient = ? WHERE id = ?`
 	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
 	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	holdUpdate     = `UPDATE contact_updates SET state = 'SENT' WHERE id = ? AND owner = ? AND state = 'UNKNOWN' AND NOT EXISTS (
-		SELECT 1 FROM contact_updates AS other WHERE other.patient_id = contact_updates.patient_id AND other.state IN ('ACCEPTED', 'SENT'))`
+	holdUpdate     = `UPDATE contact_updates SET state = 'SENT' WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN') AND NOT EXISTS (
+		SELECT 1 FROM contact_updates AS other WHERE other.patient_id = contact_updates.patient_id
+		AND other.state IN ('ACCEPTED', 'SENT') AND other.id <> contact_updates.id)`
 	reopenUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
 		WHERE id = ? AND state = 'NOT_APPLIED'`
 	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (

@@ -306,3 +306,20 @@ func TestLiveUntouched(t *testing.T) {
 		}
 	}
 }
+
+func TestEntries(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"telecom":[{"system":"phone","value":"1"},{"system":"phone","value":"1","use":"old"},{"system":"phone"},` +
+		`{"system":"email","value":"a"},{"system":"fax","value":"2"}],"address":[{"city":"Ulm"},{"use":"home"}]}`)
+	for _, c := range []struct {
+		fields []string
+		want   int
+	}{{nil, 0}, {[]string{FieldPhone}, 2}, {[]string{FieldEmail}, 1}, {[]string{FieldAddress}, 1}, {[]string{FieldPhone, FieldEmail, FieldAddress}, 4}} {
+		if n := Entries(body, c.fields); n != c.want {
+			t.Errorf("%v: %d, want %d", c.fields, n, c.want)
+		}
+	}
+	if n := Entries([]byte(`{}`), []string{FieldPhone, FieldAddress}); n != 0 {
+		t.Errorf("%d of none", n)
+	}
+}

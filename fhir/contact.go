@@ -87,6 +87,24 @@ func pickAddress(addresses []gjson.Result, now time.Time) int {
 	return first
 }
 
+// Entries counts the entries of these fields (FieldPhone, FieldEmail,
+// FieldAddress) that hold something, current or not: where one of two equal
+// ones was removed, Contact looks as before.
+func Entries(body []byte, fields []string) (count int) {
+	doc := gjson.ParseBytes(body)
+	for _, entry := range elements(member(doc, "telecom")) {
+		if slices.Contains(fields, str(entry, "system")) && strings.TrimSpace(str(entry, "value")) != "" {
+			count++
+		}
+	}
+	for _, entry := range elements(member(doc, "address")) {
+		if slices.Contains(fields, FieldAddress) && !addressOf(entry).empty() {
+			count++
+		}
+	}
+	return count
+}
+
 // current holds for a ContactPoint or Address that is neither old nor
 // temporary and whose period is not over.
 func current(entry gjson.Result, now time.Time) bool {

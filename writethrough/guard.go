@@ -60,6 +60,8 @@ func passing(err error) bool {
 // unheard tells whether an operation ended without an answer of the FHIR
 // server itself. A 500 is one: it may be about this patient alone.
 func unheard(e *Error) bool {
-	return e != nil && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&
+	var f *fhir.Error
+	asked := e != nil && (errors.As(e.Err, &f) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled))
+	return asked && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&
 		(e.HTTPStatus == 0 || e.HTTPStatus >= http.StatusBadGateway && e.HTTPStatus <= http.StatusGatewayTimeout)
 }

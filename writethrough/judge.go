@@ -71,15 +71,15 @@ func (o *operation) judgeOK(ctx context.Context, now fhir.Resource, answer fhir.
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 	case err == nil && known && v.state == db.UpdateNotApplied: // it took effect as nothing
-		v.state, v.err = db.UpdateRejected, notSaved(o.change.Edit.Fields())
+		v = o.past().ignored(v.shown)
 	}
 	return v, err == nil && known
 }
 
 // lacking tells whether a body shows the patient without the values.
 func (o *operation) lacking(body []byte) bool {
-	have, err := fhir.ContactOf(body, o.at)
-	return body != nil && err == nil && len(o.past().missing(have)) > 0
+	missing, err := o.past().missing(body)
+	return body != nil && err == nil && len(missing) > 0
 }
 
 // answered judges by what the server shows of a PUT that it answered with OK.
@@ -140,11 +140,11 @@ func (o *operation) confirm(shown []byte, landed string) verdict {
 		return unknownVerdict(err)
 	}
 	st := State(p)
-	have, err := fhir.ContactOf(shown, o.at)
+	missing, err := o.past().missing(shown)
 	if err != nil {
 		return unknownVerdict(err)
 	}
-	if missing := o.past().missing(have); len(missing) > 0 {
+	if len(missing) > 0 {
 		return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: &st}
 	}
 	return verdict{state: db.UpdateApplied, shown: &st, landed: landed}
@@ -198,13 +198,13 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 		unmoved = bytes.Equal(now.JSON, base.JSON)
 	}
 	switch {
-	case err != nil:
+	case err != nil && (f.Kind != fhir.Conflict || v.shown == nil): // a conflict needs no history: what is there now is merged again
 		return unknownVerdict(f), false
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
-	case known && v.state == db.UpdateApplied && !(v.others && f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0),
-		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.past().fields): // in part
+	case known && v.state == db.UpdateApplied && !(f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0 && writtenByOthers(v, body)),
+		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.past().changed()): // in part
 		return v, false
 	case unmoved:
 		return o.refused(f, base, body), false
@@ -216,6 +216,24 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 		return o.conflictShown(now), false
 	}
 	return verdict{}, true
+}
+
+// writtenByOthers tells whether the history shows that the values that are there
+// did not come with the PUT.
+func writtenByOthers(v verdict, sent []byte) bool {
+	if v.next == nil {
+		return false
+	}
+	p, err := fhir.ParsePatient(sent, time.Now())
+	if err != nil {
+		return true
+	}
+	ours, next := State(p), *v.next
+	if !sameAddress(ours.Address, next.Address) {
+		return true
+	}
+	ours.Address, ours.VersionID, ours.UpdatedAt = next.Address, next.VersionID, next.UpdatedAt
+	return ours != next
 }
 
 // refused ends an operation whose PUT the server refused.

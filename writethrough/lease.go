@@ -85,6 +85,7 @@ func (w *Writer) Run(ctx, abandon context.Context) {
 		w.reconcileUntil(ctx)
 	}()
 	defer func() { <-reconciled }()
+	defer w.stop()
 	defer context.AfterFunc(ctx, w.stop)()
 	go w.saveUntil(abandon)
 	ticker := time.NewTicker(w.tick())

@@ -220,6 +220,7 @@ func (p *process) After(ctx context.Context, _, etag string) (fhir.Resource, err
 		}
 		if failed != nil {
 			s.untold[etag] = s.untold[etag] || failed.Kind == fhir.Unusable
+			s.unread[etag] = true
 			return fhir.Resource{}, failed
 		}
 		return fhir.Resource{ID: modelID, ETag: s.history[i].etag, JSON: s.history[i].body}, nil

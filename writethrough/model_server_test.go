@@ -57,8 +57,9 @@ type put struct {
 type server struct {
 	habits
 	history []*version
-	late    []*put // under way
-	untold  map[string]bool
+	late    []*put          // under way
+	untold  map[string]bool // what followed these versions the history did not tell
+	unread  map[string]bool // or could not be read at least once
 	log     func(string, ...any)
 }
 
@@ -252,7 +253,7 @@ func (m *model) land(p *put) (*version, bool) {
 		}
 	}
 	for _, other := range p.op.puts {
-		if other.full() && !m.blurred(p.op) {
+		if other.full() && !m.blurred(p.op) && !m.server.unread[other.ifMatch] {
 			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
 		}
 	}

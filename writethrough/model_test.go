@@ -74,7 +74,7 @@ type model struct {
 
 func newModel(log func(string, ...any), h habits) *model {
 	m := &model{log: log, seen: map[int64]fhir.Contact{}, ticked: time.Now()}
-	m.server = &server{habits: h, untold: map[string]bool{}, log: log}
+	m.server = &server{habits: h, untold: map[string]bool{}, unread: map[string]bool{}, log: log}
 	v := m.server.add([]byte(modelBody), nil)
 	p, err := fhir.ParsePatient(v.body, time.Now())
 	if err != nil {
@@ -395,13 +395,18 @@ func (m *model) checkJournal(t *rapid.T, op *opTruth) {
 // settle lets everything come to its end, and checks that all is well then.
 func (m *model) settle(t *rapid.T) {
 	for _, p := range m.procs {
-		m.locked(func() {
-			p.script = script{}
-			if !p.dead {
-				p.resume()
-			}
-		})
-		m.await(p)
+		// A fault that was drawn before it stood still may make it wait once more.
+		for waits := true; waits; {
+			m.locked(func() {
+				p.script = script{}
+				if !p.dead {
+					p.resume()
+				}
+			})
+			m.await(p)
+			synctest.Wait()
+			m.locked(func() { waits = len(p.gates) > 0 })
+		}
 	}
 	for len(m.server.late) > 0 {
 		lands := rapid.Bool().Draw(t, "arrives")

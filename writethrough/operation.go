@@ -31,12 +31,13 @@ type operation struct {
 	baseETag string       // what the last PUT named in If-Match
 	base     fhir.Contact // what it was based on
 	intended fhir.Contact // what it holds
+	entries  int          // fhir.Entries of the requested fields in it
 	at       time.Time    // when it was made
 }
 
 // past is the operation's last PUT.
 func (o *operation) past() past {
-	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.change.Edit.Fields(), o.at}
+	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.entries, o.change.Edit, o.at}
 }
 
 // seeThrough has the conversation with the FHIR server and writes down how it
@@ -189,7 +190,7 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 	if o.lost != nil && base.ETag == o.baseETag {
 		return body, verdict{}, false // the same PUT again
 	}
-	o.base, o.at = p.Contact, now
+	o.base, o.at, o.entries = p.Contact, now, fhir.Entries(body, o.change.Edit.Fields())
 	if o.intended, err = fhir.ContactOf(body, now); err != nil {
 		return nil, o.cannotRead(err), true
 	}
@@ -200,7 +201,7 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 // leaves again.
 func (o *operation) markSent(base fhir.Resource) error {
 	was, _ := json.Marshal(basis{o.base, o.at}) // strings always encode
-	intended, _ := json.Marshal(o.intended)
+	intended, _ := json.Marshal(intent{o.intended, o.entries})
 	reached(stepBeforeSent)
 	if err := o.Store.SendUpdate(o.id, o.owner, o.row.ID, base.ETag, string(was), string(intended)); err != nil {
 		return err
@@ -259,6 +260,9 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
+		if c.Shown != nil { // should others take over, they may let the patient be written
+			c.IfVersion = o.row.Version
+		}
 		o.keepUnsaved(&c)
 		row = o.unsavedRow(v)
 	default:

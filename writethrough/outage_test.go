@@ -146,6 +146,13 @@ func (s *outageStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
 	return s.Store.CloseUpdate(c)
 }
 
+func (s *outageStore) ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.ContactUpdate(ctx, id)
+}
+
 func (s *outageStore) RenewUpdates(owner string, ids []string, lease time.Duration) error {
 	if s.away.Load() {
 		return errAway

@@ -15,7 +15,6 @@ import (
 
 // How much is settled at once, and how often settled updates are cleaned up.
 const (
-	claimAtOnce  = 256
 	settleAtOnce = 64
 	// After so many settle windows a history that cannot be read does not tell.
 	historyWindows = 10
@@ -29,16 +28,19 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 	var cleaned time.Time
 	var settling sync.WaitGroup
 	defer settling.Wait()
-	places := make(chan struct{}, settleAtOnce)
-	start := func(settle func()) { // and does not wait: one patient whose reads hang must not keep the others
-		settling.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			settle()
-		})
-	}
+	ended, busy := make(chan struct{}, settleAtOnce), 0
 	for {
-		w.reconcile(ctx, "", start)
+		// It does not wait for what it starts: one patient whose reads hang must
+		// not keep the others. Nor does it claim what it cannot start: a claim
+		// holds the patient.
+		free := settleAtOnce - busy
+		claimed := w.reconcile(ctx, "", free, func(settle func()) {
+			settling.Go(func() {
+				settle()
+				ended <- struct{}{}
+			})
+		})
+		busy += claimed
 		if time.Since(cleaned) >= cleanInterval {
 			cleaned = time.Now()
 			if n, err := w.Store.CleanUpdates(ctx, w.Keep); err != nil {
@@ -47,10 +49,16 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 				w.Log.Debug("journal cleaned up", "deleted", n)
 			}
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
+		for waiting := true; waiting; {
+			select {
+			case <-ended:
+				busy--
+				waiting = claimed < free // else there is more to claim
+			case <-ticker.C:
+				waiting = false
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
@@ -58,31 +66,32 @@ func (w *Writer) reconcileUntil(ctx context.Context) {
 // reconcilePatient settles what of one patient was left open.
 func (w *Writer) reconcilePatient(ctx context.Context, patientID string) {
 	var settling sync.WaitGroup
-	w.reconcile(ctx, patientID, settling.Go)
+	w.reconcile(ctx, patientID, settleAtOnce, settling.Go)
 	settling.Wait()
 }
 
-// reconcile takes over the operations whose leases ran out, of one patient or,
-// with "", of all, and has start settle each. Every claim has an owner of its
-// own: the process that began an operation may be this one, alive behind a
-// lease that ran out.
-func (w *Writer) reconcile(ctx context.Context, patientID string, start func(settle func())) {
-	for claimed := claimAtOnce; claimed == claimAtOnce && ctx.Err() == nil; {
-		owner := w.NewID()
-		updates, err := w.Store.ClaimUpdates(owner, patientID, w.Lease, claimAtOnce)
-		if err != nil {
-			w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
-			return
-		}
-		claimed = len(updates)
-		for _, u := range updates {
-			w.keepLease(u.ID, owner)
-			start(func() {
-				defer w.endLease(u.ID)
-				w.settle(ctx, u, owner)
-			})
-		}
+// reconcile takes over operations whose leases ran out, of one patient or,
+// with "", of any, at most limit of them, and has start settle each. Every
+// claim has an owner of its own: the process that began an operation may be
+// this one, alive behind a lease that ran out.
+func (w *Writer) reconcile(ctx context.Context, patientID string, limit int, start func(settle func())) (claimed int) {
+	if limit == 0 || ctx.Err() != nil {
+		return 0
 	}
+	owner := w.NewID()
+	updates, err := w.Store.ClaimUpdates(owner, patientID, w.Lease, limit)
+	if err != nil {
+		w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
+		return 0
+	}
+	for _, u := range updates {
+		w.keepLease(u.ID, owner)
+		start(func() {
+			defer w.endLease(u.ID)
+			w.settle(ctx, u, owner)
+		})
+	}
+	return len(updates)
 }
 
 // settle finds out how an operation ended that nobody works on, and writes it
@@ -160,12 +169,12 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	defer cancel()
 	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
 	var from basis
-	var edit fhir.ContactEdit
-	err = errors.Join(json.Unmarshal([]byte(u.Base), &from), json.Unmarshal([]byte(u.Intended), &p.intended), json.Unmarshal([]byte(u.Asked), &edit))
+	var to intent
+	err = errors.Join(json.Unmarshal([]byte(u.Base), &from), json.Unmarshal([]byte(u.Intended), &to), json.Unmarshal([]byte(u.Asked), &p.edit))
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the journal: %w", err)
 	}
-	p.base, p.at, p.fields = from.Contact, from.At, edit.Fields()
+	p.base, p.at, p.intended, p.entries = from.Contact, from.At, to.Contact, to.Entries
 	over := u.SentFor > w.SettleWindow
 	now, err := w.read(ctx, u.FHIRID)
 	told := toldSoFar(u)
@@ -194,7 +203,7 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	case !known && !over:
 		return verdict{state: db.UpdateUnknown, gone: u.Gone}, nil
 	case told.SaidOK && v.state == db.UpdateNotApplied:
-		v.state, v.err = db.UpdateRejected, notSaved(p.fields)
+		return p.ignored(v.shown), nil
 	}
 	return v, nil
 }
@@ -205,32 +214,68 @@ type basis struct {
 	At time.Time `json:"at"` // when it was made
 }
 
+// intent is what the journal keeps of what a PUT holds.
+type intent struct {
+	fhir.Contact
+	Entries int `json:"entries"`
+}
+
 // past is a PUT whose effect is to be found out.
 type past struct {
 	fhirID, etag   string
 	base, intended fhir.Contact
-	fields         []string
+	entries        int // fhir.Entries of the requested fields in it
+	edit           fhir.ContactEdit
 	at             time.Time // when it was made: which entries are current is judged as then
 }
 
-var allFields = []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}
-
 // changed names the fields that the PUT was to change.
-func (p past) changed() []string { return fhir.Missing(p.base, p.intended, p.fields) }
+func (p past) changed() []string { return fhir.Missing(p.base, p.intended, p.edit.Fields()) }
 
-// missing names the fields that do not have the values of the PUT.
-func (p past) missing(have fhir.Contact) []string { return fhir.Missing(have, p.intended, p.fields) }
+// missing names the requested fields that a body does not hold.
+func (p past) missing(body []byte) ([]string, error) {
+	have, err := fhir.ContactOf(body, p.at)
+	if err != nil {
+		return nil, err
+	}
+	missing := fhir.Missing(have, p.intended, p.edit.Fields())
+	if len(missing) > 0 || len(p.changed()) > 0 {
+		return missing, nil
+	}
+	// The contact was to look as before (a phone removed that stands there
+	// twice): then only the number of entries tells.
+	if fhir.Entries(body, p.edit.Fields()) != p.entries {
+		return p.edit.Fields(), nil
+	}
+	return nil, nil
+}
 
-// instead ends an operation where other values are than its PUT had: it never
-// took effect if they are the old ones; else they may be what the server made
-// of it (cut, normalised, a part of it), and it must not be written again.
-func (p past) instead(have fhir.Contact, shown *db.FHIRState) verdict {
+// instead ends an operation where a body holds other values than its PUT had:
+// it never took effect if they are the old ones; else they may be what the
+// server made of it (cut, normalised, a part of it), and it must not be written
+// again.
+func (p past) instead(body []byte, shown *db.FHIRState) (verdict, error) {
+	have, err := fhir.ContactOf(body, p.at)
+	if err != nil {
+		return verdict{}, err
+	}
 	if len(fhir.Missing(have, p.base, p.changed())) == 0 {
 		v := notApplied(neverTookEffect())
 		v.shown = shown
-		return v
+		return v, nil
 	}
-	return verdict{state: db.UpdateRejected, err: notSaved(p.missing(have)), shown: shown}
+	missing, err := p.missing(body)
+	return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: shown}, err
+}
+
+// ignored ends an operation that the server said OK to, and of which nothing
+// took effect.
+func (p past) ignored(shown *db.FHIRState) verdict {
+	fields := p.changed()
+	if len(fields) == 0 {
+		fields = p.edit.Fields()
+	}
+	return verdict{state: db.UpdateRejected, err: notSaved(fields), shown: shown}
 }
 
 // whatLanded judges by what the server shows now what became of a PUT: applied
@@ -243,7 +288,7 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	if err != nil {
 		return verdict{}, false, err
 	}
-	have, err := fhir.ContactOf(now.JSON, p.at)
+	missing, err := p.missing(now.JSON)
 	if err != nil {
 		return verdict{}, false, err
 	}
@@ -251,26 +296,25 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	applied := verdict{state: db.UpdateApplied, shown: &st}
 	moved := p.etag != "" && now.ETag != p.etag
 	// Values that were there before say nothing until the version has moved.
-	there := len(p.missing(have)) == 0 && (moved || len(p.changed()) > 0)
-	if !moved {
-		if there {
-			return applied, true, nil
-		}
-		return p.instead(have, &st), false, nil
-	}
-	next, err := w.after(ctx, p.fhirID, p.etag)
+	there := len(missing) == 0 && (moved || len(p.changed()) > 0)
+	var next fhir.Resource
 	var f *fhir.Error
+	var afterErr error
+	if moved {
+		next, afterErr = w.after(ctx, p.fhirID, p.etag)
+	}
 	switch {
-	case err == nil:
+	case moved && afterErr == nil:
 		return p.judgeNext(next, applied, there, w.Now())
-	case isGone(err) && there: // deleted before our PUT came, which made it anew
+	case isGone(afterErr) && there: // deleted before our PUT came, which made it anew
 		return verdict{state: db.UpdateRejected, err: deletedBefore(), shown: &st, gone: true}, true, nil
 	case there:
 		return applied, true, nil
-	case isGone(err), errors.As(err, &f) && f.Kind == fhir.Unusable: // after a deletion ours may have made it anew
-		return p.instead(have, &st), false, nil
+	case isGone(afterErr), errors.As(afterErr, &f) && f.Kind == fhir.Unusable: // after a deletion ours may have made it anew
+		afterErr = nil
 	}
-	return p.instead(have, &st), false, err
+	v, err = p.instead(now.JSON, &st)
+	return v, false, errors.Join(err, afterErr)
 }
 
 // judgeNext judges by the version that directly followed the one that the PUT
@@ -280,20 +324,19 @@ func (p past) judgeNext(next fhir.Resource, applied verdict, there bool, at time
 	if err != nil {
 		return verdict{}, false, err
 	}
-	had, err := fhir.ContactOf(next.JSON, p.at)
-	switch {
-	case err != nil:
+	missing, err := p.missing(next.JSON)
+	if err != nil {
 		return verdict{}, false, err
-	case len(p.missing(had)) == 0:
-		applied.others = len(fhir.Missing(had, p.intended, allFields)) > 0
-		if !there {
-			told := State(then)
-			applied.told = &told
-		}
+	}
+	st := State(then)
+	applied.next = &st
+	switch {
+	case len(missing) == 0 && !there:
+		applied.told = &st
 		return applied, true, nil
-	case there:
-		applied.others = true
+	case len(missing) == 0, there:
 		return applied, true, nil
 	}
-	return p.instead(had, applied.shown), true, nil
+	v, err = p.instead(next.JSON, applied.shown)
+	return v, true, err
 }

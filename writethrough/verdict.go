@@ -15,7 +15,7 @@ type verdict struct {
 	told   *db.FHIRState // Applied and overwritten since: what the server showed in between
 	landed string        // a PUT that named this ETag took effect
 	gone   bool          // the FHIR server said that the patient is gone
-	others bool          // Applied: the values are there, but the history says that others wrote them
+	next   *db.FHIRState // Applied, as far as the history tells: the version that followed the one that the PUT named
 }
 
 // notSaved tells field by field what the server did not save.

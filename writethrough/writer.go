@@ -146,7 +146,7 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 		return w.busy(ctx, c, err)
 	}
 	defer release()
-	for wait.Err() == nil {
+	for pause := pollAtFirst; wait.Err() == nil; pause = min(2*pause, pollAtMost) {
 		if told, err := w.toldBefore(wait, c); told != nil || err != nil {
 			return told, err
 		}
@@ -154,7 +154,7 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 		switch {
 		case errors.Is(err, errAgain):
 		case errors.Is(err, db.ErrBusy):
-			if err := w.waitForOther(wait, c); err != nil {
+			if err := w.waitForOther(wait, c, pause); err != nil {
 				return nil, err
 			}
 		default:
@@ -263,13 +263,14 @@ const (
 	pollAtMost  = 250 * time.Millisecond
 )
 
-// waitForOther waits until no other process holds the patient.
-func (w *Writer) waitForOther(ctx context.Context, c Change) error {
-	for pause := pollAtFirst; ; pause = min(2*pause, pollAtMost) {
+// waitForOther waits until no other process holds the patient, but at least
+// about as long as pause.
+func (w *Writer) waitForOther(ctx context.Context, c Change, pause time.Duration) error {
+	for ; ; pause = min(2*pause, pollAtMost) {
 		open, err := w.Store.OpenUpdate(ctx, c.PatientID)
 		switch {
 		case errors.Is(err, db.ErrNotFound):
-			_ = sleep(ctx, pollAtFirst) // perhaps something is being settled; the caller sees that its time is over
+			_ = sleep(ctx, pause) // perhaps something is being settled; the caller sees that its time is over
 			if c.IdempotencyKey == "" {
 				return nil
 			}
@@ -347,7 +348,7 @@ func (w *Writer) savedAllTheSame(ctx context.Context, id string, cause error) (*
 	switch {
 	case err == nil:
 		return line.Patient, nil
-	case errors.Is(err, db.ErrNotFound):
+	case errors.Is(err, db.ErrNotFound) && !errors.Is(cause, context.DeadlineExceeded): // else it may be on its way yet
 		return nil, cause
 	}
 	return nil, errors.Join(ErrUnsure, cause)
