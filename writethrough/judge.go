@@ -198,7 +198,7 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 		unmoved = bytes.Equal(now.JSON, base.JSON)
 	}
 	switch {
-	case err != nil && (f.Kind != fhir.Conflict || v.shown == nil): // a conflict needs no history: what is there now is merged again
+	case err != nil && !(f.Kind == fhir.Conflict && v.shown != nil && wasAnswered(err)): // a conflict needs no history: what is there now is merged again
 		return unknownVerdict(f), false
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
@@ -216,6 +216,13 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 		return o.conflictShown(now), false
 	}
 	return verdict{}, true
+}
+
+// wasAnswered tells a server that answers with a failure from one that does not
+// answer.
+func wasAnswered(err error) bool {
+	var f *fhir.Error
+	return errors.As(err, &f) && f.Status != 0
 }
 
 // writtenByOthers tells whether the history shows that the values that are there
