@@ -60,5 +60,7 @@ type Issue struct {
 
 func (e *Error) Error() string { return "update contact: " + e.Reason }
 
+func isKind(e *Error, k Kind) bool { return e != nil && e.Kind == k }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -215,6 +215,7 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 	case o.change.ExpectedVersion != 0:
 		return o.conflictShown(now), false
 	}
+	o.seen = v.shown
 	return verdict{}, true
 }
 

@@ -26,13 +26,14 @@ type operation struct {
 	change  Change
 
 	attempt  int
-	sent     bool         // a PUT may have left
-	lost     *fhir.Error  // how the one failed whose effect is not known; nil: there is none
-	baseETag string       // what the last PUT named in If-Match
-	base     fhir.Contact // what it was based on
-	intended fhir.Contact // what it holds
-	entries  int          // fhir.Entries of the requested fields in it
-	at       time.Time    // when it was made
+	seen     *db.FHIRState // what the server showed after a conflict; nil: there was none
+	sent     bool          // a PUT may have left
+	lost     *fhir.Error   // how the one failed whose effect is not known; nil: there is none
+	baseETag string        // what the last PUT named in If-Match
+	base     fhir.Contact  // what it was based on
+	intended fhir.Contact  // what it holds
+	entries  int           // fhir.Entries of the requested fields in it
+	at       time.Time     // when it was made
 }
 
 // past is the operation's last PUT.
@@ -92,6 +93,9 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 		}
 	}()
 	v, err := o.converse(read, put, settle)
+	if v.shown == nil && !v.state.Open() && !isKind(v.err, PatientGone) {
+		v.shown = o.seen // the conflict may have been with our own PUT: the cache follows however it ends
+	}
 	heard = !unheard(v.err)
 	return v, err
 }
@@ -174,6 +178,9 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 		return nil, o.cannotRead(err), true
 	}
 	st := State(p)
+	if o.seen != nil {
+		o.seen = &st
+	}
 	if o.change.ExpectedVersion != 0 && moved(o.row, st, o.change.Edit) {
 		return nil, o.conflictWith(st), true
 	}
