@@ -205,7 +205,7 @@ func settle(b *testing.B, databaseURL string, lines int) {
 	b.Helper()
 	driver, source, numbers := "pgx", databaseURL, "SELECT n FROM generate_series(1, $1) AS n"
 	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
-		driver, source = "sqlite", "file:"+strings.NewReplacer("?", "%3f", "#", "%23").Replace(path)
+		driver, source = "sqlite", "file:"+strings.NewReplacer("?", "%3f", "#", "%23").Replace(path)+"?_pragma=busy_timeout(10000)"
 		numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < $1) SELECT n FROM c"
 	}
 	d, err := sql.Open(driver, source)
