@@ -220,7 +220,7 @@ func (p *process) After(ctx context.Context, _, etag string) (fhir.Resource, err
 		}
 		if failed != nil {
 			s.untold[etag] = s.untold[etag] || failed.Kind == fhir.Unusable
-			s.unread[etag] = true
+			s.unread[etag] = s.unread[etag] || failed.Status != 0
 			return fhir.Resource{}, failed
 		}
 		return fhir.Resource{ID: modelID, ETag: s.history[i].etag, JSON: s.history[i].body}, nil
@@ -240,7 +240,7 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 		if f.answer == "not sent" {
 			return fhir.Update{}, failed
 		}
-		sent := &put{op: c.op, body: body, ifMatch: ifMatch, effect: f.effect, left: time.Now()}
+		sent := &put{op: c.op, body: body, ifMatch: ifMatch, conflict: f.answer == "412", effect: f.effect, left: time.Now()}
 		c.op.puts = append(c.op.puts, sent)
 		switch refused := s.refusal(sent); {
 		case f.late:

@@ -44,13 +44,14 @@ type version struct {
 
 // put is one PUT that left.
 type put struct {
-	op      *opTruth
-	body    []byte
-	ifMatch string
-	effect  string // full; part, cut, ignored: the server stores something else
-	left    time.Time
-	late    bool     // it is still under way
-	landed  *version // what it made
+	op       *opTruth
+	body     []byte
+	ifMatch  string
+	conflict bool   // it was answered so
+	effect   string // full; part, cut, ignored: the server stores something else
+	left     time.Time
+	late     bool     // it is still under way
+	landed   *version // what it made
 }
 
 // server is the model of a FHIR server with one patient.
@@ -59,7 +60,7 @@ type server struct {
 	history []*version
 	late    []*put          // under way
 	untold  map[string]bool // what followed these versions the history did not tell
-	unread  map[string]bool // or could not be read at least once
+	unread  map[string]bool // or was refused
 	log     func(string, ...any)
 }
 
@@ -253,7 +254,7 @@ func (m *model) land(p *put) (*version, bool) {
 		}
 	}
 	for _, other := range p.op.puts {
-		if other.full() && !m.blurred(p.op) && !m.server.unread[other.ifMatch] {
+		if other.full() && !m.blurred(p.op) {
 			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
 		}
 	}

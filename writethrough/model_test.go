@@ -299,7 +299,7 @@ func (m *model) checkRow(t *rapid.T) {
 func (m *model) blurred(op *opTruth) bool {
 	return slices.ContainsFunc(op.puts, func(p *put) bool {
 		return p.landed != nil && p.landed.index < m.server.current().index &&
-			(m.server.versions == "none" || m.server.untold[p.ifMatch] || m.server.history[p.landed.index-1].deleted)
+			(m.server.versions == "none" || m.server.untold[p.ifMatch] || p.conflict && m.server.unread[p.ifMatch] || m.server.history[p.landed.index-1].deleted)
 	})
 }
 
