@@ -203,7 +203,7 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
-	case known && v.state == db.UpdateApplied && !(f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0 && writtenByOthers(v, body)),
+	case known && v.state == db.UpdateApplied && !(f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0 && o.writtenByOthers(v, body)),
 		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.past().changed()): // in part
 		return v, false
 	case unmoved:
@@ -228,11 +228,11 @@ func wasAnswered(err error) bool {
 
 // writtenByOthers tells whether the history shows that the values that are there
 // did not come with the PUT.
-func writtenByOthers(v verdict, sent []byte) bool {
+func (o *operation) writtenByOthers(v verdict, sent []byte) bool {
 	if v.next == nil {
 		return false
 	}
-	p, err := fhir.ParsePatient(sent, time.Now())
+	p, err := fhir.ParsePatient(sent, o.Now())
 	if err != nil {
 		return true
 	}
