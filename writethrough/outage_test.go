@@ -174,10 +174,14 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 	s := &reopenStore{Store: r.store}
 	n := &scriptedFHIR{Client: r.client}
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		time.Sleep(1200 * time.Millisecond) // stands still; the PUT lands when it is back
+		for r.state("op") != db.UpdateNotApplied && t.Context().Err() == nil { // stands still; the PUT lands when it is back
+			time.Sleep(20 * time.Millisecond)
+		}
 		return r.client.Update(ctx, id, b, ifMatch)
 	}
-	w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
+	w := r.writer(true, n, s, func(c *writethrough.Config) {
+		c.Lease, c.Timeout, c.NewID = 300*time.Millisecond, time.Minute, func() string { return "op" }
+	})
 	r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, 300*time.Millisecond })
 	a, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
 	if err != nil {
