@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ type commit struct {
 	patientID string
 	work      work
 	single    bool // one statement: alone it needs no BEGIN and COMMIT
+	begins    bool // alone it need not wait for the disk, see notDurable
 	err       error
 	done      chan struct{}
 }
@@ -111,12 +113,18 @@ func isLocked(err error) bool {
 func (s *Store) runTogether(batch []*commit) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	if c := batch[0]; len(batch) == 1 && c.single {
-		c.err = nil
-		return c.work(ctx, bun.Tx{})
+	runInTx := s.journal.RunInTx
+	if c := batch[0]; len(batch) == 1 {
+		switch {
+		case c.single:
+			c.err = nil
+			return c.work(ctx, bun.Tx{})
+		case c.begins:
+			runInTx = s.runUnsynced
+		}
 	}
 	begun := false
-	err := s.journal.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	err := runInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		begun = true
 		for _, c := range batch {
 			c.err = c.work(ctx, tx)
@@ -128,6 +136,23 @@ func (s *Store) runTogether(batch []*commit) error {
 	})
 	if err != nil && !begun {
 		return errors.Join(errNotBegun, err)
+	}
+	return err
+}
+
+// runUnsynced runs a transaction on SQLite that does not wait for the disk.
+func (s *Store) runUnsynced(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	conn, err := s.journal.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	err = conn.RunInTx(ctx, options, work)
+	if _, failed := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); failed != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // a new connection waits for the disk
 	}
 	return err
 }
@@ -145,11 +170,7 @@ func isExpected(err error) bool {
 func (s *Store) prepare(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := statements
-	if s.postgres {
-		list = append(slices.Clone(list), sendAndMark)
-	}
-	for _, text := range list {
+	for _, text := range statements {
 		if s.statements[text] != nil {
 			continue
 		}

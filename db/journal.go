@@ -88,6 +88,9 @@ const (
 	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
+	closeAndFollow = `WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
+		closed AS (` + closeUpdate + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
+		` + updatePatient + ` AND EXISTS (SELECT 1 FROM closed)`  // PostgreSQL only
 	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
 		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
@@ -123,13 +126,13 @@ type Begun struct {
 // patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
-	n, err := s.one(u.PatientID, beginUpdate, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
+	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
 		u.Digest, clean(u.Asked), clean(u.PatientID))
-	if err != nil {
-		return nil, fmt.Errorf("begin contact update: %w", err)
+	var begun *Begun
+	if err == nil {
+		// From here on nobody else writes the patient: what was read now stays so.
+		begun, err = s.whatBegins(ctx, u, owner, p, n == 0)
 	}
-	// From here on nobody else writes the patient: what is read now stays so.
-	begun, err := s.whatBegins(ctx, u, owner, n == 0)
 	if err != nil {
 		if n > 0 { // nothing was sent; should this fail too, the lease runs out
 			_, dropErr := s.one(u.PatientID, dropUpdate, u.ID, owner)
@@ -140,13 +143,12 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 	return begun, nil
 }
 
-// whatBegins reads what an update starts from. If it is refused, it says why;
-// an update that is in the journal all the same is none: its commit looked
-// failed and was not.
-func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, refused bool) (*Begun, error) {
-	p, err := s.Patient(ctx, u.PatientID)
-	if err != nil {
-		return nil, err
+// whatBegins tells what an update of this patient starts from. If it is
+// refused, it says why; an update that is in the journal all the same is none:
+// its commit looked failed and was not.
+func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p *Patient, refused bool) (begun *Begun, err error) {
+	if p == nil {
+		return nil, ErrNotFound
 	}
 	if refused {
 		if p.FHIRID == "" {
@@ -156,7 +158,7 @@ func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, r
 			return nil, cmp.Or(err, ErrBusy)
 		}
 	}
-	begun := &Begun{Patient: p}
+	begun = &Begun{Patient: p}
 	if p.SyncState == Pending {
 		begun.Unknown, err = s.updates(ctx, bun.Tx{}, unknownUpdates, p.ID)
 	}
@@ -230,6 +232,7 @@ func (s *Store) ReopenUpdate(id, patientID string) error {
 type Closing struct {
 	ID, Owner, PatientID string
 	Alone                bool        // no other update of the patient was unsettled when this one began; none can begin beside it
+	Row                  *Patient    // as the update began with it; if it is still so, the closing is quicker
 	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
 	Answer               string      // JSON: what the caller is told
 	Gone                 bool
@@ -247,13 +250,36 @@ type Closing struct {
 // if no other update of the patient is unsettled. ErrLostLease,
 // ErrVersionMismatch.
 func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
-	var told *Patient
-	err := s.together(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
-		told, err = s.closeIn(ctx, tx, c)
-		return err
-	})
+	told, err := s.closeAtOnce(c)
+	if err == nil && told == nil {
+		err = s.together(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
+			told, err = s.closeIn(ctx, tx, c)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("close contact update: %w", err)
+	}
+	return told, nil
+}
+
+// closeAtOnce closes the usual update on PostgreSQL in one round trip: nothing
+// else of the patient is unsettled, the row is still the one that the update
+// began with, and its names stay. nil: this is none, and nothing was written.
+func (s *Store) closeAtOnce(c Closing) (told *Patient, err error) {
+	if !s.postgres || c.Row == nil || !c.Alone || c.Shown == nil || c.State.Open() {
+		return nil, nil
+	}
+	p := *c.Row
+	told, _ = s.after(&p, c, false)
+	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
+	args = append(args, newVersion(&p, c.At)...)
+	if p.nameKey != c.Row.nameKey {
+		return nil, nil
+	}
+	n, err := s.one(c.PatientID, closeAndFollow, args...)
+	if err != nil || n == 0 {
+		return nil, err
 	}
 	return told, nil
 }
@@ -332,22 +358,28 @@ func stateWith(unsettled bool) SyncState {
 }
 
 func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patient) error {
-	gone := 0
-	if c.Gone {
-		gone = 1
-	}
 	var n int64
 	var err error
 	if c.State.Open() {
-		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), gone, min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
+		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), bit(c.Gone), min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
 	} else {
-		n, err = s.exec(ctx, tx, closeUpdate, string(c.State), clean(c.Answer), clean(toJSON(told, false)), gone,
-			c.State == UpdateNotApplied, c.ID, c.Owner)
+		n, err = s.exec(ctx, tx, closeUpdate, closeArgs(c, told)...)
 	}
 	if err == nil && n == 0 {
 		return ErrLostLease
 	}
 	return err
+}
+
+func closeArgs(c Closing, told *Patient) []any {
+	return []any{string(c.State), clean(c.Answer), clean(toJSON(told, false)), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // exists runs one of the statements that ask whether there is a row.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 )
@@ -15,6 +16,7 @@ type single struct {
 	text      string
 	args      []any
 	changed   int64
+	patient   *Patient // after a beginUpdate; nil: there is none
 	err       error
 	done      chan struct{}
 }
@@ -22,30 +24,55 @@ type single struct {
 // one commits one statement, and returns how many rows it changed. On
 // PostgreSQL what others want at the same time goes along in one round trip;
 // on SQLite there is none.
-func (s *Store) one(patientID, text string, args ...any) (changed int64, err error) {
-	if !s.postgres {
-		err = s.wait(&commit{patientID: patientID, single: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
-			changed, err = s.exec(ctx, tx, text, args...)
-			return err
-		}})
-		return changed, err
+func (s *Store) one(patientID, text string, args ...any) (int64, error) {
+	if s.postgres {
+		o := s.pipelined(s.singles, patientID, text, args)
+		return o.changed, o.err
 	}
+	var changed int64
+	err := s.wait(&commit{patientID: patientID, single: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
+		changed, err = s.exec(ctx, tx, text, args...)
+		return err
+	}})
+	return changed, err
+}
+
+// begin runs a beginUpdate and reads the patient after it; nil: there is none.
+func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
+	if s.postgres {
+		o := s.pipelined(s.begins, patientID, beginUpdate, args)
+		return o.changed, o.patient, o.err
+	}
+	err = s.wait(&commit{patientID: patientID, begins: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
+		if changed, err = s.exec(ctx, tx, beginUpdate, args...); err != nil {
+			return err
+		}
+		if p, err = s.lockedRow(ctx, tx, patientID); errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+		return err
+	}})
+	return changed, p, err
+}
+
+func (s *Store) pipelined(queue chan<- *single, patientID, text string, args []any) *single {
 	o := &single{patientID: patientID, text: text, args: args, done: make(chan struct{})}
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
-		return 0, errClosed
+		o.err = errClosed
+		return o
 	}
-	s.singles <- o
+	queue <- o
 	s.closing.RUnlock()
 	<-o.done
-	return o.changed, o.err
+	return o
 }
 
 // pipeliner takes what is waiting and sends it, until the queue is closed.
-func (s *Store) pipeliner() {
-	for first := range s.singles {
-		batch := gather(first, s.singles, s.maxTogether, func(o *single) string { return o.patientID })
+func (s *Store) pipeliner(queue <-chan *single) {
+	for first := range queue {
+		batch := gather(first, queue, s.maxTogether, func(o *single) string { return o.patientID })
 		err := s.pipeline(batch)
 		for _, o := range batch {
 			if err == nil {
@@ -60,15 +87,14 @@ func (s *Store) pipeliner() {
 	}
 }
 
+// notDurable spares a transaction the wait for the disk. An update that is
+// ACCEPTED may be forgotten in a power cut: then it cannot become SENT.
+const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
+
 // pipeline sends statements together: they are committed together, or none is.
 func (s *Store) pipeline(batch []*single) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	if o := batch[0]; len(batch) == 1 {
-		var err error
-		o.changed, err = s.exec(ctx, bun.Tx{}, o.text, o.args...)
-		return err
-	}
 	conn, err := s.journal.DB.Conn(ctx)
 	if err != nil {
 		return errors.Join(errNotBegun, err)
@@ -76,17 +102,23 @@ func (s *Store) pipeline(batch []*single) error {
 	defer conn.Close()
 	return conn.Raw(func(driver any) error {
 		var queued pgx.Batch
-		for _, o := range batch {
-			queued.Queue(s.dialect(o.text), o.args...)
+		if batch[0].text == beginUpdate {
+			queued.Queue(notDurable)
 		}
-		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &queued)
 		for _, o := range batch {
-			tag, err := results.Exec()
-			if err != nil {
-				return errors.Join(err, results.Close())
+			queued.Queue(s.dialect(o.text), o.args...).Exec(func(tag pgconn.CommandTag) error {
+				o.changed = tag.RowsAffected()
+				return nil
+			})
+			if o.text == beginUpdate {
+				queued.Queue(s.dialect(readPatient), clean(o.patientID)).QueryRow(func(row pgx.Row) (err error) {
+					if o.patient, err = allColumns.scan(row); errors.Is(err, pgx.ErrNoRows) {
+						err = nil
+					}
+					return err
+				})
 			}
-			o.changed = tag.RowsAffected()
 		}
-		return results.Close()
+		return driver.(*stdlib.Conn).Conn().SendBatch(ctx, &queued).Close()
 	})
 }

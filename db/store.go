@@ -48,6 +48,7 @@ type Store struct {
 	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
 	commits     chan *commit
 	singles     chan *single // PostgreSQL only
+	begins      chan *single // likewise
 	closing     sync.RWMutex // read-locked while a commit is handed over
 	closed      bool
 	maxTogether int
@@ -69,6 +70,7 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{
 		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
 		commits: make(chan *commit, sqliteTogether), singles: make(chan *single, sqliteTogether),
+		begins: make(chan *single, sqliteTogether),
 	}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	switch {
@@ -95,7 +97,8 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	for range committers {
 		s.committers.Go(s.committer)
 		if s.postgres {
-			s.committers.Go(s.pipeliner)
+			s.committers.Go(func() { s.pipeliner(s.singles) })
+			s.committers.Go(func() { s.pipeliner(s.begins) })
 		}
 	}
 	return s, nil
@@ -140,7 +143,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	s.read, s.postgres = postgresPool(*config, 32, "5s"), true
 	s.write = s.read
 	// A committer does not wait long for a row: behind it wait other patients.
-	s.journal = postgresPool(*config, 2*postgresCommitters+8, "200ms")
+	s.journal = postgresPool(*config, 3*postgresCommitters+8, "200ms")
 	return nil
 }
 
@@ -217,6 +220,7 @@ func (s *Store) Close() error {
 		s.closed = true
 		close(s.commits)
 		close(s.singles)
+		close(s.begins)
 	}
 	s.closing.Unlock()
 	s.committers.Wait()

@@ -128,12 +128,14 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 }
 
 var (
-	lockPatient   = "SELECT " + allColumns.names() + " FROM patients WHERE id = ? FOR UPDATE"
-	updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
+	readPatient = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
+	lockPatient = readPatient + " FOR UPDATE"
+)
+
+const updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
 		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
 		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
 		WHERE id = ?`
-)
 
 // lockedRow reads a whole row for a change: on SQLite the transaction is the
 // only writer from its start. ErrNotFound.
@@ -145,18 +147,24 @@ func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, 
 	return p, err
 }
 
-// update writes a whole row as a new version, and its names into the index.
-func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
+// newVersion makes p the row's next version, and returns updatePatient's
+// arguments for it.
+func newVersion(p *Patient, at time.Time) []any {
 	p.Version++
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
-	before := p.nameKey
 	p.nameKey = nameKey(p)
 	r := toRow(p)
-	if _, err := s.exec(ctx, tx, updatePatient, sql.NullString{String: r.FHIRID, Valid: r.FHIRID != ""}, r.FamilyName, r.GivenName,
+	return []any{sql.NullString{String: r.FHIRID, Valid: r.FHIRID != ""}, r.FamilyName, r.GivenName,
 		r.FullName, r.NameKey, r.BirthDate, r.Gender, r.Phone, r.PhoneKey, r.Email, r.Address, r.EmergencyContact, r.Allergies,
 		r.BloodType, string(r.SyncState), r.LastSyncedAt, r.FHIRVersionID, r.FHIRUpdatedAt, r.Version, r.CreatedAt, r.UpdatedAt,
-		r.ID); err != nil {
+		r.ID}
+}
+
+// update writes a whole row as a new version, and its names into the index.
+func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
+	before := p.nameKey
+	if _, err := s.exec(ctx, tx, updatePatient, newVersion(p, at)...); err != nil {
 		return err
 	}
 	if p.nameKey == before {

@@ -236,7 +236,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	c := db.Closing{
 		ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err),
 		Gone: v.gone, Shown: v.shown, Told: v.told, At: o.Now(), LandedETag: v.landed,
-		FencedAnswer: fencedAnswer, Alone: len(o.unknown) == 0,
+		FencedAnswer: fencedAnswer, Alone: len(o.unknown) == 0, Row: o.row,
 	}
 	if v.state == db.UpdateUnknown {
 		c.RetryIn = v.err.RetryAfter
