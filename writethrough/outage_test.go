@@ -88,9 +88,42 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// The database crashes and forgets what is not durable: the line that was
+// ACCEPTED. Nothing leaves, the caller hears so, and the key can be used again.
+func TestForgottenLine(t *testing.T) {
+	url := dbtest.SQLite(t)
+	r := newRigOn(t, url, 1)
+	crash := true
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if crash {
+			crash = false
+			execute(t, url, `DELETE FROM contact_updates WHERE state = 'ACCEPTED'`)
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(false, n, r.store, nil)
+	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
+	if _, err := w.UpdateContact(t.Context(), c); kindOf(err) != writethrough.Unavailable {
+		t.Errorf("told %v", err)
+	}
+	if _, version, _ := r.server.Get("f0"); version != 1 {
+		t.Error("a PUT left")
+	}
+	if a, err := w.UpdateContact(t.Context(), c); err != nil || a.Patient.SyncState != db.Synced || a.Patient.Phone != "010-8888-8888" {
+		t.Errorf("then %+v, %v", a, err)
+	}
+}
+
 // shift moves the times of all open lines, as if the database's clock had been
 // set the other way.
 func shift(t *testing.T, url string, by time.Duration) {
+	t.Helper()
+	execute(t, url, `UPDATE contact_updates SET lease_until = lease_until + ?1, sent_at = sent_at + ?1, requested_at = requested_at + ?1 WHERE settled_at = 0`, by.Microseconds())
+}
+
+// execute runs a statement on an SQLite database, past the Store.
+func execute(t *testing.T, url, statement string, args ...any) {
 	t.Helper()
 	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(url, "sqlite:"))
 	d, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
@@ -98,7 +131,7 @@ func shift(t *testing.T, url string, by time.Duration) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Exec(`UPDATE contact_updates SET lease_until = lease_until + ?, sent_at = sent_at + ?, requested_at = requested_at + ? WHERE settled_at = 0`, by.Microseconds(), by.Microseconds(), by.Microseconds()); err != nil {
+	if _, err := d.Exec(statement, args...); err != nil {
 		t.Error(err)
 	}
 }
