@@ -102,25 +102,32 @@ func TestCommitAnswerLost(t *testing.T) {
 				add(t, s, testTime, p)
 			}
 			armed.Store(cuts)
-			var failed atomic.Int64
+			var told [n]error
 			var wg sync.WaitGroup
 			for k := range n {
-				wg.Go(func() {
-					id := fmt.Sprintf("P-%03d", k)
-					err := c.change(s, id, int64(k%2)) // half of them say which version
-					if err != nil {
-						failed.Add(1) // an answer that is lost again and again is told as a failure
-					}
-					carriedOut := err == nil || !c.onFHIR // of the write-through that failed, a step
-					mistaken := errors.Is(err, ErrVersionMismatch) || errors.Is(err, ErrBusy) || errors.Is(err, ErrLostLease)
-					if p, readErr := s.Patient(context.Background(), id); mistaken || readErr != nil || carriedOut && p.Version != 2 || p.Version > 2 {
-						t.Errorf("%s: %v, %v, version %d", id, err, readErr, p.Version)
-					}
-				})
+				wg.Go(func() { told[k] = c.change(s, fmt.Sprintf("P-%03d", k), int64(k%2)) }) // half of them say which version
 			}
 			wg.Wait()
-			if armed.Load() > 0 || failed.Load() > cuts {
-				t.Errorf("%d answers were lost, %d changes failed", cuts-armed.Load(), failed.Load())
+			if left := armed.Swap(0); left > 0 {
+				t.Errorf("only %d answers were lost", cuts-left)
+			}
+			failed := 0
+			for k, err := range told {
+				if err != nil {
+					failed++ // an answer that is lost again and again is told as a failure
+				}
+				carriedOut := err == nil || !c.onFHIR // of the write-through that failed, a step
+				mistaken := errors.Is(err, ErrVersionMismatch) || errors.Is(err, ErrBusy) || errors.Is(err, ErrLostLease)
+				p, readErr := s.Patient(context.Background(), fmt.Sprintf("P-%03d", k))
+				if readErr != nil {
+					t.Fatal(readErr)
+				}
+				if mistaken || carriedOut && p.Version != 2 || p.Version > 2 {
+					t.Errorf("%s: %v, version %d", p.ID, err, p.Version)
+				}
+			}
+			if failed > cuts {
+				t.Errorf("%d answers were lost, %d changes failed", cuts, failed)
 			}
 		})
 	}

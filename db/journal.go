@@ -176,17 +176,7 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 			err = ErrLostLease
 		}
 	} else {
-		err = s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
-			n, err := s.exec(ctx, tx, sendUpdate, args...)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				return ErrLostLease
-			}
-			_, err = s.exec(ctx, tx, markPending, patientID)
-			return err
-		})
+		err = s.changeAndMark(patientID, sendUpdate, args...)
 	}
 	if err != nil {
 		return fmt.Errorf("send contact update: %w", err)
@@ -211,21 +201,24 @@ func (s *Store) HoldUpdate(id, owner, patientID string) error {
 // its PUT took effect after all. It is UNKNOWN again and its patient PENDING,
 // until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
 func (s *Store) ReopenUpdate(id, patientID string) error {
-	err := s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
-		n, err := s.exec(ctx, tx, reopenUpdate, id)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return ErrLostLease
-		}
-		_, err = s.exec(ctx, tx, markPending, patientID)
-		return err
-	})
-	if err != nil {
+	if err := s.changeAndMark(patientID, reopenUpdate, id); err != nil {
 		return fmt.Errorf("reopen contact update: %w", err)
 	}
 	return nil
+}
+
+// changeAndMark changes one line of the journal, and its patient is PENDING.
+func (s *Store) changeAndMark(patientID, text string, args ...any) error {
+	return s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
+		n, err := s.exec(ctx, tx, text, args...)
+		if err == nil && n == 0 {
+			err = ErrLostLease
+		}
+		if err == nil {
+			_, err = s.exec(ctx, tx, markPending, patientID)
+		}
+		return err
+	})
 }
 
 // Closing says how an update ends.

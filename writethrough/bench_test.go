@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,70 +11,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirtest"
 	"patientgraph/writethrough"
 )
 
-// bench is a FHIR server with patients, and a Writer in front of it.
+// bench is a rig with a Writer.
 type bench struct {
-	client *fhir.Client
-	server *fhirtest.Server
-	writer *writethrough.Writer
+	*rig
+	w *writethrough.Writer
 }
 
-func patientID(n int) string { return fmt.Sprintf("P-%04d", n) }
-func fhirID(n int) string    { return fmt.Sprintf("f%d", n) }
-
-// newBench starts a bench with that many patients.
 func newBench(b *testing.B, databaseURL string, patients int) bench {
-	b.Helper()
-	server := fhirtest.New(fhirtest.Options{})
-	base, stop, err := server.Start()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(stop)
-	client, err := fhir.NewClient(fhir.Options{BaseURL: base, MaxConns: 1024})
-	if err != nil {
-		b.Fatal(err)
-	}
-	store, err := db.Open(b.Context(), databaseURL)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { store.Close() })
-	if err := store.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	var rows []db.NewPatient
-	for n := range patients {
-		resource := fmt.Sprintf(`{"resourceType":"Patient","id":%q,"name":[{"family":"Kim","given":["Min"]}],"telecom":[{"system":"phone","value":"0","use":"mobile"}],"gender":"female","birthDate":"1990-01-01"}`, fhirID(n))
-		if err := server.Put([]byte(resource)); err != nil {
-			b.Fatal(err)
-		}
-		p, err := fhir.ParsePatient([]byte(resource), time.Now())
-		if err != nil {
-			b.Fatal(err)
-		}
-		rows = append(rows, db.NewPatient{HospitalID: patientID(n), FHIRID: fhirID(n), State: writethrough.State(p)})
-	}
-	if _, err := store.ImportPatients(b.Context(), rows, time.Now()); err != nil {
-		b.Fatal(err)
-	}
-	w := writethrough.New(writethrough.Config{
-		FHIR: client, Store: store, Log: slog.New(slog.DiscardHandler), Timeout: 10 * time.Second, Keep: 24 * time.Hour,
-		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
-	})
-	ctx, end := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.Run(ctx, context.Background()) }()
-	b.Cleanup(func() { end(); <-ended })
-	return bench{client: client, server: server, writer: w}
+	r := newRigOn(b, databaseURL, patients)
+	return bench{r, r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second })}
 }
 
 func change() fhir.ContactEdit {
@@ -97,7 +47,7 @@ func (s bench) alone(ctx context.Context, n int) error {
 }
 
 func (s bench) through(ctx context.Context, n int) error {
-	_, err := s.writer.UpdateContact(ctx, writethrough.Change{PatientID: patientID(n), Edit: change()})
+	_, err := s.w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(n), Edit: change()})
 	return err
 }
 

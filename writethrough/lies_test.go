@@ -78,7 +78,7 @@ func TestNormalisedWithoutETag(t *testing.T) {
 				return u, err
 			}
 			w := r.writer(true, n, r.store, nil)
-			_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+			_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 			if puts != 1 || kindOf(err) != writethrough.NotApplied {
 				t.Errorf("%d PUTs landed, the FHIR history has %d versions; told %s", puts, len(r.server.History("f0")), kindOf(err))
 			}
@@ -103,7 +103,7 @@ func TestNormalisedIsWrittenOnce(t *testing.T) {
 				return u, err
 			}
 			w := r.writer(true, n, r.store, nil)
-			_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+			_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 			if v := len(r.server.History("f0")); v != 2 {
 				t.Errorf("the history has %d versions: our write was carried out %d times; told %s (%v)", v, v-1, kindOf(err), err)
 			}
@@ -130,7 +130,7 @@ func TestNormalisedDoesNotOverwriteARival(t *testing.T) {
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	if puts > 1 {
 		now, _ := r.client.Read(t.Context(), "f0")
 		t.Errorf("%d PUTs landed; the second overwrote a later write of somebody else; told %s; %s", puts, kindOf(err), now.JSON)
@@ -187,7 +187,7 @@ func TestNormalisedWithoutHistory(t *testing.T) {
 		return fhir.Resource{}, &fhir.Error{Kind: fhir.Unusable, Status: 404}
 	}
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, time.Second })
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	var e *writethrough.Error
 	if !errors.As(err, &e) || e.Kind != writethrough.OutcomeUnknown {
 		t.Fatal(err)
@@ -212,7 +212,7 @@ func TestIgnoredWithoutETag(t *testing.T) {
 		return u, err
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	if v := len(r.server.History("f0")); v != 2 || kindOf(err) != writethrough.NotApplied {
 		t.Errorf("the history has %d versions; told %s (%v)", v, kindOf(err), err)
 	}
@@ -244,7 +244,7 @@ func TestLaggingReadWithoutVersions(t *testing.T) {
 		return u, err
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	time.Sleep(time.Second)
 	p, _ := r.store.Patient(t.Context(), patientID(0))
 	now, _ := r.client.Read(t.Context(), "f0")
@@ -274,7 +274,7 @@ func TestLaggingReadAfterSilentOK(t *testing.T) {
 		return fhir.Update{Resource: fhir.Resource{ID: id}, Status: http.StatusNoContent}, err
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	time.Sleep(time.Second)
 	p, _ := r.store.Patient(t.Context(), patientID(0))
 	if k := kindOf(err); k != "SUCCESS" && k != writethrough.OutcomeUnknown || p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
@@ -327,7 +327,7 @@ func TestPeriodEndsMeanwhile(t *testing.T) {
 		c.Now = func() time.Time { return time.Unix(0, clock.Load()) }
 		c.Lease, c.SettleWindow = 500*time.Millisecond, 500*time.Millisecond
 	})
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	var e *writethrough.Error
 	if !errors.As(err, &e) || e.Kind != writethrough.OutcomeUnknown {
 		t.Fatal(err)
@@ -360,7 +360,7 @@ func TestReadFailuresDoNotQuoteThePatient(t *testing.T) {
 	}
 	var log bytes.Buffer
 	w := r.writer(false, client, r.store, func(c *writethrough.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	_, err = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	for _, secret := range []string{"010-0000-0000", "Kim"} {
 		if strings.Contains(log.String(), secret) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s in the log or the error:\n%s%v", secret, log.String(), err)

@@ -36,12 +36,12 @@ func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(false, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	if kindOf(err) != writethrough.OutcomeUnknown {
 		t.Fatal(err)
 	}
 	failReads.Store(false)
-	_, err = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-0000-0000")})
+	_, err = w.UpdateContact(t.Context(), setPhone("010-0000-0000"))
 	if kindOf(err) != writethrough.Unavailable {
 		t.Errorf("B: %v", err)
 	}
@@ -81,10 +81,9 @@ func TestClockSetBack(t *testing.T) {
 	r.leave(0, "op", `W/"0"`)
 	shift(t, url, time.Hour) // the line is from a clock one hour ahead
 	w := r.writer(true, r.client, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888")})
-	time.Sleep(5 * time.Second)
-	if err != nil && r.state("op").Open() {
-		t.Errorf("told %v; the patient is held for an hour by a process that is dead (%s)", err, r.state("op"))
+	_, err := w.UpdateContact(t.Context(), setPhone("010-8888-8888"))
+	if err != nil {
+		r.settled("op") // the process that holds the patient is dead
 	}
 }
 
@@ -216,7 +215,7 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 		c.Lease, c.Timeout, c.NewID = 300*time.Millisecond, time.Minute, func() string { return "op" }
 	})
 	r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, 300*time.Millisecond })
-	a, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	a, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +267,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		return fhir.Update{}, slow
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	time.Sleep(5 * time.Second) // two ticks of the reconciler
 	if kindOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
 		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", kindOf(err), reads.Load())

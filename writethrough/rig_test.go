@@ -47,18 +47,19 @@ func (n *scriptedFHIR) After(ctx context.Context, id, etag string) (fhir.Resourc
 
 var errReset = &fhir.Error{Kind: fhir.Lost, Op: fhir.OpUpdate, Reason: "Connection reset"}
 
+// rig is a FHIR server with patients, and a cache that has them too.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	client *fhir.Client
 	server *fhirtest.Server
 	store  *db.Store
 }
 
-func newRig(t *testing.T, patients int) *rig {
+func newRig(t testing.TB, patients int) *rig {
 	return newRigOn(t, dbtest.SQLite(t), patients)
 }
 
-func newRigOn(t *testing.T, url string, patients int) *rig {
+func newRigOn(t testing.TB, url string, patients int) *rig {
 	t.Helper()
 	server := fhirtest.New(fhirtest.Options{})
 	base, stop, err := server.Start()
@@ -115,7 +116,15 @@ func (r *rig) writer(run bool, f writethrough.FHIR, s writethrough.Store, change
 	return w
 }
 
+func patientID(n int) string { return fmt.Sprintf("P-%04d", n) }
+func fhirID(n int) string    { return fmt.Sprintf("f%d", n) }
+
 func phone(v string) fhir.ContactEdit { return fhir.ContactEdit{SetPhone: true, Phone: v} }
+
+// setPhone changes the first patient's phone.
+func setPhone(v string) writethrough.Change {
+	return writethrough.Change{PatientID: patientID(0), Edit: phone(v)}
+}
 
 func (r *rig) state(id string) db.UpdateState {
 	r.t.Helper()
@@ -124,4 +133,17 @@ func (r *rig) state(id string) db.UpdateState {
 		r.t.Fatal(err)
 	}
 	return u.State
+}
+
+// settled waits for the end of an update.
+func (r *rig) settled(id string) db.UpdateState {
+	r.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if st := r.state(id); !st.Open() {
+			return st
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%s is not settled", id)
+		}
+	}
 }

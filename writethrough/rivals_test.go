@@ -105,7 +105,7 @@ func TestConflictWithoutHistory(t *testing.T) {
 				return fhir.Resource{}, &fhir.Error{Kind: kinds[status], Op: fhir.OpHistory, Status: status, Reason: "x"}
 			}
 			w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
-			_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+			_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 			if err != nil || puts != 2 {
 				t.Errorf("%d PUTs, told %s (%v)", puts, kindOf(err), err)
 			}
@@ -170,7 +170,7 @@ func TestWaitingKeepsTheCircuitClosed(t *testing.T) {
 	}
 	w := r.writer(false, r.client, r.store, nil)
 	for range 10 {
-		_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-0000-0000")})
+		_, err := w.UpdateContact(t.Context(), setPhone("010-0000-0000"))
 		if kindOf(err) != writethrough.Unavailable {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func TestLostLeasesKeepTheCircuitClosed(t *testing.T) {
 	s.lost.Store(true)
 	w := r.writer(false, r.client, s, nil)
 	for range 10 {
-		_, _ = w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+		_, _ = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	}
 	s.lost.Store(false)
 	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
@@ -266,14 +266,14 @@ func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
 		return u, err
 	}
 	wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
-	a, err := wa.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777")})
+	a, err := wa.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(400 * time.Millisecond)
 	// B, by hand: claimed, not readable, UNKNOWN
 	claim := func(owner string, lease time.Duration) {
-		for range 100 {
+		for range 3000 {
 			if u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1); err == nil && len(u) == 1 {
 				return
 			}
@@ -286,7 +286,7 @@ func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	wb := r.writer(false, r.client, r.store, nil)
-	if _, err := wb.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888")}); err != nil {
+	if _, err := wb.UpdateContact(t.Context(), setPhone("010-8888-8888")); err != nil {
 		t.Fatal(err)
 	}
 	claim("B2", 300*time.Millisecond)
