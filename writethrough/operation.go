@@ -267,7 +267,8 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
-		if c.Shown != nil { // should others take over, they may let the patient be written
+		c.Alone = false // should others take over, they may let the patient be written
+		if c.Shown != nil {
 			c.IfVersion = o.row.Version
 		}
 		o.keepUnsaved(&c)

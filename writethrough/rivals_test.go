@@ -254,55 +254,69 @@ func TestHoldTwice(t *testing.T) {
 }
 
 // A's PUT landed, and A is cut from the database. B takes the operation over and
-// cannot read (UNKNOWN); another write follows and is SYNCED; B looks again
-// (SENT) and is killed. A is back and takes over: its row is old by now.
+// cannot read (UNKNOWN); another write follows and is SYNCED, or lands and is
+// UNKNOWN; B looks again (SENT) and is killed. A is back and takes over: its
+// row is old by now.
 func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
-	r := newRig(t, 1)
-	s := &outageStore{Store: r.store}
-	n := &scriptedFHIR{Client: r.client}
-	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		u, err := r.client.Update(ctx, id, b, ifMatch)
-		s.away.Store(true)
-		return u, err
-	}
-	wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
-	a, err := wa.UpdateContact(t.Context(), setPhone("010-7777-7777"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(400 * time.Millisecond)
-	// B, by hand: claimed, not readable, UNKNOWN
-	claim := func(owner string, lease time.Duration) {
-		for range 3000 {
-			if u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1); err == nil && len(u) == 1 {
-				return
+	for name, follow := range map[string]func(r *rig) error{
+		"SYNCED": func(r *rig) error {
+			_, err := r.writer(false, r.client, r.store, nil).UpdateContact(t.Context(), setPhone("010-8888-8888"))
+			return err
+		},
+		"UNKNOWN": func(r *rig) error {
+			_, err := r.store.BeginUpdate(t.Context(), db.ContactUpdate{ID: "op-2", PatientID: patientID(0)}, "C", time.Minute)
+			if err == nil {
+				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"phone":"010-7777-7777"}`, `{"phone":"010-8888-8888"}`)
 			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		t.Fatal("not claimed")
-	}
-	claim("B1", time.Minute)
-	if _, err := r.store.CloseUpdate(db.Closing{ID: a.OperationID, Owner: "B1", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	wb := r.writer(false, r.client, r.store, nil)
-	if _, err := wb.UpdateContact(t.Context(), setPhone("010-8888-8888")); err != nil {
-		t.Fatal(err)
-	}
-	claim("B2", 300*time.Millisecond)
-	if err := r.store.HoldUpdate(a.OperationID, "B2", patientID(0)); err != nil { // and is killed
-		t.Fatal(err)
-	}
-	s.away.Store(false)
-	for range 200 {
-		time.Sleep(20 * time.Millisecond)
-		if !r.state(a.OperationID).Open() {
-			break
-		}
-	}
-	p, _ := r.store.Patient(t.Context(), patientID(0))
-	now, _ := r.client.Read(t.Context(), "f0")
-	if p.SyncState == db.Synced && p.Phone != "010-8888-8888" {
-		t.Errorf("the cache says %s with %s; FHIR has %s", p.SyncState, p.Phone, now.JSON)
+			r.put(`{"system":"phone","value":"010-8888-8888","use":"mobile"}`)
+			if err == nil {
+				_, err = r.store.CloseUpdate(db.Closing{ID: "op-2", Owner: "C", PatientID: patientID(0), State: db.UpdateUnknown, RetryIn: time.Hour})
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			s := &outageStore{Store: r.store}
+			n := &scriptedFHIR{Client: r.client}
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				u, err := r.client.Update(ctx, id, b, ifMatch)
+				s.away.Store(true)
+				return u, err
+			}
+			wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
+			a, err := wa.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// B, by hand: claimed, not readable, UNKNOWN
+			claim := func(owner string, lease time.Duration) {
+				for range 3000 {
+					if u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1); err == nil && len(u) == 1 {
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				t.Fatal("not claimed")
+			}
+			claim("B1", time.Minute)
+			if _, err := r.store.CloseUpdate(db.Closing{ID: a.OperationID, Owner: "B1", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			if err := follow(r); err != nil {
+				t.Fatal(err)
+			}
+			claim("B2", 300*time.Millisecond)
+			if err := r.store.HoldUpdate(a.OperationID, "B2", patientID(0)); err != nil { // and is killed
+				t.Fatal(err)
+			}
+			s.away.Store(false)
+			r.settled(a.OperationID)
+			p, _ := r.store.Patient(t.Context(), patientID(0))
+			now, _ := r.client.Read(t.Context(), "f0")
+			if p.SyncState == db.Synced && p.Phone != "010-8888-8888" {
+				t.Errorf("the cache says %s with %s; FHIR has %s", p.SyncState, p.Phone, now.JSON)
+			}
+		})
 	}
 }
