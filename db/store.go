@@ -143,7 +143,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	s.read, s.postgres = postgresPool(*config, 32, "5s"), true
 	s.write = s.read
 	// A committer does not wait long for a row: behind it wait other patients.
-	s.journal = postgresPool(*config, 3*postgresCommitters+8, "200ms")
+	s.journal = postgresPool(*config, 3*postgresCommitters+4, "200ms")
 	return nil
 }
 
