@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uptrace/bun"
+
 	"patientgraph/db/dbtest"
 )
 
 // usual is how most updates end: FHIR shows the new phone, and the row is the
 // one that the update began with.
 func usual(id string, row *Patient, shown FHIRState) Closing {
-	return Closing{ID: id, PatientID: row.ID, Row: row, Alone: true, State: UpdateApplied, Shown: &shown}
+	return Closing{ID: id, PatientID: row.ID, Row: row, State: UpdateApplied, Shown: &shown}
 }
 
 func TestCloseTheUsualUpdate(t *testing.T) {
@@ -63,7 +65,7 @@ func TestCloseTheUsualUpdate(t *testing.T) {
 				if n, err := s.CountPatients(ctx, Filter{Name: family, Phone: "2"}); err != nil || n == 0 {
 					t.Errorf("the indexes find %d (%v)", n, err)
 				}
-				if _, err := s.CloseUpdate(Closing{ID: "op-" + name, Owner: "me", PatientID: id, Row: read, Alone: true,
+				if _, err := s.CloseUpdate(Closing{ID: "op-" + name, Owner: "me", PatientID: id, Row: read,
 					State: UpdateApplied, Shown: &FHIRState{Phone: "3"}}); !errors.Is(err, ErrLostLease) {
 					t.Errorf("closed twice: %v", err)
 				}
@@ -79,6 +81,49 @@ func setBloodType(t *testing.T, s *Store, id string) {
 	t.Helper()
 	if _, err := s.SetProfile(id, ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An earlier update took effect late and is open again: the row is not SYNCED.
+func TestCloseBesideAReopenedUpdate(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		sent(t, s, "op-1", "P-1")
+		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateNotApplied})
+		begun, err := begin(s, "op-2", "P-1", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SendUpdate("op-2", "me", "P-1", "", "{}", "{}"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ReopenUpdate("op-1", "P-1"); err != nil {
+			t.Fatal(err)
+		}
+		told := closed(t, s, usual("op-2", begun.Patient, FHIRState{Phone: "2"}))
+		read, err := s.Patient(context.Background(), "P-1")
+		if err != nil || read.SyncState != Pending || read.Phone != "2" || !sameRow(told, read) {
+			t.Errorf("told   %+v\nstored %+v (%v)", told, read, err)
+		}
+	})
+}
+
+// Whatever the database's default is: what a statement waited for, the next one
+// must see.
+func TestEachStatementSeesWhatIsCommitted(t *testing.T) {
+	t.Parallel()
+	u := dbtest.Postgres(t)
+	s := openStore(t, u)
+	if _, err := s.write.DB.Exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, u)
+	for name, pool := range map[string]*bun.DB{"read": s.read, "journal": s.journal} {
+		var level string
+		if err := pool.DB.QueryRow("SHOW transaction_isolation").Scan(&level); err != nil || level != "read committed" {
+			t.Errorf("%s: %s (%v)", name, level, err)
+		}
 	}
 }
 

@@ -83,7 +83,9 @@ const (
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`
 	// The mark is written even where it stands already: that locks the row.
 	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`
-	sendAndMark = `WITH sent AS (` + sendUpdate + ` RETURNING patient_id)
+	// A new version: whoever writes the patient now began alone, and is not any more.
+	markReopened = `UPDATE patients SET sync_state = 'PENDING', version = version + 1 WHERE id = ?`
+	sendAndMark  = `WITH sent AS (` + sendUpdate + ` RETURNING patient_id)
 		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)` // PostgreSQL only
 	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
@@ -176,7 +178,7 @@ func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string
 			err = ErrLostLease
 		}
 	} else {
-		err = s.changeAndMark(patientID, sendUpdate, args...)
+		err = s.changeAndMark(patientID, sendUpdate, markPending, args...)
 	}
 	if err != nil {
 		return fmt.Errorf("send contact update: %w", err)
@@ -198,24 +200,24 @@ func (s *Store) HoldUpdate(id, owner, patientID string) error {
 }
 
 // ReopenUpdate corrects an update that was settled as NOT_APPLIED too early:
-// its PUT took effect after all. It is UNKNOWN again and its patient PENDING,
-// until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
+// its PUT took effect after all. It is UNKNOWN again and its patient PENDING (a
+// new version of the row), until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
 func (s *Store) ReopenUpdate(id, patientID string) error {
-	if err := s.changeAndMark(patientID, reopenUpdate, id); err != nil {
+	if err := s.changeAndMark(patientID, reopenUpdate, markReopened, id); err != nil {
 		return fmt.Errorf("reopen contact update: %w", err)
 	}
 	return nil
 }
 
-// changeAndMark changes one line of the journal, and its patient is PENDING.
-func (s *Store) changeAndMark(patientID, text string, args ...any) error {
+// changeAndMark changes one line of the journal, and marks its patient.
+func (s *Store) changeAndMark(patientID, text, mark string, args ...any) error {
 	return s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
 		n, err := s.exec(ctx, tx, text, args...)
 		if err == nil && n == 0 {
 			err = ErrLostLease
 		}
 		if err == nil {
-			_, err = s.exec(ctx, tx, markPending, patientID)
+			_, err = s.exec(ctx, tx, mark, patientID)
 		}
 		return err
 	})
@@ -224,8 +226,7 @@ func (s *Store) changeAndMark(patientID, text string, args ...any) error {
 // Closing says how an update ends.
 type Closing struct {
 	ID, Owner, PatientID string
-	Alone                bool        // no other update of the patient was unsettled when this one began; none can begin beside it
-	Row                  *Patient    // as the update began with it; if it is still so, the closing is quicker
+	Row                  *Patient    // as the update began with it, if no other of the patient was unsettled then: while it has this version, none is
 	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
 	Answer               string      // JSON: what the caller is told
 	Gone                 bool
@@ -260,7 +261,7 @@ func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 // else of the patient is unsettled, the row is still the one that the update
 // began with, and its names stay. nil: this is none, and nothing was written.
 func (s *Store) closeAtOnce(c Closing) (told *Patient, err error) {
-	if !s.postgres || c.Row == nil || !c.Alone || c.Shown == nil || c.State.Open() {
+	if !s.postgres || c.Row == nil || c.Shown == nil || c.State.Open() {
 		return nil, nil
 	}
 	p := *c.Row
@@ -286,7 +287,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 		return nil, ErrVersionMismatch
 	}
 	others := false
-	if !c.Alone {
+	if c.Row == nil || c.Row.Version != p.Version {
 		if others, err = s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID); err != nil {
 			return nil, err
 		}

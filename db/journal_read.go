@@ -95,6 +95,6 @@ func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted i
 
 // statements are what prepare prepares.
 var statements = []string{
-	beginUpdate, addLocalUpdate, sendUpdate, markPending, closeUpdate, leaveUpdate, fenceUpdates, tellUpdate, otherUnsettled, holdUpdate,
+	beginUpdate, addLocalUpdate, sendUpdate, markPending, markReopened, closeUpdate, leaveUpdate, fenceUpdates, tellUpdate, otherUnsettled, holdUpdate,
 	setSyncState, renewUpdate, reopenUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, dropUpdate, lockPatient, updatePatient,
 }

@@ -151,6 +151,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 // replica that stands still in a transaction keeps one.
 func postgresPool(config pgx.ConnConfig, size int, lockTimeout string) *bun.DB {
 	config.RuntimeParams = maps.Clone(config.RuntimeParams)
+	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a statement sees what the one before waited for
 	config.RuntimeParams["lock_timeout"] = lockTimeout
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	pool := stdlib.OpenDB(config)

@@ -236,7 +236,10 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	c := db.Closing{
 		ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err),
 		Gone: v.gone, Shown: v.shown, Told: v.told, At: o.Now(), LandedETag: v.landed,
-		FencedAnswer: fencedAnswer, Alone: len(o.unknown) == 0, Row: o.row,
+		FencedAnswer: fencedAnswer,
+	}
+	if len(o.unknown) == 0 {
+		c.Row = o.row
 	}
 	if v.state == db.UpdateUnknown {
 		c.RetryIn = v.err.RetryAfter
@@ -267,7 +270,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
-		c.Alone = false // should others take over, they may let the patient be written
+		c.Row = nil // should others take over, they may let the patient be written
 		if c.Shown != nil {
 			c.IfVersion = o.row.Version
 		}
