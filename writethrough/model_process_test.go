@@ -240,7 +240,7 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 		if f.answer == "not sent" {
 			return fhir.Update{}, failed
 		}
-		sent := &put{op: c.op, body: body, ifMatch: ifMatch, conflict: f.answer == "412", effect: f.effect, left: time.Now()}
+		sent := &put{op: c.op, body: body, ifMatch: ifMatch, conflict: f.answer == "412", effect: f.effect, since: c.op.sent}
 		c.op.puts = append(c.op.puts, sent)
 		switch refused := s.refusal(sent); {
 		case f.late:
@@ -309,7 +309,13 @@ func (p *process) BeginUpdate(ctx context.Context, u db.ContactUpdate, owner str
 }
 
 func (p *process) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
-	_, err := ask(p, func() (any, error) { return nil, p.m.store.SendUpdate(id, owner, patientID, baseETag, base, intended) })
+	_, err := ask(p, func() (any, error) {
+		err := p.m.store.SendUpdate(id, owner, patientID, baseETag, base, intended)
+		if err == nil {
+			p.m.sent(id)
+		}
+		return nil, err
+	})
 	return err
 }
 

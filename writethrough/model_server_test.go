@@ -47,11 +47,11 @@ type put struct {
 	op       *opTruth
 	body     []byte
 	ifMatch  string
-	conflict bool   // it was answered so
-	effect   string // full; part, cut, ignored: the server stores something else
-	left     time.Time
-	late     bool     // it is still under way
-	landed   *version // what it made
+	conflict bool      // it was answered so
+	effect   string    // full; part, cut, ignored: the server stores something else
+	since    time.Time // when the journal said that it is about to leave
+	late     bool      // it is still under way
+	landed   *version  // what it made
 }
 
 // server is the model of a FHIR server with one patient.
@@ -192,7 +192,7 @@ func (p *put) full() bool {
 
 // mayLand tells whether a PUT that is under way may still take effect.
 func (s *server) mayLand(p *put) bool {
-	return p.late && time.Since(p.left) < modelWindow && s.refusal(p) == nil
+	return p.late && time.Since(p.since) < modelWindow && s.refusal(p) == nil
 }
 
 // mistaken tells whether the operation counts as applied because somebody else

@@ -34,7 +34,8 @@ type callKey struct{}
 type opTruth struct {
 	id     string
 	change Change
-	since  int // the server's version when it began
+	since  int       // the server's version when it began
+	sent   time.Time // when the journal last said that its PUT is about to leave
 	puts   []*put
 	end    *Update // what the journal says, once it is settled
 }
@@ -151,6 +152,17 @@ func (m *model) begun(ctx context.Context, id string) {
 	c.op = &opTruth{id: id, change: c.change, since: m.server.current().index}
 	m.ops = append(m.ops, c.op)
 	m.log("  %s begins %s for %s", c.p.name, id, c.change.Actor)
+}
+
+// sent notes that the PUT of an operation is about to leave.
+func (m *model) sent(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, op := range m.ops {
+		if op.id == id {
+			op.sent = time.Now()
+		}
+	}
 }
 
 // ask starts a call and waits until it ended or stands still.

@@ -61,8 +61,9 @@ type Config struct {
 	// Lease is how long a process that stands still keeps its patients from
 	// others; 0: 10 s.
 	Lease time.Duration
-	// SettleWindow is how long after it left a lost PUT may still take effect;
-	// 0: twice the Timeout, at least 20 s.
+	// SettleWindow is how long a lost PUT may still take effect, from when the
+	// journal said that it is about to leave (it leaves within three quarters of
+	// the Timeout, or not at all); 0: twice the Timeout, at least 20 s.
 	SettleWindow time.Duration
 }
 
