@@ -55,7 +55,7 @@ func (o *operation) seeThrough(ctx context.Context) (applied *Applied, err error
 		if err == nil {
 			applied, err = o.finish(ctx, v)
 		} else { // nothing was sent: the database failed
-			o.giveUp(o.id, o.row.ID)
+			o.giveUp()
 		}
 		if !errors.Is(err, errAgain) {
 			o.report(ctx, err)
@@ -256,7 +256,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 		defer cancel()
 		row, err := o.Store.Patient(bound, o.row.ID)
 		if err != nil {
-			o.giveUp(o.id, o.row.ID)
+			o.giveUp()
 			return nil, err
 		}
 		o.row, o.attempt = row, 0
@@ -265,7 +265,7 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 		o.endLease(o.id)
 		return o.takenOver(ctx, v)
 	case err != nil && !o.sent && v.err == nil: // the values were there already, and the cache cannot follow
-		o.giveUp(o.id, o.row.ID)
+		o.giveUp()
 		return nil, err
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
@@ -329,13 +329,20 @@ func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) 
 	return nil, v.err
 }
 
-// giveUp closes an operation that sent nothing because the database failed.
-func (w *Writer) giveUp(id, patientID string) {
-	v := notApplied(&Error{Kind: Unavailable, Reason: "the database failed; nothing was sent"})
-	c := db.Closing{ID: id, Owner: w.owner, PatientID: patientID, State: v.state, Answer: encodeAnswer(v.err), At: w.Now()}
-	if _, err := w.Store.CloseUpdate(c); err == nil || errors.Is(err, db.ErrLostLease) || errors.Is(err, db.ErrNotFound) {
-		w.endLease(id)
+// giveUp closes an operation because the database failed: nothing was sent, or
+// the FHIR server refused what was.
+func (o *operation) giveUp() {
+	v := notApplied(&Error{Kind: Unavailable, Reason: "the database failed; nothing took effect"})
+	c := db.Closing{
+		ID: o.id, Owner: o.owner, PatientID: o.row.ID, State: v.state, Answer: encodeAnswer(v.err), At: o.Now(),
+		Shown: o.seen, // the conflict may have been with our own PUT
+	}
+	if _, err := o.Store.CloseUpdate(c); err == nil || errors.Is(err, db.ErrLostLease) || errors.Is(err, db.ErrNotFound) {
+		o.endLease(o.id)
 		return
 	}
-	w.keepUnsaved(&c)
+	if c.Shown != nil {
+		c.IfVersion = o.row.Version
+	}
+	o.keepUnsaved(&c)
 }
