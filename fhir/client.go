@@ -36,7 +36,8 @@ type Auth struct {
 type Client struct {
 	base      *url.URL // without a slash at the end
 	server    string
-	auth      string // value of the Authorization header, "" for none
+	auth      string   // value of the Authorization header, "" for none
+	secrets   []string // what of it no answer may repeat
 	userAgent string
 	timeout   time.Duration
 	maxBody   int64
@@ -68,7 +69,7 @@ func NewClient(o Options) (*Client, error) {
 		o.Timeout = 10 * time.Second
 	}
 	return &Client{
-		base: base, server: o.Server, auth: auth, userAgent: o.UserAgent,
+		base: base, server: o.Server, auth: auth, secrets: o.Auth.secrets(), userAgent: o.UserAgent,
 		timeout: o.Timeout, maxBody: o.MaxBody, transport: newTransport(o.MaxConns), now: time.Now,
 	}, nil
 }
@@ -110,6 +111,13 @@ func (a Auth) header() (string, error) {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password)), nil
 	}
 	return "", fmt.Errorf("FHIR authentication mode %q: not none, bearer or basic", a.Mode)
+}
+
+func (a Auth) secrets() []string {
+	if a.Mode == "basic" {
+		return []string{base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + a.Password)), a.Password}
+	}
+	return []string{a.Token}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9\-.]{1,64}$`)

@@ -101,6 +101,23 @@ func TestIDsThatAreNone(t *testing.T) {
 	}
 }
 
+// A server that repeats our credentials does not get them to callers.
+func TestCredentialsAreScrubbed(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"message":"refused: `+r.Header.Get("Authorization")+` (secret-word)"}`)
+	}))
+	defer server.Close()
+	for _, auth := range []Auth{{Mode: "bearer", Token: "secret-word"}, {Mode: "basic", Username: "me", Password: "secret-word"}} {
+		c := newTestClient(t, server.URL, func(o *Options) { o.Auth = auth })
+		_, err := c.Update(t.Context(), "pat-1", patientJSON("pat-1", `"gender":"female"`), "")
+		if e := asError(t, err, AuthFailed); !strings.HasSuffix(e.Reason, " … (…)") {
+			t.Error(e.Reason)
+		}
+	}
+}
+
 // A refusal that repeats what was sent is freed of it, in reason and issues.
 func TestRefusalsAreScrubbed(t *testing.T) {
 	t.Parallel()
@@ -125,7 +142,8 @@ func TestRefusalsAreScrubbed(t *testing.T) {
 	}
 }
 
-// A read and a search are freed of what was asked for.
+// A search is freed of what was asked for. What a server says of a read that
+// failed may quote the patient: it is not repeated.
 func TestQuestionsAreScrubbed(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +155,7 @@ func TestQuestionsAreScrubbed(t *testing.T) {
 	defer server.Close()
 	c := newTestClient(t, server.URL, nil)
 	_, err := c.Read(t.Context(), "pat-1")
-	if e := asError(t, err, Rejected); e.Reason != "no …, no Chalmers, no 555-1234, no _count of 200" {
+	if e := asError(t, err, Rejected); e.Reason != "The server answered with status 400" || e.Issues != nil {
 		t.Error(e.Reason)
 	}
 	for _, err := range c.Search(t.Context(), url.Values{"_id": {"x,pat-1"}, "name": {"chalmers"}, "phone": {"555-1234"}, "_count": {"200"}}) {

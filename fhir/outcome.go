@@ -126,7 +126,7 @@ func plainError(doc gjson.Result) string {
 // Signs of a page or of SQL inside a text.
 var (
 	markup = regexp.MustCompile(`</?[A-Za-z!][^>]*>`)
-	sql    = regexp.MustCompile(`(?is)\bSQLSTATE\b|\bsql statement\b|\binsert into \S|\bupdate \S+ set \b|\bdelete from \S|\bselect\b.+\bfrom\b.+\bwhere\b`)
+	sql    = regexp.MustCompile(`(?is)\bSQLSTATE\b|\bsql statement\b|\binsert into \S|\bupdate \S+ set \b|\bdelete from \S|\bselect\b.+\bfrom\b.+\bwhere\b|\b(?-i:SELECT)\b.+\b(?-i:FROM)\b|\.sql\.`)
 )
 
 // tidy makes a server's text fit for a log line and a message: no markup, no
@@ -143,7 +143,11 @@ func tidy(text string) string {
 	}, text)
 	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > maxReason {
-		text = string(runes[:maxReason-1]) + "…"
+		text = string(runes[:maxReason-1])
+		if at := strings.LastIndexByte(text, ' '); at > len(text)/2 { // no half words: a value is found as a whole
+			text = text[:at]
+		}
+		text += "…"
 	}
 	return text
 }

@@ -15,7 +15,8 @@ const hidden = "…"
 // Scrub replaces patient values in a server's text by "…", so that it can be
 // logged and passed on. Values are what the resources hold: telecom and
 // identifier values, names, address parts, dates, ids, strings in extensions.
-// E-mail addresses and ids in "Patient/<id>" go in any case. A value counts
+// E-mail addresses, numbers of seven digits and more (but dates and UUIDs) and ids in
+// "Patient/<id>" go in any case. A value counts
 // only as a whole word, from three letters on, and not where it is a word that
 // such texts use themselves ("phone", "invalid").
 func Scrub(reason string, resources ...[]byte) string {
@@ -29,7 +30,13 @@ func Scrub(reason string, resources ...[]byte) string {
 var (
 	emailAddress = regexp.MustCompile(`[^\s<>"'(),;:=]+@[^\s<>"'(),;:=]+[^\s<>"'(),;:=.]`)
 	patientPath  = regexp.MustCompile(`Patient/[A-Za-z0-9\-.]{1,64}`)
+	// Seven digits and more, however they are grouped: a phone or identity
+	// number, the patient's or another's. Dates and UUIDs are left.
+	longNumber = regexp.MustCompile(`(?i)` + uuid + `|[+(]?\d(?:(?:[ \-./()]|%2[0BD]){0,3}\d){6,}`)
+	dateOrUUID = regexp.MustCompile(`(?i)^(?:\d{4}-\d\d-\d\d|` + uuid + `)$`)
 )
+
+const uuid = `\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`
 
 func scrub(text string, values []string) string {
 	// The longest first, so that a value within another leaves no rest.
@@ -39,6 +46,12 @@ func scrub(text string, values []string) string {
 		text = hide(text, value)
 	}
 	text = emailAddress.ReplaceAllString(text, hidden)
+	text = longNumber.ReplaceAllStringFunc(text, func(number string) string {
+		if dateOrUUID.MatchString(number) {
+			return number
+		}
+		return hidden
+	})
 	return patientPath.ReplaceAllString(text, "Patient/"+hidden)
 }
 
@@ -147,10 +160,9 @@ func variants(name, value string) []string {
 		list = append(list, digits)
 	}
 	switch name {
-	case "text", "family", "given":
-		list = append(list, strings.Fields(value)...)
-	case "line":
+	case "text", "family", "given", "line":
 		list = append(list, strings.Split(value, "\n")...)
+		list = append(list, strings.Fields(value)...)
 	}
 	return list
 }

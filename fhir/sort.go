@@ -66,11 +66,18 @@ func (a *answer) checkBody(e *Error) error {
 		return nil
 	}
 	e.Reason, e.Err = "The answer is unusable: "+err.Error(), err
-	if issues := a.issues(); len(issues) > 0 {
+	if issues := a.issues(); len(issues) > 0 && !a.mayQuote() {
 		e.Issues = issues
 		e.Reason = firstError(issues, e.Reason)
 	}
 	return e
+}
+
+// mayQuote holds for what a server says of its failure to read a patient: it may
+// quote the patient, and nothing is at hand to find that by, so it is not
+// repeated, unless it is that the patient is gone. A 401 is about ourselves.
+func (a *answer) mayQuote() bool {
+	return (a.op == OpRead || a.op == OpHistory) && a.status != http.StatusUnauthorized
 }
 
 func (a *answer) parse() error {
@@ -108,6 +115,9 @@ func (a *answer) unreadable() string {
 func (a *answer) sortRefusal(e *Error) {
 	e.Issues = a.issues()
 	e.Kind = a.refusalKind(e.Issues)
+	if a.mayQuote() && e.Kind != Gone {
+		e.Issues = nil
+	}
 	e.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
 	fallback := a.unreadable()
 	if fallback == "" {
@@ -183,11 +193,9 @@ func (a *answer) sortBadRequest() Kind {
 	return Rejected
 }
 
-// issues reads the server's reasons, freed of what was sent. What a server says
-// of its own failure to read a patient may quote the patient, and nothing is at
-// hand to find that by: it is not repeated.
+// issues reads the server's reasons, freed of what was sent.
 func (a *answer) issues() []Issue {
-	if a.body == nil || a.status >= http.StatusInternalServerError && (a.op == OpRead || a.op == OpHistory) {
+	if a.body == nil {
 		return nil
 	}
 	issues := readIssues(a.body)

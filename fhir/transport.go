@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,6 +154,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var w wire
+	r.secrets = append(slices.Clone(r.secrets), c.secrets...)
 	a = answer{request: r, maxBody: c.maxBody}
 	defer func() {
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()

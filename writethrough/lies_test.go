@@ -345,25 +345,47 @@ func TestPeriodEndsMeanwhile(t *testing.T) {
 	}
 }
 
-// A server that fails to read a patient quotes it: that goes nowhere.
-func TestReadFailuresDoNotQuoteThePatient(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/fhir+json")
-		w.WriteHeader(500)
-		fmt.Fprint(w, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"HAPI-1821: Failed to parse database resource: [element=\"telecom\"] Invalid attribute value \"010-0000-0000\" of Kim Min"}]}`)
-	}))
-	defer s.Close()
-	r := newRig(t, 1)
-	client, err := fhir.NewClient(fhir.Options{BaseURL: s.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	w := r.writer(false, client, r.store, func(c *writethrough.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	_, err = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
-	for _, secret := range []string{"010-0000-0000", "Kim"} {
-		if strings.Contains(log.String(), secret) || strings.Contains(err.Error(), secret) {
-			t.Errorf("%s in the log or the error:\n%s%v", secret, log.String(), err)
+// A server that fails to read or to write a patient quotes it, as it is and as
+// it is to be: that goes nowhere.
+func TestFailuresDoNotQuoteThePatient(t *testing.T) {
+	const text = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"HAPI-1821: value \"010-0000-0000\" of Kim Min, which is to be 010-7777-7777 (+82 10 7777 7777)"}]}`
+	for _, method := range []string{"GET", "PUT"} {
+		for _, status := range []int{200, 400, 403, 404, 410, 422, 500} {
+			t.Run(fmt.Sprint(method, " ", status), func(t *testing.T) {
+				r := newRig(t, 1)
+				now, err := r.client.Read(t.Context(), "f0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					w.Header().Set("Content-Type", "application/fhir+json")
+					if q.Method == method {
+						w.WriteHeader(status)
+						fmt.Fprint(w, text)
+						return
+					}
+					w.Header().Set("ETag", now.ETag)
+					_, _ = w.Write(now.JSON)
+				}))
+				defer s.Close()
+				client, err := fhir.NewClient(fhir.Options{BaseURL: s.URL})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var log bytes.Buffer
+				w := r.writer(false, client, r.store, func(c *writethrough.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+				_, err = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+				var e *writethrough.Error
+				if !errors.As(err, &e) {
+					t.Fatal(err)
+				}
+				said := fmt.Sprint(log.String(), e.Reason, e.Issues)
+				for _, secret := range []string{"010-0000-0000", "Kim", "Min", "010-7777-7777", "7777"} {
+					if strings.Contains(said, secret) {
+						t.Errorf("%s in the log or the answer:\n%s", secret, said)
+					}
+				}
+			})
 		}
 	}
 }

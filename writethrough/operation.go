@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"patientgraph/db"
@@ -33,6 +34,7 @@ type operation struct {
 	base     fhir.Contact  // what it was based on
 	intended fhir.Contact  // what it holds
 	entries  int           // fhir.Entries of the requested fields in it
+	before   []byte        // the Patient as it was last read
 	at       time.Time     // when it was made
 }
 
@@ -97,7 +99,22 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 		v.shown = o.seen // the conflict may have been with our own PUT: the cache follows however it ends
 	}
 	heard = !unheard(v.err)
+	o.scrub(v.err)
 	return v, err
+}
+
+// scrub frees what the FHIR server said of the values that the patient has or
+// had: those in the PUT are gone from it already.
+func (o *operation) scrub(e *Error) {
+	if e == nil {
+		return
+	}
+	resources := [][]byte{o.before, cachedValues(o.row)}
+	e.Reason = fhir.Scrub(e.Reason, resources...)
+	e.Issues = slices.Clone(e.Issues)
+	for n := range e.Issues {
+		e.Issues[n].Message = fhir.Scrub(e.Issues[n].Message, resources...)
+	}
 }
 
 // refuse tells what need not be tried.
@@ -138,6 +155,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if err != nil {
 			return o.cannotRead(err), nil
 		}
+		o.before = base.JSON
 		if o.lost != nil && base.ETag != o.baseETag {
 			if v, again := o.sinceLost(settle, base); !again {
 				return v, nil

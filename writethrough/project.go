@@ -1,6 +1,7 @@
 package writethrough
 
 import (
+	"encoding/json"
 	"slices"
 
 	"patientgraph/db"
@@ -72,4 +73,19 @@ func sameAddress(a, b *db.Address) bool {
 	}
 	return a.Text == b.Text && slices.Equal(a.Lines, b.Lines) && a.City == b.City &&
 		a.District == b.District && a.State == b.State && a.PostalCode == b.PostalCode && a.Country == b.Country
+}
+
+// cachedValues puts the values of a row as a Patient holds them, for fhir.Scrub.
+func cachedValues(p *db.Patient) []byte {
+	a := p.Address
+	if a == nil {
+		a = &db.Address{}
+	}
+	text, _ := json.Marshal(map[string]any{ // strings always encode
+		"id": p.FHIRID, "birthDate": p.BirthDate, "value": []string{p.Phone, p.Email},
+		"name": map[string]any{"family": p.FamilyName, "given": p.GivenName, "text": p.FullName},
+		"address": map[string]any{"text": a.Text, "line": a.Lines, "city": a.City, "district": a.District,
+			"state": a.State, "postalCode": a.PostalCode, "country": a.Country},
+	})
+	return text
 }

@@ -123,7 +123,11 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
 		retryIn = max(retryIn, f.RetryAfter)
 	}
 	if err != nil && !errors.Is(err, db.ErrBusy) {
-		w.Log.WarnContext(ctx, "the outcome of a contact update is still not known", "patient", u.PatientID, "operation", u.ID, "error", err)
+		reason := err.Error()
+		if isGone(err) {
+			reason = "the FHIR server says that the patient is gone"
+		}
+		w.Log.WarnContext(ctx, "the outcome of a contact update is still not known", "patient", u.PatientID, "operation", u.ID, "error", reason)
 		v = verdict{state: db.UpdateUnknown, gone: u.Gone || isGone(err)}
 	}
 	c := db.Closing{
@@ -183,7 +187,9 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	case errors.As(err, &f) && f.Kind == fhir.Gone && told.Kind == PatientGone:
 		return verdict{state: db.UpdateRejected, err: told}, nil
 	case errors.As(err, &f) && f.Kind == fhir.Gone && over:
-		return patientGone(f), nil
+		v := patientGone(f)
+		v.err.Issues = nil // they may quote the patient, whose row is not at hand
+		return v, nil
 	case err != nil:
 		return verdict{}, err
 	case told.Kind == PatientGone: // only what the patient looks like now was not known
