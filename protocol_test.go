@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -247,5 +248,8 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 	defer response.Body.Close()
 	if err := s.stop(); err != nil { // it would wait for an open connection
 		t.Errorf("the shutdown ended with %v", err)
+	}
+	if events, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(events), `"state":"PENDING"`) {
+		t.Errorf("the subscriber heard %s (%v)", events, err)
 	}
 }

@@ -1048,7 +1048,8 @@ type Subscription {
     id: ID!
   ): Patient
   """
-  Tells once how a contact update ended, as soon as that is certain.
+  Tells once how a contact update ended, as soon as that is certain. When the server stops before, it
+  tells that the update is PENDING: subscribe again.
   """
   contactUpdateSettled(
     "From FhirUnavailable with applied UNKNOWN."
@@ -1260,7 +1261,10 @@ input UpdatePatientContactInput {
   email: String
   "The whole address: parts left out are removed."
   address: AddressInput
-  "Patient.version that the change is based on; if the record moved on: UpdateConflict."
+  """
+  Patient.version that the change is based on. If the record moved on, or the fields to change hold
+  other values on the FHIR server by now: UpdateConflict.
+  """
   expectedVersion: String
   """
   Makes a retry safe: for the same caller, the same key with the same content writes at most once
@@ -1420,9 +1424,12 @@ type FhirUnavailable implements UserError {
   retryable: Boolean!
   "The cause, for example Connection timeout."
   detail: String!
-  "NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING."
+  "NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING once the write has left."
   applied: Applied!
-  "Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never begun."
+  """
+  Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never
+  begun. Beside operationId of UpdatePatientContactSuccess, which is never null, give it an alias.
+  """
   operationId: ID
   "When to try again, in seconds; null when waiting does not help."
   retryAfterSeconds: Int

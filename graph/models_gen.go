@@ -128,9 +128,10 @@ type FhirUnavailable struct {
 	Retryable bool `json:"retryable"`
 	// The cause, for example Connection timeout.
 	Detail string `json:"detail"`
-	// NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING.
+	// NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING once the write has left.
 	Applied Applied `json:"applied"`
-	// Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never begun.
+	// Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never
+	// begun. Beside operationId of UpdatePatientContactSuccess, which is never null, give it an alias.
 	OperationID *string `json:"operationId,omitempty"`
 	// When to try again, in seconds; null when waiting does not help.
 	RetryAfterSeconds *int `json:"retryAfterSeconds,omitempty"`

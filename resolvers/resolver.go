@@ -30,7 +30,8 @@ type Store interface {
 type Writer interface {
 	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Applied, error)
 	ContactUpdate(ctx context.Context, operationID string) (*writethrough.Update, error)
-	// Await returns an update once it is settled.
+	// Await returns an update once it is settled, or as it stands when the
+	// server stops.
 	Await(ctx context.Context, operationID string) (*writethrough.Update, error)
 }
 

@@ -40,8 +40,8 @@ func success(a *writethrough.Applied, v auth.Viewer) *graph.UpdatePatientContact
 	return &graph.UpdatePatientContactSuccess{Patient: toPatient(a.Patient, v), OperationID: a.OperationID}
 }
 
-// settled tells once how an update ended. It closes without a word when the
-// client is gone or the server stops.
+// settled tells once how an update ended, or that it is PENDING when the server
+// stops. It closes without a word when the client is gone.
 func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string) <-chan *graph.ContactUpdate {
 	out := make(chan *graph.ContactUpdate, 1)
 	go func() {

@@ -37,7 +37,7 @@ func NewValidation(phoneRegion string) (*Validation, error) {
 		graphql.Omittable[*graph.AddressInput]{}, graphql.Omittable[*graph.EmergencyContactInput]{})
 	rules := map[string]validator.Func{
 		"line": func(f validator.FieldLevel) bool { return isText(f.Field().String(), "") },
-		"text": func(f validator.FieldLevel) bool { return isText(f.Field().String(), "\n\t") },
+		"text": func(f validator.FieldLevel) bool { return isText(f.Field().String(), "\r\n\t") },
 		"phone": func(f validator.FieldLevel) bool {
 			if phoneRegion == "" {
 				return true

@@ -28,12 +28,18 @@ func (w *Writer) endLease(id string) {
 	delete(w.running, id)
 }
 
+// unsaved is how an operation ended, as long as the database does not take it.
+type unsaved struct {
+	end  db.Closing
+	told *db.ContactUpdate // what a retry with the same key is told; nil: it tries again
+}
+
 // keepUnsaved has the end of an operation written down as soon as the database
 // takes it. Until then the operation goes on holding its patient.
-func (w *Writer) keepUnsaved(c *db.Closing) {
+func (w *Writer) keepUnsaved(u *unsaved) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.unsaved[c.ID] = c
+	w.unsaved[u.end.ID] = u
 }
 
 // unsavedEnd returns how this process knows that an operation ended, if the
@@ -41,11 +47,24 @@ func (w *Writer) keepUnsaved(c *db.Closing) {
 func (w *Writer) unsavedEnd(id string) (db.Closing, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c, ok := w.unsaved[id]
+	u, ok := w.unsaved[id]
 	if !ok {
 		return db.Closing{}, false
 	}
-	return *c, true
+	return u.end, true
+}
+
+// unsavedAnswer returns what a caller was told of whom the database knows less;
+// nil if there is nothing.
+func (w *Writer) unsavedAnswer(actor, key string) *db.ContactUpdate {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range w.unsaved {
+		if u.told != nil && u.told.Actor == actor && u.told.IdempotencyKey == key {
+			return u.told
+		}
+	}
+	return nil
 }
 
 // saved forgets an end that stands in the journal.
@@ -140,8 +159,8 @@ func (w *Writer) saveUntil(abandon context.Context) {
 func (w *Writer) saveUnsaved() {
 	w.mu.Lock()
 	closings := make([]*db.Closing, 0, len(w.unsaved))
-	for _, c := range w.unsaved {
-		closings = append(closings, c)
+	for _, u := range w.unsaved {
+		closings = append(closings, &u.end)
 	}
 	late := maps.Clone(w.late)
 	w.mu.Unlock()

@@ -292,8 +292,15 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 		if c.Shown != nil {
 			c.IfVersion = o.row.Version
 		}
-		o.keepUnsaved(&c)
 		row = o.unsavedRow(v)
+		u := &unsaved{end: c}
+		if c.State != db.UpdateNotApplied { // which no key remembers
+			u.told = &db.ContactUpdate{
+				ID: o.id, PatientID: o.row.ID, State: c.State, Answer: c.Answer, Patient: row,
+				Actor: o.change.Actor, IdempotencyKey: o.change.IdempotencyKey, Digest: o.change.digest(),
+			}
+		}
+		o.keepUnsaved(u)
 	default:
 		o.endLease(o.id)
 	}
@@ -362,5 +369,5 @@ func (o *operation) giveUp() {
 	if c.Shown != nil {
 		c.IfVersion = o.row.Version
 	}
-	o.keepUnsaved(&c)
+	o.keepUnsaved(&unsaved{end: c})
 }

@@ -153,6 +153,9 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
 			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
 			_, first := w.UpdateContact(t.Context(), c)
+			if _, err := w.UpdateContact(t.Context(), c); kindOf(err) != kindOf(first) {
+				t.Errorf("first %s (%v), meanwhile %s (%v)", kindOf(first), first, kindOf(err), err)
+			}
 			time.Sleep(1200 * time.Millisecond)
 			s.away.Store(false)
 			time.Sleep(time.Second)
@@ -185,6 +188,13 @@ func (s *outageStore) ContactUpdate(ctx context.Context, id string) (*db.Contact
 	return s.Store.ContactUpdate(ctx, id)
 }
 
+func (s *outageStore) ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.ContactUpdateByKey(ctx, actor, key, ttl)
+}
+
 func (s *outageStore) RenewUpdates(owner string, ids []string, lease time.Duration) error {
 	if s.away.Load() {
 		return errAway
@@ -197,6 +207,42 @@ func (s *outageStore) ClaimUpdates(owner, patientID string, lease time.Duration,
 		return nil, errAway
 	}
 	return s.Store.ClaimUpdates(owner, patientID, lease, limit)
+}
+
+// The same with a success, of which the database knows nothing yet.
+func TestOutageAndTheSameSuccess(t *testing.T) {
+	r := newRig(t, 1)
+	s := &outageStore{Store: r.store}
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		u, err := r.client.Update(ctx, id, b, ifMatch)
+		s.away.Store(true)
+		return u, err
+	}
+	w := r.writer(true, n, s, nil)
+	c := setPhone("010-8888-8888")
+	c.Actor, c.IdempotencyKey = "me", "k"
+	ask := func(when string) string {
+		a, err := w.UpdateContact(t.Context(), c)
+		if err != nil || a.Patient.Phone != "010-8888-8888" {
+			t.Fatalf("%s: %+v, %v", when, a, err)
+		}
+		return a.OperationID
+	}
+	first := ask("first")
+	if ask("while the database is away") != first {
+		t.Error("another operation")
+	}
+	other := c
+	other.Edit = phone("010-9999-9999")
+	if _, err := w.UpdateContact(t.Context(), other); kindOf(err) != writethrough.KeyReused {
+		t.Errorf("other content: %v", err)
+	}
+	s.away.Store(false)
+	r.settled(first)
+	if ask("when it is back") != first || len(r.server.History("f0")) != 2 {
+		t.Error("written twice")
+	}
 }
 
 // A replica stood still; another called its write NOT_APPLIED. It landed, and

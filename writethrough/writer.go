@@ -80,9 +80,9 @@ type Writer struct {
 	stopping context.Context // ends when no more writes are taken
 	stop     context.CancelFunc
 	mu       sync.Mutex
-	running  map[string]lease       // of the operations of this process
-	unsaved  map[string]*db.Closing // their ends that the database did not take yet
-	late     map[string]string      // the patients of those that took effect though the journal says NOT_APPLIED
+	running  map[string]lease    // of the operations of this process
+	unsaved  map[string]*unsaved // their ends that the database did not take yet
+	late     map[string]string   // the patients of those that took effect though the journal says NOT_APPLIED
 }
 
 // New returns a Writer.
@@ -96,7 +96,7 @@ func New(c Config) *Writer {
 	testTimings(&c)
 	w := &Writer{
 		Config: c, owner: c.NewID(), breaker: newBreaker(c.Log), retry: newRetry(), metrics: newMetrics(c.Metrics),
-		running: map[string]lease{}, unsaved: map[string]*db.Closing{}, late: map[string]string{},
+		running: map[string]lease{}, unsaved: map[string]*unsaved{}, late: map[string]string{},
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	return w
@@ -246,7 +246,10 @@ func (w *Writer) toldBefore(ctx context.Context, c Change) (*Applied, error) {
 func (w *Writer) earlier(ctx context.Context, c Change) (*db.ContactUpdate, error) {
 	ctx, cancel := uncancelled(ctx)
 	defer cancel()
-	u, err := w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
+	u, err := w.unsavedAnswer(c.Actor, c.IdempotencyKey), error(nil)
+	if u == nil {
+		u, err = w.Store.ContactUpdateByKey(ctx, c.Actor, c.IdempotencyKey, w.Keep)
+	}
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return nil, nil
