@@ -201,7 +201,8 @@ func (s *Store) HoldUpdate(id, owner, patientID string) error {
 
 // ReopenUpdate corrects an update that was settled as NOT_APPLIED too early:
 // its PUT took effect after all. It is UNKNOWN again and its patient PENDING (a
-// new version of the row), until the next look at the FHIR server. ErrLostLease: it is not NOT_APPLIED.
+// new version of the row), until the next look at the FHIR server.
+// ErrLostLease: it is not NOT_APPLIED.
 func (s *Store) ReopenUpdate(id, patientID string) error {
 	if err := s.changeAndMark(patientID, reopenUpdate, markReopened, id); err != nil {
 		return fmt.Errorf("reopen contact update: %w", err)

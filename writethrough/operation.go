@@ -106,7 +106,8 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 // scrub frees what the FHIR server said of the values that the patient has or
 // had: those in the PUT are gone from it already.
 func (o *operation) scrub(e *Error) {
-	if e == nil {
+	var f *fhir.Error
+	if e == nil || !errors.As(e.Err, &f) || len(f.Issues) == 0 {
 		return
 	}
 	resources := [][]byte{o.before, cachedValues(o.row)}
