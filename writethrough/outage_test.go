@@ -143,13 +143,7 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1)
 			r.server.SetFault("f0", fhirtest.Fault{On: "PUT", RejectPhone: "Invalid phone format"})
-			s := &outageStore{Store: r.store}
-			n := &scriptedFHIR{Client: r.client}
-			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-				u, err := r.client.Update(ctx, id, b, ifMatch)
-				s.away.Store(true)
-				return u, err
-			}
+			n, s := r.awayAfterPut()
 			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
 			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
 			_, first := w.UpdateContact(t.Context(), c)
@@ -170,6 +164,17 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 type outageStore struct {
 	*db.Store
 	away atomic.Bool
+}
+
+// awayAfterPut passes PUTs on; from then on the database is away.
+func (r *rig) awayAfterPut() (*scriptedFHIR, *outageStore) {
+	n, s := &scriptedFHIR{Client: r.client}, &outageStore{Store: r.store}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		u, err := r.client.Update(ctx, id, b, ifMatch)
+		s.away.Store(true)
+		return u, err
+	}
+	return n, s
 }
 
 var errAway = errors.New("connection refused")
@@ -212,13 +217,7 @@ func (s *outageStore) ClaimUpdates(owner, patientID string, lease time.Duration,
 // The same with a success, of which the database knows nothing yet.
 func TestOutageAndTheSameSuccess(t *testing.T) {
 	r := newRig(t, 1)
-	s := &outageStore{Store: r.store}
-	n := &scriptedFHIR{Client: r.client}
-	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		u, err := r.client.Update(ctx, id, b, ifMatch)
-		s.away.Store(true)
-		return u, err
-	}
+	n, s := r.awayAfterPut()
 	w := r.writer(true, n, s, nil)
 	c := setPhone("010-8888-8888")
 	c.Actor, c.IdempotencyKey = "me", "k"

@@ -277,13 +277,7 @@ func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 1)
-			s := &outageStore{Store: r.store}
-			n := &scriptedFHIR{Client: r.client}
-			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-				u, err := r.client.Update(ctx, id, b, ifMatch)
-				s.away.Store(true)
-				return u, err
-			}
+			n, s := r.awayAfterPut()
 			wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
 			a, err := wa.UpdateContact(t.Context(), setPhone("010-7777-7777"))
 			if err != nil {
