@@ -203,7 +203,16 @@ func (s *Store) statement(ctx context.Context, tx bun.Tx, text string) *sql.Stmt
 
 // dialect writes a statement's arguments, its clock and its row lock as the
 // database wants them: on SQLite a transaction is the only writer anyway.
+// The texts are fixed: each is translated once.
 func (s *Store) dialect(text string) string {
+	known, ok := s.dialects.Load(text)
+	if !ok {
+		known, _ = s.dialects.LoadOrStore(text, s.translate(text))
+	}
+	return known.(string)
+}
+
+func (s *Store) translate(text string) string {
 	if !s.postgres {
 		return strings.NewReplacer("NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", "FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "").Replace(text)
 	}

@@ -149,9 +149,6 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 // refused, it says why; an update that is in the journal all the same is none:
 // its commit looked failed and was not.
 func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p *Patient, refused bool) (begun *Begun, err error) {
-	if p == nil {
-		return nil, ErrNotFound
-	}
 	if refused {
 		if p.FHIRID == "" {
 			return nil, ErrNoFHIRID

@@ -37,18 +37,18 @@ func (s *Store) one(patientID, text string, args ...any) (int64, error) {
 	return changed, err
 }
 
-// begin runs a beginUpdate and reads the patient after it; nil: there is none.
+// begin runs a beginUpdate and reads the patient after it. ErrNotFound.
 func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
 	if s.postgres {
 		o := s.pipelined(s.begins, patientID, beginUpdate, args)
+		if o.err == nil && o.patient == nil {
+			o.err = ErrNotFound
+		}
 		return o.changed, o.patient, o.err
 	}
 	err = s.wait(&commit{patientID: patientID, begins: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
-		if changed, err = s.exec(ctx, tx, beginUpdate, args...); err != nil {
-			return err
-		}
-		if p, err = s.lockedRow(ctx, tx, patientID); errors.Is(err, ErrNotFound) {
-			err = nil
+		if changed, err = s.exec(ctx, tx, beginUpdate, args...); err == nil {
+			p, err = s.lockedRow(ctx, tx, patientID)
 		}
 		return err
 	}})

@@ -46,6 +46,7 @@ type Store struct {
 	prepared map[columnSet]*sql.Stmt // of Patient
 
 	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
+	dialects    sync.Map             // of dialect
 	commits     chan *commit
 	singles     chan *single // PostgreSQL only
 	begins      chan *single // likewise

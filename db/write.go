@@ -153,8 +153,8 @@ func newVersion(p *Patient, at time.Time) []any {
 	p.Version++
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
-	p.nameKey = nameKey(p)
 	r := toRow(p)
+	p.nameKey = r.NameKey
 	return []any{sql.NullString{String: r.FHIRID, Valid: r.FHIRID != ""}, r.FamilyName, r.GivenName,
 		r.FullName, r.NameKey, r.BirthDate, r.Gender, r.Phone, r.PhoneKey, r.Email, r.Address, r.EmergencyContact, r.Allergies,
 		r.BloodType, string(r.SyncState), r.LastSyncedAt, r.FHIRVersionID, r.FHIRUpdatedAt, r.Version, r.CreatedAt, r.UpdatedAt,

@@ -56,6 +56,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, credential, _ := strings.Cut(auth, " ")
 	if o.MaxConns <= 0 {
 		o.MaxConns = 512
 	}
@@ -69,7 +70,7 @@ func NewClient(o Options) (*Client, error) {
 		o.Timeout = 10 * time.Second
 	}
 	return &Client{
-		base: base, server: o.Server, auth: auth, secrets: o.Auth.secrets(), userAgent: o.UserAgent,
+		base: base, server: o.Server, auth: auth, secrets: []string{credential, o.Auth.Password}, userAgent: o.UserAgent,
 		timeout: o.Timeout, maxBody: o.MaxBody, transport: newTransport(o.MaxConns), now: time.Now,
 	}, nil
 }
@@ -111,13 +112,6 @@ func (a Auth) header() (string, error) {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password)), nil
 	}
 	return "", fmt.Errorf("FHIR authentication mode %q: not none, bearer or basic", a.Mode)
-}
-
-func (a Auth) secrets() []string {
-	if a.Mode == "basic" {
-		return []string{base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + a.Password)), a.Password}
-	}
-	return []string{a.Token}
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9\-.]{1,64}$`)

@@ -15,10 +15,10 @@ const hidden = "…"
 // Scrub replaces patient values in a server's text by "…", so that it can be
 // logged and passed on. Values are what the resources hold: telecom and
 // identifier values, names, address parts, dates, ids, strings in extensions.
-// E-mail addresses, numbers of seven digits and more (but dates and UUIDs) and ids in
-// "Patient/<id>" go in any case. A value counts
-// only as a whole word, from three letters on, and not where it is a word that
-// such texts use themselves ("phone", "invalid").
+// E-mail addresses, numbers of seven digits and more (but dates and UUIDs) and
+// ids in "Patient/<id>" go in any case. A value counts only as a whole word, from
+// three letters on, and not where it is a word that such texts use themselves
+// ("phone", "invalid").
 func Scrub(reason string, resources ...[]byte) string {
 	var values []string
 	for _, resource := range resources {

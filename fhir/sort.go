@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -202,8 +203,7 @@ func (a *answer) issues() []Issue {
 	if len(issues) == 0 {
 		return nil
 	}
-	values := append(patientValues(a.request.body), a.secrets...)
-	values = append(values, a.id)
+	values := slices.Concat(patientValues(a.request.body), a.secrets, a.credentials, []string{a.id})
 	for i := range issues {
 		issues[i].Message = tidy(scrub(issues[i].Message, values))
 		for j, expression := range issues[i].Expression {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,16 +136,17 @@ type request struct {
 // answer is what came of a request: an HTTP answer, or err.
 type answer struct {
 	request
-	status     int // 0: no answer
-	header     http.Header
-	body       []byte
-	tooLong    bool  // the body has more than maxBody bytes and was left
-	err        error // no answer, or the body broke off
-	sent       bool  // with err: a byte of the request may have left
-	tlsFailure bool
-	maxBody    int64
-	doc        gjson.Result // the parsed body, set by failure when it is good
-	now        time.Time
+	status      int // 0: no answer
+	header      http.Header
+	body        []byte
+	tooLong     bool  // the body has more than maxBody bytes and was left
+	err         error // no answer, or the body broke off
+	sent        bool  // with err: a byte of the request may have left
+	tlsFailure  bool
+	credentials []string // ours
+	maxBody     int64
+	doc         gjson.Result // the parsed body, set by failure when it is good
+	now         time.Time
 }
 
 // exchange sends one request and reads the whole answer.
@@ -154,8 +154,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var w wire
-	r.secrets = append(slices.Clone(r.secrets), c.secrets...)
-	a = answer{request: r, maxBody: c.maxBody}
+	a = answer{request: r, credentials: c.secrets, maxBody: c.maxBody}
 	defer func() {
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()
 	}()

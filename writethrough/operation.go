@@ -289,19 +289,8 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 	case err != nil:
 		o.Log.ErrorContext(ctx, "how a contact update ended could not be written down yet",
 			"patient", o.row.ID, "operation", o.id, "state", v.state, "error", err)
-		c.Row = nil // should others take over, they may let the patient be written
-		if c.Shown != nil {
-			c.IfVersion = o.row.Version
-		}
 		row = o.unsavedRow(v)
-		u := &unsaved{end: c}
-		if c.State != db.UpdateNotApplied { // which no key remembers
-			u.told = &db.ContactUpdate{
-				ID: o.id, PatientID: o.row.ID, State: c.State, Answer: c.Answer, Patient: row,
-				Actor: o.change.Actor, IdempotencyKey: o.change.IdempotencyKey, Digest: o.change.digest(),
-			}
-		}
-		o.keepUnsaved(u)
+		o.saveLater(c, row)
 	default:
 		o.endLease(o.id)
 	}
@@ -367,8 +356,23 @@ func (o *operation) giveUp() {
 		o.endLease(o.id)
 		return
 	}
+	o.saveLater(c, nil)
+}
+
+// saveLater keeps an end that the database did not take; row is what the caller
+// is told of the patient. Should others take the operation over meanwhile, they
+// may let the patient be written.
+func (o *operation) saveLater(c db.Closing, row *db.Patient) {
+	c.Row = nil
 	if c.Shown != nil {
 		c.IfVersion = o.row.Version
 	}
-	o.keepUnsaved(&unsaved{end: c})
+	u := &unsaved{end: c}
+	if c.State != db.UpdateNotApplied { // which no key remembers
+		u.told = &db.ContactUpdate{
+			ID: o.id, PatientID: o.row.ID, State: c.State, Answer: c.Answer, Patient: row,
+			Actor: o.change.Actor, IdempotencyKey: o.change.IdempotencyKey, Digest: o.change.digest(),
+		}
+	}
+	o.keepUnsaved(u)
 }
