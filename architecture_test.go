@@ -16,17 +16,18 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
-		"auth":          {},
-		"db":            {},
+		"auth":          {"jsonlimit"},
+		"db":            {"jsonlimit"},
 		"db/dbtest":     {},
-		"fhir":          {},
-		"fhir/fhirtest": {},
+		"fhir":          {"jsonlimit"},
+		"fhir/fhirtest": {"jsonlimit"},
 		"graph":         {},
+		"jsonlimit":     {},
 		"web":           {},
 		"writethrough":  {"db", "fhir"},
 		"mirror":        {"db", "fhir", "writethrough"},
 		"resolvers":     {"auth", "db", "fhir", "graph", "writethrough"},
-		".":             {"auth", "db", "fhir", "fhir/fhirtest", "graph", "mirror", "resolvers", "web", "writethrough"},
+		".":             {"auth", "db", "fhir", "fhir/fhirtest", "graph", "jsonlimit", "mirror", "resolvers", "web", "writethrough"},
 	}
 	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
