@@ -134,7 +134,7 @@ func checkDatabase(p *program) error {
 }
 
 func describeFHIR(p *program) (string, error) {
-	client, err := newFHIRClient(p.config)
+	client, err := newFHIRClient(p.config, 1)
 	if err != nil {
 		return "", err
 	}

@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -27,7 +25,7 @@ type demo struct {
 	token    string
 	patients []fhirtest.DemoPatient
 	stopFHIR func()
-	dir      string
+	dir      *demoDir
 }
 
 // demoTokenTTL is how long the printed token is valid.
@@ -40,13 +38,14 @@ func startDemo(c *Config) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.dir, err = os.MkdirTemp("", "patientgraph-demo-"); err != nil {
+	if d.dir, err = newDemoDir(); err != nil {
 		return nil, err
 	}
 	if c.FHIRBaseURL, d.stopFHIR, err = server.Start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(d.dir))
+		d.dir.remove()
+		return nil, err
 	}
-	c.DatabaseURL = "sqlite:" + filepath.Join(d.dir, "cache.db")
+	c.DatabaseURL = "sqlite:" + filepath.Join(d.dir.path, "cache.db")
 	c.PatientIDSystem = fhirtest.DemoIdentifierSystem
 	if c.JWTSecret == "" {
 		secret := make([]byte, 32)
@@ -62,7 +61,7 @@ func startDemo(c *Config) (*demo, error) {
 
 func (d *demo) stop() {
 	d.stopFHIR()
-	_ = os.RemoveAll(d.dir) // a leftover in the temporary directory harms nobody
+	d.dir.remove()
 }
 
 // fill imports the patients, as an operator would.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -61,6 +62,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	c.complete()
 	p := &program{ctx: ctx, config: &c.Config, log: newLog(&c.Config, stderr), stdout: stdout}
+	quietDefaultLog(p.log)
 	return command.Run(p)
 }
 
@@ -121,7 +123,11 @@ func serve(p *program) error {
 		return err
 	}
 	defer store.Close()
-	client, err := newFHIRClient(c)
+	client, err := newFHIRClient(c, maxFHIRConns)
+	if err != nil {
+		return err
+	}
+	probe, err := newFHIRClient(c, 2)
 	if err != nil {
 		return err
 	}
@@ -130,6 +136,10 @@ func serve(p *program) error {
 		return err
 	}
 	validation, err := resolvers.NewValidation(c.PhoneRegion)
+	if err != nil {
+		return err
+	}
+	changes, err := resolvers.NewChangeRate(time.Now)
 	if err != nil {
 		return err
 	}
@@ -145,8 +155,8 @@ func serve(p *program) error {
 		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 	handler, err := newHandler(c, handlerParts{
-		log: p.log, store: store, fhir: client, verifier: verifier, metrics: metrics, demo: demo,
-		resolver: &resolvers.Resolver{Store: store, Validation: validation, Log: p.log, Now: time.Now, Writer: writer},
+		log: p.log, store: store, probe: probe, verifier: verifier, metrics: metrics, demo: demo,
+		resolver: &resolvers.Resolver{Store: store, Validation: validation, Rate: changes, Log: p.log, Now: time.Now, Writer: writer},
 	})
 	if err != nil {
 		return err
@@ -164,7 +174,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog: stdlog.New(quietLog{log, "HTTP server"}, "", 0),
 	}
 }
 
@@ -214,9 +224,13 @@ func openStore(ctx context.Context, c *Config) (*db.Store, error) {
 	return store, nil
 }
 
-func newFHIRClient(c *Config) (*fhir.Client, error) {
+// maxFHIRConns is how many connections writes may open to the FHIR server.
+const maxFHIRConns = 512
+
+func newFHIRClient(c *Config, conns int) (*fhir.Client, error) {
 	client, err := fhir.NewClient(fhir.Options{
-		BaseURL: c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
+		MaxConns: conns,
+		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
 		Auth: fhir.Auth{Mode: c.FHIRAuth, Token: c.FHIRToken, Username: c.FHIRUsername, Password: c.FHIRPassword},
 	})
 	if err != nil {

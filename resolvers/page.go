@@ -3,7 +3,9 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -12,9 +14,18 @@ import (
 
 // Sizes of a page of patients.
 const (
-	defaultPage = 20
-	maxPage     = 200
+	DefaultPage = 20
+	MaxPage     = 200
 )
+
+// What is longer is no name, phone or cursor, and costly to compare.
+const (
+	maxName   = 200
+	maxPhone  = 100
+	maxCursor = 4_000
+)
+
+var errBadCursor = errors.New("after and before take cursors of a page with the same orderBy")
 
 var orders = map[graph.PatientOrder]db.Order{
 	graph.PatientOrderNameAsc:       db.OrderNameAsc,
@@ -41,12 +52,18 @@ func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrde
 	case first != nil:
 		r.First = *first
 	default:
-		r.First = defaultPage
+		r.First = DefaultPage
 	}
-	if n := max(r.First, r.Last); n < 1 || n > maxPage {
+	if n := max(r.First, r.Last); n < 1 || n > MaxPage {
 		return r, errors.New("first and last are from 1 to 200")
 	}
+	if len(r.After) > maxCursor || len(r.Before) > maxCursor {
+		return r, errBadCursor
+	}
 	if f != nil {
+		if utf8.RuneCountInString(value(f.Name)) > maxName || len(value(f.Phone)) > maxPhone {
+			return r, fmt.Errorf("filter: name has at most %d characters, phone %d", maxName, maxPhone)
+		}
 		r.Filter = db.Filter{Name: value(f.Name), Phone: value(f.Phone), BirthDate: value((*string)(f.BirthDate))}
 		if f.Gender != nil {
 			r.Filter.Gender = strings.ToLower(string(*f.Gender))
@@ -84,10 +101,13 @@ func restrict(r *db.PageRequest, v auth.Viewer) error {
 
 // connection loads one page and, where asked for, the count.
 func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.PageRequest) (*graph.PatientConnection, error) {
+	if request.Filter.None { // the database is not asked: the time that it takes would tell what it holds
+		return &graph.PatientConnection{Edges: []*graph.PatientEdge{}, Nodes: []*graph.Patient{}, PageInfo: &graph.PageInfo{}}, nil
+	}
 	request.Columns = selectedColumns(ctx, []string{"nodes"}, []string{"edges", "node"})
 	page, err := r.Store.Patients(ctx, request)
 	if errors.Is(err, db.ErrBadCursor) {
-		return nil, requestError(ctx, CodeBadUserInput, "after and before take cursors of a page with the same orderBy")
+		return nil, requestError(ctx, CodeBadUserInput, errBadCursor.Error())
 	}
 	if err != nil {
 		return nil, r.internal(ctx, err)

@@ -40,19 +40,22 @@ type Resolver struct {
 	Store      Store
 	Writer     Writer
 	Validation *Validation
+	Rate       *ChangeRate
 	Log        *slog.Logger
 	Now        func() time.Time
 }
 
 // The codes of errors of the request itself, in extensions.code.
 const (
-	CodeBadUserInput  = "BAD_USER_INPUT"
-	CodeInternal      = "INTERNAL"
-	CodeLimitExceeded = "LIMIT_EXCEEDED"
+	CodeBadUserInput     = "BAD_USER_INPUT"
+	CodeInternal         = "INTERNAL"
+	CodeLimitExceeded    = "LIMIT_EXCEEDED"
+	CodeUnavailable      = "UNAVAILABLE"
+	CodeValidationFailed = "GRAPHQL_VALIDATION_FAILED"
 )
 
 // requestError is an error that the caller can mend.
-func requestError(ctx context.Context, code, message string) error {
+func requestError(ctx context.Context, code, message string) *gqlerror.Error {
 	return &gqlerror.Error{
 		Message: message, Path: graphql.GetPath(ctx),
 		Extensions: map[string]any{"code": code},
@@ -68,7 +71,12 @@ func notAvailableYet(ctx context.Context) error {
 // internal logs what only the operator may see and gives the caller an id to
 // name it by.
 func (r *Resolver) internal(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e := requestError(ctx, CodeUnavailable, "the database did not answer in time: try again later, or ask for less at once")
+		e.Extensions["retryAfterSeconds"] = int(defaultRetryAfter.Seconds())
+		return e
+	case ctx.Err() != nil:
 		return requestError(ctx, CodeInternal, "the request was cancelled")
 	}
 	return Internal(ctx, r.Log, err)

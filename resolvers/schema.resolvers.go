@@ -22,6 +22,9 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
+	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
+		return nil, err
+	}
 	applied, err := r.Writer.UpdateContact(ctx, writethrough.Change{
 		PatientID: input.PatientID, Edit: contactEdit(input), ExpectedVersion: expectedVersion(input.ExpectedVersion),
 		Actor: v.Actor(), IdempotencyKey: value(input.IdempotencyKey),
@@ -40,6 +43,9 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	}
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
+	}
+	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
+		return nil, err
 	}
 	edit := profileEdit(input)
 	row, err := r.Store.SetProfile(input.PatientID, edit, expectedVersion(input.ExpectedVersion), r.Now())
