@@ -37,6 +37,15 @@ func spent(t testing.TB, run func()) cost {
 	return cost{used, after.TotalAlloc - before.TotalAlloc}
 }
 
+// liveHeap is what stays after a collection.
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools hold goes with the second
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -44,11 +43,11 @@ func (answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseH
 
 func (answerLimit) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
 	value, err := next(ctx)
-	bytes := textBytes(value)
-	if bytes < longText {
+	if !isLong(value) {
 		return value, err
 	}
-	if size, ok := ctx.Value(answerLimit{}).(*answerSize); ok && size.bytes.Add(int64(bytes)) > maxAnswer {
+	size, ok := ctx.Value(answerLimit{}).(*answerSize)
+	if ok && (size.bytes.Load() > maxAnswer || size.bytes.Add(textBytes(value)) > maxAnswer) {
 		return nil, answerTooLong()
 	}
 	return value, err
@@ -58,15 +57,26 @@ func answerTooLong() *gqlerror.Error {
 	return limitExceeded("the answer would have more than %d MiB: ask for fewer patients or fields at once (what a mutation changed stays changed)", maxAnswer>>20)
 }
 
+// isLong reports whether a field's texts are worth counting.
+func isLong(value any) bool {
+	switch text := value.(type) {
+	case string:
+		return len(text) >= longText
+	case *string:
+		return text != nil && len(*text) >= longText
+	case []string:
+		return len(text) > 0
+	}
+	return false
+}
+
 // textBytes is how many bytes of JSON a field's texts take at most.
-func textBytes(value any) (bytes int) {
+func textBytes(value any) (bytes int64) {
 	switch text := value.(type) {
 	case string:
 		return jsonBytes(text)
 	case *string:
-		if text != nil {
-			return jsonBytes(*text)
-		}
+		return jsonBytes(*text)
 	case []string:
 		for _, s := range text {
 			bytes += 3 + jsonBytes(s)
@@ -76,18 +86,25 @@ func textBytes(value any) (bytes int) {
 }
 
 // jsonBytes counts six bytes for what may be written as an escape.
-func jsonBytes(text string) int {
-	if len(text) < longText/6 {
-		return len(text)
-	}
+func jsonBytes(text string) int64 {
 	escaped := 0
-	for _, c := range []byte(text) {
-		if c < ' ' || strings.IndexByte(`"\\<>&`, c) >= 0 {
+	for i := range len(text) {
+		if mayEscape[text[i]] {
 			escaped++
 		}
 	}
-	return len(text) + 5*escaped
+	return int64(len(text) + 5*escaped)
 }
+
+var mayEscape = func() (table [256]bool) {
+	for c := range byte(' ') {
+		table[c] = true
+	}
+	for _, c := range []byte(`"\<>&`) {
+		table[c] = true
+	}
+	return table
+}()
 
 var _ interface {
 	graphql.ResponseInterceptor

@@ -13,7 +13,7 @@ const sendTimeout = 30 * time.Second
 // cuts off a client that does not receive.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(&guardedWriter{ResponseWriter: w, control: http.NewResponseController(w)}, r)
+		next.ServeHTTP(&guardedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: sendTimeout}, r)
 	})
 }
 
@@ -21,6 +21,7 @@ func guarded(next http.Handler) http.Handler {
 type guardedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	timeout time.Duration
 	begun   bool
 }
 
@@ -40,7 +41,7 @@ func (w *guardedWriter) Write(p []byte) (int, error) {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	if err := w.control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return 0, err
 	}
 	return w.ResponseWriter.Write(p)
@@ -51,7 +52,7 @@ func (w *guardedWriter) Flush() {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.control.SetWriteDeadline(time.Now().Add(sendTimeout)) == nil {
+	if w.control.SetWriteDeadline(time.Now().Add(w.timeout)) == nil {
 		_ = w.control.Flush() // the next write fails too
 	}
 }

@@ -1,0 +1,433 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/fhir"
+)
+
+// TestLongTextsUnderManyNames asks for 80 KB of allergies 1,400 times: 20 KB in,
+// 112 MB out.
+func TestLongTextsUnderManyNames(t *testing.T) {
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
+	admin := token(t, auth.RoleAdmin, "")
+	allergies := make([]string, 100)
+	for i := range allergies {
+		allergies[i] = strings.Repeat("😀", 200)
+	}
+	saved := s.query(admin, `mutation($a: [String!]) { updatePatientProfile(input: {patientId: "`+number+`", allergies: $a}) { __typename } }`, object{"a": allergies})
+	want(t, saved, object{"updatePatientProfile.__typename": "UpdatePatientProfileSuccess"})
+	for _, times := range []int{1, 50} { // below the limit it is answered whole
+		body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(times, "a%d: allergies ")+`} }`)
+		if _, size, code := s.send(admin, body); code != "" || size < times*80_000 {
+			t.Errorf("%d times: %d bytes, code %q", times, size, code)
+		}
+	}
+	var normal cost
+	for range 3 {
+		normal = spent(t, func() { s.patient(number) }) // with its allergies
+	}
+	body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(1_400, "a%d: allergies ")+`} }`)
+	var code string
+	var size int
+	abuse := spent(t, func() { _, size, code = s.send(admin, body) })
+	t.Logf("normal %v, %d bytes; abuse %v, %d bytes allocated, %d sent", normal.cpu, normal.bytes, abuse.cpu, abuse.bytes, size)
+	if code != "LIMIT_EXCEEDED" || size > 10_000 {
+		t.Errorf("%d bytes, code %q", size, code)
+	}
+	if abuse.bytes > 100*normal.bytes { // it was 2,000 times
+		t.Errorf("it took %d bytes, a normal request %d", abuse.bytes, normal.bytes)
+	}
+}
+
+// TestVariablesThatMultiply sends a megabyte of variables that would be many
+// times as large in memory, or that recurse.
+func TestVariablesThatMultiply(t *testing.T) {
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
+	admin := token(t, auth.RoleAdmin, "")
+	const megabyte = 1<<20 - 500
+	for name, c := range map[string]struct{ variables, code string }{
+		"deep arrays":    {`{"id":` + strings.Repeat("[", megabyte/2) + strings.Repeat("]", megabyte/2) + `}`, "LIMIT_EXCEEDED"},
+		"unclosed":       {`{"id":` + strings.Repeat("[", megabyte), "LIMIT_EXCEEDED"},
+		"deep objects":   {`{"id":` + strings.Repeat(`{"a":`, megabyte/6) + `1` + strings.Repeat("}", megabyte/6) + `}`, "LIMIT_EXCEEDED"},
+		"empty objects":  {`{"id":[` + strings.Repeat(`{},`, megabyte/3) + `{}]}`, "LIMIT_EXCEEDED"},
+		"many numbers":   {`{"id":[` + strings.Repeat(`1,`, megabyte/2) + `1]}`, "LIMIT_EXCEEDED"},
+		"many variables": {`{` + repeated(100_000, `"v%d":1,`) + `"id":"x"}`, "LIMIT_EXCEEDED"},
+		"one long text":  {`{"id":"` + strings.Repeat("x", megabyte) + `"}`, ""},
+	} {
+		body := `{"query":"query($id: ID!) { patient(id: $id) { id } }","variables":` + c.variables + `}`
+		var code string
+		used := spent(t, func() { _, _, code = s.send(admin, body) })
+		t.Logf("%-16s %v, %d bytes allocated", name, used.cpu, used.bytes)
+		if code != c.code {
+			t.Errorf("%s: code %q, want %q", name, code, c.code)
+		}
+		if used.bytes > 20*uint64(len(body)) {
+			t.Errorf("%s: %d bytes allocated for %d", name, used.bytes, len(body))
+		}
+	}
+	response := getGraphQL(t, s.product, admin, url.Values{"query": {"{ viewer { role } }"}, "variables": {strings.Repeat("[", 5_000)}})
+	if code := errorCode(response); code != "LIMIT_EXCEEDED" {
+		t.Errorf("by GET: code %q", code)
+	}
+}
+
+func getGraphQL(t *testing.T, p *product, bearer string, query url.Values) object {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, p.url+"/graphql?"+query.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+bearer)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer := object{}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// TestFiltersThatExpand searches for what is eighteen times as long once it is
+// folded.
+func TestFiltersThatExpand(t *testing.T) {
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
+	admin := token(t, auth.RoleAdmin, "")
+	for _, filter := range []object{
+		{"name": strings.Repeat("\uFDFA", 340_000)}, {"phone": strings.Repeat("1", 1_000_000)}, {"name": strings.Repeat("a\u0301", 300_000)},
+	} {
+		body, err := json.Marshal(object{"query": `query($f: PatientFilter) { patients(filter: $f) { totalCount } }`, "variables": object{"f": filter}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var code string
+		used := spent(t, func() { _, _, code = s.send(admin, string(body)) })
+		if code != "BAD_USER_INPUT" || used.bytes > 20*uint64(len(body)) {
+			t.Errorf("code %q, %d bytes allocated for %d", code, used.bytes, len(body))
+		}
+	}
+}
+
+// TestCachesStaySmall sends a thousand different queries of the size that is
+// kept, and of the greatest size.
+func TestCachesStaySmall(t *testing.T) {
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
+	admin := token(t, auth.RoleAdmin, "")
+	s.patient(number)
+	before := liveHeap()
+	for i := range 1_000 {
+		query := fmt.Sprintf(`{patient(id:"x"){x%d:id `, i)
+		for n := range 550 + 650*(i%2) { // one in two is too long to be kept
+			query += "a" + strconv.FormatInt(int64(n), 36) + ":id "
+		}
+		query += "}}"
+		if short := len(query) <= maxCachedQuery; short != (i%2 == 0) {
+			t.Fatalf("a query of %d bytes", len(query))
+		}
+		if _, _, code := s.send(admin, requestBody(t, query)); code != "" {
+			t.Fatalf("code %q", code)
+		}
+	}
+	if after := liveHeap(); after > before+64<<20 {
+		t.Errorf("%d MiB are kept", (after-before)>>20)
+	} else {
+		t.Logf("%.1f MiB are kept", float64(int64(after-before))/(1<<20))
+	}
+}
+
+// TestMembersInAnotherCase sends bodies that encoding/json would take for others.
+func TestMembersInAnotherCase(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	admin := token(t, auth.RoleAdmin, "")
+	for _, body := range []string{
+		`{"QUERY":"{ viewer { role } }"}`,
+		`{"query":"{ viewer { role } }","Query":"{ patients { totalCount } }"}`,
+		`{"query":"query($id: ID!) { patient(id: $id) { id } }","variableſ":{"id":"x"}}`,
+		`{"query":"{ viewer { role } }","query":"{ patients { totalCount } }"}`,
+	} {
+		status, answer := s.post(admin, body)
+		if status != http.StatusBadRequest || errorCode(answer) != "BAD_USER_INPUT" || answer["data"] != nil {
+			t.Errorf("%s: status %d, %v", body, status, answer)
+		}
+	}
+	want(t, s.query(admin, `{ viewer { role } }`, nil), object{"viewer.role": "admin"})
+}
+
+// TestSuggestionsHideTheSchema asks for names that are nearly right.
+func TestSuggestionsHideTheSchema(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	admin := token(t, auth.RoleAdmin, "")
+	for query, hidden := range map[string]string{
+		`{ patient(id: "x") { phon } }`:                                                   "phone",
+		`{ patiens { totalCount } }`:                                                      "patients",
+		`{ patients(firts: 1) { totalCount } }`:                                           `"first"`,
+		`{ patients(filter: {nam: "x"}) { totalCount } }`:                                 `"name"`,
+		`{ patients(filter: {gender: MALES}) { totalCount } }`:                            `"MALE"`,
+		`{ patients(orderBy: "NAME_ASC") { totalCount } }`:                                "Did you mean",
+		`query($x: PatientFilte) { patient(id: $x) { id } }`:                              `"PatientFilter"`,
+		`{ patient(id: "x") { ... on Patien { id } } }`:                                   `"Patient"`,
+		`mutation { updatePatientContact(input: {patientId: "x"}) { operationId } }`:      "UpdatePatientContactSuccess\"",
+		`mutation { updatePatientContac(input: {patientId: "x"}) { __typename } }`:        "updatePatientContact\"",
+		`{ patient { id } }`:                                                              "Did you mean",
+		`{ patient(id: "x") }`:                                                            "Did you mean",
+		`query($f: PatientFilter) { patients(filter: $f) { totalCount @includ(if: 1) } }`: "include\"",
+	} {
+		_, answer := s.post(admin, requestBody(t, query))
+		text, err := json.Marshal(answer["errors"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := strings.ReplaceAll(string(text), `\"`, `"`)
+		if answer["errors"] == nil || strings.Contains(plain, hidden) || strings.Contains(plain, "Did you mean") {
+			t.Errorf("%s: %s", query, plain)
+		}
+	}
+}
+
+// TestHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
+func TestHeadersOfEveryAnswer(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	admin := token(t, auth.RoleAdmin, "")
+	for name, c := range map[string]struct{ method, path, bearer, accept, body string }{
+		"data":       {http.MethodPost, "/graphql", admin, "", `{"query":"{ viewer { role } }"}`},
+		"errors":     {http.MethodPost, "/graphql", admin, "", `{"query":"{ x }"}`},
+		"no request": {http.MethodPost, "/graphql", admin, "", `x`},
+		"no token":   {http.MethodPost, "/graphql", "", "", `{}`},
+		"events":     {http.MethodPost, "/graphql", admin, "text/event-stream", `{"query":"{ viewer { role } }"}`},
+		"by GET":     {http.MethodGet, "/graphql?query=%7Bviewer%7Brole%7D%7D", admin, "", ``},
+		"readyz":     {http.MethodGet, "/readyz", "", "", ``},
+		"metrics":    {http.MethodGet, "/metrics", "", "", ``},
+		"not found":  {http.MethodGet, "/nowhere", "", "", ``},
+	} {
+		request, err := http.NewRequest(c.method, s.url+c.path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Accept", c.accept)
+		request.Header.Set("Authorization", "Bearer "+c.bearer)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if h := response.Header; h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", name, h)
+		}
+	}
+}
+
+// TestReadyzAsksLittle asks 600 times at once: the FHIR server sees one question.
+func TestReadyzAsksLittle(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		time.Sleep(50 * time.Millisecond)
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = io.WriteString(w, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`)
+	}))
+	t.Cleanup(server.Close)
+	p := startWith(t, server.URL+"/fhir", "sqlite:"+t.TempDir()+"/cache.db")
+	ended := make(chan string)
+	for range 600 {
+		go func() {
+			_, body := get(t, p.url+"/readyz?verbose")
+			ended <- strings.TrimSpace(body)
+		}()
+	}
+	for range 600 {
+		if body := <-ended; body != `{"database":"ok","fhir":"ok"}` {
+			t.Errorf("%s", body)
+		}
+	}
+	if n := asked.Load(); n > 3 { // one for each ten seconds that this may take
+		t.Errorf("the FHIR server was asked %d times", n)
+	}
+}
+
+// TestPatientsChangeTheirRecordAtABoundedRate grows the journal as fast as a
+// patient can.
+func TestPatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	own := token(t, auth.RolePatient, number)
+	refused := 0
+	for i := range 130 {
+		body := requestBody(t, fmt.Sprintf(`mutation { updatePatientContact(input: {patientId: %q, phone: "010-1111-%04d"}) { __typename } }`, number, i))
+		_, answer := s.post(own, body)
+		if errorCode(answer) == "LIMIT_EXCEEDED" {
+			refused++
+			if seconds, _ := object(answer["errors"].([]any)[0].(map[string]any)).at("extensions", "retryAfterSeconds").(float64); seconds < 1 {
+				t.Fatalf("no hint when to try again: %v", answer)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("none of 130 changes at once was refused")
+	}
+	want(t, s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": "010-2345-6789"}), object{"__typename": "UpdatePatientContactSuccess"})
+}
+
+// TestLibrariesDoNotLogPatients lets the FHIR server send more than its
+// Content-Length says: net/http would write the rest to stderr.
+func TestLibrariesDoNotLogPatients(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				for {
+					if _, err := http.ReadRequest(reader); err != nil {
+						return
+					}
+					const body = `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`
+					fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+					time.Sleep(20 * time.Millisecond) // the connection is idle by now
+					fmt.Fprint(conn, `{"family":"Canary-Aune"}`)
+					return
+				}
+			}()
+		}
+	}()
+	var out syncBuffer
+	logger := slog.New(slog.NewJSONHandler(&out, nil))
+	quietDefaultLog(logger)
+	defer log.SetOutput(os.Stderr)
+	client, err := fhir.NewClient(fhir.Options{BaseURL: "http://" + listener.Addr().String() + "/fhir", Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Capabilities(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "default logger"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was logged: this test tests nothing")
+		}
+	}
+	if strings.Contains(out.String(), "Canary") {
+		t.Errorf("the log has %s", out.String())
+	}
+}
+
+// TestSlowReadersAreCut asks for a large answer and does not read it.
+func TestSlowReadersAreCut(t *testing.T) {
+	t.Parallel()
+	gone := make(chan error, 1)
+	server := newServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.(*guardedWriter).timeout = 200 * time.Millisecond
+		_, err := w.Write(make([]byte, 64<<20))
+		gone <- err
+	})), slog.New(slog.DiscardHandler))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := <-gone; err == nil { // it would wait for ever
+		t.Error("64 MiB were written to a client that does not read")
+	}
+}
+
+// TestKilledDemoIsCleanedUp kills a demo and starts the next.
+func TestKilledDemoIsCleanedUp(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	binary := filepath.Join(t.TempDir(), "patientgraph")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	demo := func() (*exec.Cmd, string) {
+		command := exec.Command(binary)
+		command.Env = append(os.Environ(), "TMPDIR="+temp, "LISTEN_ADDR=127.0.0.1:0")
+		output, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+		line, err := bufio.NewReader(output).ReadString('\n') // it says welcome once it is ready
+		if err != nil {
+			t.Fatal(err)
+		}
+		return command, line
+	}
+	first, _ := demo()
+	second, _ := demo()
+	if dirs := demoDirs(t, temp); len(dirs) != 2 {
+		t.Fatalf("two demos have %v", dirs)
+	}
+	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // killed
+	third, _ := demo()
+	if dirs := demoDirs(t, temp); len(dirs) != 2 { // the second lives, and the third
+		t.Errorf("after a kill and a start: %v", dirs)
+	}
+	for _, command := range []*exec.Cmd{second, third} {
+		if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if dirs := demoDirs(t, temp); len(dirs) != 0 {
+		t.Errorf("left: %v", dirs)
+	}
+}
+
+func demoDirs(t *testing.T, temp string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(temp, demoDirPattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
+}
