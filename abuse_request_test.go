@@ -158,6 +158,52 @@ func TestCachesStaySmall(t *testing.T) {
 	}
 }
 
+// TestOddValuesAreRefused sends literals and variables that are no values of
+// their types: each is the caller's error, not ours.
+func TestOddValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "INTROSPECTION", "true")
+	admin := token(t, auth.RoleAdmin, "")
+	for query, variables := range map[string]string{
+		`{ patients(first: 99999999999999999999) { totalCount } }`:                                                  `{}`,
+		`{ patients(first: 5000000000) { totalCount } }`:                                                            `{}`,
+		`{ patients(first: 1e400) { totalCount } }`:                                                                 `{}`,
+		`{ patients(first: -1) { totalCount } }`:                                                                    `{}`,
+		`query($n: Int) { patients(first: $n) { nodes { id } } }`:                                                   `{"n":1e999}`,
+		`query($n: Int, $m: Int) { a: patients(first: $n) { nodes { id } } b: patients(first: $m) { totalCount } }`: `{"n":"99999999999","m":1.5}`,
+		`query($f: PatientFilter) { patients(filter: $f) { nodes { id } } }`:                                        `{"f":[{"name":"x"}]}`,
+		`query($f: PatientFilter = {name: 5}) { patients(filter: $f) { nodes { id } } }`:                            `{}`,
+		`query($f: PatientFilter) { patients(filter: $f) { nodes { id } } } `:                                       `{"f":{"updatedSince":"9999999999-01-01T00:00:00Z"}}`,
+		`query($f: PatientFilter) { patients(filter: $f) { nodes { id } } }  `:                                      `{"f":{"gender":7}}`,
+		`query($o: PatientOrder) { patients(orderBy: $o) { nodes { id } } }`:                                        `{"o":"name_asc"}`,
+		`query($o: PatientOrder) { patients(orderBy: $o) { nodes { id } } } `:                                       `{"o":{}}`,
+		`query($i: ID!) { patient(id: $i) { id } }`:                                                                 `{"i":{"a":1}}`,
+		`query($i: ID!) { patient(id: $i) { id } } `:                                                                `{"i":null}`,
+		`query($b: Boolean!) { viewer { role @include(if: $b) } }`:                                                  `{"b":"x"}`,
+		`mutation($i: UpdatePatientContactInput!) { updatePatientContact(input: $i) { __typename } }`:               `{"i":{"patientId":["x"],"phone":{}}}`,
+		`mutation($i: UpdatePatientContactInput!) { updatePatientContact(input: $i) { __typename } } `:              `{"i":"x"}`,
+		`mutation { updatePatientContact(input: {patientId: 99999999999999999999999, phone: 1}) { __typename } }`:   `{}`,
+		`mutation($i: UpdatePatientProfileInput!) { updatePatientProfile(input: $i) { __typename } }`:               `{"i":{"patientId":"x","allergies":[["x"]]}}`,
+		`{ __type(name: 5) { name } }`:                                                                              `{}`,
+		`subscription { contactUpdateSettled(operationId: "x") { state } }`:                                         `{}`,
+		`query A { viewer { role } } query B { viewer { role } }`:                                                   `{}`,
+		`fragment F on Patient { id }`:                                                                              `{}`,
+		`{ ...F }`:                                                                                                  `{}`,
+		`{ ...F } fragment F on Nothing { id }`:                                                                     `{}`,
+		`{ viewer { role @skip } }`:                                                                                 `{}`,
+		`{ viewer { role @skip(if: "x") } }`:                                                                        `{}`,
+	} {
+		text, err := json.Marshal(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, answer := s.post(admin, `{"query":`+string(text)+`,"variables":`+variables+`}`)
+		if code := errorCode(answer); code == "" || code == "INTERNAL" || status >= 500 {
+			t.Errorf("%s with %s: status %d, %v", query, variables, status, answer)
+		}
+	}
+}
+
 // TestMembersInAnotherCase sends bodies that encoding/json would take for others.
 func TestMembersInAnotherCase(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/tidwall/gjson"
@@ -57,9 +56,6 @@ func limitBody(next http.Handler) http.Handler {
 			bad.write(w, "the body")
 			return
 		}
-		// net/http (Go 1.26) keeps the bound for reading a request, and ends the
-		// context of one that is answered for longer.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a writer without one has no such bound
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
