@@ -88,7 +88,8 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*c.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
-	s.Use(answerLimit{})
+	answers := &answerLimit{}
+	s.Use(answers)
 	s.Use(onlyQueries{})
 	if c.on(c.Introspection) {
 		s.Use(extension.Introspection{})
@@ -100,7 +101,7 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	s.SetRecoverFunc(func(ctx context.Context, cause any) error {
 		return resolvers.Internal(ctx, p.log, fmt.Errorf("panic: %s\n%s", panicText(cause), debug.Stack()))
 	})
-	return s
+	return answers.middleware(s)
 }
 
 // rulesWithoutSuggestions names no part of the schema that the caller did not

@@ -92,6 +92,10 @@ func newLog(c *Config, w io.Writer) *slog.Logger {
 // (BenchmarkPatientOverHTTP). The runtime's own variable GOGC overrides it.
 const gcPercent = 400
 
+// memoryLimit is from how many bytes on the runtime collects more often, so that
+// gcPercent does not multiply a burst of large answers. GOMEMLIMIT overrides it.
+const memoryLimit = 512 << 20
+
 // serve runs the server until ctx ends, then lets writes under way finish.
 func serve(p *program) error {
 	c := p.config
@@ -100,6 +104,9 @@ func serve(p *program) error {
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	listener, err := net.Listen("tcp", c.ListenAddr)
 	if err != nil {
