@@ -161,8 +161,15 @@ func shortened(message string) string {
 	return message
 }
 
+// maxLanguages bounds the header Accept-Language: browsers send less.
+const maxLanguages = 256
+
 func withLanguage(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(resolvers.WithAcceptLanguage(r.Context(), r.Header.Get("Accept-Language"))))
+		languages := r.Header.Get("Accept-Language")
+		if len(languages) > maxLanguages {
+			languages = ""
+		}
+		next.ServeHTTP(w, r.WithContext(resolvers.WithAcceptLanguage(r.Context(), languages)))
 	})
 }
