@@ -42,6 +42,8 @@ type Resolver struct {
 	Validation *Validation
 	Log        *slog.Logger
 	Now        func() time.Time
+
+	subscribed subscriptions
 }
 
 // The codes of errors of the request itself, in extensions.code.
