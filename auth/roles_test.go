@@ -90,50 +90,55 @@ func mayDo(v Viewer, patientID string) string {
 	return done.String()
 }
 
+// What each role may do with the record of its patient claim, and with others.
+var roleRights = []struct {
+	role       Role
+	own, other string
+}{
+	{RolePatient, "rlcea", ""},
+	{RoleAdmin, "rlcemaA", "rlcemaA"},
+	{RoleDoctor, "rlm", "rlm"},
+	{RoleNurse, "rlm", "rlm"},
+	{RoleRib, "rl", "rl"},
+	{RoleLab, "rl", "rl"},
+	{RoleAnalyst, "rl", "rl"},
+	{"janitor", "", ""},
+	{"Patient", "", ""},
+	{"", "", ""},
+}
+
+const everything = "rlcemaA"
+
+// What each token's scopes allow at most.
+var scopeRights = []struct{ scope, own, other string }{
+	{"", everything, everything},
+	{"openid profile launch/patient offline_access", everything, everything},
+	{"user/Patient.read", "rlaA", "rlaA"},
+	{"user/Patient.write", "cema", "cema"},
+	{"user/*.*", everything, everything},
+	{"system/Patient.cruds", everything, everything},
+	{"user/Patient.r", "raA", "raA"},
+	{"user/Patient.s", "l", "l"},
+	{"user/Patient.u", "cema", "cema"},
+	{"user/Patient.cd", "", ""},
+	{"patient/Patient.read", "rlaA", ""},
+	{"patient/Patient.write", "cema", ""},
+	{"patient/*.cruds", everything, ""},
+	{"openid patient/Patient.rs", "rlaA", ""},
+	{"patient/Patient.rs user/Patient.u", everything, "cema"},
+	{"user/Patient.r patient/Patient.s", "rlaA", "raA"},
+	{"patient/Immunization.rs user/Encounter.write", "", ""},
+	{"user/Patient.cruds?gender=female", "", ""},
+	{"user/Patient.READ", "", ""},
+}
+
 // TestEveryOperationOfEveryRoleAndScope: a viewer may do what both the role and
 // the scopes allow.
 func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 	t.Parallel()
 	const mine, other = "P-2025-000001", "P-2025-000002"
-	roles := []struct {
-		role       Role
-		own, other string
-	}{
-		{RolePatient, "rlcea", ""},
-		{RoleAdmin, "rlcemaA", "rlcemaA"},
-		{RoleDoctor, "rlm", "rlm"},
-		{RoleNurse, "rlm", "rlm"},
-		{RoleRib, "rl", "rl"},
-		{RoleLab, "rl", "rl"},
-		{RoleAnalyst, "rl", "rl"},
-		{"janitor", "", ""},
-		{"Patient", "", ""},
-		{"", "", ""},
-	}
-	const everything = "rlcemaA"
-	scopes := []struct{ scope, own, other string }{
-		{"", everything, everything},
-		{"openid profile launch/patient offline_access", everything, everything},
-		{"user/Patient.read", "rlaA", "rlaA"},
-		{"user/Patient.write", "cema", "cema"},
-		{"user/*.*", everything, everything},
-		{"system/Patient.cruds", everything, everything},
-		{"user/Patient.r", "raA", "raA"},
-		{"user/Patient.s", "l", "l"},
-		{"user/Patient.u", "cema", "cema"},
-		{"user/Patient.cd", "", ""},
-		{"patient/Patient.read", "rlaA", ""},
-		{"patient/Patient.write", "cema", ""},
-		{"patient/*.cruds", everything, ""},
-		{"openid patient/Patient.rs", "rlaA", ""},
-		{"patient/Patient.rs user/Patient.u", everything, "cema"},
-		{"user/Patient.r patient/Patient.s", "rlaA", "raA"},
-		{"patient/Immunization.rs user/Encounter.write", "", ""},
-		{"user/Patient.cruds?gender=female", "", ""},
-		{"user/Patient.READ", "", ""},
-	}
-	for _, r := range roles {
-		for _, s := range scopes {
+	for _, r := range roleRights {
+		for _, s := range scopeRights {
 			v := Viewer{Subject: "s", Role: r.role, PatientID: mine, grants: grantsOf(map[string]any{"scope": s.scope})}
 			for _, record := range []struct{ id, role, scopes string }{{mine, r.own, s.own}, {other, r.other, s.other}} {
 				want := both(record.role, record.scopes)
