@@ -40,6 +40,7 @@ func (c Config) viewer(claims jwt.MapClaims) (Viewer, error) {
 		Subject:   subject,
 		Role:      roleOf(lookup(claims, c.roleClaim())),
 		PatientID: patientID,
+		grants:    grantsOf(claims),
 	}, nil
 }
 

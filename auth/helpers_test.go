@@ -74,6 +74,9 @@ func doctorClaims() jwt.MapClaims {
 	return jwt.MapClaims{"sub": "dr-kim", "role": "doctor", "exp": testStart.Add(time.Hour).Unix()}
 }
 
+// expires is Viewer.Expires of a token with this exp.
+func expires(exp int64) time.Time { return time.Unix(exp, 0).Add(leeway) }
+
 func with(claims jwt.MapClaims, name string, value any) jwt.MapClaims {
 	claims[name] = value
 	return claims

@@ -3,6 +3,8 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
@@ -18,6 +20,8 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
+
+	"patientgraph/jsonlimit"
 )
 
 const (
@@ -29,16 +33,26 @@ const (
 	unknownKeyGap = 10 * time.Second
 	fetchTimeout  = 5 * time.Second
 	maxJWKS       = 1 << 20
-	// minRSABits is the least key size for RS256 (RFC 7518 section 3.3).
-	minRSABits = 2048
+	// A key has about ten values, and its certificates are one list in it.
+	maxJWKSDepth  = 8
+	maxJWKSValues = 4096
+	// maxTried is how many keys at most are tried for a token that names none.
+	maxTried = 16
+	// minRSABits is the least key size for RS256 (RFC 7518 section 3.3). What
+	// one signature costs to check grows with the square of the size, which
+	// crypto/rsa of Go 1.26 does not bound; crypto/tls takes maxRSABits.
+	minRSABits, maxRSABits = 2048, 8192
+	// maxPassedOver is how many keys that cannot be used are logged one by one.
+	maxPassedOver = 10
 )
 
 // keySet is one state of the issuer's keys. Its address identifies it: a fetch
 // that brings the same bytes keeps the value.
 type keySet struct {
-	raw  []byte
-	ids  map[string]bool
-	keys keyfunc.Keyfunc
+	raw   []byte
+	ids   map[string]bool
+	count int // of keys: some may have no id
+	keys  keyfunc.Keyfunc
 }
 
 // remoteKeys keeps the issuer's JWK Set current.
@@ -55,7 +69,8 @@ type remoteKeys struct {
 }
 
 // startRemoteKeys fetches the keys once, and then at every interval until ctx
-// ends. While the issuer cannot be reached the last known keys count.
+// ends. While the issuer cannot be reached, or publishes no key that can be
+// used, the last known keys count.
 func startRemoteKeys(ctx context.Context, c Config, interval time.Duration) (*remoteKeys, error) {
 	u, err := url.Parse(c.JWKSURL)
 	if err != nil {
@@ -70,9 +85,6 @@ func startRemoteKeys(ctx context.Context, c Config, interval time.Duration) (*re
 	}
 	if err := r.refresh(ctx, 0); err != nil {
 		return nil, fmt.Errorf("fetch keys from JWT_JWKS_URL: %w", err)
-	}
-	if len(r.current.Load().ids) == 0 {
-		return nil, errors.New("JWT_JWKS_URL holds no RSA, EC or Ed25519 key to verify signatures with")
 	}
 	go r.refreshEvery(ctx, interval)
 	return r, nil
@@ -98,7 +110,11 @@ func (r *remoteKeys) refreshEvery(ctx context.Context, interval time.Duration) {
 // that was done a moment ago.
 func (r *remoteKeys) find(ctx context.Context, t *jwt.Token) (any, *keySet, error) {
 	set := r.current.Load()
-	if id, ok := t.Header[jwkset.HeaderKID].(string); ok && !set.ids[id] {
+	id, named := t.Header[jwkset.HeaderKID].(string)
+	if !named && set.count > maxTried {
+		return nil, nil, fmt.Errorf("the token names none of %d keys", set.count)
+	}
+	if named && !set.ids[id] {
 		if err := r.refresh(ctx, unknownKeyGap); err != nil && ctx.Err() == nil {
 			r.log.ErrorContext(ctx, "cannot fetch the keys of JWT_JWKS_URL for an unknown key id", "error", err)
 		}
@@ -163,30 +179,45 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]byte, error) {
 }
 
 // parse reads a JWK Set. As RFC 7517 section 5 says, a key that cannot be used
-// is passed over, so that one odd key does not shut everybody out.
+// is passed over, so that one odd key does not shut everybody out. A set without
+// any key that can be used is an error: it would shut everybody out too, and an
+// issuer that withdraws a key publishes another one.
 func (r *remoteKeys) parse(ctx context.Context, raw []byte) (*keySet, error) {
+	if err := jsonlimit.Check(raw, maxJWKSDepth, maxJWKSValues); err != nil {
+		return nil, fmt.Errorf("read the JWK Set: %w", err)
+	}
 	var set struct{ Keys *[]json.RawMessage }
 	if err := json.Unmarshal(raw, &set); err != nil || set.Keys == nil {
 		return nil, errors.New("the answer is not a JWK Set")
 	}
 	store := jwkset.NewMemoryStorage()
-	ids := map[string]bool{}
+	found := &keySet{raw: raw, ids: map[string]bool{}}
+	passedOver := 0
 	for i, rawKey := range *set.Keys {
 		key, err := parseKey(rawKey)
 		if err != nil {
-			r.log.WarnContext(ctx, "key of JWT_JWKS_URL passed over", "index", i, "reason", err)
+			if passedOver++; passedOver <= maxPassedOver {
+				r.log.WarnContext(ctx, "key of JWT_JWKS_URL passed over", "index", i, "reason", err)
+			}
 			continue
 		}
 		if err := store.KeyWrite(ctx, key); err != nil {
 			return nil, fmt.Errorf("store key: %w", err)
 		}
-		ids[key.Marshal().KID] = true
+		found.ids[key.Marshal().KID] = true
+		found.count++
 	}
-	keys, err := keyfunc.New(keyfunc.Options{Storage: store})
-	if err != nil {
+	if passedOver > maxPassedOver {
+		r.log.WarnContext(ctx, "more keys of JWT_JWKS_URL passed over", "keys", passedOver-maxPassedOver)
+	}
+	if found.count == 0 {
+		return nil, errors.New("the JWK Set holds no RSA, EC or Ed25519 key to verify signatures with")
+	}
+	var err error
+	if found.keys, err = keyfunc.New(keyfunc.Options{Storage: store}); err != nil {
 		return nil, fmt.Errorf("use keys: %w", err)
 	}
-	return &keySet{raw: raw, ids: ids, keys: keys}, nil
+	return found, nil
 }
 
 func parseKey(raw []byte) (jwkset.JWK, error) {
@@ -207,8 +238,14 @@ func parseKey(raw []byte) (jwkset.JWK, error) {
 	if err != nil {
 		return jwkset.JWK{}, err
 	}
-	if public, ok := key.Key().(*rsa.PublicKey); ok && public.N.BitLen() < minRSABits {
-		return jwkset.JWK{}, fmt.Errorf("RSA key of %d bits", public.N.BitLen())
+	switch public := key.Key().(type) {
+	case *rsa.PublicKey:
+		if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return jwkset.JWK{}, fmt.Errorf("RSA key of %d bits", bits)
+		}
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+	default: // X25519: for key agreement
+		return jwkset.JWK{}, errors.New("not for signatures")
 	}
 	return key, nil
 }

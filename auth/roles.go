@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 // Role is what the token's role claim says. Any string may occur; only the
@@ -12,7 +13,7 @@ type Role string
 // The roles of the public contract.
 const (
 	RolePatient Role = "patient" // own record only
-	RoleAdmin   Role = "admin"   // all records, may update contact data
+	RoleAdmin   Role = "admin"   // all records, may change everything
 	RoleDoctor  Role = "doctor"  // reads all records
 	RoleNurse   Role = "nurse"   // reads all records
 	RoleRib     Role = "rib"     // reads all records
@@ -20,34 +21,39 @@ const (
 	RoleAnalyst Role = "analyst" // reads all records without direct identifiers
 )
 
-// scope says whose records a permission covers; its zero value is nobody's.
-type scope int
+// reach says whose records a permission covers; its zero value is nobody's. A
+// greater one covers more.
+type reach int
 
 const (
-	nobody scope = iota
+	nobody reach = iota
 	own
 	all
 )
 
+// permissions of a role. The profile has two parts: whom to call, which is for
+// the patient to say, and what clinical staff record.
 type permissions struct {
-	read          scope
-	updateContact scope
-	identifiers   bool
+	read            reach
+	updateContact   reach // phone, email, address
+	updateEmergency reach // emergency contact
+	updateMedical   reach // allergies, blood type
+	seesIdentifiers bool
 }
 
 // table is the only place that says what a role may do. A role that is not
 // listed gets the zero value: nothing.
 var table = map[Role]permissions{
-	RolePatient: {read: own, updateContact: own, identifiers: true},
-	RoleAdmin:   {read: all, updateContact: all, identifiers: true},
-	RoleDoctor:  {read: all, identifiers: true},
-	RoleNurse:   {read: all, identifiers: true},
-	RoleRib:     {read: all, identifiers: true},
-	RoleLab:     {read: all, identifiers: true},
+	RolePatient: {read: own, updateContact: own, updateEmergency: own, seesIdentifiers: true},
+	RoleAdmin:   {read: all, updateContact: all, updateEmergency: all, updateMedical: all, seesIdentifiers: true},
+	RoleDoctor:  {read: all, updateMedical: all, seesIdentifiers: true},
+	RoleNurse:   {read: all, updateMedical: all, seesIdentifiers: true},
+	RoleRib:     {read: all, seesIdentifiers: true},
+	RoleLab:     {read: all, seesIdentifiers: true},
 	RoleAnalyst: {read: all},
 }
 
-// Known says whether the role is one of the contract's. A viewer of an unknown
+// Known reports whether the role is one of the contract's. A viewer of an unknown
 // role may do nothing.
 func (r Role) Known() bool {
 	_, ok := table[r]
@@ -61,32 +67,66 @@ type Viewer struct {
 	Subject string
 	Role    Role
 	// PatientID is the token's patient claim, in the form of Patient.id
-	// (P-2025-000001). It matters for RolePatient only.
+	// (P-2025-000001). It matters for RolePatient and for SMART scopes that
+	// begin with patient/.
 	PatientID string
+	// Expires is when the token is no longer accepted: its exp and the leeway.
+	// What goes on for longer than a request must end then.
+	Expires time.Time
+
+	grants grants
 }
 
-// MayRead says whether the viewer may see this patient's record.
+// MayRead reports whether the viewer may see this patient's record by itself.
 func (v Viewer) MayRead(patientID string) bool {
-	return v.covers(table[v.Role].read, patientID)
+	return v.covers(table[v.Role].read, v.grants.read, patientID)
 }
 
-// MayReadAll says whether the viewer may see every record, and so may list and
-// search patients.
+// MayList reports whether this patient's record may stand in the viewer's lists
+// and be found by searching.
+func (v Viewer) MayList(patientID string) bool {
+	return v.covers(table[v.Role].read, v.grants.list, patientID)
+}
+
+// SeesRecord reports whether the answer to a change shows this patient's record
+// to the viewer: scopes may allow to write what they do not allow to read.
+func (v Viewer) SeesRecord(patientID string) bool {
+	return !v.grants.restricted || v.MayRead(patientID) || v.MayList(patientID)
+}
+
+// MayReadAll reports whether the viewer may list and search every record.
 func (v Viewer) MayReadAll() bool {
-	return table[v.Role].read == all
+	return v.narrowed(table[v.Role].read, v.grants.list) == all
 }
 
-// MayUpdateContact says whether the viewer may change this patient's phone,
+// MayUpdateContact reports whether the viewer may change this patient's phone,
 // email and address.
 func (v Viewer) MayUpdateContact(patientID string) bool {
-	return v.covers(table[v.Role].updateContact, patientID)
+	return v.covers(table[v.Role].updateContact, v.grants.update, patientID)
 }
 
-// SeesIdentifiers says whether names, phone, email, address, emergency contact
-// and the full birth date are shown to the viewer; otherwise they are null,
-// and must not be filtered or ordered by either.
+// ProfileFields names fields of a patient's profile: those that a request sets,
+// be it to null.
+type ProfileFields struct {
+	EmergencyContact, Allergies, BloodType bool
+}
+
+// MayUpdateProfile reports whether the viewer may change all of these fields of
+// this patient; of none, whether there is one that the viewer may change.
+func (v Viewer) MayUpdateProfile(patientID string, f ProfileFields) bool {
+	emergency := v.covers(table[v.Role].updateEmergency, v.grants.update, patientID)
+	medical := v.covers(table[v.Role].updateMedical, v.grants.update, patientID)
+	if f.EmergencyContact && !emergency || (f.Allergies || f.BloodType) && !medical {
+		return false
+	}
+	return emergency || medical
+}
+
+// SeesIdentifiers reports whether names, phone, email, address, emergency
+// contact and the full birth date are shown to the viewer; otherwise they are
+// null, and must not be filtered or ordered by either.
 func (v Viewer) SeesIdentifiers() bool {
-	return table[v.Role].identifiers
+	return table[v.Role].seesIdentifiers
 }
 
 // Actor names the viewer: two viewers with the same role, patient and subject
@@ -96,14 +136,36 @@ func (v Viewer) Actor() string {
 	return string(name)
 }
 
-// MayAskAbout says whether the viewer may learn how an actor's contact update
-// ended: admins may, and the actor.
-func (v Viewer) MayAskAbout(actor string) bool {
-	return table[v.Role].updateContact == all || table[v.Role].updateContact == own && v.Actor() == actor
+// MayAsk reports whether there can be a contact update that the viewer may ask
+// about; if not, none need be looked up.
+func (v Viewer) MayAsk() bool {
+	switch v.narrowed(table[v.Role].updateContact, max(v.grants.read, v.grants.update)) {
+	case all:
+		return true
+	case own:
+		return v.PatientID != ""
+	default:
+		return false
+	}
 }
 
-func (v Viewer) covers(s scope, patientID string) bool {
-	switch s {
+// MayAskAbout reports whether the viewer may learn how an actor's contact update
+// of a patient ended: the actor may, even if its scopes allow only to write, and
+// admins, which is reading.
+func (v Viewer) MayAskAbout(actor, patientID string) bool {
+	role, scopes := table[v.Role].updateContact, v.grants.read
+	switch {
+	case v.Actor() == actor:
+		scopes = max(scopes, v.grants.update)
+	case role != all:
+		return false
+	}
+	return v.covers(role, scopes, patientID)
+}
+
+// covers reports whether what the role and the scopes allow covers a patient.
+func (v Viewer) covers(role, scopes reach, patientID string) bool {
+	switch v.narrowed(role, scopes) {
 	case all:
 		return true
 	case own:
@@ -111,6 +173,15 @@ func (v Viewer) covers(s scope, patientID string) bool {
 	default:
 		return false
 	}
+}
+
+// narrowed is what a role allows with the scopes of the viewer's token, if it
+// has any.
+func (v Viewer) narrowed(role, scopes reach) reach {
+	if v.grants.restricted {
+		return min(role, scopes)
+	}
+	return role
 }
 
 type viewerKey struct{}

@@ -20,9 +20,11 @@ const (
 	// maxToken bounds what is parsed; tokens with long lists of groups stay
 	// well below it.
 	maxToken = 16 << 10
-	// cacheSize and cacheFor bound the memory of verified tokens.
+	// cacheSize and cacheFor bound the memory of verified tokens, and so does
+	// maxCached, of the texts of one viewer: usual ones have 100 bytes.
 	cacheSize = 4096
 	cacheFor  = 5 * time.Minute
+	maxCached = 1 << 10
 )
 
 // ErrInvalidToken is what every refused token matches. The message around it
@@ -130,7 +132,8 @@ func checkSecret(secret []byte) error {
 // Verify returns the viewer that a valid token stands for; a role that is not
 // known is no error, that viewer may do nothing. Any error matches
 // ErrInvalidToken. A valid token is remembered until it expires, at most for
-// five minutes and never beyond the removal of its key.
+// five minutes and never beyond the removal of its key; one with a viewer whose
+// texts are unusually long is verified each time.
 func (v *Verifier) Verify(ctx context.Context, token string) (Viewer, error) {
 	if len(token) > maxToken {
 		return Viewer{}, fmt.Errorf("%w: too long", ErrInvalidToken)
@@ -146,7 +149,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Viewer, error) {
 	if err != nil {
 		return Viewer{}, err
 	}
-	v.cache.Add(id, verified)
+	if u := verified.viewer; len(u.Subject)+len(u.Role)+len(u.PatientID) <= maxCached {
+		v.cache.Add(id, verified)
+	}
 	return verified.viewer, nil
 }
 
@@ -182,8 +187,13 @@ func (v *Verifier) verify(ctx context.Context, token string) (cached, error) {
 	if err != nil {
 		return cached{}, fmt.Errorf("%w: sub is not a string", ErrInvalidToken)
 	}
+	expiry, err := claims.GetExpirationTime()
+	if err != nil || expiry == nil { // the parser has seen to it
+		return cached{}, fmt.Errorf("%w: exp is missing", ErrInvalidToken)
+	}
+	viewer.Expires = expiry.Add(leeway)
 	until := v.config.Now().Add(cacheFor)
-	if expiry, err := claims.GetExpirationTime(); err == nil && expiry != nil && expiry.Before(until) {
+	if expiry.Before(until) {
 		until = expiry.Time
 	}
 	return cached{viewer: viewer, until: until, keys: keys}, nil

@@ -70,6 +70,7 @@ func TestVerifyAccepts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.config.Secret = testSecret
+			tt.want.Expires = expires(tt.claims["exp"].(int64))
 			v, _ := newTestVerifier(t, tt.config)
 			token := sign(t, jwt.SigningMethodHS256, testSecret, "", tt.claims)
 			for range 2 { // the second answer may come from the cache
@@ -161,12 +162,45 @@ func nonCanonical(token string) string {
 func TestCachedTokenStillExpires(t *testing.T) {
 	t.Parallel()
 	v, clock := newTestVerifier(t, Config{Secret: testSecret})
-	token := sign(t, jwt.SigningMethodHS256, testSecret, "", with(doctorClaims(), "exp", testStart.Add(time.Minute).Unix()))
+	exp := testStart.Add(time.Minute).Unix()
+	token := sign(t, jwt.SigningMethodHS256, testSecret, "", with(doctorClaims(), "exp", exp))
 	verifyOK(t, v, token)
-	clock.advance(time.Minute + leeway + time.Second)
+	clock.advance(time.Minute + leeway - time.Second)
+	if got := verifyOK(t, v, token); got.Expires != expires(exp) {
+		t.Errorf("Expires = %v, want %v", got.Expires, expires(exp))
+	}
+	clock.advance(2 * time.Second)
 	_, err := v.Verify(t.Context(), token)
 	if !errors.Is(err, errExpired) {
 		t.Errorf("Verify after expiry = %v, want expired", err)
+	}
+}
+
+// TestLongTextsAreNotCached: 4,096 of them would hold 60 MiB.
+func TestLongTextsAreNotCached(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 10_000)
+	for _, claims := range []jwt.MapClaims{
+		with(doctorClaims(), "sub", long),
+		with(doctorClaims(), "role", long),
+		with(doctorClaims(), "role", []string{long, "y"}),
+		with(doctorClaims(), "patient_id", long),
+		with(with(doctorClaims(), "sub", long[:600]), "patient_id", long[:600]),
+	} {
+		v, _ := newTestVerifier(t, Config{Secret: testSecret})
+		token := sign(t, jwt.SigningMethodHS256, testSecret, "", claims)
+		for range 2 {
+			verifyOK(t, v, token)
+		}
+		if n := v.cache.Len(); n != 0 {
+			t.Errorf("the cache holds %d tokens, want none", n)
+		}
+	}
+	// What is long and not kept does not count.
+	v, _ := newTestVerifier(t, Config{Secret: testSecret})
+	verifyOK(t, v, sign(t, jwt.SigningMethodHS256, testSecret, "", with(doctorClaims(), "groups", long)))
+	if n := v.cache.Len(); n != 1 {
+		t.Errorf("the cache holds %d tokens, want one", n)
 	}
 }
 
@@ -211,6 +245,7 @@ func TestSign(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.config.Secret = testSecret
+			tt.want.Expires = expires(testStart.Add(time.Minute).Unix())
 			v, clock := newTestVerifier(t, tt.config)
 			token, err := Sign(testSecret, tt.config, tt.role, tt.patient, time.Minute, testStart)
 			if err != nil {

@@ -1030,10 +1030,13 @@ type Mutation {
     input: UpdatePatientContactInput!
   ): UpdatePatientContactResult!
   """
-  Changes the fields that exist in this cache only. Never calls the FHIR server.
+  Changes the fields that exist in this cache only. Never calls the FHIR server. Patients may change
+  the emergency contact of their own record, doctors and nurses allergies and blood type of any,
+  admins all. A request that sets a field that the viewer may not change, be it to null, is
+  NotPermitted as a whole.
   """
   updatePatientProfile(
-    "What to change; fields left out stay as they are."
+    "What to change; fields left out stay as they are, and need no right."
     input: UpdatePatientProfileInput!
   ): UpdatePatientProfileResult!
 }
@@ -1049,7 +1052,8 @@ type Subscription {
   ): Patient
   """
   Tells once how a contact update ended, as soon as that is certain. When the server stops before, it
-  tells that the update is PENDING: subscribe again.
+  tells that the update is PENDING: subscribe again. It ends without an event when the token expires.
+  A viewer may have 50 subscriptions at once.
   """
   contactUpdateSettled(
     "From FhirUnavailable with applied UNKNOWN."
@@ -1068,7 +1072,9 @@ type Viewer {
 }
 
 """
-A patient as the cache holds it. For the role analyst, every direct identifier is null.
+A patient as the cache holds it. For the role analyst, every direct identifier is null. A token whose
+scopes let it write but not read the record sees of it id, version, sync state and times alone: the
+rest is null or UNKNOWN.
 """
 type Patient {
   "The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>."
@@ -1083,7 +1089,7 @@ type Patient {
   birthDate: PartialDate
   "The year of birthDate."
   birthYear: Int
-  "Patient.gender; UNKNOWN when absent."
+  "Patient.gender; UNKNOWN when absent or not shown to the viewer."
   gender: Gender!
   "The current phone: lowest rank first, then use mobile, home, work, none."
   phone: String
@@ -1093,8 +1099,8 @@ type Patient {
   address: Address
   "Whom to call. Held here only; FHIR does not have it."
   emergencyContact: EmergencyContact
-  "Known allergies in plain words. Held here only."
-  allergies: [String!]!
+  "Known allergies in plain words. Held here only. Null where the viewer may not read them."
+  allergies: [String!]
   "For example A+, O-. Held here only."
   bloodType: String
   "Logical id of the Patient on the FHIR server; null when it is not there."
@@ -3590,10 +3596,10 @@ func (ec *executionContext) _Patient_allergies(ctx context.Context, field graphq
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
-			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+			return ec.marshalOString2ᚕstringᚄ(ctx, selections, v)
 		},
 		true,
-		true,
+		false,
 	)
 }
 func (ec *executionContext) fieldContext_Patient_allergies(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
@@ -6860,7 +6866,7 @@ func (ec *executionContext) _Patient(ctx context.Context, sel ast.SelectionSet, 
 			}
 		case "allergies":
 			out.Values[i] = ec._Patient_allergies(ctx, field, obj)
-			if out.Values[i] == graphql.Null {
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		case "bloodType":

@@ -227,7 +227,9 @@ type PageInfo struct {
 	EndCursor *string `json:"endCursor,omitempty"`
 }
 
-// A patient as the cache holds it. For the role analyst, every direct identifier is null.
+// A patient as the cache holds it. For the role analyst, every direct identifier is null. A token whose
+// scopes let it write but not read the record sees of it id, version, sync state and times alone: the
+// rest is null or UNKNOWN.
 type Patient struct {
 	// The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>.
 	ID string `json:"id"`
@@ -241,7 +243,7 @@ type Patient struct {
 	BirthDate *PartialDate `json:"birthDate,omitempty"`
 	// The year of birthDate.
 	BirthYear *int `json:"birthYear,omitempty"`
-	// Patient.gender; UNKNOWN when absent.
+	// Patient.gender; UNKNOWN when absent or not shown to the viewer.
 	Gender Gender `json:"gender"`
 	// The current phone: lowest rank first, then use mobile, home, work, none.
 	Phone *string `json:"phone,omitempty"`
@@ -251,8 +253,8 @@ type Patient struct {
 	Address *Address `json:"address,omitempty"`
 	// Whom to call. Held here only; FHIR does not have it.
 	EmergencyContact *EmergencyContact `json:"emergencyContact,omitempty"`
-	// Known allergies in plain words. Held here only.
-	Allergies []string `json:"allergies"`
+	// Known allergies in plain words. Held here only. Null where the viewer may not read them.
+	Allergies []string `json:"allergies,omitempty"`
 	// For example A+, O-. Held here only.
 	BloodType *string `json:"bloodType,omitempty"`
 	// Logical id of the Patient on the FHIR server; null when it is not there.

@@ -21,6 +21,12 @@ func notPermitted() *graph.NotPermitted {
 	return &graph.NotPermitted{Message: "you may not change this patient", Code: graph.ErrorCodeNotPermitted}
 }
 
+func profileNotPermitted() *graph.NotPermitted {
+	return &graph.NotPermitted{
+		Message: "you may not change all of these fields of this patient; nothing was changed", Code: graph.ErrorCodeNotPermitted,
+	}
+}
+
 func patientNotFound() *graph.PatientNotFound {
 	return &graph.PatientNotFound{Message: "there is no patient with this id", Code: graph.ErrorCodePatientNotFound}
 }
@@ -149,6 +155,14 @@ func contactEdit(input graph.UpdatePatientContactInput) fhir.ContactEdit {
 		}
 	}
 	return e
+}
+
+// profileFields names the fields that an input sets, be it to null.
+func profileFields(input graph.UpdatePatientProfileInput) auth.ProfileFields {
+	return auth.ProfileFields{
+		EmergencyContact: input.EmergencyContact.IsSet(),
+		Allergies:        input.Allergies.IsSet(), BloodType: input.BloodType.IsSet(),
+	}
 }
 
 func profileEdit(input graph.UpdatePatientProfileInput) db.ProfileEdit {

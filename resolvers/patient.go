@@ -12,15 +12,12 @@ import (
 
 // toPatient shows a row to a viewer. Columns that were not selected are zero
 // and not asked for. For a viewer who may not see direct identifiers those
-// are null.
+// are null; one who may write the record but not read it sees nothing of what it
+// says of the patient.
 func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p := &graph.Patient{
 		ID:           row.ID,
-		BirthYear:    birthYear(row.BirthDate),
-		Gender:       toGender(row.Gender),
-		Allergies:    append([]string{}, row.Allergies...),
-		BloodType:    optional(row.BloodType),
-		FhirID:       optional(row.FHIRID),
+		Gender:       graph.GenderUnknown,
 		IsSynced:     row.FHIRID != "",
 		LastSyncedAt: optionalTime(row.LastSyncedAt),
 		SyncState:    graph.SyncState(row.SyncState),
@@ -28,6 +25,14 @@ func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 		CreatedAt:    row.CreatedAt,
 		UpdatedAt:    row.UpdatedAt,
 	}
+	if !v.SeesRecord(row.ID) {
+		return p
+	}
+	p.BirthYear = birthYear(row.BirthDate)
+	p.Gender = toGender(row.Gender)
+	p.Allergies = append([]string{}, row.Allergies...)
+	p.BloodType = optional(row.BloodType)
+	p.FhirID = optional(row.FHIRID)
 	if !v.SeesIdentifiers() {
 		return p
 	}

@@ -43,6 +43,8 @@ type Resolver struct {
 	Rate       *ChangeRate
 	Log        *slog.Logger
 	Now        func() time.Time
+
+	subscribed subscriptions
 }
 
 // The codes of errors of the request itself, in extensions.code.

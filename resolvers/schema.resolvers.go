@@ -38,8 +38,8 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 // UpdatePatientProfile is the resolver for the updatePatientProfile field.
 func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph.UpdatePatientProfileInput) (graph.UpdatePatientProfileResult, error) {
 	v := viewer(ctx)
-	if !v.MayUpdateContact(input.PatientID) {
-		return notPermitted(), nil
+	if !v.MayUpdateProfile(input.PatientID, profileFields(input)) {
+		return profileNotPermitted(), nil
 	}
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
@@ -89,13 +89,16 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 // ContactUpdate is the resolver for the contactUpdate field.
 func (r *queryResolver) ContactUpdate(ctx context.Context, operationID string) (*graph.ContactUpdate, error) {
 	v := viewer(ctx)
+	if !v.MayAsk() {
+		return nil, nil
+	}
 	u, err := r.Writer.ContactUpdate(ctx, operationID)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return nil, nil
 	case err != nil:
 		return nil, r.internal(ctx, err)
-	case !v.MayAskAbout(u.Actor):
+	case !v.MayAskAbout(u.Actor, u.PatientID):
 		return nil, nil
 	}
 	return r.toContactUpdate(ctx, v, u)
@@ -115,14 +118,23 @@ func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<
 // ContactUpdateSettled is the resolver for the contactUpdateSettled field.
 func (r *subscriptionResolver) ContactUpdateSettled(ctx context.Context, operationID string) (<-chan *graph.ContactUpdate, error) {
 	v := viewer(ctx)
+	if !v.MayAsk() {
+		return nil, noUpdateOfYours(ctx)
+	}
+	end, err := r.subscribed.begin(ctx, v)
+	if err != nil {
+		return nil, err
+	}
 	u, err := r.Writer.ContactUpdate(ctx, operationID)
-	if err != nil && !errors.Is(err, db.ErrNotFound) {
+	switch {
+	case errors.Is(err, db.ErrNotFound), err == nil && !v.MayAskAbout(u.Actor, u.PatientID):
+		end()
+		return nil, noUpdateOfYours(ctx)
+	case err != nil:
+		end()
 		return nil, r.internal(ctx, err)
 	}
-	if err != nil || !v.MayAskAbout(u.Actor) {
-		return nil, requestError(ctx, CodeBadUserInput, "there is no contact update of yours with this operationId")
-	}
-	return r.settled(ctx, v, operationID), nil
+	return r.settled(ctx, v, operationID, end), nil
 }
 
 // Mutation returns graph.MutationResolver implementation.

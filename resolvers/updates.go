@@ -2,6 +2,8 @@ package resolvers
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -41,12 +43,25 @@ func success(a *writethrough.Applied, v auth.Viewer) *graph.UpdatePatientContact
 }
 
 // settled tells once how an update ended, or that it is PENDING when the server
-// stops. It closes without a word when the client is gone.
-func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string) <-chan *graph.ContactUpdate {
+// stops. It closes without a word when the client is gone or the viewer's token
+// has expired, and then calls end.
+func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, end func()) <-chan *graph.ContactUpdate {
 	out := make(chan *graph.ContactUpdate, 1)
+	ctx, cancel := context.WithTimeout(ctx, v.Expires.Sub(r.Now()))
 	go func() {
+		defer end()
+		defer cancel()
 		defer close(out)
+		defer func() {
+			if cause := recover(); cause != nil { // one line of the journal must not end the process
+				_ = Internal(ctx, r.Log, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+			}
+		}()
 		u, err := r.Writer.Await(ctx, operationID)
+		// By the clock: a process that stood still may come by before its timers.
+		if ctx.Err() != nil || !r.Now().Before(v.Expires) || err == nil && !v.MayAskAbout(u.Actor, u.PatientID) {
+			return
+		}
 		if err == nil {
 			var shown *graph.ContactUpdate
 			if shown, err = r.toContactUpdate(ctx, v, u); err == nil {
@@ -54,9 +69,11 @@ func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID strin
 				return
 			}
 		}
-		if ctx.Err() == nil {
-			r.Log.WarnContext(ctx, "a subscription to a contact update ended early", "operation", operationID, "error", err)
-		}
+		r.Log.WarnContext(ctx, "a subscription to a contact update ended early", "operation", operationID, "error", err)
 	}()
 	return out
+}
+
+func noUpdateOfYours(ctx context.Context) error {
+	return requestError(ctx, CodeBadUserInput, "there is no contact update of yours with this operationId")
 }

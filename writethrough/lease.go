@@ -24,8 +24,9 @@ func (w *Writer) keepLease(id, owner string) {
 
 func (w *Writer) endLease(id string) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	delete(w.running, id)
+	w.mu.Unlock()
+	w.watcher.hint(id)
 }
 
 // unsaved is how an operation ended, as long as the database does not take it.

@@ -38,20 +38,3 @@ func (w *Writer) ContactUpdate(ctx context.Context, operationID string) (*Update
 	}
 	return u, nil
 }
-
-// Await returns an update once it is settled, or as it stands when this process
-// stops. A database that fails is asked again. db.ErrNotFound.
-func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error) {
-	wait, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(w.stopping, cancel)()
-	for {
-		u, err := w.ContactUpdate(ctx, operationID)
-		if errors.Is(err, db.ErrNotFound) || err == nil && !u.State.Open() || ctx.Err() != nil {
-			return u, err
-		}
-		if sleep(wait, pollAtMost) != nil {
-			return u, err
-		}
-	}
-}

@@ -357,6 +357,10 @@ func (p *process) RenewUpdates(owner string, ids []string, lease time.Duration) 
 	return err
 }
 
+func (p *process) StillOpen(ctx context.Context, ids []string) ([]string, error) {
+	return ask(p, func() ([]string, error) { return p.m.store.StillOpen(ctx, ids) })
+}
+
 func (p *process) ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error) {
 	return ask(p, func() ([]db.ContactUpdate, error) { return p.m.store.ClaimUpdates(owner, patientID, lease, limit) })
 }

@@ -43,6 +43,7 @@ type Store interface {
 	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
 	OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
 	RenewUpdates(owner string, ids []string, lease time.Duration) error
+	StillOpen(ctx context.Context, ids []string) ([]string, error)
 	ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error)
 	CleanUpdates(ctx context.Context, keep time.Duration) (int, error)
 }
@@ -76,6 +77,7 @@ type Writer struct {
 	breaker circuitbreaker.CircuitBreaker[any]
 	retry   failsafe.Executor[fhir.Resource]
 	metrics metrics
+	watcher watcher
 
 	stopping context.Context // ends when no more writes are taken
 	stop     context.CancelFunc

@@ -1,0 +1,214 @@
+package resolvers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+	"patientgraph/writethrough"
+)
+
+var testTime = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+
+// waiting is a Writer of which only the look-ups are there.
+type waiting struct {
+	Writer
+	actor   string
+	lookups atomic.Int64
+	await   func(ctx context.Context) (*writethrough.Update, error)
+}
+
+func (w *waiting) ContactUpdate(context.Context, string) (*writethrough.Update, error) {
+	w.lookups.Add(1)
+	return &writethrough.Update{OperationID: "op", PatientID: "P-1", Actor: w.actor, State: db.UpdateUnknown}, nil
+}
+
+func (w *waiting) Await(ctx context.Context, _ string) (*writethrough.Update, error) {
+	return w.await(ctx)
+}
+
+func untilDone(ctx context.Context) (*writethrough.Update, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// subscriber is a viewer whose token is good for an hour.
+func subscriber(subject string) auth.Viewer {
+	return auth.Viewer{Subject: subject, Role: auth.RoleAdmin, Expires: testTime.Add(time.Hour)}
+}
+
+func (w *waiting) resolver(now func() time.Time) *Resolver {
+	return &Resolver{Writer: w, Log: slog.New(slog.DiscardHandler), Now: now}
+}
+
+func (r *Resolver) subscribe(ctx context.Context, v auth.Viewer) (<-chan *graph.ContactUpdate, error) {
+	return r.Subscription().ContactUpdateSettled(auth.WithViewer(ctx, v), "op")
+}
+
+func atTestTime() time.Time { return testTime }
+
+func (s *subscriptions) count() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, open := range s.open {
+		n += open
+	}
+	return n + len(s.open)
+}
+
+func codeOf(err error) any {
+	var e *gqlerror.Error
+	if errors.As(err, &e) {
+		return e.Extensions["code"]
+	}
+	return nil
+}
+
+func TestSubscriptionsOfOneViewerAreBounded(t *testing.T) {
+	t.Parallel()
+	r := (&waiting{await: untilDone}).resolver(atTestTime)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first, leaveFirst := context.WithCancel(ctx)
+	var ends []<-chan *graph.ContactUpdate
+	for n := range maxSubscriptions {
+		client := ctx
+		if n == 0 {
+			client = first
+		}
+		end, err := r.subscribe(client, subscriber("a"))
+		if err != nil {
+			t.Fatalf("subscription %d: %v", n+1, err)
+		}
+		ends = append(ends, end)
+	}
+	_, err := r.subscribe(ctx, subscriber("a"))
+	if codeOf(err) != CodeLimitExceeded || !bytes.Contains([]byte(err.Error()), []byte("50")) {
+		t.Errorf("one more: %v, want %s and the limit", err, CodeLimitExceeded)
+	}
+	other, err := r.subscribe(ctx, subscriber("b"))
+	if err != nil {
+		t.Errorf("another viewer: %v", err)
+	}
+	leaveFirst()
+	<-ends[0]
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		again, err := r.subscribe(ctx, subscriber("a"))
+		if err == nil {
+			ends = append(ends, again)
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after one has left: %v", err)
+		}
+	}
+	cancel()
+	for _, end := range append(ends, other) {
+		<-end
+	}
+	for deadline := time.Now().Add(10 * time.Second); r.subscribed.count() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are still counted after all have left", r.subscribed.count())
+		}
+	}
+}
+
+// TestRefusedSubscriptionsAreNotCounted: nor are those who may never ask
+// looked up.
+func TestRefusedSubscriptionsAreNotCounted(t *testing.T) {
+	t.Parallel()
+	w := &waiting{actor: "somebody else", await: untilDone}
+	r := w.resolver(atTestTime)
+	for range 2 * maxSubscriptions {
+		patient := auth.Viewer{Role: auth.RolePatient, PatientID: "P-1", Expires: testTime.Add(time.Hour)}
+		if _, err := r.subscribe(t.Context(), patient); codeOf(err) != CodeBadUserInput {
+			t.Fatalf("another's update: %v", err)
+		}
+	}
+	if n := r.subscribed.count(); n != 0 {
+		t.Errorf("%d refused subscriptions are counted", n)
+	}
+	before := w.lookups.Load()
+	for _, v := range []auth.Viewer{{}, {Role: auth.RoleDoctor}, {Role: auth.RoleAnalyst}, {Role: auth.RolePatient}, {Role: "x", PatientID: "P-1"}} {
+		if _, err := r.subscribe(t.Context(), v); codeOf(err) != CodeBadUserInput {
+			t.Errorf("%+v: %v", v, err)
+		}
+		if u, err := r.Query().ContactUpdate(auth.WithViewer(t.Context(), v), "op"); u != nil || err != nil {
+			t.Errorf("%+v: %v, %v", v, u, err)
+		}
+	}
+	if n := w.lookups.Load() - before; n != 0 {
+		t.Errorf("%d look-ups for viewers who may never ask", n)
+	}
+}
+
+func TestSubscriptionEndsWithTheToken(t *testing.T) {
+	t.Parallel()
+	settled := &writethrough.Update{
+		OperationID: "op", PatientID: "P-1", State: db.UpdateApplied, Applied: &writethrough.Applied{Patient: &db.Patient{ID: "P-1"}},
+	}
+	t.Run("while it waits", func(t *testing.T) {
+		t.Parallel()
+		r := (&waiting{await: untilDone}).resolver(time.Now)
+		v := subscriber("a")
+		v.Expires = time.Now().Add(50 * time.Millisecond)
+		events, err := r.subscribe(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event := <-events; event != nil {
+			t.Errorf("told %+v", event)
+		}
+	})
+	// The process stood still, so that no timer has fired yet.
+	for name, late := range map[string]time.Duration{"in time": 0, "at the end": time.Hour, "later": 2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var now atomic.Int64
+			now.Store(testTime.UnixNano())
+			w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
+				now.Add(int64(late))
+				return settled, nil
+			}}
+			events, err := w.resolver(func() time.Time { return time.Unix(0, now.Load()) }).subscribe(t.Context(), subscriber("a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if event := <-events; (event != nil) != (late == 0) {
+				t.Errorf("%v after the start, of a token good for an hour: told %+v", late, event)
+			}
+		})
+	}
+}
+
+// TestBrokenLineEndsOnlyItsSubscription: it is not in a request's goroutine,
+// where gqlgen would recover.
+func TestBrokenLineEndsOnlyItsSubscription(t *testing.T) {
+	t.Parallel()
+	w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
+		return &writethrough.Update{State: db.UpdateApplied, Applied: &writethrough.Applied{}}, nil // without the patient
+	}}
+	var logged bytes.Buffer
+	r := w.resolver(atTestTime)
+	r.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	events, err := r.subscribe(t.Context(), subscriber("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if event := <-events; event != nil {
+		t.Errorf("told %+v", event)
+	}
+	if !bytes.Contains(logged.Bytes(), []byte("level=ERROR")) {
+		t.Error(fmt.Sprint("no error in the log: ", logged.String()))
+	}
+}
