@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -99,7 +98,7 @@ func newGraphQL(c *Config, p handlerParts) http.Handler {
 	}
 	s.SetErrorPresenter(presentError)
 	s.SetRecoverFunc(func(ctx context.Context, cause any) error {
-		return resolvers.Internal(ctx, p.log, fmt.Errorf("panic: %s\n%s", panicText(cause), debug.Stack()))
+		return resolvers.Internal(ctx, p.log, resolvers.Panic(cause))
 	})
 	return answers.middleware(s)
 }

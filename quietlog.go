@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"log"
 	"log/slog"
-	"runtime"
 )
 
 // quietLog stands behind loggers that are not ours. What libraries log by
@@ -26,16 +23,4 @@ func (q quietLog) Write(line []byte) (int, error) {
 func quietDefaultLog(to *slog.Logger) {
 	log.SetFlags(0)
 	log.SetOutput(quietLog{to, "default logger"})
-}
-
-// panicText says what a panic was about if that is sure to hold no data: a
-// runtime error, else the type of the value.
-func panicText(cause any) string {
-	if err, ok := cause.(error); ok {
-		var fault runtime.Error
-		if errors.As(err, &fault) {
-			return fault.Error()
-		}
-	}
-	return fmt.Sprintf("a value of type %T", cause)
 }

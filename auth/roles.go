@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 )
@@ -133,8 +135,15 @@ func (v Viewer) SeesIdentifiers() bool {
 // are the same actor.
 func (v Viewer) Actor() string {
 	name, _ := json.Marshal([]string{string(v.Role), v.PatientID, v.Subject}) // strings always encode
+	if len(name) > maxActor {
+		sum := sha256.Sum256(name)
+		return hex.EncodeToString(sum[:])
+	}
 	return string(name)
 }
+
+// maxActor bounds what is kept with each update of an actor, and indexed.
+const maxActor = 256
 
 // MayAsk reports whether there can be a contact update that the viewer may ask
 // about; if not, none need be looked up.

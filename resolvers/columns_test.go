@@ -68,7 +68,10 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 		if strings.Contains(answer.Body.String(), `"errors"`) {
 			t.Fatalf("%s: %s", c.query, answer.Body)
 		}
-		want := append([]db.Column{db.ColVersion}, c.want...) // a key, always there
+		var want []db.Column // a count alone loads no page
+		if !strings.Contains(c.query, "totalCount") {
+			want = append([]db.Column{db.ColVersion}, c.want...) // a key, always there
+		}
 		slices.Sort(want)
 		slices.Sort(store.columns)
 		if !slices.Equal(store.columns, want) {

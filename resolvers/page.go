@@ -107,6 +107,23 @@ func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.Pag
 	if request.Filter.None { // the database is not asked: the time that it takes would tell what it holds
 		return &graph.PatientConnection{Edges: []*graph.PatientEdge{}, Nodes: []*graph.Patient{}, PageInfo: &graph.PageInfo{}}, nil
 	}
+	c := &graph.PatientConnection{}
+	var err error
+	if selected(ctx, "nodes") || selected(ctx, "edges") || selected(ctx, "pageInfo") {
+		if c, err = r.page(ctx, v, request); err != nil {
+			return nil, err
+		}
+	}
+	if selected(ctx, "totalCount") {
+		if c.TotalCount, err = r.Store.CountPatients(ctx, request.Filter); err != nil {
+			return nil, r.internal(ctx, err)
+		}
+	}
+	return c, nil
+}
+
+// page loads the patients of one page.
+func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageRequest) (*graph.PatientConnection, error) {
 	request.Columns = selectedColumns(ctx, []string{"nodes"}, []string{"edges", "node"})
 	page, err := r.Store.Patients(ctx, request)
 	if errors.Is(err, db.ErrBadCursor) {
@@ -129,11 +146,6 @@ func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.Pag
 	}
 	if n := len(page.Cursors); n > 0 {
 		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &page.Cursors[0], &page.Cursors[n-1]
-	}
-	if selected(ctx, "totalCount") {
-		if c.TotalCount, err = r.Store.CountPatients(ctx, request.Filter); err != nil {
-			return nil, r.internal(ctx, err)
-		}
 	}
 	return c, nil
 }

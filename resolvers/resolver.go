@@ -6,7 +6,10 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -103,6 +106,19 @@ func Internal(ctx context.Context, log *slog.Logger, err error) *gqlerror.Error 
 		Message: "internal error; tell the operator this incident id: " + incident, Path: graphql.GetPath(ctx),
 		Extensions: map[string]any{"code": CodeInternal, "incident": incident},
 	}
+}
+
+// Panic is what may be logged of a panic: what it was about where that is sure to
+// hold no data (a runtime error), else the type of its value; and the stack.
+func Panic(cause any) error {
+	text := fmt.Sprintf("a value of type %T", cause)
+	if err, ok := cause.(error); ok {
+		var fault runtime.Error
+		if errors.As(err, &fault) {
+			text = fault.Error()
+		}
+	}
+	return fmt.Errorf("panic: %s\n%s", text, debug.Stack())
 }
 
 // viewer returns who is asking. Without one (a programming error: the HTTP

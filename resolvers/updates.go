@@ -2,8 +2,6 @@ package resolvers
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -54,7 +52,7 @@ func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID strin
 		defer close(out)
 		defer func() {
 			if cause := recover(); cause != nil { // one line of the journal must not end the process
-				_ = Internal(ctx, r.Log, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+				_ = Internal(ctx, r.Log, Panic(cause))
 			}
 		}()
 		u, err := r.Writer.Await(ctx, operationID)

@@ -99,7 +99,7 @@ func (w *Writer) reconcile(ctx context.Context, patientID string, limit int, sta
 func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
 	defer func() {
 		if cause := recover(); cause != nil { // one line must not end the process
-			w.Log.ErrorContext(ctx, "panic while a contact update was being settled", "operation", u.ID, "cause", cause, "stack", string(debug.Stack()))
+			w.Log.ErrorContext(ctx, "panic while a contact update was being settled", "operation", u.ID, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 		}
 	}()
 	if c, ok := w.unsavedEnd(u.ID); ok && u.State != db.UpdateUnknown { // this process knew, and could not write it down
