@@ -123,6 +123,9 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 	if strings.Contains(text, `\`) {
 		readings = append(readings, decoded(plain, true))
 	}
+	if camels := apart(plain); len(camels) > len(plain) {
+		readings = append(readings, camels)
+	}
 	for _, list := range readings {
 		r := reading{folded: fold(list), secrets: s, cut: cut}
 		if !r.search() {
@@ -133,6 +136,18 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 		}
 	}
 	return merged(spans), true
+}
+
+// apart puts blanks between the words of SolveigAune.
+func apart(list []glyph) []glyph {
+	out := make([]glyph, 0, len(list))
+	for i, g := range list {
+		if i > 0 && unicode.IsUpper(g.r) && unicode.IsLower(list[i-1].r) {
+			out = append(out, glyph{' ', g.from, g.from})
+		}
+		out = append(out, g)
+	}
+	return out
 }
 
 // merged puts spans in order, and together where they meet.
@@ -233,7 +248,7 @@ func (r *reading) findValue(i int) {
 		}
 		common = common && commonWords[t.word]
 		m := at.match
-		if m == capitals && !t.capitals {
+		if m == capitals && !t.capitals || m == alone && !r.isAlone(j) {
 			m = noMatch
 		}
 		if m == noMatch && slices.ContainsFunc(at.literals, func(l literal) bool { return r.isLiteral(l, from, t.end) }) ||
@@ -242,7 +257,7 @@ func (r *reading) findValue(i int) {
 		}
 		switch {
 		case m == noMatch, r.inSafe(from, t.end):
-		case m == ambiguous:
+		case m == ambiguous, m == alone && particles[t.word]:
 			r.unsure = append(r.unsure, span{from, t.end})
 		case m == hidesEach:
 			for _, word := range r.tokens[i : j+1] {
@@ -256,6 +271,17 @@ func (r *reading) findValue(i int) {
 			r.hidden = append(r.hidden, span{from, to})
 		}
 	}
+}
+
+// particles follow a Korean name; some are words by themselves, too (이: this).
+var particles = setOf(`은 는 이 가 을 를 의 님 씨 와 과 도 께 에`)
+
+// isAlone reports whether the i-th token, one letter, is a word by itself.
+func (r *reading) isAlone(i int) bool {
+	glued := func(i int) bool {
+		return i > 0 && i < len(r.tokens) && r.tokens[i].glued && r.tokens[i].at == r.tokens[i-1].end
+	}
+	return !(glued(i) && r.tokens[i-1].glued) && (!glued(i+1) || particles[r.tokens[i+1].word] && !glued(i+2))
 }
 
 // isHalf reports whether a token is the last of a text that tidy cut, perhaps

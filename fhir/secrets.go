@@ -52,6 +52,7 @@ type match int
 const (
 	noMatch   match = iota
 	capitals        // hidden where written in capitals: MA, US
+	alone           // hidden where it is a word by itself: 김
 	ambiguous       // a name that is a word of such texts, too: to hide it would show where it stood
 	hidesEach       // each word by itself: a name that is composed here
 	hides
@@ -342,6 +343,9 @@ func (s *Secrets) addWord(word []token, of int, k kind) {
 		s.insert(word, hides)
 	case t.glued, t.digits, size == 1:
 		s.fragments[t.word] = s.fragments[t.word] || k != free
+		if t.glued && k == name {
+			s.insert(word, alone)
+		}
 	case k == place && of == 1 && size == 2 && t.capitals:
 		s.insert(word, capitals)
 	case commonWords[t.word] && (k == name || k == place && of == 1):

@@ -42,7 +42,7 @@ var commonWords = func() map[string]bool {
 		up update updated updates updating uri url use used user uses using utf uuid valid validate validated validation
 		validator value values valueset version versions violated violates violation was we well were what when where
 		which while whitespace who will with within without word words work would write wrong xml year yes yet you
-		your zip zone male female
+		your zip zone male female why columns
 		generally means logged resourcetype versionid lastupdated`) {
 		words[foldWord(w)] = true
 	}
