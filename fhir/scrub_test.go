@@ -56,7 +56,7 @@ func TestScrubHidesAnyValue(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		value := strings.TrimSpace(rapid.StringMatching(`[A-Za-z0-9+@.()\[\]*?\\|^$ ıİßſK-]{3,20}`).Draw(t, "value"))
-		if len([]rune(value)) < 3 || commonWords[strings.ToLower(value)] || strings.Contains(strings.ToLower("the value is wrong…"), strings.ToLower(value)) {
+		if len([]rune(value)) < 3 || isCommon(value) || strings.Contains(strings.ToLower("the value is wrong…"), strings.ToLower(value)) {
 			t.Skip()
 		}
 		resource := patientJSON("p", `"telecom":[{"value":`+quote(value)+`}]`)
@@ -64,4 +64,9 @@ func TestScrubHidesAnyValue(t *testing.T) {
 			t.Fatalf("%q survives in %q", value, got)
 		}
 	})
+}
+
+func isCommon(value string) bool {
+	tokens := foldText(value).tokens
+	return len(tokens) == 1 && commonWords[tokens[0].word]
 }

@@ -284,7 +284,7 @@ func (s *Secrets) addWhole(f folded, k kind) {
 		s.insert(f.tokens, ambiguous)
 	case k == private, !common && letters >= 3, glued && letters >= 2, common && letters >= 3 && !hasLetters(f):
 		s.insert(f.tokens, hides)
-	case utf8.RuneCountInString(strings.TrimSpace(f.text)) >= 3:
+	case utf8.RuneCountInString(strings.TrimSpace(f.text)) >= 3, k == whole && len(f.tokens) > 1: // also the id a1
 		text := strings.TrimSpace(f.text)
 		at := strings.Index(f.text, text)
 		first, last := f.tokens[0].at, f.tokens[len(f.tokens)-1].end
