@@ -342,7 +342,9 @@ func (s *Secrets) addWord(word []token, of int, k kind) {
 	case t.glued && len(word) > 1, t.digits && size >= 3 && k != name:
 		s.insert(word, hides)
 	case t.glued, t.digits, size == 1:
-		s.fragments[t.word] = s.fragments[t.word] || k != free
+		if k != free {
+			s.fragments[t.word] = true
+		}
 		if t.glued && k == name {
 			s.insert(word, alone)
 		}
