@@ -195,9 +195,6 @@ func (a *answer) sortBadRequest() Kind {
 
 // issues reads the server's reasons, freed of what was sent.
 func (a *answer) issues() []Issue {
-	if a.body == nil {
-		return nil
-	}
 	issues := readIssues(a.body)
 	if len(issues) == 0 {
 		return nil
