@@ -78,11 +78,11 @@ func pointOf(entry gjson.Result) point {
 	entry.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
 		case "system":
-			p.system = text(v)
+			p.system = stringOf(v)
 		case "value":
-			p.value = text(v)
+			p.value = stringOf(v)
 		case "use":
-			p.use = text(v)
+			p.use = stringOf(v)
 		case "period":
 			p.end = str(v, "end")
 		case "rank":
@@ -175,27 +175,27 @@ func addressOf(entry gjson.Result) (a Address) {
 	entry.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
 		case "text":
-			a.Text = text(v)
+			a.Text = stringOf(v)
 		case "line":
 			a.Lines = strs(v)
 		case "city":
-			a.City = text(v)
+			a.City = stringOf(v)
 		case "district":
-			a.District = text(v)
+			a.District = stringOf(v)
 		case "state":
-			a.State = text(v)
+			a.State = stringOf(v)
 		case "postalCode":
-			a.PostalCode = text(v)
+			a.PostalCode = stringOf(v)
 		case "country":
-			a.Country = text(v)
+			a.Country = stringOf(v)
 		}
 		return true
 	})
 	return a
 }
 
-// text is a string's value; "" for anything else.
-func text(v gjson.Result) string {
+// stringOf is a string's value; "" for anything else.
+func stringOf(v gjson.Result) string {
 	if v.Type == gjson.String {
 		return v.Str
 	}
