@@ -125,8 +125,8 @@ func TestCostOfAHistory(t *testing.T) {
 }
 
 func TestCostOfALargePatient(t *testing.T) {
-	points := repeat(100_000, `{"system":"phone","value":"x","use":"work","period":{"end":"xxxx"}}`)
-	addresses := repeat(50_000, `{"use":"home","period":{"end":"2001"},"city":"C"}`)
+	points := repeat(5_000, `{"system":"phone","value":"x","use":"work","period":{"end":"xxxx"}}`)
+	addresses := repeat(2_000, `{"use":"home","period":{"end":"2001"},"city":"C"}`)
 	body := patientJSON("p", `"telecom":[`+points+`],"address":[`+addresses+`,{"line":["1"],"city":"D","text":"T"}]`)
 	edit := ContactEdit{SetPhone: true, Phone: "1", SetEmail: true, Email: "a@b", SetAddress: true,
 		Address: &Address{Lines: []string{"2"}, City: "C", District: "D", State: "S", PostalCode: "P", Country: "K"}}
