@@ -63,31 +63,69 @@ var (
 	whereSystem = regexp.MustCompile(`system\s*=\s*'(\w+)'`)
 )
 
-// InputField maps the element that a server complains about to the path of the
-// input field that set it, such as ["phone"] or ["address", "postalCode"].
-// expression is an Issue's: FHIRPath, or the name of an OpenEMR column. sent
-// is the body it speaks of. nil: none of ours, such as another entry's value.
-func InputField(sent []byte, expression string) []string {
-	if path, ok := openEMRInput[expression]; ok {
-		return append([]string(nil), path...)
+// InputFields maps, issue by issue, the first element that a server complains
+// about to the path of the input field that set it, such as ["phone"] or
+// ["address", "postalCode"]. Its expressions are FHIRPath, or names of OpenEMR's
+// columns; sent is the body that they speak of. nil: none of ours, such as
+// another entry's value.
+func InputFields(sent []byte, issues []Issue) [][]string {
+	var shown *shownEntries // most refusals name no element
+	valid := gjson.ValidBytes(sent)
+	fields := make([][]string, len(issues))
+	for i, issue := range issues {
+		for _, expression := range issue.Expression {
+			if path, ok := openEMRInput[expression]; ok {
+				fields[i] = slices.Clone(path)
+			} else if m := elementPath.FindStringSubmatch(expression); m != nil && valid {
+				if shown == nil {
+					shown = readShown(sent)
+				}
+				fields[i] = shown.field(m)
+			}
+			if fields[i] != nil {
+				break
+			}
+		}
 	}
-	m := elementPath.FindStringSubmatch(expression)
-	if m == nil || !gjson.ValidBytes(sent) {
-		return nil
+	return fields
+}
+
+// shownEntries tells which entries of a body are the phone, the email and the
+// address: before every period's end, and after all of them. Without the time of
+// the edit that is as near as one can tell.
+type shownEntries struct {
+	telecom, address     int // how many entries there are
+	phone, email, picked [2]int
+}
+
+func readShown(sent []byte) *shownEntries {
+	telecom, address := listed(sent, "telecom"), listed(sent, "address")
+	s := &shownEntries{telecom: len(telecom), address: len(address)}
+	for i, now := range []time.Time{{}, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
+		s.phone[i] = pickTelecom(telecom, FieldPhone, now)
+		s.email[i] = pickTelecom(telecom, FieldEmail, now)
+		s.picked[i] = pickAddress(address, now)
 	}
-	entries := elements(member(gjson.ParseBytes(sent), m[1]))
-	index := -1
+	return s
+}
+
+// field maps what elementPath found.
+func (s *shownEntries) field(m []string) []string {
+	index, count := -1, s.telecom
+	if m[1] == FieldAddress {
+		count = s.address
+	}
 	if m[2] != "" {
 		i, err := strconv.Atoi(m[2])
-		if err != nil || i >= len(entries) {
+		if err != nil || i >= count {
 			return nil
 		}
 		index = i
 	}
 	if m[1] == "telecom" {
-		return telecomField(entries, index, m[3])
+		return s.telecomField(index, m[3])
 	}
-	if index >= 0 && !oneOf(index, func(now time.Time) int { return pickAddress(entries, now) }) {
+	if index >= 0 && !slices.Contains(s.picked[:], index) {
 		return nil
 	}
 	part, _, _ := strings.Cut(m[4], ".")
@@ -100,31 +138,23 @@ func InputField(sent []byte, expression string) []string {
 
 // telecomField: an entry by its index, or by where(system='phone'); without
 // either it can only be told if the body has one of phone and email.
-func telecomField(entries []gjson.Result, index int, where string) []string {
+func (s *shownEntries) telecomField(index int, where string) []string {
 	if m := whereSystem.FindStringSubmatch(where); m != nil {
 		if m[1] == FieldPhone || m[1] == FieldEmail {
 			return []string{m[1]}
 		}
 		return nil
 	}
-	var fields []string
-	for _, system := range []string{FieldPhone, FieldEmail} {
-		picked := func(now time.Time) int { return pickTelecom(entries, system, now) }
-		if index >= 0 && oneOf(index, picked) || index < 0 && picked(time.Time{}) >= 0 {
-			fields = append(fields, system)
-		}
+	holds := func(picked [2]int) bool {
+		return index >= 0 && slices.Contains(picked[:], index) || index < 0 && picked[0] >= 0
 	}
-	if len(fields) != 1 {
+	switch phone, email := holds(s.phone), holds(s.email); {
+	case phone == email:
 		return nil
+	case phone:
+		return []string{FieldPhone}
 	}
-	return fields
-}
-
-// oneOf tells whether the entry is picked at any time: before every period's
-// end, or after all of them. Without the time of the edit that is as near as
-// one can tell.
-func oneOf(index int, pick func(time.Time) int) bool {
-	return index == pick(time.Time{}) || index == pick(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+	return []string{FieldEmail}
 }
 
 // Untouched tells whether a rejection is certainly about something that the
@@ -138,19 +168,19 @@ func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
 	if !gjson.ValidBytes(base) || !gjson.ValidBytes(sent) {
 		return false
 	}
-	was, is := gjson.ParseBytes(base), gjson.ParseBytes(sent)
+	elements := bothBodies{was: gjson.ParseBytes(base), is: gjson.ParseBytes(sent), pairs: map[string]*pair{}}
 	errors := 0
 	for _, issue := range issues {
 		if severityRank(issue.Severity) != 0 {
 			continue
 		}
-		if errors++; errors == maxIssues || len(issue.Expression) == 0 {
-			return false // of more issues than that nothing is known
+		if errors++; errors == maxIssues || len(issue.Expression) == 0 || len(issue.Expression) == maxExpressions {
+			return false // of more issues and elements than that nothing is known
 		}
 		for _, expression := range issue.Expression {
 			column, ok := openEMRInput[expression]
 			switch {
-			case ok && slices.Contains(fields, column[0]), !ok && !sameElement(was, is, expression):
+			case ok && slices.Contains(fields, column[0]), !ok && !elements.same(expression):
 				return false
 			}
 		}
@@ -172,49 +202,64 @@ var elementNames = []string{
 	"communication", "generalPractitioner", "managingOrganization", "link",
 }
 
-// sameElement tells whether what the path names is certainly the same, byte
-// for byte, in both bodies.
-func sameElement(was, is gjson.Result, path string) bool {
+// bothBodies compares elements of a body before and after an edit; each element
+// is looked up once, however often a server names it.
+type bothBodies struct {
+	was, is gjson.Result
+	pairs   map[string]*pair
+}
+
+// pair is one element of Patient in both bodies.
+type pair struct {
+	same     bool           // byte for byte
+	to       []gjson.Result // its entries after the edit
+	more     map[string]int // how many more of an entry there are after the edit than before
+	bySystem map[string]*[2]strings.Builder
+}
+
+func (b bothBodies) pair(name string) *pair {
+	if p := b.pairs[name]; p != nil {
+		return p
+	}
+	before, after := member(b.was, name), member(b.is, name)
+	p := &pair{same: before.Raw == after.Raw}
+	b.pairs[name] = p
+	if p.same {
+		return p
+	}
+	p.to, p.more, p.bySystem = elements(after), map[string]int{}, map[string]*[2]strings.Builder{}
+	for i, entries := range [][]gjson.Result{elements(before), p.to} {
+		for _, entry := range entries {
+			p.more[entry.Raw] += 2*i - 1
+			system := str(entry, "system")
+			if p.bySystem[system] == nil {
+				p.bySystem[system] = &[2]strings.Builder{}
+			}
+			p.bySystem[system][i].WriteString(entry.Raw + ",")
+		}
+	}
+	return p
+}
+
+// same tells whether what the path names is certainly the same, byte for byte,
+// in both bodies.
+func (b bothBodies) same(path string) bool {
 	m := topElement.FindStringSubmatch(path)
 	if m == nil || !slices.Contains(elementNames, m[1]) {
 		return false
 	}
-	before, after := member(was, m[1]), member(is, m[1])
-	if before.Raw == after.Raw {
-		return true
-	}
-	from, to := elements(before), elements(after)
+	p := b.pair(m[1])
 	switch {
+	case p.same:
+		return true
 	case m[3] != "":
-		return slices.Equal(ofSystem(from, m[3]), ofSystem(to, m[3]))
+		entries := p.bySystem[m[3]]
+		return entries == nil || entries[0].String() == entries[1].String()
 	case m[2] != "":
+		// At whatever place the entry stood before. Where the edit made an entry
+		// equal to another, nobody can say which of them is meant.
 		i, err := strconv.Atoi(m[2])
-		return err == nil && i < len(to) && sameEntry(from, to, i)
+		return err == nil && i < len(p.to) && p.more[p.to[i].Raw] <= 0
 	}
 	return false
-}
-
-func ofSystem(entries []gjson.Result, system string) []string {
-	var list []string
-	for _, entry := range entries {
-		if str(entry, "system") == system {
-			list = append(list, entry.Raw)
-		}
-	}
-	return list
-}
-
-// sameEntry tells whether the i-th entry stood in the array before the edit,
-// at whatever place. Where the edit made an entry equal to another, nobody can
-// say which of them is meant.
-func sameEntry(from, to []gjson.Result, i int) bool {
-	count := func(list []gjson.Result) (n int) {
-		for _, entry := range list {
-			if entry.Raw == to[i].Raw {
-				n++
-			}
-		}
-		return n
-	}
-	return count(to) <= count(from)
 }

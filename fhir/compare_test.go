@@ -89,7 +89,12 @@ func TestContactAsJSON(t *testing.T) {
 	}
 }
 
-func TestInputField(t *testing.T) {
+// inputField maps one expression.
+func inputField(sent []byte, expression string) []string {
+	return InputFields(sent, []Issue{{Expression: []string{expression}}})[0]
+}
+
+func TestInputFields(t *testing.T) {
 	t.Parallel()
 	sent := patientJSON("p", `"telecom":[{"system":"fax","value":"1"},{"system":"phone","value":"2","use":"work"},{"system":"phone","value":"3","use":"home"},`+
 		`{"system":"email","value":"a@b"},{"system":"phone","value":"4","use":"mobile","period":{"end":"2020"}}],`+
@@ -131,19 +136,19 @@ func TestInputField(t *testing.T) {
 		"DOB":                                                    "",
 		"uuid":                                                   "",
 	} {
-		got := InputField(sent, expression)
+		got := inputField(sent, expression)
 		if strings.Join(got, " ") != want || (got == nil) != (want == "") {
 			t.Errorf("%s: %v, want %q", expression, got, want)
 		}
 	}
-	if got := InputField(patientJSON("p", `"telecom":[{"system":"phone","value":"1"}]`), "Patient.telecom"); !slices.Equal(got, []string{"phone"}) {
+	if got := inputField(patientJSON("p", `"telecom":[{"system":"phone","value":"1"}]`), "Patient.telecom"); !slices.Equal(got, []string{"phone"}) {
 		t.Errorf("only a phone: %v", got)
 	}
 	ends := patientJSON("p", `"telecom":[{"system":"phone","value":"1","use":"mobile","period":{"end":"2999"}},{"system":"phone","value":"2","use":"work"}]`)
-	if got := InputField(ends, "Patient.telecom[0].value"); !slices.Equal(got, []string{"phone"}) {
+	if got := inputField(ends, "Patient.telecom[0].value"); !slices.Equal(got, []string{"phone"}) {
 		t.Errorf("a phone that will end: %v", got)
 	}
-	if got := InputField([]byte("{"), "Patient.telecom[0]"); got != nil {
+	if got := inputField([]byte("{"), "Patient.telecom[0]"); got != nil {
 		t.Errorf("no JSON: %v", got)
 	}
 }

@@ -48,22 +48,51 @@ var useOrder = []string{"mobile", "home", "work", ""}
 func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 	best, bestRank, bestUse := -1, 0.0, 0
 	for i, entry := range telecom {
-		if str(entry, "system") != system || strings.TrimSpace(str(entry, "value")) == "" || !current(entry, now) {
+		p := pointOf(entry)
+		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.end, now) {
 			continue
 		}
-		rank := float64(1 << 40)
-		if r := member(entry, "rank"); r.Type == gjson.Number && r.Num > 0 {
-			rank = r.Num
-		}
-		use := slices.Index(useOrder, str(entry, "use"))
+		use := slices.Index(useOrder, p.use)
 		if use < 0 {
 			use = len(useOrder)
 		}
-		if best < 0 || rank < bestRank || rank == bestRank && use < bestUse {
-			best, bestRank, bestUse = i, rank, use
+		if best < 0 || p.rank < bestRank || p.rank == bestRank && use < bestUse {
+			best, bestRank, bestUse = i, p.rank, use
 		}
 	}
 	return best
+}
+
+// point is what of a ContactPoint decides which one is shown. It is read in one
+// pass: a hostile patient has hundreds of thousands.
+type point struct {
+	system, value, use, end string
+	rank                    float64
+}
+
+func pointOf(entry gjson.Result) point {
+	p := point{rank: 1 << 40}
+	if !entry.IsObject() {
+		return p
+	}
+	entry.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "system":
+			p.system = stringOf(v)
+		case "value":
+			p.value = stringOf(v)
+		case "use":
+			p.use = stringOf(v)
+		case "period":
+			p.end = str(v, "end")
+		case "rank":
+			if v.Type == gjson.Number && v.Num > 0 {
+				p.rank = v.Num
+			}
+		}
+		return true
+	})
+	return p
 }
 
 // pickAddress finds the address: the first current one with use home, else
@@ -74,10 +103,11 @@ func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 func pickAddress(addresses []gjson.Result, now time.Time) int {
 	first := -1
 	for i, entry := range addresses {
-		if !current(entry, now) || addressOf(entry).empty() {
+		use := str(entry, "use")
+		if !current(use, str(member(entry, "period"), "end"), now) || addressOf(entry).empty() {
 			continue
 		}
-		if str(entry, "use") == "home" {
+		if use == "home" {
 			return i
 		}
 		if first < 0 {
@@ -93,12 +123,15 @@ func pickAddress(addresses []gjson.Result, now time.Time) int {
 func Entries(body []byte, fields []string) (count int) {
 	doc := gjson.ParseBytes(body)
 	for _, entry := range elements(member(doc, "telecom")) {
-		if slices.Contains(fields, str(entry, "system")) && strings.TrimSpace(str(entry, "value")) != "" {
+		if p := pointOf(entry); slices.Contains(fields, p.system) && strings.TrimSpace(p.value) != "" {
 			count++
 		}
 	}
+	if !slices.Contains(fields, FieldAddress) {
+		return count
+	}
 	for _, entry := range elements(member(doc, "address")) {
-		if slices.Contains(fields, FieldAddress) && !addressOf(entry).empty() {
+		if !addressOf(entry).empty() {
 			count++
 		}
 	}
@@ -107,9 +140,8 @@ func Entries(body []byte, fields []string) (count int) {
 
 // current holds for a ContactPoint or Address that is neither old nor
 // temporary and whose period is not over.
-func current(entry gjson.Result, now time.Time) bool {
-	use := str(entry, "use")
-	return use != "old" && use != "temp" && !over(entry, now)
+func current(use, end string, now time.Time) bool {
+	return use != "old" && use != "temp" && !over(end, now)
 }
 
 var partialDates = []struct {
@@ -117,12 +149,17 @@ var partialDates = []struct {
 	years, months, days int
 }{{"2006", 1, 0, 0}, {"2006-01", 0, 1, 0}, {time.DateOnly, 0, 0, 1}}
 
-// over tells whether an entry's period has ended. A date without time lasts
-// to its end (FHIR datatypes#Period) in now's time zone. What is no date ends
-// nothing.
-func over(entry gjson.Result, now time.Time) bool {
-	end := str(member(entry, "period"), "end")
+// over tells whether a period that ends then has ended. A date without time
+// lasts to its end (FHIR datatypes#Period) in now's time zone. What is no date
+// ends nothing.
+func over(end string, now time.Time) bool {
+	if end == "" || len(end) > 64 {
+		return false
+	}
 	for _, p := range partialDates {
+		if len(end) != len(p.layout) {
+			continue
+		}
 		if t, err := time.ParseInLocation(p.layout, end, now.Location()); err == nil {
 			return !now.Before(t.AddDate(p.years, p.months, p.days))
 		}
@@ -131,12 +168,38 @@ func over(entry gjson.Result, now time.Time) bool {
 	return err == nil && t.Before(now)
 }
 
-func addressOf(entry gjson.Result) Address {
-	return Address{
-		Text: str(entry, "text"), Lines: strs(member(entry, "line")),
-		City: str(entry, "city"), District: str(entry, "district"), State: str(entry, "state"),
-		PostalCode: str(entry, "postalCode"), Country: str(entry, "country"),
+func addressOf(entry gjson.Result) (a Address) {
+	if !entry.IsObject() {
+		return a
 	}
+	entry.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "text":
+			a.Text = stringOf(v)
+		case "line":
+			a.Lines = strs(v)
+		case "city":
+			a.City = stringOf(v)
+		case "district":
+			a.District = stringOf(v)
+		case "state":
+			a.State = stringOf(v)
+		case "postalCode":
+			a.PostalCode = stringOf(v)
+		case "country":
+			a.Country = stringOf(v)
+		}
+		return true
+	})
+	return a
+}
+
+// stringOf is a string's value; "" for anything else.
+func stringOf(v gjson.Result) string {
+	if v.Type == gjson.String {
+		return v.Str
+	}
+	return ""
 }
 
 // partNames are the parts of an Address in FHIR's order.
@@ -175,10 +238,13 @@ func (a Address) withoutBlanks() Address {
 }
 
 func (a Address) hasParts() bool {
-	return slices.ContainsFunc(partNames, func(name string) bool { return a.part(name) != "" })
+	a.Text = ""
+	return !a.empty()
 }
 
-func (a Address) empty() bool { return a.Text == "" && !a.hasParts() }
+func (a Address) empty() bool {
+	return len(a.Lines) == 0 && a.Text+a.City+a.District+a.State+a.PostalCode+a.Country == ""
+}
 
 func (a Address) equal(b Address) bool { return a.Text == b.Text && a.sameParts(b) }
 

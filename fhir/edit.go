@@ -59,8 +59,8 @@ func editTelecom(body []byte, system, value string, now time.Time) []byte {
 	case str(telecom[i], "value") == value:
 		return body
 	}
-	body = setMember(body, telecom[i], "value", quote(value))
-	return dropAbsentReason(body, listed(body, "telecom")[i])
+	entry := setMember([]byte(telecom[i].Raw), gjson.Parse(telecom[i].Raw), "value", quote(value))
+	return replaceValue(body, telecom[i], string(dropAbsentReason(entry)))
 }
 
 func editAddress(body []byte, asked *Address, now time.Time) []byte {
@@ -90,30 +90,30 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 			want.Text = want.Compose()
 		}
 	}
+	// The entry by itself: the body may be large.
+	entry := []byte(addresses[i].Raw)
 	if want.Text != have.Text {
-		body = setPart(body, i, "text", quote(want.Text))
+		entry = setPart(entry, "text", quote(want.Text))
 	}
-	if same {
-		return body
-	}
-	for _, name := range partNames {
-		if raw := want.part(name); raw == "" || raw != have.part(name) {
-			body = setPart(body, i, name, raw)
+	if !same {
+		for _, name := range partNames {
+			if raw := want.part(name); raw == "" || raw != have.part(name) {
+				entry = setPart(entry, name, raw)
+			}
 		}
 	}
-	return body
+	return replaceValue(body, addresses[i], string(entry))
 }
 
-// setPart sets a part of the i-th address, or removes it when raw is "", and
-// removes its "_" sibling.
-func setPart(body []byte, i int, name, raw string) []byte {
-	entry := listed(body, "address")[i]
+// setPart sets a part of an address, or removes it when raw is "", and removes
+// its "_" sibling.
+func setPart(entry []byte, name, raw string) []byte {
 	if raw == "" {
-		body = removeMember(body, entry, name)
+		entry = removeMember(entry, gjson.ParseBytes(entry), name)
 	} else {
-		body = setMember(body, entry, name, raw)
+		entry = setMember(entry, gjson.ParseBytes(entry), name, raw)
 	}
-	return removeMember(body, listed(body, "address")[i], "_"+name)
+	return removeMember(entry, gjson.ParseBytes(entry), "_"+name)
 }
 
 func newAddress(a Address) string {
@@ -130,8 +130,7 @@ func newAddress(a Address) string {
 	return b.String() + "}"
 }
 
-// listed lists the entries of a top-level array. Every splice moves bytes, so
-// it is called anew after each.
+// listed lists the entries of a top-level array.
 func listed(body []byte, name string) []gjson.Result {
 	return elements(member(gjson.ParseBytes(body), name))
 }
@@ -157,18 +156,19 @@ func removeEntry(body []byte, name string, i int) []byte {
 
 // dropAbsentReason takes the data-absent-reason off an entry's value, and what
 // would stay empty without it.
-func dropAbsentReason(body []byte, entry gjson.Result) []byte {
-	sibling := member(entry, "_value")
+func dropAbsentReason(entry []byte) []byte {
+	point := gjson.ParseBytes(entry)
+	sibling := member(point, "_value")
 	extensions := member(sibling, "extension")
 	list := elements(extensions)
 	i := slices.IndexFunc(list, func(e gjson.Result) bool { return str(e, "url") == absentReason })
 	switch {
 	case i < 0:
-		return body
+		return entry
 	case len(list) > 1:
-		return removeChild(body, extensions, i)
+		return removeChild(entry, extensions, i)
 	case len(children(sibling)) > 1:
-		return removeMember(body, sibling, "extension")
+		return removeMember(entry, sibling, "extension")
 	}
-	return removeMember(body, entry, "_value")
+	return removeMember(entry, point, "_value")
 }

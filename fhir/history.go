@@ -19,6 +19,8 @@ import (
 const (
 	historyCount    = 1000 // versions asked for at once; HAPI gives 50 at most
 	maxHistoryPages = 10
+	// A server that shows more than it was asked for is not followed further.
+	maxVersions = historyCount * maxHistoryPages
 )
 
 // Why a history does not tell what followed a version, in words that may be
@@ -90,17 +92,34 @@ func deleted(status int) *Error {
 }
 
 var (
-	etagPattern   = regexp.MustCompile(`^(?:W/)?"([^"]*)"$`)
 	numberPattern = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,17})$`)
-	versionInURL  = regexp.MustCompile(`/_history/([^/?#]+)$`)
 )
+
+// versionInURL is the version at the end of a URL, if it names one.
+func versionInURL(url string) string {
+	at := strings.LastIndexByte(url, '/')
+	if at < 0 || !strings.HasSuffix(url[:at], "/_history") || strings.ContainsAny(url[at:], "?#") {
+		return ""
+	}
+	return url[at+1:]
+}
 
 // versionOf is the versionId in an ETag (FHIR http#versioning), quoted or not.
 func versionOf(etag string) string {
-	if m := etagPattern.FindStringSubmatch(etag); m != nil {
-		return m[1]
+	if version, ok := quoted(etag); ok {
+		return version
 	}
 	return etag
+}
+
+// quoted is what stands between the quotes of an ETag that has the form of one.
+func quoted(etag string) (version string, ok bool) {
+	version, ok = strings.CutPrefix(strings.TrimPrefix(etag, "W/"), `"`)
+	if !ok {
+		return "", false
+	}
+	version, ok = strings.CutSuffix(version, `"`)
+	return version, ok && !strings.Contains(version, `"`)
 }
 
 func weakETag(version string) string { return `W/"` + version + `"` }
@@ -134,8 +153,7 @@ func (c *Client) readVersion(ctx context.Context, id, version string) (r Resourc
 		return r, versionOf(r.ETag) == version, nil
 	case a.status == http.StatusGone:
 		// Without a Location it may only mean that the patient is gone by now.
-		m := versionInURL.FindStringSubmatch(a.header.Get("Location"))
-		return r, m != nil && m[1] == version, deleted(a.status)
+		return r, versionInURL(a.header.Get("Location")) == version, deleted(a.status)
 	}
 	return r, unanswered(err), err
 }
@@ -171,7 +189,8 @@ func (v version) resource(id string) (Resource, error) {
 // history is what a server shows of a patient's past, in any order.
 type history struct {
 	versions []version // each once
-	total    int       // how many there are, as far as the server says
+	byID     map[string]int
+	total    int // how many there are, as far as the server says
 }
 
 // history reads page after page to the end, or until it holds the version
@@ -217,17 +236,33 @@ func (h *history) add(bundle gjson.Result, id string) error {
 	if total := member(bundle, "total"); total.Type == gjson.Number {
 		h.total = max(h.total, int(total.Int()))
 	}
-	for _, entry := range elements(member(bundle, "entry")) {
-		v, err := readVersionEntry(entry, id)
-		if err != nil {
-			return err
+	if h.byID == nil {
+		h.byID = map[string]int{}
+	}
+	entries := member(bundle, "entry")
+	if !entries.IsArray() {
+		return nil
+	}
+	var err error
+	entries.ForEach(func(_, entry gjson.Result) bool {
+		if len(h.versions) == maxVersions {
+			err = errCut
+			return false
+		}
+		var v version
+		if v, err = readVersionEntry(entry, id); err != nil {
+			return false
 		}
 		// A page may repeat what the one before showed.
-		if v.id == "" || h.find(v.id) < 0 {
+		if h.find(v.id) < 0 {
+			if v.id != "" {
+				h.byID[v.id] = len(h.versions)
+			}
 			h.versions = append(h.versions, v)
 		}
-	}
-	return nil
+		return true
+	})
+	return err
 }
 
 func readVersionEntry(entry gjson.Result, id string) (v version, err error) {
@@ -237,11 +272,11 @@ func readVersionEntry(entry gjson.Result, id string) (v version, err error) {
 	if v.id == "" {
 		v.id = versionOf(str(answered, "etag"))
 	}
-	if m := versionInURL.FindStringSubmatch(str(asked, "url")); v.id == "" && m != nil {
-		v.id = m[1]
+	if v.id == "" {
+		v.id = versionInURL(str(asked, "url"))
 	}
 	v.etag = str(answered, "etag")
-	if !etagPattern.MatchString(v.etag) || versionOf(v.etag) != v.id {
+	if in, ok := quoted(v.etag); !ok || in != v.id {
 		v.etag = weakETag(v.id)
 	}
 	instant := str(meta, "lastUpdated")
@@ -262,7 +297,10 @@ func readVersionEntry(entry gjson.Result, id string) (v version, err error) {
 
 // find gives the index of a version; -1: it is not there.
 func (h *history) find(id string) int {
-	return slices.IndexFunc(h.versions, func(v version) bool { return id != "" && v.id == id })
+	if i, ok := h.byID[id]; ok {
+		return i
+	}
+	return -1
 }
 
 func (h *history) numbered(number string) (version, error) {

@@ -2,16 +2,16 @@ package fhir
 
 import (
 	"regexp"
-	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/tidwall/gjson"
 )
 
+// What is read of a server's reasons at most.
 const (
-	maxIssues = 50  // HAPI's full validation can give hundreds
-	maxReason = 300 // runes
+	maxIssues      = 50  // HAPI's full validation can give hundreds
+	maxExpressions = 10  // of one issue
+	maxExpression  = 200 // bytes
+	maxReason      = 300 // runes of a message as it is passed on
 )
 
 // internalError stands for texts that show the inside of the server.
@@ -20,25 +20,22 @@ const internalError = "The server reported an internal error"
 // readIssues reads the reasons in the forms that servers use: OperationOutcome,
 // OpenEMR's validationErrors, {error, message} and OAuth's {error,
 // error_description, hint}. Errors come first; nil when the body has none of
-// these forms.
+// these forms. The issues are not scrubbed yet.
 func readIssues(body []byte) []Issue {
 	if !gjson.ValidBytes(body) {
 		return nil
 	}
 	doc := gjson.ParseBytes(body)
-	var issues []Issue
 	switch {
 	case str(doc, "resourceType") == "OperationOutcome":
-		issues = outcomeIssues(doc)
+		return outcomeIssues(doc)
 	case member(doc, "validationErrors").IsObject():
-		issues = validationIssues(member(doc, "validationErrors"))
-	default:
-		if message := plainError(doc); message != "" {
-			issues = []Issue{{Severity: "error", Code: "processing", Message: message, Expression: []string{}}}
-		}
+		return validationIssues(member(doc, "validationErrors"))
 	}
-	slices.SortStableFunc(issues, func(a, b Issue) int { return severityRank(a.Severity) - severityRank(b.Severity) })
-	return issues[:min(len(issues), maxIssues)]
+	if message := plainError(doc); message != "" {
+		return []Issue{{Severity: "error", Code: "processing", Message: message, Expression: []string{}}}
+	}
+	return nil
 }
 
 // severityRank is 0 for errors. Severity is a modifier (FHIR OperationOutcome):
@@ -53,33 +50,64 @@ func severityRank(severity string) int {
 	return 0
 }
 
+// outcomeIssues reads the first issues of each rank, as many as are passed on.
+func outcomeIssues(doc gjson.Result) []Issue {
+	var ranks [3][]Issue
+	entries := member(doc, "issue")
+	if !entries.IsArray() {
+		return nil
+	}
+	entries.ForEach(func(_, entry gjson.Result) bool {
+		severity := str(entry, "severity")
+		if rank := severityRank(severity); len(ranks[rank]) < maxIssues {
+			ranks[rank] = append(ranks[rank], outcomeIssue(entry, severity))
+		}
+		return len(ranks[0]) < maxIssues
+	})
+	all := append(append(ranks[0], ranks[1]...), ranks[2]...)
+	return all[:min(len(all), maxIssues)]
+}
+
+func outcomeIssue(entry gjson.Result, severity string) Issue {
+	details := member(entry, "details")
+	issue := Issue{Severity: severity, Code: str(entry, "code"), Message: str(entry, "diagnostics")}
+	if issue.Message == "" {
+		issue.Message = str(details, "text")
+	}
+	if codings := member(details, "coding"); issue.Message == "" && codings.IsArray() {
+		codings.ForEach(func(_, coding gjson.Result) bool {
+			issue.Message = str(coding, "display")
+			return issue.Message == ""
+		})
+	}
+	issue.Expression = expressions(member(entry, "expression"))
+	if len(issue.Expression) == 0 {
+		issue.Expression = expressions(member(entry, "location"))
+	}
+	return issue
+}
+
 // lineAndColumn matches HAPI's "Line[1] Col[80]" among the paths.
 var lineAndColumn = regexp.MustCompile(`(?i)^\(?line\b`)
 
-func outcomeIssues(doc gjson.Result) []Issue {
-	var issues []Issue
-	for _, entry := range elements(member(doc, "issue")) {
-		details := member(entry, "details")
-		issue := Issue{Severity: str(entry, "severity"), Code: str(entry, "code"), Message: str(entry, "diagnostics")}
-		if issue.Message == "" {
-			issue.Message = str(details, "text")
-		}
-		for _, coding := range elements(member(details, "coding")) {
-			if issue.Message == "" {
-				issue.Message = str(coding, "display")
-			}
-		}
-		issue.Expression = strs(member(entry, "expression"))
-		if len(issue.Expression) == 0 {
-			issue.Expression = strs(member(entry, "location"))
-		}
-		issue.Expression = slices.DeleteFunc(issue.Expression, lineAndColumn.MatchString)
-		if issue.Expression == nil {
-			issue.Expression = []string{}
-		}
-		issues = append(issues, issue)
+// expressions reads the first paths of a list, never nil. One that is too long
+// to be a path is not passed on.
+func expressions(v gjson.Result) []string {
+	list := []string{}
+	if !v.IsArray() {
+		return list
 	}
-	return issues
+	v.ForEach(func(_, e gjson.Result) bool {
+		switch path := e.Str; {
+		case e.Type != gjson.String:
+		case len(path) > maxExpression:
+			list = append(list, hidden)
+		case !lineAndColumn.MatchString(path):
+			list = append(list, path)
+		}
+		return len(list) < maxExpressions
+	})
+	return list
 }
 
 // validationIssues reads OpenEMR's {field: {rule: text}}; the field goes into
@@ -87,26 +115,31 @@ func outcomeIssues(doc gjson.Result) []Issue {
 func validationIssues(fields gjson.Result) []Issue {
 	var issues []Issue
 	fields.ForEach(func(field, rules gjson.Result) bool {
-		for _, text := range allStrings(rules, 0) {
-			issues = append(issues, Issue{Severity: "error", Code: "invalid", Message: text, Expression: []string{field.Str}})
+		expression := field.Str
+		if len(expression) > maxExpression {
+			expression = hidden
 		}
-		return true
+		var texts []string
+		someStrings(rules, 0, maxIssues-len(issues), &texts)
+		for _, text := range texts {
+			issues = append(issues, Issue{Severity: "error", Code: "invalid", Message: text, Expression: []string{expression}})
+		}
+		return len(issues) < maxIssues
 	})
 	return issues
 }
 
-func allStrings(v gjson.Result, depth int) []string {
-	if v.Type == gjson.String {
-		return []string{v.Str}
-	}
-	var list []string
-	if v.Type == gjson.JSON && depth < 5 {
+// someStrings lists the first strings anywhere in v.
+func someStrings(v gjson.Result, depth, limit int, list *[]string) {
+	switch {
+	case v.Type == gjson.String && len(*list) < limit:
+		*list = append(*list, v.Str)
+	case v.Type == gjson.JSON && depth < 5:
 		v.ForEach(func(_, value gjson.Result) bool {
-			list = append(list, allStrings(value, depth+1)...)
-			return true
+			someStrings(value, depth+1, limit, list)
+			return len(*list) < limit
 		})
 	}
-	return list
 }
 
 func plainError(doc gjson.Result) string {
@@ -117,37 +150,8 @@ func plainError(doc gjson.Result) string {
 	if message == "" {
 		message = str(doc, "error")
 	}
-	if hint := str(doc, "hint"); hint != "" {
+	if hint := str(doc, "hint"); hint != "" && len(message)+len(hint) < maxText {
 		message += " (" + hint + ")"
 	}
 	return message
-}
-
-// Signs of a page or of SQL inside a text.
-var (
-	markup = regexp.MustCompile(`</?[A-Za-z!][^>]*>`)
-	sql    = regexp.MustCompile(`(?is)\bSQLSTATE\b|\bsql statement\b|\binsert into \S|\bupdate \S+ set \b|\bdelete from \S|\bselect\b.+\bfrom\b.+\bwhere\b|\b(?-i:SELECT)\b.+\b(?-i:FROM)\b|\.sql\.`)
-)
-
-// tidy makes a server's text fit for a log line and a message: no markup, no
-// SQL, no control characters, at most maxReason runes.
-func tidy(text string) string {
-	if markup.MatchString(text) || sql.MatchString(text) {
-		return internalError
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return ' '
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > maxReason {
-		text = string(runes[:maxReason-1])
-		if at := strings.LastIndexByte(text, ' '); at > len(text)/2 { // no half words: a value is found as a whole
-			text = text[:at]
-		}
-		text += "…"
-	}
-	return text
 }

@@ -55,7 +55,7 @@ func pickName(names []gjson.Result, now time.Time) int {
 		if rank < 0 {
 			rank = len(nameOrder)
 		}
-		if over(name, now) {
+		if over(str(member(name, "period"), "end"), now) {
 			rank += len(nameOrder) + 1
 		}
 		if rank < bestRank {

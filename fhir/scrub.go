@@ -5,164 +5,192 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
-
-	"github.com/tidwall/gjson"
 )
 
-const hidden = "…"
-
-// Scrub replaces patient values in a server's text by "…", so that it can be
-// logged and passed on. Values are what the resources hold: telecom and
-// identifier values, names, address parts, dates, ids, strings in extensions.
-// E-mail addresses, numbers of seven digits and more (but dates and UUIDs) and
-// ids in "Patient/<id>" go in any case. A value counts only as a whole word, from
-// three letters on, and not where it is a word that such texts use themselves
-// ("phone", "invalid").
-func Scrub(reason string, resources ...[]byte) string {
-	var values []string
-	for _, resource := range resources {
-		values = append(values, patientValues(resource)...)
-	}
-	return scrub(reason, values)
-}
-
-var (
-	emailAddress = regexp.MustCompile(`[^\s<>"'(),;:=]+@[^\s<>"'(),;:=]+[^\s<>"'(),;:=.]`)
-	patientPath  = regexp.MustCompile(`Patient/[A-Za-z0-9\-.]{1,64}`)
-	// Seven digits and more, however they are grouped: a phone or identity
-	// number, the patient's or another's. Dates and UUIDs are left.
-	longNumber = regexp.MustCompile(`(?i)` + uuid + `|[+(]?\d(?:(?:[ \-./()]|%2[0BD]){0,3}\d){6,}`)
-	dateOrUUID = regexp.MustCompile(`(?i)^(?:\d{4}-\d\d-\d\d|` + uuid + `)$`)
+const (
+	hiddenRune = '…'
+	hidden     = string(hiddenRune)
+	// maxText bounds what of a server's text is looked at: more than is passed on
+	// of it, less than what costs time.
+	maxText = 2 << 10
+	// maxDigits is the longest number that is looked for however it is grouped.
+	maxDigits = 24
 )
 
-const uuid = `\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`
-
-func scrub(text string, values []string) string {
-	// The longest first, so that a value within another leaves no rest.
-	values = slices.Clone(values)
-	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
-	for _, value := range slices.Compact(values) {
-		text = hide(text, value)
-	}
-	text = emailAddress.ReplaceAllString(text, hidden)
-	text = longNumber.ReplaceAllStringFunc(text, func(number string) string {
-		if dateOrUUID.MatchString(number) {
-			return number
+// Scrub makes an issue's texts fit to be logged and passed on: severity and code
+// are FHIR's own, messages and expressions are short and free of the secrets.
+// What stands for a secret is replaced by "…". E-mail addresses, numbers of seven
+// digits and more (but dates and UUIDs) and ids in "Patient/<id>" go in any case.
+//
+// Both sides are compared in one folded form, whatever the encoding (see fold),
+// and as words: so an ordinary word of such texts that is a value, too
+// ("invalid"), is left where the value is no name. Where it is a name, or the
+// record is too large to be looked through, the code in words takes the place of
+// the whole text.
+func (s *Secrets) Scrub(issue Issue) Issue {
+	issue.Severity, issue.Code = known(severities, issue.Severity), known(issueTypes, issue.Code)
+	issue.Message = s.Text(issue.Message, issue.Code)
+	expressions := make([]string, 0, len(issue.Expression))
+	for _, expression := range issue.Expression {
+		if !isPath(expression) {
+			expression, _ = s.hide(expression)
 		}
-		return hidden
-	})
-	return patientPath.ReplaceAllString(text, "Patient/"+hidden)
+		expressions = append(expressions, expression)
+	}
+	issue.Expression = expressions
+	return issue
 }
 
-// hide replaces a value where it stands as a whole word, in any case.
-func hide(text, value string) string {
-	value = strings.TrimSpace(value)
-	if utf8.RuneCountInString(value) < minRunes(value) || commonWords[strings.ToLower(value)] {
-		return text
+// Text scrubs one text of an issue with that code.
+func (s *Secrets) Text(text, code string) string {
+	text, safe := s.hide(text)
+	if !safe {
+		return inWords(known(issueTypes, code))
 	}
-	// Not strings.ToLower and an index: lower case may have another length.
-	pattern := regexp.MustCompile(`(?i)` + regexp.QuoteMeta(value))
-	bounded := !isEastAsian(value) // particles follow a Korean name without a space
+	return text
+}
+
+// hide hides the secrets in a text; "…" and false where it cannot be made safe.
+func (s *Secrets) hide(text string) (string, bool) {
+	text, cut := cutText(text)
+	if strings.TrimSpace(text) == "" {
+		if cut {
+			return hidden, false
+		}
+		return "", true
+	}
+	if showsInside(text, cut) {
+		return internalError, true
+	}
+	if s.tooMany {
+		return hidden, false
+	}
+	spans, safe := s.find(text, cut || strings.HasSuffix(text, hidden))
+	if !safe {
+		return hidden, false
+	}
 	var b strings.Builder
 	rest := 0
-	for _, at := range pattern.FindAllStringIndex(text, -1) {
-		if bounded && !wholeWord(text, at[0], at[1]) || strings.HasSuffix(text[:at[0]], "HAPI-") {
+	for _, at := range spans {
+		b.WriteString(text[rest:at.from] + hidden)
+		rest = at.to
+	}
+	b.WriteString(text[rest:])
+	text = tidy(b.String())
+	return text, text != hidden
+}
+
+// pathPattern holds for a path of elements and indexes only; which are elements
+// isPath knows.
+var pathPattern = regexp.MustCompile(`^[A-Za-z_]+(?:\[(?:\d{1,4}|x)\])?(?:\.[A-Za-z]+(?:\[(?:\d{1,4}|x)\])?)*$`)
+
+// isPath reports whether an expression can hold nothing of a patient: it is
+// made of the names of elements, or a column of OpenEMR's.
+func isPath(expression string) bool {
+	if openEMRInput[expression] != nil {
+		return true
+	}
+	if !pathPattern.MatchString(expression) {
+		return false
+	}
+	for part := range strings.SplitSeq(expression, ".") {
+		name, _, _ := strings.Cut(part, "[")
+		if name != "Patient" && !slices.Contains(elementNames, name) && !slices.Contains(elementParts, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// cutText cuts a text to what is looked at, at a blank: no half of a word and of
+// an encoding stays.
+func cutText(text string) (string, bool) {
+	if len(text) <= maxText {
+		return text, false
+	}
+	return text[:strings.LastIndexAny(text[:maxText], " \t\n")+1], true
+}
+
+// find gives what to hide, in order; false where a word may be a name or not.
+// What is encoded is looked at in each way in which it may be meant.
+func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
+	plain := glyphs(text)
+	readings := [][]glyph{plain}
+	if strings.ContainsAny(text, `%&\`) {
+		readings = append(readings, decoded(plain, false))
+	}
+	if strings.Contains(text, `\`) {
+		readings = append(readings, decoded(plain, true))
+	}
+	if camels := apart(plain); len(camels) > len(plain) {
+		readings = append(readings, camels)
+	}
+	for _, list := range readings {
+		r := reading{folded: fold(list), secrets: s, cut: cut}
+		if !r.search() {
+			return nil, false
+		}
+		for _, at := range r.hidden {
+			spans = append(spans, span{int(r.from[at.from]), int(r.to[at.to-1])})
+		}
+	}
+	return merged(spans), true
+}
+
+// apart puts blanks between the words of SolveigAune.
+func apart(list []glyph) []glyph {
+	out := make([]glyph, 0, len(list))
+	for i, g := range list {
+		if i > 0 && unicode.IsUpper(g.r) && unicode.IsLower(list[i-1].r) {
+			out = append(out, glyph{' ', g.from, g.from})
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// merged puts spans in order, and together where they meet.
+func merged(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+	var out []span
+	for _, at := range spans {
+		if n := len(out); n > 0 && at.from <= out[n-1].to {
+			out[n-1].to = max(out[n-1].to, at.to)
 			continue
 		}
-		b.WriteString(text[rest:at[0]] + hidden)
-		rest = at[1]
+		out = append(out, at)
 	}
-	return b.String() + text[rest:]
+	return out
 }
 
-func minRunes(value string) int {
-	if isEastAsian(value) {
-		return 2
-	}
-	return 3
+// Signs of a page or of SQL inside a text.
+var (
+	markup     = regexp.MustCompile(`</?[A-Za-z!][^>]*>`)
+	markupOpen = regexp.MustCompile(`</?[A-Za-z!][^>]*$`)
+	sql        = regexp.MustCompile(`(?is)\bSQLSTATE\b|\bsql statement\b|\binsert into \S|\bupdate \S+ set \b|\bdelete from \S|\bselect\b.+\bfrom\b.+\bwhere\b|\b(?-i:SELECT)\b.+\b(?-i:FROM)\b|\.sql\.`)
+)
+
+// showsInside reports whether a text shows the inside of the server.
+func showsInside(text string, cut bool) bool {
+	return strings.Contains(text, "<") && (markup.MatchString(text) || cut && markupOpen.MatchString(text)) || sql.MatchString(text)
 }
 
-func wholeWord(text string, from, to int) bool {
-	before, _ := utf8.DecodeLastRuneInString(text[:from])
-	first, _ := utf8.DecodeRuneInString(text[from:])
-	last, _ := utf8.DecodeLastRuneInString(text[:to])
-	after, _ := utf8.DecodeRuneInString(text[to:])
-	return !(isWord(before) && isWord(first)) && !(isWord(last) && isWord(after))
-}
-
-func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-
-// commonWords are the words of validators' texts: hiding one where a value
-// happens to be the same would tell nothing less and spoil the text.
-var commonWords = func() map[string]bool {
-	words := map[string]bool{}
-	for w := range strings.FieldsSeq(`address and are attribute bad birth birthdate cannot city client code column
-		constraint contact content could country date day does empty element email error exist expected failed family
-		field fhir first for format found gender get given had has have home identifier invalid json known last line
-		mail male female missing mobile month must name none not null number old other out parse patient phone please
-		post put read request required resource server should state status street string system telecom temp text the
-		time token type unknown update use uuid valid value version was with work year zip`) {
-		words[w] = true
-	}
-	return words
-}()
-
-// secretKeys are the members whose strings are a patient's values, wherever
-// they stand.
-var secretKeys = map[string]bool{
-	"value": true, "family": true, "given": true, "line": true, "city": true, "district": true, "state": true,
-	"postalCode": true, "country": true, "birthDate": true, "deceasedDateTime": true,
-	"valueString": true, "valueDate": true, "valueDateTime": true,
-}
-
-// patientValues lists the values of a resource; nil for what is no JSON.
-func patientValues(resource []byte) []string {
-	if !gjson.ValidBytes(resource) {
-		return nil
-	}
-	doc := gjson.ParseBytes(resource)
-	values := []string{str(doc, "id")}
-	collect(doc, "", 1, &values)
-	return values
-}
-
-func collect(v gjson.Result, key string, depth int, values *[]string) {
-	if depth > maxDepth {
-		return
-	}
-	v.ForEach(func(k, value gjson.Result) bool {
-		name := k.Str
-		if v.IsArray() {
-			name = key
+// tidy makes a scrubbed text fit for a log line and a message: no control
+// characters, at most maxReason runes.
+func tidy(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return ' '
 		}
-		switch {
-		case value.Type == gjson.JSON:
-			collect(value, name, depth+1, values)
-		case value.Type == gjson.String && (secretKeys[name] || name == "text" && (key == "name" || key == "address")):
-			*values = append(*values, variants(name, value.Str)...)
+		return r
+	}, strings.ToValidUTF8(text, hidden))
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > maxReason {
+		text = string(runes[:maxReason-1])
+		if at := strings.LastIndexByte(text, ' '); at > len(text)/2 { // no half words
+			text = text[:at]
 		}
-		return true
-	})
-}
-
-// variants adds the forms in which servers repeat a value: a number's bare
-// digits, the words of a name.
-func variants(name, value string) []string {
-	list := []string{value}
-	digits := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, value)
-	if len(digits) >= 7 && digits != value {
-		list = append(list, digits)
+		text += hidden
 	}
-	switch name {
-	case "text", "family", "given", "line":
-		list = append(list, strings.Split(value, "\n")...)
-		list = append(list, strings.Fields(value)...)
-	}
-	return list
+	return text
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -196,19 +195,20 @@ func (a *answer) sortBadRequest() Kind {
 
 // issues reads the server's reasons, freed of what was sent.
 func (a *answer) issues() []Issue {
-	if a.body == nil {
-		return nil
-	}
 	issues := readIssues(a.body)
 	if len(issues) == 0 {
 		return nil
 	}
-	values := slices.Concat(patientValues(a.request.body), a.secrets, a.credentials, []string{a.id})
+	secrets := SecretsOf(a.request.body)
+	secrets.addCredentials(a.credentials...)
+	secrets.add(a.id, whole)
+	secrets.commonOnly = a.op == OpRead || a.op == OpHistory
+	for _, value := range a.secrets {
+		secrets.add(value, whole)
+		secrets.add(value, name)
+	}
 	for i := range issues {
-		issues[i].Message = tidy(scrub(issues[i].Message, values))
-		for j, expression := range issues[i].Expression {
-			issues[i].Expression[j] = tidy(scrub(expression, values))
-		}
+		issues[i] = secrets.Scrub(issues[i])
 	}
 	return issues
 }

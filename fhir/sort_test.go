@@ -143,7 +143,7 @@ func TestTidy(t *testing.T) {
 		"please select one from the list": "please select one from the list",
 		"UPDATE patient_data SET x = 1":   internalError,
 	} {
-		if got := tidy(text); got != want {
+		if got := SecretsOf().Text(text, "value"); got != want {
 			t.Errorf("%q: %q", text, got)
 		}
 	}

@@ -104,18 +104,30 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 }
 
 // scrub frees what the FHIR server said of the values that the patient has or
-// had: those in the PUT are gone from it already.
+// had, here and there: those in the PUT are gone from it already. The cause is
+// replaced too, for it may be logged.
 func (o *operation) scrub(e *Error) {
 	var f *fhir.Error
 	if e == nil || !errors.As(e.Err, &f) || len(f.Issues) == 0 {
 		return
 	}
-	resources := [][]byte{o.before, cachedValues(o.row)}
-	e.Reason = fhir.Scrub(e.Reason, resources...)
+	secrets := fhir.SecretsOf(o.before, cachedValues(o.row))
+	clean := *f
+	clean.Issues = slices.Clone(f.Issues)
+	for n, issue := range f.Issues {
+		clean.Issues[n] = secrets.Scrub(issue)
+		if issue.Message == f.Reason { // else the reason is in our own words
+			clean.Reason = clean.Issues[n].Message
+		}
+	}
+	if e.Reason == f.Reason {
+		e.Reason = clean.Reason
+	}
 	e.Issues = slices.Clone(e.Issues)
 	for n := range e.Issues {
-		e.Issues[n].Message = fhir.Scrub(e.Issues[n].Message, resources...)
+		e.Issues[n].Issue = secrets.Scrub(e.Issues[n].Issue)
 	}
+	e.Err = &clean
 }
 
 // refuse tells what need not be tried.

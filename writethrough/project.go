@@ -75,17 +75,23 @@ func sameAddress(a, b *db.Address) bool {
 		a.District == b.District && a.State == b.State && a.PostalCode == b.PostalCode && a.Country == b.Country
 }
 
-// cachedValues puts the values of a row as a Patient holds them, for fhir.Scrub.
+// cachedValues puts the values of a row as a Patient holds them, for
+// fhir.SecretsOf: also those that the FHIR server should not know.
 func cachedValues(p *db.Patient) []byte {
-	a := p.Address
+	a, c := p.Address, p.EmergencyContact
 	if a == nil {
 		a = &db.Address{}
 	}
+	if c == nil {
+		c = &db.EmergencyContact{}
+	}
 	text, _ := json.Marshal(map[string]any{ // strings always encode
-		"id": p.FHIRID, "birthDate": p.BirthDate, "value": []string{p.Phone, p.Email},
+		"id": p.FHIRID, "birthDate": p.BirthDate, "value": []string{p.ID, p.Phone, p.Email},
 		"name": map[string]any{"family": p.FamilyName, "given": p.GivenName, "text": p.FullName},
 		"address": map[string]any{"text": a.Text, "line": a.Lines, "city": a.City, "district": a.District,
 			"state": a.State, "postalCode": a.PostalCode, "country": a.Country},
+		"contact":   map[string]any{"name": map[string]any{"text": c.Name}, "note": c.Relationship, "value": c.Phone},
+		"allergies": p.Allergies, "bloodType": p.BloodType,
 	})
 	return text
 }

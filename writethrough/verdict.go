@@ -70,16 +70,12 @@ func patientGone(f *fhir.Error) verdict {
 	}}
 }
 
+// issues names the input fields that the issues concern; body is what was sent.
 func issues(f *fhir.Error, body []byte) []Issue {
 	all := make([]Issue, 0, len(f.Issues))
-	for _, i := range f.Issues {
-		issue := Issue{Issue: i}
-		for _, expression := range i.Expression {
-			if issue.Field = fhir.InputField(body, expression); issue.Field != nil {
-				break
-			}
-		}
-		all = append(all, issue)
+	fields := fhir.InputFields(body, f.Issues)
+	for i, issue := range f.Issues {
+		all = append(all, Issue{Issue: issue, Field: fields[i]})
 	}
 	return all
 }

@@ -1,0 +1,280 @@
+package fhir
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// reading is one way to read a text, and what is to be hidden in it; all
+// positions are in the folded text.
+type reading struct {
+	folded
+	secrets *Secrets
+	cut     bool
+	safe    []span // what is no value whatever it holds: UUIDs, points in time
+	hidden  []span
+	unsure  []span // names that may be ordinary words here
+}
+
+// search reports whether what was found can be hidden.
+func (r *reading) search() bool {
+	r.findSafe()
+	for i, t := range r.tokens {
+		if r.secrets.commonOnly && !commonWords[t.word] && !(t.digits && t.end-t.at < 3) && !r.isSafe(t.at) {
+			r.hidden = append(r.hidden, span{t.at, t.end})
+		}
+		r.findValue(i)
+		r.findNumber(i)
+		r.findGrouped(i)
+	}
+	r.findPatterns()
+	r.joinFragments()
+	for _, at := range r.unsure {
+		if !slices.ContainsFunc(r.hidden, func(h span) bool { return h.from <= at.from && at.to <= h.to }) {
+			return false
+		}
+	}
+	return true
+}
+
+const uuid = `\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`
+
+var (
+	uuidPattern  = regexp.MustCompile(uuid)
+	datePattern  = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:z|[+-]\d\d:?\d\d)?)?`)
+	errorNumber  = regexp.MustCompile(`\bhapi-\d{4}\b`)
+	emailAddress = regexp.MustCompile(`[^\s<>"'(),;:=]+@[^\s<>"'(),;:=]+[^\s<>"'(),;:=.]`)
+	patientPath  = regexp.MustCompile(`\bpatient/([a-z0-9\-.]{1,64})`)
+)
+
+// findSafe finds what server's texts need: UUIDs (of errors), points in time
+// but those of the record, and HAPI's numbers of errors.
+func (r *reading) findSafe() {
+	if strings.Count(r.text, "-") >= 4 {
+		for _, at := range uuidPattern.FindAllStringIndex(r.text, -1) {
+			r.safe = append(r.safe, span{at[0], at[1]})
+		}
+	}
+	if strings.Contains(r.text, "-") {
+		for _, at := range datePattern.FindAllStringIndex(r.text, -1) {
+			date := r.text[at[0] : at[0]+len("2006-01-02")]
+			if d := r.secrets.dates; !d[date] && !d[date[:7]] && !d[date[:4]] {
+				r.safe = append(r.safe, span{at[0], at[1]})
+			}
+		}
+		for _, at := range errorNumber.FindAllStringIndex(r.text, -1) {
+			r.safe = append(r.safe, span{at[0], at[1]})
+		}
+	}
+}
+
+// inSafe holds for what lies within something safe and is not all of it.
+func (r *reading) inSafe(from, to int) bool {
+	return slices.ContainsFunc(r.safe, func(s span) bool {
+		return from < s.to && to > s.from && (from > s.from || to < s.to)
+	})
+}
+
+// findValue hides the longest value that begins with the i-th token.
+func (r *reading) findValue(i int) {
+	at := &r.secrets.root
+	from, common := r.tokens[i].at, true
+	for j := i; j < len(r.tokens); j++ {
+		t := r.tokens[j]
+		if j == len(r.tokens)-1 && r.isHalf(t) && at.continues(t.word) {
+			r.hidden = append(r.hidden, span{from, t.end})
+		}
+		if at = at.next[t.word]; at == nil {
+			return
+		}
+		common = common && commonWords[t.word]
+		m := at.match
+		if m == capitals && !t.capitals || m == alone && !r.isAlone(j) {
+			m = noMatch
+		}
+		if m == noMatch && slices.ContainsFunc(at.literals, func(l literal) bool { return r.isLiteral(l, from, t.end) }) ||
+			r.cut && j == len(r.tokens)-1 && len(at.next) > 0 && !common { // its end was cut off
+			m = hides
+		}
+		switch {
+		case m == noMatch, r.inSafe(from, t.end):
+		case m == ambiguous, m == alone && particles[t.word]:
+			r.unsure = append(r.unsure, span{from, t.end})
+		case m == hidesEach:
+			for _, word := range r.tokens[i : j+1] {
+				r.hidden = append(r.hidden, span{word.at, word.end})
+			}
+		default:
+			to := t.end
+			if rest := strings.TrimLeft(r.text[to:], "="); rest == "" || !isWord(rune(rest[0])) { // base64
+				to = len(r.text) - len(rest)
+			}
+			r.hidden = append(r.hidden, span{from, to})
+		}
+	}
+}
+
+// particles follow a Korean name; some are words by themselves, too (이: this).
+var particles = setOf(`은 는 이 가 을 를 의 님 씨 와 과 도 께 에`)
+
+// isAlone reports whether the i-th token, one letter, is a word by itself.
+func (r *reading) isAlone(i int) bool {
+	glued := func(i int) bool {
+		return i > 0 && i < len(r.tokens) && r.tokens[i].glued && r.tokens[i].at == r.tokens[i-1].end
+	}
+	return !(glued(i) && r.tokens[i-1].glued) && (!glued(i+1) || particles[r.tokens[i+1].word] && !glued(i+2))
+}
+
+// isHalf reports whether a token is the last of a text that tidy cut, perhaps
+// within a word.
+func (r *reading) isHalf(t token) bool { return r.cut && r.text[t.end:] == hidden }
+
+// continues reports whether a longer word than this leads on.
+func (b *branch) continues(word string) bool {
+	for next := range b.next {
+		if len(next) > len(word) && strings.HasPrefix(next, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reading) isLiteral(l literal, from, to int) bool {
+	return r.text[from:to] == l.inner && strings.HasSuffix(r.text[:from], l.before) && strings.HasPrefix(r.text[to:], l.after)
+}
+
+// betweenDigits are what may stand between the digits of one number.
+const betweenDigits = " -./()_+*#"
+
+// findNumber hides the number of seven digits and more, however grouped, that
+// begins with the i-th token: a phone or identity number, the patient's or
+// another's.
+func (r *reading) findNumber(i int) {
+	if !r.tokens[i].digits || i > 0 && r.continues(i-1) {
+		return
+	}
+	count, last := 0, i
+	for ; ; last++ {
+		count += r.tokens[last].end - r.tokens[last].at
+		if !r.continues(last) {
+			break
+		}
+	}
+	from, to := r.tokens[i].at, r.tokens[last].end
+	if count < 7 || r.inSafe(from, to) || slices.Contains(r.safe, span{from, to}) {
+		return
+	}
+	if from > 0 && (r.text[from-1] == '+' || r.text[from-1] == '(') {
+		from--
+	}
+	r.hidden = append(r.hidden, span{from, to})
+}
+
+// continues reports whether the number at the i-th token goes on with the next.
+func (r *reading) continues(i int) bool {
+	if i+1 >= len(r.tokens) || !r.tokens[i].digits || !r.tokens[i+1].digits {
+		return false
+	}
+	at, next := r.tokens[i], r.tokens[i+1]
+	between := r.text[at.end:next.at]
+	return len(between) <= 3 && strings.Trim(between, betweenDigits) == "" &&
+		r.isSafe(at.at) == r.isSafe(next.at)
+}
+
+func (r *reading) isSafe(at int) bool {
+	return slices.ContainsFunc(r.safe, func(s span) bool { return s.from <= at && at < s.to })
+}
+
+// findGrouped hides a number of the record that begins with the i-th token,
+// with whatever between its digits.
+func (r *reading) findGrouped(i int) {
+	digits := ""
+	for j := i; j < len(r.tokens) && len(digits) <= maxDigits; j++ {
+		t := r.tokens[j]
+		if !t.digits || j > i && t.at-r.tokens[j-1].end > 3 {
+			return
+		}
+		digits += r.text[t.at:t.end]
+		if r.secrets.numbers[digits] && !r.inSafe(r.tokens[i].at, t.end) {
+			r.hidden = append(r.hidden, span{r.tokens[i].at, t.end})
+		}
+	}
+}
+
+func (r *reading) findPatterns() {
+	if strings.Contains(r.text, "@") {
+		for _, at := range emailAddress.FindAllStringIndex(r.text, -1) {
+			r.hidden = append(r.hidden, span{at[0], at[1]})
+		}
+	}
+	if strings.Contains(r.text, "patient/") {
+		for _, at := range patientPath.FindAllStringSubmatchIndex(r.text, -1) {
+			r.hidden = append(r.hidden, span{at[2], at[3]})
+		}
+	}
+	for _, value := range r.secrets.symbols {
+		for from := 0; ; {
+			at := strings.Index(r.text[from:], value)
+			if at < 0 {
+				break
+			}
+			r.hidden = append(r.hidden, span{from + at, from + at + len(value)})
+			from += at + len(value)
+		}
+	}
+}
+
+// joinFragments hides also what stands beside something hidden and is a part of
+// a value: 홍 before 길동, 8 after Fjordgata, 17 before April.
+func (r *reading) joinFragments() {
+	covered := make([]bool, len(r.text))
+	cover := func(at span) {
+		for i := at.from; i < at.to; i++ {
+			covered[i] = true
+		}
+	}
+	for _, at := range r.hidden {
+		cover(at)
+	}
+	for i, c := range r.text {
+		if c == hiddenRune {
+			cover(span{i, i + len(hidden)})
+		}
+	}
+	join := func(tokens []token) {
+		if s := r.secrets; !s.fragments[tokens[0].word] && !(len(tokens) > 1 && s.fillers[tokens[0].word] && s.fragments[tokens[1].word]) {
+			return
+		}
+		if at := (span{tokens[0].at, tokens[0].end}); !covered[at.from] && !r.isSafe(at.from) {
+			r.hidden = append(r.hidden, at)
+			cover(at)
+		}
+	}
+	for i, t := range r.tokens {
+		if r.beside(covered, t.at-1, -1) {
+			join(r.tokens[i:min(i+2, len(r.tokens))])
+		}
+	}
+	for i := len(r.tokens) - 1; i >= 0; i-- {
+		if r.beside(covered, r.tokens[i].end, 1) {
+			join([]token{r.tokens[i], r.tokens[max(i-1, 0)]})
+		}
+	}
+}
+
+// beside reports whether, going from at, something hidden comes after three
+// blanks or signs at most.
+func (r *reading) beside(covered []bool, at, step int) bool {
+	for n := 0; n <= 3 && at >= 0 && at < len(covered); n++ {
+		if covered[at] {
+			return true
+		}
+		if c := r.text[at]; c >= utf8.RuneSelf || isWord(rune(c)) {
+			return false
+		}
+		at += step
+	}
+	return false
+}

@@ -1,0 +1,392 @@
+package fhir
+
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"patientgraph/jsonlimit"
+)
+
+// How much of a record is looked for in a server's texts. Of a record that
+// holds more no text is passed on: each is replaced by its issue's code in
+// words. Real Patients stay below a tenth of it.
+const (
+	maxSecretBytes = 256 << 10
+	maxBranches    = 150_000
+	maxSecretDepth = 24   // tokens of one value: what follows the first 24 of a value is looked for word by word
+	maxJSONValues  = 1e5  // in one resource
+	maxSymbols     = 1000 // values without letter and digit
+)
+
+// Secrets are the values that a server's texts must not repeat: those of a
+// patient and our credentials.
+type Secrets struct {
+	root      branch
+	fragments map[string]bool // words too short or too common to be hidden but beside a hidden one
+	numbers   map[string]bool // the digits of phone numbers and the like, however grouped
+	fillers   map[string]bool // words between the parts of the birth date: hidden between two of them only
+	dates     map[string]bool // as 2006-01-02, 2006-01 or 2006
+	symbols   []string        // values without letter and digit, folded
+	bytes     int
+	branches  int
+	tooMany   bool
+	// commonOnly leaves nothing but words that are no value of anybody: what a
+	// server says of a patient that is not at hand.
+	commonOnly bool
+}
+
+// branch is a place in a tree of tokens: each way from the root is a value.
+type branch struct {
+	next     map[string]*branch
+	match    match
+	literals []literal
+}
+
+// match says what it means that a value stands in a text.
+type match int
+
+const (
+	noMatch   match = iota
+	capitals        // hidden where written in capitals: MA, US
+	alone           // hidden where it is a word by itself: 김
+	ambiguous       // a name that is a word of such texts, too: to hide it would show where it stood
+	hidesEach       // each word by itself: a name that is composed here
+	hides
+)
+
+// literal is a value of common words only: it counts with its punctuation.
+type literal struct{ before, inner, after string }
+
+// kind says how a value may be repeated.
+type kind int
+
+const (
+	whole    kind = iota // as it stands: an id, a number, an e-mail address
+	free                 // a part of a free text
+	place                // a part of an address
+	name                 // a part of a name
+	composed             // of parts of a name that are values themselves
+	private              // a credential: in whatever length
+)
+
+// SecretsOf takes the values of resources; what is no JSON has none.
+func SecretsOf(resources ...[]byte) *Secrets {
+	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}}
+	for _, resource := range resources {
+		s.addResource(resource)
+	}
+	return s
+}
+
+func (s *Secrets) addResource(resource []byte) {
+	if len(resource) == 0 {
+		return
+	}
+	if jsonlimit.Check(resource, maxDepth, maxJSONValues) != nil {
+		s.tooMany = true
+		return
+	}
+	if gjson.ValidBytes(resource) {
+		s.collect(gjson.ParseBytes(resource), "", "")
+	}
+}
+
+// addCredentials adds what we log in with, also as HTTP Basic encodes it.
+func (s *Secrets) addCredentials(credentials ...string) {
+	for _, c := range credentials {
+		if c == "" {
+			continue
+		}
+		s.add(c, private)
+		s.add(base64.StdEncoding.EncodeToString([]byte(c)), private)
+		if plain, err := base64.StdEncoding.DecodeString(c); err == nil && utf8.Valid(plain) {
+			s.add(string(plain), private)
+			if user, _, ok := strings.Cut(string(plain), ":"); ok {
+				s.add(user, whole)
+			}
+		}
+	}
+}
+
+// structural are the members whose strings are codes and addresses of
+// definitions, not values of the patient, wherever they stand. A string with a
+// blank is none of these.
+var structural = setOf(`resourceType system use url code versionId lastUpdated source profile contentType language type
+	status gender unit comparator mode implicitRules valueCode valueCanonical version`)
+
+// collect adds what a resource holds: key is the member's name, parent that of
+// the one around it.
+func (s *Secrets) collect(v gjson.Result, key, parent string) {
+	var family string
+	var given []string
+	v.ForEach(func(k, value gjson.Result) bool {
+		name, above := k.Str, key
+		if v.IsArray() {
+			name, above = key, parent
+		}
+		switch {
+		case name == "meta" && above == "": // of the version, not of the patient
+		case value.Type == gjson.JSON:
+			s.collect(value, name, above)
+		case value.Type == gjson.Number && len(value.Raw) >= 4:
+			s.add(value.Raw, whole)
+		case value.Type == gjson.String:
+			s.addString(strings.TrimPrefix(name, "_"), above, value.Str)
+		}
+		switch name {
+		case "family":
+			family = value.Str
+		case "given":
+			if given = strs(value); value.Type == gjson.String { // a cached row
+				given = []string{value.Str}
+			}
+		}
+		return !s.tooMany
+	})
+	for _, g := range append(given, strings.Join(given, " ")) {
+		if family != "" && g != "" {
+			s.add(family+" "+g, composed)
+			s.add(g+" "+family, composed)
+		}
+	}
+}
+
+var dateAtStart = regexp.MustCompile(`^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:$|T)`)
+
+// addString adds a member's string; parent is the name of what it stands in.
+func (s *Secrets) addString(key, parent, text string) {
+	switch {
+	case structural[key] && !strings.ContainsAny(text, " \t\n\u00a0"):
+		return
+	case key == "data" && len(text) > 256: // of a photo; nobody reads its base64
+		return
+	case key == "value" || key == "id":
+		s.add(text, whole)
+		local, _, _ := strings.Cut(text, "@")
+		s.add(local, whole)
+		return
+	case key == "reference":
+		s.add(text[strings.LastIndexByte(text, '/')+1:], whole)
+		return
+	}
+	if m := dateAtStart.FindStringSubmatch(text[:min(len(text), 11)]); m != nil && key != "postalCode" {
+		s.addDate(m[1], m[2], m[3], key == "birthDate")
+		return
+	}
+	switch key {
+	case "family", "given", "prefix", "suffix":
+		s.add(text, name)
+	case "line", "city", "district", "state", "postalCode", "country":
+		s.add(text, place)
+	case "div":
+		s.add(withoutTags(text), free)
+	case "text":
+		s.add(text, textOf(parent))
+	default:
+		s.add(text, free)
+	}
+}
+
+// textOf tells what an element's text is.
+func textOf(element string) kind {
+	switch {
+	case element == "name", strings.HasSuffix(element, "Name"):
+		return name
+	case element == "address", strings.HasSuffix(element, "Address"):
+		return place
+	}
+	return free
+}
+
+// withoutTags puts a blank in the place of each tag.
+func withoutTags(text string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "<")
+		b.WriteString(before + " ")
+		if _, text, _ = strings.Cut(rest, ">"); !found {
+			return b.String()
+		}
+	}
+}
+
+// add adds a value as it stands and, where it may be repeated in part, each of
+// its words.
+func (s *Secrets) add(text string, k kind) {
+	if s.bytes += len(text); s.bytes > maxSecretBytes {
+		s.tooMany = true
+		return
+	}
+	list := glyphs(text)
+	s.addFolded(fold(list), k)
+	if strings.ContainsAny(text, `%&\`) { // as a text is that repeats it
+		s.addFolded(fold(decoded(list, false)), k)
+	}
+}
+
+func (s *Secrets) addFolded(f folded, k kind) {
+	if len(f.tokens) == 0 {
+		s.addSymbols(strings.TrimSpace(f.text), k)
+		return
+	}
+	s.addWhole(f, k)
+	s.addNumbers(f, k)
+	if k == name || k == place || k == free {
+		for i := 0; i < len(f.tokens); {
+			n := 1
+			for f.tokens[i].glued && i+n < len(f.tokens) && f.tokens[i+n].glued && f.tokens[i+n].at == f.tokens[i+n-1].end {
+				n++
+			}
+			s.addWord(f.tokens[i:i+n], len(f.tokens), k)
+			i += n
+		}
+	}
+	if n := len(f.tokens); n > 1 && n <= 4 && k != private { // "OBrien", "SolveigAune"
+		joined := ""
+		for _, t := range f.tokens {
+			if t.digits || t.glued {
+				return
+			}
+			joined += f.text[t.at:t.end]
+		}
+		s.insert(foldText(joined).tokens, hides)
+	}
+}
+
+func (s *Secrets) addSymbols(text string, k kind) {
+	if n := utf8.RuneCountInString(text); n == 0 || n < 3 && k != private {
+		return
+	}
+	if len(s.symbols) == maxSymbols {
+		s.tooMany = true
+		return
+	}
+	s.symbols = append(s.symbols, text)
+}
+
+// addWhole adds a value as it stands. One that is as short or as common as words
+// of a server's own counts only with its punctuation.
+func (s *Secrets) addWhole(f folded, k kind) {
+	letters, common := 0, true
+	for _, t := range f.tokens {
+		letters += utf8.RuneCountInString(f.text[t.at:t.end])
+		common = common && (commonWords[t.word] || t.digits && t.end-t.at < 3)
+	}
+	one := len(f.tokens) == 1
+	switch glued := f.tokens[0].glued; {
+	case k == composed:
+		s.insert(f.tokens, hidesEach)
+	case k == private && one && common:
+		s.insert(f.tokens, ambiguous)
+	case k == private, !common && letters >= 3, glued && letters >= 2, common && letters >= 3 && !hasLetters(f):
+		s.insert(f.tokens, hides)
+	case utf8.RuneCountInString(strings.TrimSpace(f.text)) >= 3, k == whole && len(f.tokens) > 1: // also the id a1
+		text := strings.TrimSpace(f.text)
+		at := strings.Index(f.text, text)
+		first, last := f.tokens[0].at, f.tokens[len(f.tokens)-1].end
+		l := literal{f.text[at:first], f.text[first:last], f.text[last : at+len(text)]}
+		if one && l.before+l.after == "" { // a common word
+			return
+		}
+		if n := s.insert(f.tokens, noMatch); n != nil {
+			n.literals = append(n.literals, l)
+		}
+	}
+}
+
+func hasLetters(f folded) bool {
+	for _, t := range f.tokens {
+		if !t.digits {
+			return true
+		}
+	}
+	return false
+}
+
+// addNumbers adds the digits of a value, however they are grouped, and the last
+// groups of a phone number.
+func (s *Secrets) addNumbers(f folded, k kind) {
+	if k != whole && k != private {
+		return
+	}
+	digits, letters := "", hasLetters(f)
+	for i, t := range f.tokens {
+		if t.digits {
+			digits += f.text[t.at:t.end]
+		}
+		if t.digits && t.end-t.at >= 4 && !letters {
+			s.insert(f.tokens[i:i+1], hides)
+		}
+		if last := i == len(f.tokens)-1; !t.digits || last {
+			if len(digits) >= 5 && len(digits) <= maxDigits {
+				s.numbers[digits] = true
+			}
+			digits = ""
+		}
+	}
+}
+
+// addWord adds one word of a value that has so many tokens. A word of a script
+// without blanks has several.
+func (s *Secrets) addWord(word []token, of int, k kind) {
+	t := word[0]
+	size := utf8.RuneCountInString(t.word)
+	if !t.digits && !t.glued {
+		size = max(size, t.end-t.at) // before it lost its umlauts
+	}
+	switch {
+	case t.glued && len(word) > 1, t.digits && size >= 3 && k != name:
+		s.insert(word, hides)
+	case t.glued, t.digits, size == 1:
+		if k != free {
+			s.fragments[t.word] = true
+		}
+		if t.glued && k == name {
+			s.insert(word, alone)
+		}
+	case k == place && of == 1 && size == 2 && t.capitals:
+		s.insert(word, capitals)
+	case commonWords[t.word] && (k == name || k == place && of == 1):
+		s.insert(word, ambiguous)
+		s.fragments[t.word] = true
+	case commonWords[t.word]:
+	case size >= 3, k == name, k == place && of == 1:
+		s.insert(word, hides)
+	case k != free:
+		s.fragments[t.word] = true
+	}
+}
+
+// insert adds a way through the tree; nil: the tree is full.
+func (s *Secrets) insert(tokens []token, m match) *branch {
+	words := make([]string, 0, maxSecretDepth)
+	for _, t := range tokens[:min(len(tokens), maxSecretDepth)] {
+		words = append(words, t.word)
+	}
+	return s.insertWords(words, m)
+}
+
+func (s *Secrets) insertWords(words []string, m match) *branch {
+	at := &s.root
+	for _, word := range words {
+		next := at.next[word]
+		if next == nil {
+			if s.branches++; s.branches > maxBranches {
+				s.tooMany = true
+				return nil
+			}
+			if at.next == nil {
+				at.next = map[string]*branch{}
+			}
+			next = &branch{}
+			at.next[word] = next
+		}
+		at = next
+	}
+	at.match = max(at.match, m)
+	return at
+}
