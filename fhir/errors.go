@@ -81,6 +81,7 @@ type Error struct {
 	Issues     []Issue       // what the server said, errors first
 	RetryAfter time.Duration // from Retry-After; 0 when not given
 	Timeout    bool          // the cause was a deadline
+	NotAsked   bool          // NotSent because no request could be made: it says nothing of the server
 	Err        error         // the underlying error, if any; for the log only
 }
 

@@ -17,7 +17,7 @@ import (
 // doc), else what it means for the caller. This is the one place where that is
 // decided.
 func (a *answer) failure() error {
-	e := &Error{Op: a.op, Status: a.status, Err: a.err}
+	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
 	switch {
 	case a.status == 0 && !a.sent:
 		e.Kind = NotSent
@@ -38,7 +38,7 @@ func (a *answer) failure() error {
 // of a FHIR server.
 func (a *answer) silent() bool {
 	switch {
-	case a.err != nil, a.tooLong:
+	case a.err != nil, a.left != "":
 		return false
 	case a.status == http.StatusNoContent:
 		return true
@@ -96,14 +96,17 @@ func (a *answer) parse() error {
 		err = errWrongType
 	}
 	a.doc = doc
+	if err == nil && a.op == OpRead {
+		_, err = a.etag()
+	}
 	return err
 }
 
 // unreadable says why a body cannot be read at all; "" when it may be JSON.
 func (a *answer) unreadable() string {
 	switch body := strings.TrimSpace(string(a.body[:min(len(a.body), 512)])); {
-	case a.tooLong:
-		return fmt.Sprintf("The server answered with more than %d bytes (status %d)", a.maxBody, a.status)
+	case a.left != "":
+		return fmt.Sprintf("The server answered with %s (status %d)", a.left, a.status)
 	case body == "":
 		return fmt.Sprintf("The server answered with an empty body (status %d)", a.status)
 	case strings.HasPrefix(body, "<"), strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html"):
@@ -151,7 +154,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return Gone
 	case s == http.StatusNotFound && a.op != OpUpdate:
 		return Unusable
-	case s == http.StatusGone && a.id != "" && !strings.Contains(a.unreadable(), "HTML"):
+	case s == http.StatusGone && a.id != "" && a.left == "" && !strings.Contains(a.unreadable(), "HTML"):
 		return Gone
 	case s == http.StatusBadRequest:
 		return a.sortBadRequest()
@@ -196,9 +199,6 @@ func (a *answer) sortBadRequest() Kind {
 
 // issues reads the server's reasons, freed of what was sent.
 func (a *answer) issues() []Issue {
-	if a.body == nil {
-		return nil
-	}
 	issues := readIssues(a.body)
 	if len(issues) == 0 {
 		return nil
@@ -237,5 +237,6 @@ func retryAfter(value string, now time.Time) time.Duration {
 }
 
 func (a *answer) resource() Resource {
-	return Resource{ID: str(a.doc, "id"), ETag: a.header.Get("ETag"), JSON: a.body}
+	etag, _ := a.etag() // that a read has one was checked
+	return Resource{ID: str(a.doc, "id"), ETag: etag, JSON: a.body}
 }
