@@ -178,12 +178,13 @@ func TestAbuseETags(t *testing.T) {
 		n++
 		return p.updateContact(admin, object{"patientId": patient, "phone": fmt.Sprintf("010-0000-%04d", n)})
 	}
-	for _, etag := range []string{"W/\"1\x01\"", "W/\"1\x7f\"", `"` + strings.Repeat("1", 2000) + `"`, "*", `"1", "2"`, `1,2`, `W/"`, `""`, "W/\"é\""} {
+	for _, etag := range []string{"W/\"1\x01\"", "W/\"1\x7f\"", "W/\"1\t\"", `"` + strings.Repeat("1", 2000) + `"`, "*", `"1", "2"`, `1,2`, `W/"`, `""`, "W/\"é\""} {
 		stored, _, _ := server.Get("a1")
 		fault := fhirtest.Fault{On: http.MethodGet, Times: 1, Status: 200, ContentType: "application/fhir+json", Header: http.Header{"Etag": {etag}}}
 		fault.Body = string(stored)
 		server.SetFault("a1", fault)
-		if answer := write("P-1"); answer["__typename"] != "UpdatePatientContactSuccess" {
+		malformed := strings.ContainsAny(etag, "\x01\x7f") // net/http refuses the whole answer
+		if answer := write("P-1"); answer["__typename"] != "UpdatePatientContactSuccess" && !malformed {
 			t.Errorf("ETag %q with a versionId: %v", etag, answer)
 		}
 		puts := len(server.History("a1"))

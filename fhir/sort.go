@@ -2,9 +2,11 @@ package fhir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +20,13 @@ import (
 // decided.
 func (a *answer) failure() error {
 	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
+	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {
 	case a.status == 0 && !a.sent:
 		e.Kind = NotSent
 		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+	case a.status == 0 && errors.As(a.err, &malformed):
+		e.Kind, e.Reason = Unusable, "The server answered with a malformed header"
 	case a.status == 0, a.err != nil && a.status < 300:
 		e.Kind = Lost
 		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)

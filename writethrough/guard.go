@@ -117,6 +117,8 @@ func tells(e *Error) telling {
 	switch {
 	case f != nil && f.NotAsked:
 		return nothing
+	case f != nil && f.Kind == fhir.Unusable:
+		return answered
 	case asked && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&
 		(e.HTTPStatus == 0 || e.HTTPStatus >= http.StatusBadGateway && e.HTTPStatus <= http.StatusGatewayTimeout):
 		return silence
