@@ -123,6 +123,73 @@ func gone(t *testing.T, c *Client, open *atomic.Int64, goroutines int) {
 	}
 }
 
+// No reader of JSON sees a body that would end the process, whatever was asked
+// for and with whatever status it comes; nor does it tell that a patient is gone.
+func TestDeepBodiesAreLeft(t *testing.T) {
+	t.Parallel()
+	var status int
+	var body []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		w.WriteHeader(status)
+		_, _ = w.Write(body)
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	calls := map[string]func() error{
+		OpRead:         func() error { _, err := c.Read(t.Context(), "p"); return err },
+		OpUpdate:       func() error { _, err := c.Update(t.Context(), "p", patientJSON("p", ""), ""); return err },
+		OpHistory:      func() error { _, err := c.After(t.Context(), "p", `W/"1"`); return err },
+		OpCapabilities: func() error { _, err := c.Capabilities(t.Context()); return err },
+		OpSearch: func() error {
+			for _, err := range c.Search(t.Context(), nil) {
+				return err
+			}
+			return nil
+		},
+	}
+	for _, body = range [][]byte{filled("", "[", ""), filled("", `{"a":`, ""), filled("[", "{},", "{}]")} {
+		for _, status = range []int{200, 400, 404, 410, 500} {
+			for op, call := range calls {
+				var e *Error
+				if err := call(); !errors.As(err, &e) || e.Kind == Gone || len(e.Issues) > 0 {
+					t.Errorf("%s, %d: %v", op, status, err)
+				}
+			}
+		}
+	}
+}
+
+// A next link is remembered to the end of a search: it is not taken at any length.
+func TestLongNextLink(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = io.WriteString(w, `{"resourceType":"Bundle","link":[{"relation":"next","url":"/?`+strings.Repeat("x", 1<<20)+`"}]}`)
+	}))
+	defer server.Close()
+	for _, err := range newTestClient(t, server.URL, nil).Search(t.Context(), nil) {
+		if e := asError(t, err, Unusable); e.Reason != "The answer is unusable: its next link is too long" {
+			t.Error(e)
+		}
+	}
+}
+
+// A CapabilityStatement may be long, what is kept of it is not.
+func TestLongCapabilities(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = io.WriteString(w, `{"resourceType":"CapabilityStatement","software":{"name":"`+strings.Repeat("x", 1<<20)+`","version":"8"},"rest":[{"resource":[{"type":"Patient","interaction":[`+
+			strings.Repeat(`{"code":"read"},`, 100_000)+`{}],"searchParam":[{"name":"`+strings.Repeat("x", 1<<20)+`"},{"name":"_id"}]}]}]}`)
+	}))
+	defer server.Close()
+	caps, err := newTestClient(t, server.URL, nil).Capabilities(t.Context())
+	if err != nil || caps.SoftwareName != "" || caps.SoftwareVersion != "8" || len(caps.Interactions) != maxWords || len(caps.SearchParams) != 1 {
+		t.Errorf("%.100s %d %d %v", caps.SoftwareName, len(caps.Interactions), len(caps.SearchParams), err)
+	}
+}
+
 // A server may answer before it has read the request, and read no more of it.
 func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 	var open atomic.Int64
