@@ -169,12 +169,21 @@ func TestRejectionOfWhatWasNotTouched(t *testing.T) {
 
 func TestOpenCircuit(t *testing.T) {
 	t.Parallel()
-	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
+	databaseURL := "sqlite:" + t.TempDir() + "/cache.db"
+	s := startSystem(t, databaseURL)
+	if err := s.fhir.Put([]byte(testPatient("b2", "P-2025-000003"))); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := importInto(t, databaseURL, testPatient("b2", "P-2025-000003")); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
 	admin := token(t, auth.RoleAdmin, "")
 	input := object{"patientId": number, "phone": "010-9876-5432"}
+	other := object{"patientId": "P-2025-000003", "phone": "010-9876-5432"}
 	s.fhir.SetFault("", fhirtest.Fault{Close: true})
-	for range 10 {
+	for range 5 { // one patient alone does not open it
 		want(t, s.updateContact(admin, input), object{"__typename": "FhirUnavailable", "applied": "NO"})
+		want(t, s.updateContact(admin, other), object{"__typename": "FhirUnavailable", "applied": "NO"})
 	}
 	asked := len(s.fhir.Requests())
 	s.fhir.ClearFaults()

@@ -3,6 +3,9 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // Capabilities is what a server says of itself (FHIR CapabilityStatement);
@@ -27,23 +30,47 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 	}
 	software := member(a.doc, "software")
 	caps := Capabilities{
-		SoftwareName: str(software, "name"), SoftwareVersion: str(software, "version"),
-		FHIRVersion: str(a.doc, "fhirVersion"),
+		SoftwareName: word(software, "name"), SoftwareVersion: word(software, "version"),
+		FHIRVersion: word(a.doc, "fhirVersion"),
 	}
 	for _, rest := range elements(member(a.doc, "rest")) {
+		if str(rest, "mode") == "client" {
+			continue
+		}
 		for _, resource := range elements(member(rest, "resource")) {
-			if str(rest, "mode") == "client" || str(resource, "type") != "Patient" {
+			if str(resource, "type") != "Patient" {
 				continue
 			}
 			versioning := str(resource, "versioning")
 			caps.Versioned = versioning == "versioned" || versioning == "versioned-update"
-			for _, interaction := range elements(member(resource, "interaction")) {
-				caps.Interactions = append(caps.Interactions, str(interaction, "code"))
-			}
-			for _, param := range elements(member(resource, "searchParam")) {
-				caps.SearchParams = append(caps.SearchParams, str(param, "name"))
-			}
+			caps.Interactions = addWords(caps.Interactions, member(resource, "interaction"), "code")
+			caps.SearchParams = addWords(caps.SearchParams, member(resource, "searchParam"), "name")
 		}
 	}
 	return caps, nil
+}
+
+// What a CapabilityStatement may say of a server: HAPI names 40 parameters.
+const (
+	maxWord  = 200 // bytes
+	maxWords = 500
+)
+
+// word is a member's value without the statement around it, which it would
+// keep in memory; "" if it is too long for a name.
+func word(object gjson.Result, name string) string {
+	s := str(object, name)
+	if len(s) > maxWord {
+		return ""
+	}
+	return strings.Clone(s)
+}
+
+func addWords(words []string, entries gjson.Result, name string) []string {
+	for _, entry := range elements(entries) {
+		if w := word(entry, name); w != "" && len(words) < maxWords {
+			words = append(words, w)
+		}
+	}
+	return words
 }

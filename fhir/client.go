@@ -69,9 +69,11 @@ func NewClient(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
+	// Twice the body: chunks, TLS records and headers take their part.
+	transport := newTransport(o.MaxConns, 2*o.MaxBody+1<<20, o.Timeout)
 	return &Client{
 		base: base, server: o.Server, auth: auth, secrets: []string{credential, o.Auth.Password}, userAgent: o.UserAgent,
-		timeout: o.Timeout, maxBody: o.MaxBody, transport: newTransport(o.MaxConns), now: time.Now,
+		timeout: o.Timeout, maxBody: o.MaxBody, transport: transport, now: time.Now,
 	}, nil
 }
 
@@ -127,7 +129,8 @@ func checkID(op, id string) error {
 
 // Read fetches the current version of a Patient, past all caches. A body that
 // is only a part of the resource (SUBSETTED) is Unusable: to PUT it back would
-// delete the rest.
+// delete the rest. So is one of a server with versions that gives nothing to
+// put into If-Match: nothing could guard the PUT.
 func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 	if err := checkID(OpRead, id); err != nil {
 		return Resource{}, err
@@ -153,12 +156,17 @@ func (c *Client) Update(ctx context.Context, id string, body []byte, ifMatch str
 	if err := checkID(OpUpdate, id); err != nil {
 		return Update{}, err
 	}
+	if int64(len(body)) > c.maxBody { // it could be written, and never read again
+		return Update{}, &Error{Kind: NotSent, Op: OpUpdate, NotAsked: true,
+			Reason: fmt.Sprintf("The patient would be longer than %d bytes", c.maxBody)}
+	}
 	a := c.exchange(ctx, request{
 		op: OpUpdate, method: http.MethodPut, url: c.patientURL(id), want: "Patient", id: id, body: body, ifMatch: ifMatch,
 	})
 	var shown Resource
 	if a.silent() {
-		shown = Resource{ID: id, ETag: a.header.Get("ETag")}
+		etag, _ := a.etag() // one that cannot be sent back is as none: the patient is read again
+		shown = Resource{ID: id, ETag: etag}
 	} else if err := a.failure(); err != nil {
 		return Update{}, err
 	} else {

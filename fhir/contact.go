@@ -11,11 +11,8 @@ import (
 // ContactOf reads the phone, email and address that PatientGraph shows. now
 // decides which entries' period is over.
 func ContactOf(body []byte, now time.Time) (Contact, error) {
-	doc, err := parsePatient(body, "")
-	if err != nil {
-		return Contact{}, unusable(OpParse, err)
-	}
-	return contactOf(doc, now), nil
+	p, err := ParsePatient(body, now)
+	return p.Contact, err
 }
 
 // unusable is the error for a body that was not fetched but handed in.

@@ -29,7 +29,7 @@ const absentReason = "http://hl7.org/fhir/StructureDefinition/data-absent-reason
 // takes the entry out. Blank strings count as empty everywhere, for FHIR knows
 // no blank string.
 func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, error) {
-	if _, err := parsePatient(body, ""); err != nil {
+	if _, err := parsePatient(body); err != nil {
 		return nil, unusable(OpEdit, err)
 	}
 	if e.SetPhone {

@@ -34,7 +34,7 @@ const (
 	RateLimited
 	// Unusable: the server answered 2xx with something that is no Patient
 	// JSON of that id (HTML, empty, oversized, two values, duplicate keys),
-	// or with a redirect, or a read with a 404 that is no proof of absence
+	// or with a redirect, an interim status (101) or a malformed header, or a read with a 404 that is no proof of absence
 	// (wrong base URL). For a write the outcome is unknown until read back.
 	Unusable
 )
@@ -81,6 +81,7 @@ type Error struct {
 	Issues     []Issue       // what the server said, errors first
 	RetryAfter time.Duration // from Retry-After; 0 when not given
 	Timeout    bool          // the cause was a deadline
+	NotAsked   bool          // NotSent because no request could be made: it says nothing of the server
 	Err        error         // the underlying error, if any; for the log only
 }
 

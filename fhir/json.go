@@ -3,21 +3,28 @@ package fhir
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"patientgraph/jsonlimit"
 )
 
-// maxDepth bounds the nesting of a body: real Patients stay below 15, and
-// checking a body costs size times depth.
-const maxDepth = 100
+// What JSON from outside may hold. gjson as of 1.20 recurses without a bound,
+// and a list that it made takes 80 bytes a value.
+const (
+	maxDepth         = 100     // real Patients stay below 15
+	maxPatientValues = 50_000  // real ones have some hundreds; photos are single values
+	maxValues        = 400_000 // of a Bundle or CapabilityStatement; HAPI's has 43,000
+)
 
 // Why a body is refused, in words that may be passed on.
 var (
 	errNotUTF8     = errors.New("not valid UTF-8")
 	errNotJSON     = errors.New("not one JSON value")
 	errNotObject   = errors.New("not a JSON object")
-	errTooDeep     = errors.New("nested too deeply")
 	errTwice       = errors.New("a key given twice")
 	errWrongType   = errors.New("another kind of resource")
 	errNotAList    = errors.New("telecom or address not an array")
@@ -28,7 +35,8 @@ var (
 
 // parseObject parses a body that must be exactly one JSON object in UTF-8
 // without repeated keys, for an edit by bytes could otherwise change one
-// occurrence while the server reads the other.
+// occurrence while the server reads the other. The body must have passed
+// jsonlimit.
 func parseObject(body []byte) (gjson.Result, error) {
 	if !utf8.Valid(body) {
 		return gjson.Result{}, errNotUTF8
@@ -40,41 +48,65 @@ func parseObject(body []byte) (gjson.Result, error) {
 	if !doc.IsObject() {
 		return gjson.Result{}, errNotObject
 	}
-	return doc, checkKeys(doc, 1)
-}
-
-func checkKeys(v gjson.Result, depth int) error {
-	if depth > maxDepth {
-		return errTooDeep
+	if repeatsKey(doc.Raw) {
+		return doc, errTwice
 	}
-	var err error
-	isObject := v.IsObject()
-	seen := map[string]bool{}
-	v.ForEach(func(key, value gjson.Result) bool {
-		if isObject {
-			if seen[key.Str] {
-				err = errTwice
-				return false
-			}
-			seen[key.Str] = true
-		}
-		if value.Type == gjson.JSON {
-			err = checkKeys(value, depth+1)
-		}
-		return err == nil
-	})
-	return err
+	return doc, nil
 }
 
-// parsePatient parses a whole Patient; id is compared unless it is empty.
-func parsePatient(body []byte, id string) (gjson.Result, error) {
+// repeatsKey reports whether an object in a valid JSON text has a key twice, in
+// one pass over the text however deep it is.
+func repeatsKey(text string) bool {
+	var keys []string // of the objects that are open, the innermost last
+	var begin []int   // where among them the keys of each open object or array begin
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			begin = append(begin, len(keys))
+		case '}', ']':
+			own := keys[begin[len(begin)-1]:]
+			slices.Sort(own)
+			if len(slices.Compact(own)) < len(own) {
+				return true
+			}
+			keys, begin = keys[:len(keys)-len(own)], begin[:len(begin)-1]
+		case '"':
+			end := stringEnd(text, i)
+			if strings.HasPrefix(strings.TrimLeft(text[end:], " \t\r\n"), ":") {
+				keys = append(keys, gjson.Parse(text[i:end]).Str)
+			}
+			i = end - 1
+		}
+	}
+	return false
+}
+
+// stringEnd is where the string ends that begins at from in a valid JSON text.
+func stringEnd(text string, from int) int {
+	for i := from + 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// parsePatient parses a whole Patient, wherever it comes from.
+func parsePatient(body []byte) (gjson.Result, error) {
+	if err := jsonlimit.Check(body, maxDepth, maxPatientValues); err != nil {
+		return gjson.Result{}, err
+	}
 	doc, err := parseObject(body)
 	if err != nil {
 		return doc, err
 	}
-	return doc, checkPatient(doc, id)
+	return doc, checkPatient(doc, "")
 }
 
+// checkPatient compares the id unless it is empty.
 func checkPatient(doc gjson.Result, id string) error {
 	if str(doc, "resourceType") != "Patient" {
 		return errWrongType

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -9,11 +10,17 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// maxShown bounds what one record shows: a page of 200 must fit into memory.
+const maxShown = 64 << 10
+
+var errShowsTooMuch = errors.New("holds more than 64 KiB of names and contact values")
+
 // ParsePatient reads the values that PatientGraph shows. It refuses (Unusable)
-// what is no whole, unambiguous Patient; a value inside it that is no FHIR
-// value (a birthDate 14/11/1949) counts as absent. An id is not required.
+// what is no whole, unambiguous Patient, and one that shows more than 64 KiB; a
+// value inside it that is no FHIR value (a birthDate 14/11/1949) counts as
+// absent. An id is not required.
 func ParsePatient(body []byte, now time.Time) (Patient, error) {
-	doc, err := parsePatient(body, "")
+	doc, err := parsePatient(body)
 	if err != nil {
 		return Patient{}, unusable(OpParse, err)
 	}
@@ -42,7 +49,36 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 			p.Identifiers = append(p.Identifiers, Identifier{System: str(id, "system"), Value: value})
 		}
 	}
+	if err := p.keepShown(); err != nil {
+		return Patient{}, unusable(OpParse, err)
+	}
 	return p, nil
+}
+
+// keepShown copies what the record shows out of the body, which it would keep
+// in memory otherwise, unless that is too much.
+func (p *Patient) keepShown() error {
+	shown := []*string{
+		&p.ID, &p.VersionID, &p.FamilyName, &p.GivenName, &p.FullName, &p.BirthDate, &p.Gender, &p.Contact.Phone, &p.Contact.Email,
+	}
+	size := 0
+	if a := p.Contact.Address; a != nil {
+		shown = append(shown, &a.Text, &a.City, &a.District, &a.State, &a.PostalCode, &a.Country)
+		size += 3 * len(a.Lines) // the cache keeps them as JSON
+		for i := range a.Lines {
+			shown = append(shown, &a.Lines[i])
+		}
+	}
+	for _, s := range shown {
+		size += len(*s)
+	}
+	if size > maxShown {
+		return errShowsTooMuch
+	}
+	for _, s := range shown {
+		*s = strings.Clone(*s)
+	}
+	return nil
 }
 
 // nameOrder ranks HumanName.use; a name that is over comes after all others.

@@ -12,12 +12,17 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxIdlePages is how many pages in a row may bring no other patients than the
-// page before did.
-const maxIdlePages = 3
+const (
+	// maxIdlePages is how many pages in a row may bring no other patients than
+	// the page before did.
+	maxIdlePages = 3
+	// maxLink bounds a next link, which is remembered to the end of the search.
+	maxLink = 16 << 10
+)
 
 var (
 	errNextLink   = errors.New("its next link leads away from the FHIR base URL")
+	errLongLink   = errors.New("its next link is too long")
 	errNoProgress = errors.New("its pages do not come to an end")
 	errOutcome    = errors.New("the search failed in part")
 )
@@ -118,7 +123,11 @@ func (c *Client) nextLink(bundle gjson.Result, at *url.URL) (*url.URL, error) {
 		if str(link, "relation") != "next" {
 			continue
 		}
-		next, err := at.Parse(str(link, "url"))
+		address := str(link, "url")
+		if len(address) > maxLink {
+			return nil, errLongLink
+		}
+		next, err := at.Parse(address)
 		if err != nil || !c.below(next) {
 			return nil, errNextLink
 		}

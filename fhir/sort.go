@@ -2,9 +2,11 @@ package fhir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -16,11 +18,14 @@ import (
 // doc), else what it means for the caller. This is the one place where that is
 // decided.
 func (a *answer) failure() error {
-	e := &Error{Op: a.op, Status: a.status, Err: a.err}
+	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
+	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {
 	case a.status == 0 && !a.sent:
 		e.Kind = NotSent
 		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+	case a.status == 0 && errors.As(a.err, &malformed):
+		e.Kind, e.Reason = Unusable, "The server answered with a malformed header"
 	case a.status == 0, a.err != nil && a.status < 300:
 		e.Kind = Lost
 		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
@@ -37,7 +42,7 @@ func (a *answer) failure() error {
 // of a FHIR server.
 func (a *answer) silent() bool {
 	switch {
-	case a.err != nil, a.tooLong:
+	case a.err != nil, a.left != "":
 		return false
 	case a.status == http.StatusNoContent:
 		return true
@@ -95,14 +100,17 @@ func (a *answer) parse() error {
 		err = errWrongType
 	}
 	a.doc = doc
+	if err == nil && a.op == OpRead {
+		_, err = a.etag()
+	}
 	return err
 }
 
 // unreadable says why a body cannot be read at all; "" when it may be JSON.
 func (a *answer) unreadable() string {
 	switch body := strings.TrimSpace(string(a.body[:min(len(a.body), 512)])); {
-	case a.tooLong:
-		return fmt.Sprintf("The server answered with more than %d bytes (status %d)", a.maxBody, a.status)
+	case a.left != "":
+		return fmt.Sprintf("The server answered with %s (status %d)", a.left, a.status)
 	case body == "":
 		return fmt.Sprintf("The server answered with an empty body (status %d)", a.status)
 	case strings.HasPrefix(body, "<"), strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html"):
@@ -150,7 +158,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return Gone
 	case s == http.StatusNotFound && a.op != OpUpdate:
 		return Unusable
-	case s == http.StatusGone && a.id != "" && !strings.Contains(a.unreadable(), "HTML"):
+	case s == http.StatusGone && a.id != "" && a.left == "" && !strings.Contains(a.unreadable(), "HTML"):
 		return Gone
 	case s == http.StatusBadRequest:
 		return a.sortBadRequest()
@@ -237,5 +245,6 @@ func retryAfter(value string, now time.Time) time.Duration {
 }
 
 func (a *answer) resource() Resource {
-	return Resource{ID: str(a.doc, "id"), ETag: a.header.Get("ETag"), JSON: a.body}
+	etag, _ := a.etag() // that a read has one was checked
+	return Resource{ID: str(a.doc, "id"), ETag: etag, JSON: a.body}
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,14 +18,30 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"patientgraph/jsonlimit"
 )
 
 // idleTimeout lies below the 5 s after which Apache and Node close an idle
 // connection: a PUT sent just then would be Lost.
 const idleTimeout = 4 * time.Second
 
-func newTransport(maxConns int) *http.Transport {
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
+// maxInterim bounds the interim answers (100, 103) before the real one. net/http
+// as of Go 1.26 leaves that to whoever looks at them.
+const maxInterim = 5
+
+// Why no answer is waited for any longer.
+var (
+	errInterim = errors.New("an interim answer that means nothing, or too many of them")
+	errFlood   = errors.New("more bytes than an answer may have")
+)
+
+// newTransport makes connections that bring at most maxBytes in answer to one
+// request. net/http as of Go 1.26 goes on dialing when the request is over (a
+// connection counts until then), so timeout bounds that too; a proxy that does
+// not answer CONNECT it leaves after a minute.
+func newTransport(maxConns int, maxBytes int64, timeout time.Duration) *http.Transport {
+	dialer := &net.Dialer{KeepAlive: 30 * time.Second, Timeout: timeout}
 	// HTTP/1.1 only: net/http then repeats a PUT only when nothing of it was
 	// written (HTTP/2 has more cases).
 	var protocols http.Protocols
@@ -35,7 +53,9 @@ func newTransport(maxConns int) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &countingConn{Conn: conn}, nil
+			counting := &countingConn{Conn: conn, maxBytes: maxBytes}
+			counting.left.Store(maxBytes)
+			return counting, nil
 		},
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxIdleConns:           maxConns,
@@ -47,10 +67,22 @@ func newTransport(maxConns int) *http.Transport {
 	}
 }
 
-// countingConn counts the writes that may have let bytes out.
+// countingConn counts the writes that may have let bytes out, and bounds what
+// comes in: what is discarded on the way to a body (empty gzip members, say)
+// takes time as well.
 type countingConn struct {
 	net.Conn
-	writes atomic.Int64
+	writes   atomic.Int64
+	maxBytes int64        // in answer to one request
+	left     atomic.Int64 // of them, for the request under way
+}
+
+func (c *countingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.left.Add(-int64(n)) < 0 {
+		return 0, errFlood
+	}
+	return n, err
 }
 
 // Write counts before it writes, so that nobody who looks in between believes
@@ -70,6 +102,9 @@ type wire struct {
 	used       []usedConn
 	unknown    bool
 	tlsFailure bool
+	asked      bool // a connection was looked for
+	interim    int  // how many interim answers came
+	ended      int  // the status of the one that ended the conversation; 0: none
 }
 
 type usedConn struct {
@@ -79,6 +114,12 @@ type usedConn struct {
 
 func (w *wire) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.asked = true
+		},
+		Got1xxResponse: w.interimAnswer,
 		GotConn: func(info httptrace.GotConnInfo) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -87,6 +128,7 @@ func (w *wire) trace(ctx context.Context) context.Context {
 				switch c := conn.(type) {
 				case *countingConn:
 					w.used = append(w.used, usedConn{c, c.writes.Load()})
+					c.left.Store(c.maxBytes)
 					return
 				case *tls.Conn:
 					conn = c.NetConn()
@@ -102,6 +144,33 @@ func (w *wire) trace(ctx context.Context) context.Context {
 			w.tlsFailure = err != nil
 		},
 	})
+}
+
+// interimAnswer lets a few 100 and 103 pass. Any other means what was never
+// asked for, and nobody could say when the real answer is to come.
+func (w *wire) interimAnswer(status int, _ textproto.MIMEHeader) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interim++
+	if (status == http.StatusContinue || status == http.StatusEarlyHints) && w.interim <= maxInterim {
+		return nil
+	}
+	w.ended = status
+	return errInterim
+}
+
+// endedBy is the status of the interim answer that ended the conversation; 0:
+// none did.
+func (w *wire) endedBy() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended
+}
+
+func (w *wire) wasAsked() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
 }
 
 // mayHaveSent tells whether a byte of the request can have left. It is asked
@@ -139,9 +208,10 @@ type answer struct {
 	status      int // 0: no answer
 	header      http.Header
 	body        []byte
-	tooLong     bool  // the body has more than maxBody bytes and was left
-	err         error // no answer, or the body broke off
-	sent        bool  // with err: a byte of the request may have left
+	left        string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
+	err         error  // no answer, or the body broke off
+	sent        bool   // with err: a byte of the request may have left
+	notAsked    bool   // with err: no request could be made
 	tlsFailure  bool
 	credentials []string // ours
 	maxBody     int64
@@ -161,23 +231,47 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 
 	req, err := http.NewRequestWithContext(w.trace(ctx), r.method, r.url, bytes.NewReader(r.body))
 	if err != nil {
-		a.err = err
+		a.err, a.notAsked = err, true
 		return a
 	}
 	c.setHeader(req, r)
 	// The transport itself, not an http.Client: no redirects, no cookies.
 	res, err := c.transport.RoundTrip(req)
-	if err != nil {
-		a.err = err
+	switch interim := w.endedBy(); {
+	case err != nil && interim != 0:
+		a.status = interim
+		return a
+	case err != nil:
+		a.err, a.notAsked = err, !w.wasAsked() && ctx.Err() == nil
 		return a
 	}
 	defer res.Body.Close()
 	a.status, a.header = res.StatusCode, res.Header
-	a.body, a.err = io.ReadAll(io.LimitReader(res.Body, c.maxBody+1))
-	if int64(len(a.body)) > c.maxBody {
-		a.body, a.tooLong = nil, true
+	if a.status == http.StatusSwitchingProtocols {
+		return a // the body is the bare connection (net/http as of Go 1.26): no context ends a read of it
 	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, c.maxBody+1))
+	a.take(body, err)
 	return a
+}
+
+// take is the one way in for a body: what passes can be read by recursion, and
+// what is built from it stays small.
+func (a *answer) take(body []byte, err error) {
+	if int64(len(body)) > a.maxBody || errors.Is(err, errFlood) {
+		a.left = fmt.Sprintf("more than %d bytes", a.maxBody)
+		return
+	}
+	values := maxValues
+	if a.want == "Patient" {
+		values = maxPatientValues
+	}
+	a.err = err
+	if err := jsonlimit.Check(body, maxDepth, values); err != nil {
+		a.left = "a body that is left unread: " + err.Error()
+		return
+	}
+	a.body = body
 }
 
 func (c *Client) setHeader(req *http.Request, r request) {

@@ -82,6 +82,6 @@ type Identifier struct {
 // Resource is one Patient as the server sent it.
 type Resource struct {
 	ID   string
-	ETag string // the ETag header as sent, for If-Match; "" when the server keeps no versions
+	ETag string // for If-Match: the ETag header as sent, or W/"versionId" where that cannot be sent back; "" when the server keeps no versions
 	JSON []byte // the body, byte for byte
 }

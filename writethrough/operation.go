@@ -84,21 +84,21 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 	defer cancelRead()
 	defer context.AfterFunc(o.stopping, cancelRead)()
 
-	heard := false
+	told := silence
 	defer func() { // also after a panic: the permit must go back
 		switch soon := ctx.Err() != nil && time.Since(start) < o.Timeout/4; {
-		case heard, o.stopping.Err() != nil:
-			o.breaker.RecordSuccess()
-		case soon && !o.breaker.IsHalfOpen(): // a caller who did not wait tells nothing of the server
-		default:
-			o.breaker.RecordFailure()
+		case o.stopping.Err() != nil:
+			told = answered
+		case told == silence && soon: // the caller did not wait
+			told = nothing
 		}
+		o.circuit.record(o.row.ID, told)
 	}()
 	v, err := o.converse(read, put, settle)
 	if v.shown == nil && !v.state.Open() && !isKind(v.err, PatientGone) {
 		v.shown = o.seen // the conflict may have been with our own PUT: the cache follows however it ends
 	}
-	heard = !unheard(v.err)
+	told = tells(v.err)
 	o.scrub(v.err)
 	return v, err
 }
@@ -138,10 +138,10 @@ func (o *operation) refuse() (verdict, bool) {
 	if v, wait := o.notFenced(""); wait { // without versions nothing keeps its late PUT from undoing ours
 		return v, true
 	}
-	if !o.breaker.TryAcquirePermit() {
+	if !o.circuit.allows(o.row.ID) {
 		return notApplied(&Error{
 			Kind: Unavailable, Reason: "the FHIR server does not answer; no write is sent to it for a moment",
-			RetryAfter: max(o.breaker.RemainingDelay(), time.Second),
+			RetryAfter: max(o.circuit.RemainingDelay(), time.Second),
 		}), true
 	}
 	return verdict{}, false

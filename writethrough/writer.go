@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/db"
@@ -74,7 +73,7 @@ type Writer struct {
 	Config
 	owner   string // this process, in the journal
 	locks   locks
-	breaker circuitbreaker.CircuitBreaker[any]
+	circuit *circuit
 	retry   failsafe.Executor[fhir.Resource]
 	metrics metrics
 	watcher watcher
@@ -97,7 +96,7 @@ func New(c Config) *Writer {
 	}
 	testTimings(&c)
 	w := &Writer{
-		Config: c, owner: c.NewID(), breaker: newBreaker(c.Log), retry: newRetry(), metrics: newMetrics(c.Metrics),
+		Config: c, owner: c.NewID(), circuit: newCircuit(c.Log, c.Now), retry: newRetry(), metrics: newMetrics(c.Metrics),
 		running: map[string]lease{}, unsaved: map[string]*unsaved{}, late: map[string]string{},
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())

@@ -22,8 +22,9 @@ const (
 	prefix = "/fhir"
 	// maxBody bounds what one request may bring.
 	maxBody = 32 << 20
-	// maxRequests is how many requests the log remembers.
+	// How much the log remembers of requests; above that it forgets the oldest quarter.
 	maxRequests = 4096
+	maxLogged   = 64 << 20 // bytes of bodies
 )
 
 // Options says how a server is to behave.
@@ -112,17 +113,21 @@ type Request struct {
 	Status  int
 }
 
-// requestLog remembers the last maxRequests requests.
+// requestLog remembers the latest requests.
 type requestLog struct {
-	mu   sync.Mutex
-	list []*Request
+	mu    sync.Mutex
+	list  []*Request
+	bytes int // of their bodies
 }
 
 func (l *requestLog) add(r *Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.list) == maxRequests {
-		l.list = slices.Delete(l.list, 0, maxRequests/4)
+	if l.bytes += len(r.Body); len(l.list) == maxRequests || l.bytes > maxLogged {
+		l.list, l.bytes = slices.Clone(l.list[(len(l.list)+3)/4:]), len(r.Body)
+		for _, kept := range l.list {
+			l.bytes += len(kept.Body)
+		}
 	}
 	l.list = append(l.list, r)
 }

@@ -12,6 +12,14 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"patientgraph/jsonlimit"
+)
+
+// What one body may hold; real servers bound it too.
+const (
+	maxDepth  = 100
+	maxValues = 50_000
 )
 
 // parseErrorPrefix starts HAPI's text about a body that it cannot take.
@@ -27,6 +35,8 @@ func (s *Server) checkBody(c *call) *problem {
 		return &problem{status: http.StatusBadRequest, hapi: "HAPI-0449", text: fmt.Sprintf("Incorrect Content-Type header value of %q was provided in the request. A FHIR Content-Type is required for \"UPDATE\" operation", media)}
 	case len(body) == 0:
 		return &problem{status: http.StatusBadRequest, hapi: "HAPI-0450", text: parseErrorPrefix + "HAPI-1861: Failed to parse JSON encoded FHIR content: HAPI-1857: Did not find any content to parse"}
+	case jsonlimit.Check(body, maxDepth, maxValues) != nil: // before anything that recurses or builds
+		return s.malformed("HAPI-1861: Failed to parse JSON encoded FHIR content: nested too deeply, or too many values")
 	case body[0] != '{':
 		return &problem{status: http.StatusBadRequest, hapi: "HAPI-1971", text: "Unable to determine encoding (e.g. XML / JSON) on validation input. Is this a valid FHIR resource body?"}
 	case !json.Valid(body):
@@ -129,8 +139,9 @@ func (s *Server) checkPhones(body []byte) *problem {
 	if !s.habits.ValidatePhone {
 		return nil
 	}
+	given := phones(body)
 	for i := range telecoms(body) {
-		if value, ok := phones(body)[i]; ok && !phoneFormat.MatchString(value) {
+		if value, ok := given[i]; ok && !phoneFormat.MatchString(value) {
 			return s.badPhone(i, invalidPhone)
 		}
 	}
