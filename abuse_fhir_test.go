@@ -40,10 +40,11 @@ func TestAbuseHostileBodies(t *testing.T) {
 		return s.updateContact(admin, object{"patientId": number, "phone": fmt.Sprintf("010-0000-%04d", n)})
 	}
 	for name, body := range hostileBodies {
-		for _, status := range []int{200, 400, 404, 410, 422, 500} {
-			if status == 410 && name == "a phone of 1 MiB" {
-				continue // it can be read, and whatever it says: the patient is gone
-			}
+		statuses := []int{200}
+		if name == "arrays in arrays" {
+			statuses = []int{200, 400, 404, 410, 422, 500}
+		}
+		for _, status := range statuses {
 			s.fhir.SetFault("a1", fhirtest.Fault{On: http.MethodGet, Status: status, Body: body, ContentType: "application/fhir+json"})
 			if answer := write(); answer["__typename"] != "FhirUnavailable" || answer["applied"] != "NO" {
 				t.Errorf("%s in a %d to the read: %v", name, status, answer)
