@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,14 +16,24 @@ import (
 // commitTimeout bounds one transaction of the journal, waiting included.
 const commitTimeout = 15 * time.Second
 
-// commit is work waiting for its transaction.
-type commit struct {
+// queued is what waits to be committed, alone or with others.
+type queued struct {
 	patientID string
-	work      work
-	single    bool // one statement: alone it needs no BEGIN and COMMIT
-	begins    bool // alone it need not wait for the disk, see notDurable
+	until     time.Time // from then on it is not begun
 	err       error
 	done      chan struct{}
+}
+
+func newQueued(patientID string) queued {
+	return queued{patientID: patientID, until: time.Now().Add(commitTimeout), done: make(chan struct{})}
+}
+
+// commit is work waiting for its transaction.
+type commit struct {
+	queued
+	work   work
+	single bool // one statement: alone it needs no BEGIN and COMMIT
+	begins bool // alone it need not wait for the disk, see notDurable
 }
 
 // work is what is done in a transaction. It may run twice. Errors that
@@ -38,7 +47,7 @@ var errClosed = errors.New("the database is closed")
 // the same time: a commit waits for the disk, and many can wait together. It
 // returns when the work is durable, whatever happens to the caller meanwhile.
 func (s *Store) together(patientID string, w work) error {
-	return s.wait(&commit{patientID: patientID, work: w, done: make(chan struct{})})
+	return s.wait(&commit{queued: newQueued(patientID), work: w})
 }
 
 func (s *Store) wait(c *commit) error {
@@ -54,8 +63,9 @@ func (s *Store) wait(c *commit) error {
 }
 
 // gather returns what waits in a queue behind first, at most that many, in one
-// order everywhere: two replicas cannot wait for each other.
-func gather[T any](first T, queue <-chan T, most int, patientID func(T) string) []T {
+// order everywhere: two replicas cannot wait for each other. What has waited too
+// long, for a database that stands still, ends here: its caller has gone.
+func gather[T any](first T, queue <-chan T, most int, of func(T) *queued) []T {
 	batch := []T{first}
 	for len(batch) < most {
 		select {
@@ -68,14 +78,29 @@ func gather[T any](first T, queue <-chan T, most int, patientID func(T) string) 
 		}
 		break
 	}
-	slices.SortStableFunc(batch, func(a, b T) int { return strings.Compare(patientID(a), patientID(b)) })
+	now := time.Now()
+	batch = slices.DeleteFunc(batch, func(t T) bool {
+		q := of(t)
+		late := now.After(q.until)
+		if late {
+			q.err = errors.Join(errNotBegun, errLate)
+			close(q.done)
+		}
+		return late
+	})
+	slices.SortStableFunc(batch, func(a, b T) int { return strings.Compare(of(a).patientID, of(b).patientID) })
 	return batch
 }
+
+var errLate = errors.New("the database did not come to it in time")
 
 // committer takes what is waiting and commits it, until the queue is closed.
 func (s *Store) committer() {
 	for first := range s.commits {
-		batch := gather(first, s.commits, s.maxTogether, func(c *commit) string { return c.patientID })
+		batch := gather(first, s.commits, s.maxTogether, func(c *commit) *queued { return &c.queued })
+		if len(batch) == 0 {
+			continue
+		}
 		err := s.runTogether(batch)
 		for _, c := range batch {
 			if err == nil {
@@ -111,6 +136,9 @@ func isLocked(err error) bool {
 }
 
 func (s *Store) runTogether(batch []*commit) error {
+	if err := s.file.check(); err != nil {
+		return errors.Join(errNotBegun, err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	runInTx := s.journal.RunInTx
@@ -132,7 +160,7 @@ func (s *Store) runTogether(batch []*commit) error {
 				return c.err
 			}
 		}
-		return nil
+		return s.file.check()
 	})
 	if err != nil && !begun {
 		return errors.Join(errNotBegun, err)
@@ -199,33 +227,4 @@ func (s *Store) statement(ctx context.Context, tx bun.Tx, text string) *sql.Stmt
 		return s.statements[text]
 	}
 	return tx.StmtContext(ctx, s.statements[text])
-}
-
-// dialect writes a statement's arguments, its clock and its row lock as the
-// database wants them: on SQLite a transaction is the only writer anyway.
-// The texts are fixed: each is translated once.
-func (s *Store) dialect(text string) string {
-	known, ok := s.dialects.Load(text)
-	if !ok {
-		known, _ = s.dialects.LoadOrStore(text, s.translate(text))
-	}
-	return known.(string)
-}
-
-func (s *Store) translate(text string) string {
-	if !s.postgres {
-		return strings.NewReplacer("NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", "FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "").Replace(text)
-	}
-	text = strings.ReplaceAll(text, "NOW()", "(extract(epoch from statement_timestamp()) * 1000000)::bigint")
-	var b strings.Builder
-	n := 0
-	for _, r := range text {
-		if r != '?' {
-			b.WriteRune(r)
-			continue
-		}
-		n++
-		b.WriteString("$" + strconv.Itoa(n))
-	}
-	return b.String()
 }

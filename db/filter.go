@@ -2,88 +2,110 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
-
-	"github.com/uptrace/bun"
+	"time"
 )
 
-// fewMatches is up to how many patients a name search reads by their ids.
-// More match so many that walking the order of the page soon finds enough.
+// Filter says which patients; every part given must match.
+type Filter struct {
+	ID           string    // exactly this one: a patient's own record
+	Name         string    // any part of a name
+	Phone        string    // the whole number; its digits are compared
+	BirthDate    string    // a date, or the year or month that contains it
+	Gender       string    // FHIR code
+	SyncState    SyncState // "" = any
+	UpdatedSince time.Time // changed at or after
+	None         bool      // matches nothing, and costs nothing
+}
+
+// maxNameSearch is the longest name, in characters, that a search can find.
+const maxNameSearch = 200
+
+// nothing reports whether it is known without the database that nothing
+// matches.
+func (f Filter) nothing() bool { return f.None || longer(f.Name, maxNameSearch) }
+
+// fewMatches is below how many matches are sorted for a page. More match so
+// many that walking the order of the page soon finds enough.
 const fewMatches = 2000
 
-// where adds the filter to a query.
-func (s *Store) where(ctx context.Context, q *bun.SelectQuery, f Filter) (*bun.SelectQuery, error) {
-	if f.None {
-		q = q.Where("1 = 0")
-	}
+// where returns the conditions of a filter.
+func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
+	var c conditions
 	if f.ID != "" {
-		q = q.Where("id = ?", clean(f.ID))
+		c.add("id = ?", clean(f.ID))
 	}
-	if f.Phone != "" {
-		if digits(f.Phone) == "" {
-			q = q.Where("phone = ?", clean(f.Phone))
-		} else {
-			q = q.Where("phone_key = ?", digits(f.Phone))
-		}
+	switch key := digits(f.Phone); {
+	case f.Phone == "":
+	case key != "":
+		c.add("phone_key = ?", key)
+	default: // in the words of the index patients_by_words
+		c.add("phone_key = '' AND phone <> '' AND phone = ?", clean(f.Phone))
 	}
 	if f.BirthDate != "" {
 		// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
-		q = q.Where("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
+		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
 	}
-	if f.Gender != "" {
-		q = s.whereGender(q, f.Gender)
+	switch {
+	case f.SyncState != "":
+		c.add("sync_state = ?", clean(string(f.SyncState)))
+	case f.Gender != "": // all there are: patients_by_filters has gender behind them
+		c.add("sync_state IN ('SYNCED', 'PENDING', 'LOCAL_ONLY')")
 	}
-	if f.SyncState != "" {
-		q = q.Where("sync_state = ?", string(f.SyncState))
+	switch f.Gender {
+	case "":
+	case "unknown": // what FHIR does not define is shown as unknown
+		c.add("gender NOT IN ('male', 'female', 'other')")
+	default:
+		c.add("gender = ?", clean(f.Gender))
 	}
 	if !f.UpdatedSince.IsZero() {
-		q = q.Where("updated_at >= ?", toMicros(f.UpdatedSince))
+		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
 	}
-	if name := fold(f.Name); name != "" {
-		return s.whereName(ctx, q, name)
-	}
-	return q, nil
+	return c, s.whereName(ctx, &c, fold(f.Name), f.ID == "")
 }
 
-// whereGender finds what is shown as that gender: what FHIR does not define
-// is shown as unknown.
-func (s *Store) whereGender(q *bun.SelectQuery, gender string) *bun.SelectQuery {
-	if gender == "unknown" {
-		return q.Where("gender NOT IN ('male', 'female', 'other')")
+// whereName finds any part of a name, of any length and script. In a search
+// among all patients the grams lead to the candidates where they are few. The
+// search of one record must not take longer for a name that many have: it would
+// tell that they do.
+func (s *Store) whereName(ctx context.Context, c *conditions, name string, amongAll bool) error {
+	if name == "" {
+		return nil
 	}
-	return q.Where("gender = ?", gender)
-}
-
-// whereName finds any part of a name, of any length and script. The grams
-// lead to the few candidates; where they are many, the name keys are compared
-// while the order of the page is walked.
-func (s *Store) whereName(ctx context.Context, q *bun.SelectQuery, name string) (*bun.SelectQuery, error) {
-	position := "instr"
-	if s.postgres {
-		position = "strpos"
+	c.add("strpos(name_key, ?) > 0", name)
+	if !amongAll {
+		return nil
 	}
-	q = q.Where(position+"(name_key, ?) > 0", name)
-	var best []string
-	for i, g := range searchGrams(name) {
-		ids, err := s.patientsWithGram(ctx, g)
+	var rarest conditions
+	fewest := fewMatches
+	grams := searchGrams(name)
+	for _, g := range grams {
+		var with conditions
+		if longer(g, 2) {
+			with.add("gram = ?", g)
+		} else {
+			with.add("gram >= ? AND gram < ?", g, g+"\U0010FFFF")
+		}
+		n, err := s.number(ctx, "SELECT count(*) FROM (SELECT 1 FROM patient_name_grams"+with.String()+" LIMIT ?) AS found",
+			append(with.args, fewMatches)...)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("search names: %w", err)
 		}
-		if i == 0 || len(ids) < len(best) {
-			best = ids
+		if n < fewest {
+			rarest, fewest = with, n
 		}
-		if len(best) < fewMatches/10 {
+		if fewest < fewMatches/10 {
 			break
 		}
 	}
-	switch {
-	case len(best) == 0:
-		return q.Where("1 = 0"), nil
-	case len(best) < fewMatches:
-		return q.Where("id IN (?)", bun.List(best)), nil
-	default:
-		return q, nil
+	c.nothing = fewest == 0
+	c.many = len(c.texts) == 1 && len(grams) == 1 && fewest == fewMatches // the gram is all that is asked
+	if fewest < fewMatches {
+		c.add("id IN (SELECT patient_id FROM patient_name_grams"+rarest.String()+")", rarest.args...)
 	}
+	return nil
 }
 
 // searchGrams returns up to three grams, spread over the name, that a match
@@ -98,17 +120,39 @@ func searchGrams(name string) []string {
 	return []string{string(runes[:3]), string(runes[last:]), string(runes[last/2 : last/2+3])}
 }
 
-// patientsWithGram returns at most fewMatches ids.
-func (s *Store) patientsWithGram(ctx context.Context, g string) ([]string, error) {
-	q := s.read.NewSelect().Distinct().Column("patient_id").Table("patient_name_grams").Limit(fewMatches)
-	if len([]rune(g)) < 3 {
-		q = q.Where("gram >= ? AND gram < ?", g, g+"\U0010FFFF")
-	} else {
-		q = q.Where("gram = ?", g)
+// CountPatients counts what matches.
+func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
+	if f.nothing() {
+		return 0, nil
 	}
-	var ids []string
-	if err := q.Scan(ctx, &ids); err != nil {
-		return nil, fmt.Errorf("search names: %w", err)
+	done, err := s.search(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count patients: %w", err)
 	}
-	return ids, nil
+	defer done()
+	c, err := s.where(ctx, f)
+	if err != nil {
+		return 0, fmt.Errorf("count patients: %w", err)
+	}
+	if c.nothing {
+		return 0, nil
+	}
+	n, err := s.number(ctx, "SELECT count(*) FROM patients"+c.String(), c.args...)
+	if err != nil {
+		return 0, fmt.Errorf("count patients: %w", err)
+	}
+	return n, nil
 }
+
+// search waits for one of the places that lists and counts have: the other
+// connections are for the reads of single patients. done gives it back.
+func (s *Store) search(ctx context.Context) (done func(), err error) {
+	select {
+	case s.searches <- struct{}{}:
+		return func() { <-s.searches }, nil
+	case <-ctx.Done():
+		return nil, errors.Join(errSearches, ctx.Err())
+	}
+}
+
+var errSearches = errors.New("too many lists and counts are under way")

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,10 @@ var (
 	errBatchRepeats = errors.New("its patient number or FHIR id occurred just before")
 )
 
+// importTimeout bounds the transaction of a batch. It has up to 500 patients
+// and takes a fraction of a second.
+const importTimeout = 30 * time.Second
+
 // ImportPatients stores a batch in one transaction. A row that exists is
 // updated only when the patient's State.UpdatedAt is later than what the row
 // last saw of FHIR, and never while it is PENDING: an old file does not
@@ -57,14 +62,31 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		if err := i.sort(ctx); err != nil {
 			return err
 		}
-		return i.insert(ctx)
+		if err := i.insert(ctx); err != nil {
+			return err
+		}
+		return s.file.check()
 	}
-	commit := func() error { return s.journal.RunInTx(ctx, nil, run) }
+	commit := func() error {
+		ctx, cancel := context.WithTimeout(ctx, importTimeout)
+		defer cancel()
+		return s.journal.RunInTx(ctx, nil, run)
+	}
 	if err := again(commit(), commit); err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
 	return outcomes, nil
 }
+
+// The statements of an import. The rows are locked in the order in which the
+// journal locks them.
+var existingPatients = "SELECT " + allColumns.names() + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE"
+
+const (
+	takeNumbers = `INSERT INTO patient_sequences (year, last) VALUES (?, ?)
+		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`
+	takenNumbers = `SELECT id FROM patients WHERE id = ANY(?)`
+)
 
 // importing is one batch on its way.
 type importing struct {
@@ -76,32 +98,41 @@ type importing struct {
 	byID     map[string]*Patient
 	byFHIRID map[string]*Patient
 	inserts  []int // positions in batch of the new ones
+
+	unreadable map[*Patient]error // of the rows: these are left as they are
 }
 
 // findExisting reads the rows that the batch may concern.
 func (i *importing) findExisting(ctx context.Context) error {
-	ids, fhirIDs := []string{""}, []string{""} // never empty: IN () is no SQL
+	var ids, fhirIDs []string
 	for _, n := range i.batch {
-		ids = append(ids, clean(n.HospitalID))
-		fhirIDs = append(fhirIDs, clean(n.FHIRID))
+		if n.HospitalID != "" {
+			ids = append(ids, clean(n.HospitalID))
+		}
+		if n.FHIRID != "" {
+			fhirIDs = append(fhirIDs, clean(n.FHIRID))
+		}
 	}
-	q := i.tx.NewSelect().ColumnExpr(allColumns.names()).Table("patients").
-		Where("id IN (?) OR fhir_id IN (?)", bun.List(ids), bun.List(fhirIDs))
-	if i.store.postgres {
-		q = q.Order("id").For("UPDATE") // in the order in which the journal locks them
-	}
-	rows, err := scanAll(ctx, q, allColumns)
+	rows, err := i.store.statement(ctx, i.tx, existingPatients).QueryContext(ctx, i.store.list(ids), i.store.list(fhirIDs))
 	if err != nil {
 		return err
 	}
-	i.byID, i.byFHIRID = map[string]*Patient{}, map[string]*Patient{}
-	for _, p := range rows {
+	defer rows.Close()
+	i.byID, i.byFHIRID, i.unreadable = map[string]*Patient{}, map[string]*Patient{}, map[*Patient]error{}
+	for rows.Next() {
+		p, err := allColumns.scan(rows)
+		switch {
+		case errors.Is(err, ErrUnreadable):
+			i.unreadable[p] = err
+		case err != nil:
+			return err
+		}
 		i.byID[p.ID] = p
 		if p.FHIRID != "" {
 			i.byFHIRID[p.FHIRID] = p
 		}
 	}
-	return nil
+	return rows.Err()
 }
 
 // sort decides for each patient and updates the rows that exist.
@@ -130,13 +161,15 @@ func (i *importing) sort(ctx context.Context) error {
 
 // match finds the row that a patient is, nil when there is none.
 func (i *importing) match(n NewPatient) (*Patient, error) {
-	if len([]rune(n.HospitalID)) > 64 || fold(n.HospitalID) == "" && n.HospitalID != "" || hasControl(n.HospitalID) {
+	if clean(n.HospitalID) != n.HospitalID || len([]rune(n.HospitalID)) > 64 || fold(n.HospitalID) == "" && n.HospitalID != "" || hasControl(n.HospitalID) {
 		return nil, errBadNumber
 	}
 	byID, byFHIRID := i.byID[n.HospitalID], i.byFHIRID[n.FHIRID]
 	switch {
 	case byFHIRID != nil && n.HospitalID != "" && byFHIRID.ID != n.HospitalID:
 		return nil, errNumberMoved
+	case i.unreadable[cmp.Or(byFHIRID, byID)] != nil:
+		return nil, i.unreadable[cmp.Or(byFHIRID, byID)]
 	case byFHIRID != nil:
 		return byFHIRID, nil
 	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || !samePerson(byID, n.State)):
@@ -179,7 +212,7 @@ func (i *importing) insert(ctx context.Context) error {
 		return err
 	}
 	patients := make([]*Patient, 0, len(i.inserts))
-	rows := make([]*row, 0, len(i.inserts))
+	values := make([]any, 0, len(i.inserts)*rowColumns)
 	for _, k := range i.inserts {
 		n := i.batch[k]
 		p := &Patient{ID: n.HospitalID, FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
@@ -191,13 +224,13 @@ func (i *importing) insert(ctx context.Context) error {
 		}
 		n.State.applyTo(p)
 		p.nameKey = nameKey(p)
-		patients, rows = append(patients, p), append(rows, toRow(p))
+		patients, values = append(patients, p), append(values, rowValues(p)...)
 		i.outcomes[k] = ImportOutcome{ID: p.ID, Result: Inserted}
 	}
-	if _, err := i.tx.NewInsert().Model(&rows).Exec(ctx); err != nil {
+	if err := i.store.insertRows(ctx, i.tx, insertPatients, rowColumns, values); err != nil {
 		return err
 	}
-	return insertGrams(ctx, i.tx, patients)
+	return i.store.insertGrams(ctx, i.tx, patients)
 }
 
 // assign takes as many numbers as the new patients without one need, passing
@@ -216,17 +249,15 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 	for len(numbers) < need {
 		missing := need - len(numbers)
 		var last int64
-		if err := i.tx.NewRaw(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
-			ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`,
-			year, missing).Scan(ctx, &last); err != nil {
+		if err := i.store.statement(ctx, i.tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
 			return nil, err
 		}
 		candidates := make([]string, 0, missing)
 		for n := last - int64(missing) + 1; n <= last; n++ {
 			candidates = append(candidates, fmt.Sprintf("P-%d-%06d", year, n))
 		}
-		var taken []string
-		if err := i.tx.NewSelect().Column("id").Table("patients").Where("id IN (?)", bun.List(candidates)).Scan(ctx, &taken); err != nil {
+		taken, err := i.taken(ctx, candidates)
+		if err != nil {
 			return nil, err
 		}
 		for _, id := range taken {
@@ -239,4 +270,22 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 		}
 	}
 	return numbers, nil
+}
+
+// taken returns which of the numbers patients already have.
+func (i *importing) taken(ctx context.Context, numbers []string) ([]string, error) {
+	rows, err := i.store.statement(ctx, i.tx, takenNumbers).QueryContext(ctx, i.store.list(numbers))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var taken []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		taken = append(taken, id)
+	}
+	return taken, rows.Err()
 }

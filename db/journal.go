@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -38,16 +37,16 @@ type ContactUpdate struct {
 	PatientID      string
 	FHIRID         string // "" = changed in the cache alone
 	State          UpdateState
-	Actor          string // who asked
-	IdempotencyKey string // unique for an actor; "" = none
-	Digest         string // of what was asked
-	Asked          string // JSON
-	BaseETag       string // what the last PUT named in If-Match
-	Base           string // JSON: the contact that it was based on
-	Intended       string // JSON: the contact in it
-	Gone           bool   // the FHIR server said once that the patient is gone
-	Answer         string // JSON: what the caller was told
-	Patient        *Patient
+	Actor          string   // who asked
+	IdempotencyKey string   // unique for an actor; "" = none
+	Digest         string   // of what was asked
+	Asked          string   // JSON
+	BaseETag       string   // what the last PUT named in If-Match
+	Base           string   // JSON: the contact that it was based on
+	Intended       string   // JSON: the contact in it
+	Gone           bool     // the FHIR server said once that the patient is gone
+	Answer         string   // JSON: what the caller was told
+	Patient        *Patient // as the answer showed it: see told; nil if it showed none, and where several lines are read
 	RequestedAt    time.Time
 	SettledAt      time.Time     // zero while open
 	SentFor        time.Duration // since the last PUT was about to leave
@@ -128,7 +127,7 @@ type Begun struct {
 // patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
-	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), u.Actor, clean(u.IdempotencyKey),
+	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), clean(u.Actor), clean(u.IdempotencyKey),
 		u.Digest, clean(u.Asked), clean(u.PatientID))
 	var begun *Begun
 	if err == nil {
@@ -295,7 +294,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 		return nil, err
 	}
 	if c.LandedETag != "" && others {
-		fenced, err := s.exec(ctx, tx, fenceUpdates, c.FencedAnswer, c.PatientID, clean(c.LandedETag), c.ID)
+		fenced, err := s.exec(ctx, tx, fenceUpdates, clean(c.FencedAnswer), c.PatientID, clean(c.LandedETag), c.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -306,7 +305,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			p.SyncState = stateWith(others || c.State.Open())
 			if told.SyncState != p.SyncState { // a retry is told the same
 				told.SyncState = p.SyncState
-				if _, err := s.exec(ctx, tx, tellUpdate, clean(toJSON(told, false)), c.ID); err != nil {
+				if _, err := s.exec(ctx, tx, tellUpdate, toldJSON(told), c.ID); err != nil {
 					return nil, err
 				}
 			}
@@ -364,7 +363,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 }
 
 func closeArgs(c Closing, told *Patient) []any {
-	return []any{string(c.State), clean(c.Answer), clean(toJSON(told, false)), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
+	return []any{string(c.State), clean(c.Answer), toldJSON(told), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
 }
 
 func bit(b bool) int {
@@ -382,39 +381,4 @@ func (s *Store) exists(ctx context.Context, tx bun.Tx, text string, args ...any)
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// updates runs one of the statements that return updateColumns.
-func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any) ([]ContactUpdate, error) {
-	rows, err := s.statement(ctx, tx, text).QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []ContactUpdate
-	for rows.Next() {
-		u, err := scanUpdate(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, *u)
-	}
-	return found, rows.Err()
-}
-
-func scanUpdate(row interface{ Scan(...any) error }) (*ContactUpdate, error) {
-	var u ContactUpdate
-	var gone, sentFor int64
-	var patient string
-	err := row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
-		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &patient,
-		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
-	if err != nil {
-		return nil, err
-	}
-	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
-	if patient != "" {
-		err = json.Unmarshal([]byte(patient), &u.Patient)
-	}
-	return &u, err
 }

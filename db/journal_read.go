@@ -3,11 +3,14 @@ package db
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"patientgraph/jsonlimit"
 )
 
 // The readings of single lines.
@@ -26,7 +29,7 @@ func (s *Store) ContactUpdate(ctx context.Context, id string) (*ContactUpdate, e
 // ContactUpdateByKey returns the line with an actor's idempotency key.
 // ErrNotFound, also for one that was settled longer than ttl ago.
 func (s *Store) ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*ContactUpdate, error) {
-	return s.line(ctx, byKey, actor, clean(key), ttl.Microseconds())
+	return s.line(ctx, byKey, clean(actor), clean(key), ttl.Microseconds())
 }
 
 // OpenUpdate returns the line that is ACCEPTED or SENT and so holds the
@@ -36,14 +39,86 @@ func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdat
 }
 
 func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpdate, error) {
-	u, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
+	u, showed, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
+	}
+	if err == nil && showed != "" {
+		u.Patient, err = s.asTold(ctx, u.PatientID, showed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read contact update: %w", err)
 	}
 	return u, nil
+}
+
+// updates runs one of the statements that return updateColumns.
+func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any) ([]ContactUpdate, error) {
+	rows, err := s.statement(ctx, tx, text).QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []ContactUpdate
+	for rows.Next() {
+		u, _, err := scanUpdate(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, *u)
+	}
+	return found, rows.Err()
+}
+
+// scanUpdate reads updateColumns. told is the JSON of what the answer showed of
+// the patient, "" if nothing.
+func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, told string, err error) {
+	u = &ContactUpdate{}
+	var gone, sentFor int64
+	err = row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
+		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &told,
+		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
+	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
+	return u, told, err
+}
+
+// told is what the journal keeps of a patient that an answer showed: what the
+// update can have changed. The rest of the record is not kept once more with
+// each update, for a patient may hold tens of kilobytes. Lines of older
+// programs hold it all the same, under these names.
+type told struct {
+	Version       int64
+	SyncState     SyncState
+	LastSyncedAt  time.Time
+	UpdatedAt     time.Time
+	FHIRVersionID string
+	FHIRUpdatedAt time.Time
+	Phone         string
+	Email         string
+	Address       *Address
+}
+
+func toldJSON(p *Patient) string {
+	return clean(toJSON(told{
+		p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt, p.FHIRVersionID, p.FHIRUpdatedAt, p.Phone, p.Email, p.Address,
+	}, false))
+}
+
+// asTold returns the patient as an answer showed it; what the update was not
+// about is as it is now.
+func (s *Store) asTold(ctx context.Context, patientID, showed string) (*Patient, error) {
+	var was told
+	if jsonlimit.Check(showed, maxJSONDepth, maxJSONValues) != nil || json.Unmarshal([]byte(showed), &was) != nil {
+		return nil, fmt.Errorf("%w (patient %s, column contact_updates.patient)", ErrUnreadable, patientID)
+	}
+	p, err := s.Patient(ctx, patientID)
+	if err != nil {
+		return nil, err
+	}
+	p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt = was.Version, was.SyncState, was.LastSyncedAt, was.UpdatedAt
+	p.FHIRVersionID, p.FHIRUpdatedAt = was.FHIRVersionID, was.FHIRUpdatedAt
+	p.Phone, p.Email, p.Address = was.Phone, was.Email, was.Address
+	return p, nil
 }
 
 // RenewUpdates extends the leases of an owner's updates.
@@ -97,4 +172,5 @@ func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted i
 var statements = []string{
 	beginUpdate, addLocalUpdate, sendUpdate, markPending, markReopened, closeUpdate, leaveUpdate, fenceUpdates, tellUpdate, otherUnsettled, holdUpdate,
 	setSyncState, renewUpdate, reopenUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, dropUpdate, lockPatient, updatePatient,
+	existingPatients, takeNumbers, takenNumbers, deleteGrams,
 }

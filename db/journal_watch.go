@@ -2,26 +2,15 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 )
 
-// The two databases take a list as one argument each in their own way.
-const (
-	stillOpen         = `SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND id `
-	stillOpenSQLite   = stillOpen + `IN (SELECT value FROM json_each(?))`
-	stillOpenPostgres = stillOpen + `= ANY(?)`
-)
+const stillOpen = `SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND id = ANY(?)`
 
 // StillOpen returns those of the ids whose contact updates are not settled, in
 // any order, in one query.
 func (s *Store) StillOpen(ctx context.Context, ids []string) ([]string, error) {
-	text, list := stillOpenPostgres, any(ids)
-	if !s.postgres {
-		encoded, _ := json.Marshal(ids) // strings always encode
-		text, list = stillOpenSQLite, string(encoded)
-	}
-	rows, err := s.read.DB.QueryContext(ctx, s.dialect(text), list)
+	rows, err := s.read.DB.QueryContext(ctx, s.dialect(stillOpen), s.list(ids))
 	if err != nil {
 		return nil, fmt.Errorf("look for open contact updates: %w", err)
 	}

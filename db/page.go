@@ -4,24 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"time"
 
-	"github.com/uptrace/bun"
+	"patientgraph/jsonlimit"
 )
-
-// Filter says which patients; every part given must match.
-type Filter struct {
-	ID           string    // exactly this one: a patient's own record
-	Name         string    // any part of a name
-	Phone        string    // the whole number; its digits are compared
-	BirthDate    string    // a date, or the year or month that contains it
-	Gender       string    // FHIR code
-	SyncState    SyncState // "" = any
-	UpdatedSince time.Time // changed at or after
-	None         bool      // matches nothing
-}
 
 // Order is an order of patients; ties are broken by id.
 type Order string
@@ -42,19 +30,26 @@ const (
 type ordering struct {
 	column Column
 	desc   bool
+	index  string             // what lists the patients in this order
+	sorted string             // an expression of the column that no index is in the order of: matches are sorted
 	key    func(*Patient) any // the value that a cursor holds
 }
 
 var orderings = map[Order]ordering{
-	OrderCreatedDesc:   {ColCreatedAt, true, func(p *Patient) any { return toMicros(p.CreatedAt) }},
-	OrderCreatedAsc:    {ColCreatedAt, false, func(p *Patient) any { return toMicros(p.CreatedAt) }},
-	OrderUpdatedDesc:   {ColUpdatedAt, true, func(p *Patient) any { return toMicros(p.UpdatedAt) }},
-	OrderUpdatedAsc:    {ColUpdatedAt, false, func(p *Patient) any { return toMicros(p.UpdatedAt) }},
-	OrderNameAsc:       {colNameKey, false, func(p *Patient) any { return p.nameKey }},
-	OrderNameDesc:      {colNameKey, true, func(p *Patient) any { return p.nameKey }},
-	OrderBirthDateAsc:  {ColBirthDate, false, func(p *Patient) any { return p.BirthDate }},
-	OrderBirthDateDesc: {ColBirthDate, true, func(p *Patient) any { return p.BirthDate }},
+	OrderCreatedDesc:   {ColCreatedAt, true, "patients_by_created", "created_at + 0", createdKey},
+	OrderCreatedAsc:    {ColCreatedAt, false, "patients_by_created", "created_at + 0", createdKey},
+	OrderUpdatedDesc:   {ColUpdatedAt, true, "patients_by_updated", "updated_at + 0", updatedKey},
+	OrderUpdatedAsc:    {ColUpdatedAt, false, "patients_by_updated", "updated_at + 0", updatedKey},
+	OrderNameAsc:       {colNameKey, false, "patients_by_name", "name_key || ''", nameOf},
+	OrderNameDesc:      {colNameKey, true, "patients_by_name", "name_key || ''", nameOf},
+	OrderBirthDateAsc:  {ColBirthDate, false, "patients_by_birth_date", "birth_date || ''", birthDateKey},
+	OrderBirthDateDesc: {ColBirthDate, true, "patients_by_birth_date", "birth_date || ''", birthDateKey},
 }
+
+func createdKey(p *Patient) any   { return toMicros(p.CreatedAt) }
+func updatedKey(p *Patient) any   { return toMicros(p.UpdatedAt) }
+func nameOf(p *Patient) any       { return p.nameKey }
+func birthDateKey(p *Patient) any { return p.BirthDate }
 
 // PageRequest asks for one page.
 type PageRequest struct {
@@ -71,6 +66,8 @@ type PageRequest struct {
 type Page struct {
 	Patients    []*Patient
 	Cursors     []string // one for each patient
+	Unreadable  []error  // one for each row that cannot be shown
+	Start, End  string   // cursors of the first and the last row, shown or not; "" = there is none
 	HasNext     bool
 	HasPrevious bool
 }
@@ -95,10 +92,17 @@ func (o ordering) cursorOf(order Order, p *Patient) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
+// maxCursor is longer than any cursor, in bytes: no name key is longer than
+// three times maxKey characters.
+const maxCursor = 16 << 10
+
 // parse returns the key and id that a cursor stands for.
 func (o ordering) parse(order Order, text string) (key any, id string, err error) {
+	if len(text) > maxCursor {
+		return nil, "", ErrBadCursor
+	}
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || jsonlimit.Check(decoded, 1, 8) != nil {
 		return nil, "", ErrBadCursor
 	}
 	var c cursor
@@ -111,19 +115,9 @@ func (o ordering) parse(order Order, text string) (key any, id string, err error
 	return c.Text, c.ID, nil
 }
 
-// Patients returns one page: keyset pagination, so that a page stays where it
-// is when patients are added before it. ErrBadCursor.
-func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
-	o, known := orderings[r.Order]
-	if !known || (r.First > 0) == (r.Last > 0) {
-		return nil, fmt.Errorf("page of patients: order %q, first %d, last %d", r.Order, r.First, r.Last)
-	}
-	set := setOf(r.Columns) | 1<<o.column
-	q := s.read.NewSelect().ColumnExpr(set.names()).Table("patients")
-	q, err := s.where(ctx, q, r.Filter)
-	if err != nil {
-		return nil, err
-	}
+// between returns the conditions that the request's cursors are. ErrBadCursor.
+func (o ordering) between(r PageRequest) (conditions, error) {
+	var c conditions
 	for _, bound := range []struct {
 		cursor string
 		after  bool
@@ -133,67 +127,126 @@ func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
 		}
 		key, id, err := o.parse(r.Order, bound.cursor)
 		if err != nil {
-			return nil, err
+			return c, err
 		}
-		comparison := "<"
+		comparison := " < "
 		if bound.after != o.desc {
-			comparison = ">"
+			comparison = " > "
 		}
-		q = q.Where("(?, id) "+comparison+" (?, ?)", bun.Ident(columnNames[o.column]), key, id)
+		c.add("("+columnNames[o.column]+", id)"+comparison+"(?, ?)", key, id)
 	}
-	backward := r.Last > 0
-	direction := "ASC"
-	if o.desc != backward {
-		direction = "DESC"
-	}
-	size := max(r.First, r.Last)
-	q = q.OrderExpr("? "+direction+", id "+direction, bun.Ident(columnNames[o.column])).Limit(int64(size) + 1)
+	return c, nil
+}
 
-	patients, err := scanAll(ctx, q, set)
+// Patients returns one page: keyset pagination, so that a page stays where it
+// is when patients are added before it. ErrBadCursor.
+func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
+	o, known := orderings[r.Order]
+	if !known || (r.First > 0) == (r.Last > 0) {
+		return nil, fmt.Errorf("page of patients: order %q, first %d, last %d", r.Order, r.First, r.Last)
+	}
+	bounds, err := o.between(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.Filter.nothing() {
+		return r.page(o, nil), nil
+	}
+	rows, err := s.pageRows(ctx, r, o, bounds)
 	if err != nil {
 		return nil, fmt.Errorf("page of patients: %w", err)
 	}
-	more := len(patients) > size
-	if more {
-		patients = patients[:size]
-	}
-	page := &Page{Patients: patients, HasNext: more, HasPrevious: r.After != ""}
-	if backward {
-		slices.Reverse(patients)
-		page.HasNext, page.HasPrevious = r.Before != "", more
-	}
-	for _, p := range patients {
-		page.Cursors = append(page.Cursors, o.cursorOf(r.Order, p))
-	}
-	return page, nil
+	return r.page(o, rows), nil
 }
 
-func scanAll(ctx context.Context, q *bun.SelectQuery, set columnSet) ([]*Patient, error) {
-	rows, err := q.Rows(ctx)
+// pageRow is a row that was read, or could not be (ErrUnreadable).
+type pageRow struct {
+	patient *Patient
+	err     error
+}
+
+// pageRows reads the rows of a page, and one more that tells whether there are.
+func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds conditions) ([]pageRow, error) {
+	done, err := s.search(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	table, where, key, err := s.from(ctx, r.Filter, o)
+	if err != nil || where.nothing {
+		return nil, err
+	}
+	where.texts, where.args = append(where.texts, bounds.texts...), append(where.args, bounds.args...)
+	direction := " ASC"
+	if o.desc != (r.Last > 0) {
+		direction = " DESC"
+	}
+	set := setOf(r.Columns) | 1<<o.column
+	rows, err := s.query(ctx, "SELECT "+set.names()+" FROM "+table+where.String()+
+		" ORDER BY "+key+direction+", id"+direction+" LIMIT ?", append(where.args, max(r.First, r.Last)+1)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var patients []*Patient
+	var found []pageRow
 	for rows.Next() {
 		p, err := set.scan(rows)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrUnreadable) {
 			return nil, err
 		}
-		patients = append(patients, p)
+		found = append(found, pageRow{p, err})
 	}
-	return patients, rows.Err()
+	return found, rows.Err()
 }
 
-// CountPatients counts what matches.
-func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
-	q, err := s.where(ctx, s.read.NewSelect().ColumnExpr("count(*)").Table("patients"), f)
-	if err != nil {
-		return 0, err
+// from says where the rows of a page are looked for, and what they are sorted
+// by. Few matches are found first and then sorted, for the walk along the order
+// would pass by all others; many are met soon on that walk.
+func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
+	table, key = "patients", columnNames[o.column]
+	where, err = s.where(ctx, f)
+	if err != nil || f.ID != "" || len(where.texts) == 0 || where.nothing {
+		return table, where, key, err
 	}
-	var n int
-	if err := q.Scan(ctx, &n); err != nil {
-		return 0, fmt.Errorf("count patients: %w", err)
+	n := fewMatches
+	if !where.many {
+		n, err = s.number(ctx, "SELECT count(*) FROM (SELECT 1 FROM patients"+where.String()+" LIMIT ?) AS found", append(where.args, fewMatches)...)
+		if err != nil {
+			return table, where, key, err
+		}
 	}
-	return n, nil
+	if n < fewMatches {
+		few := conditions{args: where.args, nothing: n == 0}
+		few.add("id IN (SELECT id FROM patients" + where.String() + ")")
+		return table, few, o.sorted, nil
+	}
+	if !s.postgres { // which knows what LIMIT means
+		table += " INDEXED BY " + o.index
+	}
+	return table, where, key, nil
+}
+
+// page makes a page of the rows that were read for it.
+func (r PageRequest) page(o ordering, rows []pageRow) *Page {
+	size, backward := max(r.First, r.Last), r.Last > 0
+	more := len(rows) > size
+	rows = rows[:min(size, len(rows))]
+	page := &Page{HasNext: more, HasPrevious: r.After != ""}
+	if backward {
+		slices.Reverse(rows)
+		page.HasNext, page.HasPrevious = r.Before != "", more
+	}
+	for n, row := range rows {
+		cursor := o.cursorOf(r.Order, row.patient)
+		if n == 0 {
+			page.Start = cursor
+		}
+		page.End = cursor
+		if row.err != nil {
+			page.Unreadable = append(page.Unreadable, row.err)
+			continue
+		}
+		page.Patients, page.Cursors = append(page.Patients, row.patient), append(page.Cursors, cursor)
+	}
+	return page
 }

@@ -3,10 +3,13 @@ package db
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/bits"
 	"strings"
 	"time"
+
+	"patientgraph/jsonlimit"
 )
 
 // SyncState tells whether a row is known to agree with the FHIR server.
@@ -135,17 +138,23 @@ func (set columnSet) names() string {
 	return strings.Join(names, ", ")
 }
 
-// scan reads one row of the set's columns.
+// ErrUnreadable: a column of the row holds what this program did not write.
+// It concerns that row alone.
+var ErrUnreadable = errors.New("the database holds of this patient what cannot be read: mend or delete the column named")
+
+// scan reads one row of the set's columns. With ErrUnreadable the rest of the
+// patient is there.
 func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
 	var p Patient
 	var fhirID sql.NullString
+	var address, emergencyContact, allergies string
 	targets := make([]any, 0, columnCount)
 	all := [columnCount]any{
 		ColID: &p.ID, ColFHIRID: &fhirID, ColSyncState: (*string)(&p.SyncState), ColVersion: &p.Version,
 		ColFamilyName: &p.FamilyName, ColGivenName: &p.GivenName, ColFullName: &p.FullName,
 		ColBirthDate: &p.BirthDate, ColGender: &p.Gender, ColPhone: &p.Phone, ColEmail: &p.Email,
-		ColAddress: jsonText{&p.Address}, ColEmergencyContact: jsonText{&p.EmergencyContact},
-		ColAllergies: jsonText{&p.Allergies}, ColBloodType: &p.BloodType,
+		ColAddress: &address, ColEmergencyContact: &emergencyContact,
+		ColAllergies: &allergies, ColBloodType: &p.BloodType,
 		ColLastSyncedAt: micros{&p.LastSyncedAt}, ColCreatedAt: micros{&p.CreatedAt},
 		ColUpdatedAt: micros{&p.UpdatedAt}, colFHIRVersionID: &p.FHIRVersionID,
 		colFHIRUpdatedAt: micros{&p.FHIRUpdatedAt}, colNameKey: &p.nameKey,
@@ -159,7 +168,26 @@ func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error)
 		return nil, err
 	}
 	p.FHIRID = fhirID.String
-	return &p, nil
+	return &p, errors.Join(p.decode(ColAddress, address, &p.Address),
+		p.decode(ColEmergencyContact, emergencyContact, &p.EmergencyContact), p.decode(ColAllergies, allergies, &p.Allergies))
+}
+
+// Bounds of the JSON in a column.
+const (
+	maxJSONDepth  = 4
+	maxJSONValues = 100_000
+)
+
+// decode reads a value stored as JSON; "" leaves it nil. Its error does not
+// quote it, for it is the patient's.
+func (p *Patient) decode(c Column, text string, into any) error {
+	if text == "" {
+		return nil
+	}
+	if jsonlimit.Check(text, maxJSONDepth, maxJSONValues) != nil || json.Unmarshal([]byte(text), into) != nil {
+		return fmt.Errorf("%w (patient %s, column %s)", ErrUnreadable, p.ID, columnNames[c])
+	}
+	return nil
 }
 
 // micros reads a time stored as microseconds since 1970; 0 is the zero time.
@@ -186,25 +214,4 @@ func toMicros(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMicro()
-}
-
-// jsonText reads a value stored as JSON; "" leaves it nil.
-type jsonText struct{ into any }
-
-func (j jsonText) Scan(value any) error {
-	switch text := value.(type) {
-	case string:
-		return j.decode([]byte(text))
-	case []byte:
-		return j.decode(text)
-	default:
-		return fmt.Errorf("a JSON column holds %T", value)
-	}
-}
-
-func (j jsonText) decode(text []byte) error {
-	if len(text) == 0 {
-		return nil
-	}
-	return json.Unmarshal(text, j.into)
 }

@@ -12,13 +12,12 @@ import (
 
 // single is one statement waiting for its round trip.
 type single struct {
-	patientID string
-	text      string
-	args      []any
-	changed   int64
-	patient   *Patient // after a beginUpdate; nil: there is none
-	err       error
-	done      chan struct{}
+	queued
+	text    string
+	args    []any
+	changed int64
+	patient *Patient // after a beginUpdate; nil: there is none
+	readErr error    // ErrUnreadable: the patient, not the statement, is at fault
 }
 
 // one commits one statement, and returns how many rows it changed. On
@@ -30,7 +29,7 @@ func (s *Store) one(patientID, text string, args ...any) (int64, error) {
 		return o.changed, o.err
 	}
 	var changed int64
-	err := s.wait(&commit{patientID: patientID, single: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
+	err := s.wait(&commit{queued: newQueued(patientID), single: true, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		changed, err = s.exec(ctx, tx, text, args...)
 		return err
 	}})
@@ -41,12 +40,16 @@ func (s *Store) one(patientID, text string, args ...any) (int64, error) {
 func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
 	if s.postgres {
 		o := s.pipelined(s.begins, patientID, beginUpdate, args)
-		if o.err == nil && o.patient == nil {
+		switch {
+		case o.err != nil:
+		case o.readErr != nil:
+			o.err = o.readErr
+		case o.patient == nil:
 			o.err = ErrNotFound
 		}
 		return o.changed, o.patient, o.err
 	}
-	err = s.wait(&commit{patientID: patientID, begins: true, done: make(chan struct{}), work: func(ctx context.Context, tx bun.Tx) (err error) {
+	err = s.wait(&commit{queued: newQueued(patientID), begins: true, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		if changed, err = s.exec(ctx, tx, beginUpdate, args...); err == nil {
 			p, err = s.lockedRow(ctx, tx, patientID)
 		}
@@ -56,7 +59,7 @@ func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient,
 }
 
 func (s *Store) pipelined(queue chan<- *single, patientID, text string, args []any) *single {
-	o := &single{patientID: patientID, text: text, args: args, done: make(chan struct{})}
+	o := &single{queued: newQueued(patientID), text: text, args: args}
 	s.closing.RLock()
 	if s.closed {
 		s.closing.RUnlock()
@@ -72,7 +75,10 @@ func (s *Store) pipelined(queue chan<- *single, patientID, text string, args []a
 // pipeliner takes what is waiting and sends it, until the queue is closed.
 func (s *Store) pipeliner(queue <-chan *single) {
 	for first := range queue {
-		batch := gather(first, queue, s.maxTogether, func(o *single) string { return o.patientID })
+		batch := gather(first, queue, s.maxTogether, func(o *single) *queued { return &o.queued })
+		if len(batch) == 0 {
+			continue
+		}
 		err := s.pipeline(batch)
 		for _, o := range batch {
 			if err == nil {
@@ -112,8 +118,13 @@ func (s *Store) pipeline(batch []*single) error {
 			})
 			if o.text == beginUpdate {
 				queued.Queue(s.dialect(readPatient), clean(o.patientID)).QueryRow(func(row pgx.Row) (err error) {
-					if o.patient, err = allColumns.scan(row); errors.Is(err, pgx.ErrNoRows) {
-						err = nil
+					o.patient, err = allColumns.scan(row)
+					switch {
+					case errors.Is(err, pgx.ErrNoRows):
+						return nil
+					case errors.Is(err, ErrUnreadable): // it must not fail those that went along
+						o.readErr = err
+						return nil
 					}
 					return err
 				})

@@ -1,62 +1,43 @@
 package db
 
 import (
+	"database/sql"
 	"encoding/json"
 	"strings"
 	"unicode"
 
-	"github.com/uptrace/bun"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
-// row is a Patient as it is written.
-type row struct {
-	bun.BaseModel    `bun:"table:patients"`
-	ID               string `bun:",pk"`
-	FHIRID           string `bun:"fhir_id,nullzero"`
-	FamilyName       string
-	GivenName        string
-	FullName         string
-	NameKey          string
-	BirthDate        string
-	Gender           string
-	Phone            string
-	PhoneKey         string
-	Email            string
-	Address          string
-	EmergencyContact string
-	Allergies        string
-	BloodType        string
-	SyncState        SyncState
-	LastSyncedAt     int64
-	FHIRVersionID    string `bun:"fhir_version_id"`
-	FHIRUpdatedAt    int64  `bun:"fhir_updated_at"`
-	Version          int64
-	CreatedAt        int64
-	UpdatedAt        int64
-}
+// insertPatients is to be followed by the rows' values, as rowValues lists
+// them.
+const (
+	insertPatients = `INSERT INTO patients (fhir_id, family_name, given_name, full_name, name_key, birth_date,
+		gender, phone, phone_key, email, address, emergency_contact, allergies, blood_type,
+		sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at, id) VALUES `
+	updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
+		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
+		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
+		WHERE id = ?`
+	rowColumns = 22
+)
 
-// gram is one entry of the name index.
-type gram struct {
-	bun.BaseModel `bun:"table:patient_name_grams"`
-	Gram          string
-	PatientID     string
-}
+// maxCode is longer than any gender and date of FHIR: what is longer is none,
+// and would not go into the index of the filters (see maxKey).
+const maxCode = 32
 
-// toRow derives the keys. PostgreSQL cannot store U+0000 or what is no UTF-8:
-// they become U+FFFD.
-func toRow(p *Patient) *row {
-	return &row{
-		ID: p.ID, FHIRID: p.FHIRID,
-		FamilyName: clean(p.FamilyName), GivenName: clean(p.GivenName), FullName: clean(p.FullName),
-		NameKey: nameKey(p), BirthDate: clean(p.BirthDate), Gender: clean(p.Gender),
-		Phone: clean(p.Phone), PhoneKey: digits(p.Phone), Email: clean(p.Email),
-		Address: toJSON(p.Address, p.Address == nil), EmergencyContact: toJSON(p.EmergencyContact, p.EmergencyContact == nil),
-		Allergies: toJSON(p.Allergies, len(p.Allergies) == 0), BloodType: clean(p.BloodType),
-		SyncState: p.SyncState, LastSyncedAt: toMicros(p.LastSyncedAt),
-		FHIRVersionID: clean(p.FHIRVersionID), FHIRUpdatedAt: toMicros(p.FHIRUpdatedAt),
-		Version: p.Version, CreatedAt: toMicros(p.CreatedAt), UpdatedAt: toMicros(p.UpdatedAt),
+// rowValues returns a Patient as it is written, with its keys. PostgreSQL
+// cannot store U+0000 or what is no UTF-8: they become U+FFFD.
+func rowValues(p *Patient) []any {
+	return []any{
+		sql.NullString{String: clean(p.FHIRID), Valid: p.FHIRID != ""},
+		clean(p.FamilyName), clean(p.GivenName), clean(p.FullName), p.nameKey, atMost(clean(p.BirthDate), maxCode),
+		atMost(clean(p.Gender), maxCode), clean(p.Phone), digits(p.Phone), clean(p.Email),
+		toJSON(p.Address, p.Address == nil), toJSON(p.EmergencyContact, p.EmergencyContact == nil),
+		toJSON(p.Allergies, len(p.Allergies) == 0), clean(p.BloodType),
+		string(p.SyncState), toMicros(p.LastSyncedAt), clean(p.FHIRVersionID), toMicros(p.FHIRUpdatedAt),
+		p.Version, toMicros(p.CreatedAt), toMicros(p.UpdatedAt), p.ID,
 	}
 }
 
@@ -96,12 +77,25 @@ func nameKey(p *Patient) string {
 // by: PostgreSQL refuses index entries over 2,704 bytes.
 const maxKey = 128
 
-func cut(s string) string {
-	if runes := []rune(s); len(runes) > maxKey {
-		return string(runes[:maxKey])
+func cut(s string) string { return atMost(s, maxKey) }
+
+// atMost returns the first n characters, without looking at what follows them.
+func atMost(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
 	}
 	return s
 }
+
+// longer reports whether s has more than n characters.
+func longer(s string, n int) bool { return len(atMost(s, n)) < len(s) }
+
+// maxFold is how many characters are folded: NFKC makes up to 18 of one
+// (U+FDFA), and of many letters and marks the maxKey that are compared.
+const maxFold = 8 * maxKey
 
 // fold makes names comparable: compatibility forms (NFKC), letter case, white
 // space and control characters do not matter.
@@ -111,7 +105,7 @@ func fold(s string) string {
 			return ' '
 		}
 		return r
-	}, s)
+	}, atMost(s, maxFold))
 	// Folding can leave a form that NFKC would change again.
 	s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
 	return strings.Join(strings.Fields(s), " ")

@@ -3,25 +3,21 @@ package db
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/url"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	_ "modernc.org/sqlite" // the pure-Go driver "sqlite"
 )
 
 // Errors that callers tell apart.
@@ -41,10 +37,13 @@ type Store struct {
 	write    *bun.DB // on SQLite one connection: SQLite has one writer
 	journal  *bun.DB // what the committers use; on SQLite it equals write
 	postgres bool
+	config   pgx.ConnConfig // of PostgreSQL
+	file     *sqliteFile    // of SQLite, nil in memory
 
 	mu       sync.Mutex
 	prepared map[columnSet]*sql.Stmt // of Patient
 
+	searches    chan struct{}        // has a place for each list or count; see search
 	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
 	dialects    sync.Map             // of dialect
 	commits     chan *commit
@@ -66,7 +65,7 @@ const (
 )
 
 // Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
-// does not migrate. Its errors hold no password.
+// does not migrate. Its errors hold no password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{
 		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
@@ -87,7 +86,7 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	default:
 		return nil, errors.New("a database is sqlite:PATH, sqlite::memory: or postgres://…")
 	}
-	if err := s.Ping(ctx); err != nil {
+	if err := s.reach(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
 	}
 	committers := 1
@@ -105,33 +104,41 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	return s, nil
 }
 
+// reach makes sure of the database before it is used. ErrNewerSchema.
+func (s *Store) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	return s.checkSchema(ctx)
+}
+
 func (s *Store) openSQLite(path string) error {
 	if path == ":memory:" {
-		pool, err := sql.Open("sqlite", ":memory:?_pragma=foreign_keys(1)&_txlock=immediate")
-		if err != nil {
-			return fmt.Errorf("open database: %w", err)
-		}
+		pool := sql.OpenDB(sqliteConnector{sqliteDriver(), ":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil})
 		pool.SetMaxOpenConns(1) // a second connection would be another database
 		s.write = bun.NewDB(pool, sqlitedialect.New())
-		s.read = s.write
+		s.read, s.searches = s.write, make(chan struct{}, 1)
 		return nil
 	}
-	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	file, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	s.file = file
+	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
 	// patients are nowhere else.
 	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
-	write, err := sql.Open("sqlite", file+pragmas+"&_pragma=cache_size(-32000)&_txlock=immediate") // 32 MB: an import writes all over the name index
-	if err != nil {
-		return fmt.Errorf("open database: %w", err)
-	}
+	write := sql.OpenDB(sqliteConnector{sqliteDriver(), name + pragmas + "&_pragma=cache_size(-32000)&_txlock=immediate", file}) // 32 MB: an import writes all over the name index
 	write.SetMaxOpenConns(1)
 	s.write = bun.NewDB(write, sqlitedialect.New())
-	read, err := sql.Open("sqlite", file+pragmas+"&_pragma=query_only(1)")
-	if err != nil {
-		return errors.Join(fmt.Errorf("open database: %w", err), s.write.Close())
-	}
-	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)*2))
-	read.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)*2))
+	read := sql.OpenDB(sqliteConnector{sqliteDriver(), name + pragmas + "&_pragma=query_only(1)", file})
+	size := max(4, runtime.GOMAXPROCS(0)*2)
+	read.SetMaxOpenConns(size)
+	read.SetMaxIdleConns(size)
+	s.searches = make(chan struct{}, size/2)
 	s.read = bun.NewDB(read, sqlitedialect.New())
 	return nil
 }
@@ -141,17 +148,38 @@ func (s *Store) openPostgres(databaseURL string) error {
 	if err != nil {
 		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
 	}
-	s.read, s.postgres = postgresPool(*config, 32, "5s"), true
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	s.config, s.postgres = *config, true
+	const size = 32
+	s.read = postgresPool(s.config, size, "5s", readTimeout)
 	s.write = s.read
+	s.searches = make(chan struct{}, size/2)
 	// A committer does not wait long for a row: behind it wait other patients.
-	s.journal = postgresPool(*config, 3*postgresCommitters+4, "200ms")
+	// Its statements have no timeout: one would end a commit's wait for the
+	// standby as if the standby had it.
+	s.journal = postgresPool(s.config, 3*postgresCommitters+4, "200ms", 0)
 	return nil
 }
 
+// connectTimeout bounds the making of a connection where the URL does not
+// (connect_timeout): database/sql makes some for no request, which have no other
+// end.
+const connectTimeout = 10 * time.Second
+
+// readTimeout is when PostgreSQL ends a read by itself: whoever asked has gone
+// (a request has 10 s), perhaps unheard.
+const readTimeout = 15 * time.Second
+
 // postgresPool bounds how long a statement waits for a row, and how long a
-// replica that stands still in a transaction keeps one.
-func postgresPool(config pgx.ConnConfig, size int, lockTimeout string) *bun.DB {
+// replica that stands still in a transaction keeps one; statementTimeout, unless
+// it is 0, how long a statement runs.
+func postgresPool(config pgx.ConnConfig, size int, lockTimeout string, statementTimeout time.Duration) *bun.DB {
 	config.RuntimeParams = maps.Clone(config.RuntimeParams)
+	config.RuntimeParams["standard_conforming_strings"] = "on" // no text of ours depends on it
+	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
+	config.RuntimeParams["random_page_cost"] = "1.1"                         // the cache is in memory: what an index covers is not read from the table
 	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a statement sees what the one before waited for
 	config.RuntimeParams["lock_timeout"] = lockTimeout
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
@@ -162,41 +190,17 @@ func postgresPool(config pgx.ConnConfig, size int, lockTimeout string) *bun.DB {
 	return bun.NewDB(pool, pgdialect.New())
 }
 
-//go:embed migrations
-var migrations embed.FS
+// pingTimeout bounds a Ping whose caller does not.
+const pingTimeout = 10 * time.Second
 
-// Migrate brings the schema up to date. Replicas on PostgreSQL that start
-// together wait for each other.
-func (s *Store) Migrate(ctx context.Context) error {
-	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
-	var options []goose.ProviderOption
-	if s.postgres {
-		dialect, folder = goose.DialectPostgres, "migrations/postgres"
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return fmt.Errorf("migrate: %w", err)
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	files, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	provider, err := goose.NewProvider(dialect, s.write.DB, files, options...)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	if err := s.prepare(ctx); err != nil {
-		return fmt.Errorf("migrate: prepare: %w", err)
-	}
-	return nil
-}
-
-// Ping tells whether the database can be reached.
+// Ping reports whether the database can be reached, and is the one that was
+// opened (ErrReplaced).
 func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := s.file.check(); err != nil {
+		return fmt.Errorf("ping database: %w", err)
+	}
 	if err := s.write.PingContext(ctx); err != nil {
 		return fmt.Errorf("ping database: %w", redacted(err))
 	}

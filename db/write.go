@@ -75,8 +75,8 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 		}
 		told := *p
 		told.Version, told.UpdatedAt = p.Version+1, fromMicros(toMicros(at)) // as update will write it
-		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, line.Actor, clean(line.IdempotencyKey), line.Digest,
-			clean(line.Asked), clean(line.Answer), clean(toJSON(told, false)))
+		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest,
+			clean(line.Asked), clean(line.Answer), toldJSON(&told))
 		if err == nil && n == 0 {
 			return ErrBusy
 		}
@@ -132,11 +132,6 @@ var (
 	lockPatient = readPatient + " FOR UPDATE"
 )
 
-const updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
-		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
-		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
-		WHERE id = ?`
-
 // lockedRow reads a whole row for a change: on SQLite the transaction is the
 // only writer from its start. ErrNotFound.
 func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
@@ -153,12 +148,8 @@ func newVersion(p *Patient, at time.Time) []any {
 	p.Version++
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
-	r := toRow(p)
-	p.nameKey = r.NameKey
-	return []any{sql.NullString{String: r.FHIRID, Valid: r.FHIRID != ""}, r.FamilyName, r.GivenName,
-		r.FullName, r.NameKey, r.BirthDate, r.Gender, r.Phone, r.PhoneKey, r.Email, r.Address, r.EmergencyContact, r.Allergies,
-		r.BloodType, string(r.SyncState), r.LastSyncedAt, r.FHIRVersionID, r.FHIRUpdatedAt, r.Version, r.CreatedAt, r.UpdatedAt,
-		r.ID}
+	p.nameKey = nameKey(p)
+	return rowValues(p)
 }
 
 // update writes a whole row as a new version, and its names into the index.
@@ -170,26 +161,32 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 	if p.nameKey == before {
 		return nil
 	}
-	if _, err := tx.NewDelete().Table("patient_name_grams").
-		Where("patient_id = ? AND gram IN (?)", p.ID, bun.List(grams(before))).Exec(ctx); err != nil {
+	if _, err := s.exec(ctx, tx, deleteGrams, p.ID, s.list(grams(before))); err != nil {
 		return err
 	}
-	return insertGrams(ctx, tx, []*Patient{p})
+	return s.insertGrams(ctx, tx, []*Patient{p})
 }
 
-func insertGrams(ctx context.Context, tx bun.Tx, patients []*Patient) error {
+const (
+	deleteGrams = `DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`
+	insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
+)
+
+// insertGrams writes the names of new patients, or of a new name, into the
+// index.
+func (s *Store) insertGrams(ctx context.Context, tx bun.Tx, patients []*Patient) error {
+	type gram struct{ text, patientID string }
 	var list []gram
 	for _, p := range patients {
 		for _, g := range grams(p.nameKey) {
-			list = append(list, gram{Gram: g, PatientID: p.ID})
+			list = append(list, gram{g, p.ID})
 		}
 	}
 	// In the order of the index: neighbours share its pages.
-	slices.SortFunc(list, func(a, b gram) int { return strings.Compare(a.Gram, b.Gram) })
-	for part := range slices.Chunk(list, 2000) {
-		if _, err := tx.NewInsert().Model(&part).Exec(ctx); err != nil {
-			return err
-		}
+	slices.SortFunc(list, func(a, b gram) int { return strings.Compare(a.text, b.text) })
+	args := make([]any, 0, 2*len(list))
+	for _, g := range list {
+		args = append(args, g.text, g.patientID)
 	}
-	return nil
+	return s.insertRows(ctx, tx, insertGrams, 2, args)
 }

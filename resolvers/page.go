@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/99designs/gqlgen/graphql"
+
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/graph"
@@ -144,8 +146,9 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 		c.Nodes = append(c.Nodes, p)
 		c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursors[i], Node: p})
 	}
-	if n := len(page.Cursors); n > 0 {
-		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &page.Cursors[0], &page.Cursors[n-1]
+	c.PageInfo.StartCursor, c.PageInfo.EndCursor = optional(page.Start), optional(page.End)
+	for _, err := range page.Unreadable { // the others are shown
+		graphql.AddError(ctx, r.internal(ctx, err))
 	}
 	return c, nil
 }

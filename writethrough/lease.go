@@ -177,6 +177,7 @@ func (w *Writer) saveUnsaved() {
 			w.endLease(c.ID)
 		case errors.Is(err, db.ErrLostLease):
 			w.takenFrom(c)
+		case errors.Is(err, db.ErrUnreadable): // this patient's row alone; finish has said so
 		case errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
 			w.saved(c.ID)
 			w.endLease(c.ID)

@@ -238,8 +238,8 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 // markSent writes into the journal that a PUT is about to leave, also when it
 // leaves again.
 func (o *operation) markSent(base fhir.Resource) error {
-	was, _ := json.Marshal(basis{o.base, o.at}) // strings always encode
-	intended, _ := json.Marshal(intent{o.intended, o.entries})
+	was, _ := json.Marshal(basis{only(o.base, o.change.Edit), o.at}) // strings always encode
+	intended, _ := json.Marshal(intent{only(o.intended, o.change.Edit), o.entries})
 	reached(stepBeforeSent)
 	if err := o.Store.SendUpdate(o.id, o.owner, o.row.ID, base.ETag, string(was), string(intended)); err != nil {
 		return err
@@ -247,6 +247,21 @@ func (o *operation) markSent(base fhir.Resource) error {
 	reached(stepAfterSent)
 	o.sent, o.baseETag = true, base.ETag
 	return nil
+}
+
+// only returns of a contact what the edit is about: nothing else of it is ever
+// compared, and the journal does not keep it.
+func only(c fhir.Contact, e fhir.ContactEdit) fhir.Contact {
+	if !e.SetPhone {
+		c.Phone = ""
+	}
+	if !e.SetEmail {
+		c.Email = ""
+	}
+	if !e.SetAddress {
+		c.Address = nil
+	}
+	return c
 }
 
 // cannotMark is the end of an operation that may not send its PUT.

@@ -142,6 +142,8 @@ func (w *Writer) settle(ctx context.Context, u db.ContactUpdate, owner string) {
 	reached(stepAfterSettled)
 	switch {
 	case errors.Is(err, db.ErrLostLease): // settled by somebody else
+	case errors.Is(err, db.ErrUnreadable): // it waits until the row is mended
+		w.Log.ErrorContext(ctx, "a contact update cannot be settled", "patient", u.PatientID, "operation", u.ID, "error", err)
 	case err != nil: // its lease runs out, and it is tried again
 		w.Log.DebugContext(ctx, "not settled now", "patient", u.PatientID, "operation", u.ID, "error", err)
 	case v.state != db.UpdateUnknown:

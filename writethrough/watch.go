@@ -26,7 +26,7 @@ func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.Is(err, db.ErrNotFound), err == nil && !u.State.Open():
+		case errors.Is(err, db.ErrNotFound), errors.Is(err, db.ErrUnreadable), err == nil && !u.State.Open():
 			return u, err
 		case err != nil:
 			if sleep(wait, w.tick()) != nil {

@@ -1,0 +1,152 @@
+package db
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"patientgraph/db/dbtest"
+)
+
+// PostgreSQL stands still, and its connections with it: everything returns when
+// its context ends, or by a bound of its own, and all is well afterwards.
+func TestPostgresStandsStill(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, dbtest.Postgres(t))
+	s := openStore(t, p.url)
+	add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2"})
+	search := PageRequest{Order: OrderNameAsc, First: 1, Filter: Filter{Name: "kim", Gender: "male"}}
+	reads := map[string]func(ctx context.Context) error{
+		"patient": func(ctx context.Context) error { _, err := s.Patient(ctx, "P-1", ColPhone); return err },
+		"columns": func(ctx context.Context) error { _, err := s.Patient(ctx, "P-1", ColEmail, ColAddress); return err }, // to be prepared
+		"list":    func(ctx context.Context) error { _, err := s.Patients(ctx, search); return err },
+		"count":   func(ctx context.Context) error { _, err := s.CountPatients(ctx, search.Filter); return err },
+		"line":    func(ctx context.Context) error { _, err := s.ContactUpdate(ctx, "op-1"); return err },
+		"ping":    s.Ping,
+		"import": func(ctx context.Context) error {
+			_, err := s.ImportPatients(ctx, []NewPatient{{HospitalID: "P-3"}}, testTime)
+			return err
+		},
+	}
+	for range 3 { // connections are open
+		var wg sync.WaitGroup
+		for _, read := range reads {
+			wg.Go(func() { _ = read(context.Background()) })
+		}
+		wg.Wait()
+	}
+
+	p.frozen.Lock()
+	var mu sync.Mutex
+	under := map[string]int{}
+	var all sync.WaitGroup
+	run := func(name string, what func() error) {
+		mu.Lock()
+		under[name]++
+		mu.Unlock()
+		all.Go(func() {
+			if err := what(); err == nil {
+				t.Errorf("%s was answered", name)
+			}
+			mu.Lock()
+			under[name]--
+			mu.Unlock()
+		})
+	}
+	for name, read := range reads {
+		for range 20 { // more than there are places and connections
+			run(name, func() error {
+				ctx, end := context.WithTimeout(context.Background(), 200*time.Millisecond)
+				defer end()
+				return read(ctx)
+			})
+		}
+	}
+	run("ping without a bound", func() error { return s.Ping(context.Background()) })
+	for range 300 { // more than go together
+		run("profile", func() error {
+			_, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
+			return err
+		})
+		run("begin", func() error { _, err := begin(s, "op-1", "P-1", ""); return err })
+	}
+	run("send", func() error { return s.SendUpdate("op-1", "me", "P-1", "", "{}", "{}") })
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute): // a guard: with an end for each it takes about two times commitTimeout
+		mu.Lock()
+		t.Errorf("these have no end: %v", under)
+		mu.Unlock()
+	}
+	p.frozen.Unlock()
+
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		_, err := s.Patient(context.Background(), "P-1", ColPhone)
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it goes on, and the reads do not: %v", err)
+		}
+	}
+	for name, read := range reads {
+		if err := read(context.Background()); err != nil && name != "line" {
+			t.Errorf("%s afterwards: %v", name, err)
+		}
+	}
+	setBloodType(t, s, "P-2")
+	for name, pool := range map[string]*bun.DB{"read": s.read, "journal": s.journal} {
+		for deadline := time.Now().Add(time.Minute); pool.DB.Stats().InUse != 0; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("connections of the %s pool are not given back: %+v", name, pool.DB.Stats())
+			}
+		}
+	}
+	if n := len(s.searches); n != 0 {
+		t.Errorf("%d places for searches are not given back", n)
+	}
+}
+
+// What a read has begun in PostgreSQL ends there too, when nobody can tell it
+// that the client has gone. The journal waits for the disk and the standby for
+// as long as they need.
+func TestTheServerEndsReadsByItself(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.Postgres(t))
+	for want, pool := range map[string]*bun.DB{"15s": s.read, "0": s.journal} {
+		var is string
+		if err := pool.DB.QueryRow("SHOW statement_timeout").Scan(&is); err != nil || is != want {
+			t.Errorf("statement_timeout is %s, want %s (%v)", is, want, err)
+		}
+	}
+}
+
+// Open does not wait for ever for a server that takes the connection and says
+// nothing.
+func TestOpenOfAServerThatStandsStill(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, dbtest.Postgres(t))
+	p.frozen.Lock()
+	defer p.frozen.Unlock()
+	opened := make(chan error, 1)
+	go func() {
+		s, err := Open(context.Background(), p.url)
+		if err == nil {
+			s.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if err == nil {
+			t.Error("it was opened")
+		}
+	case <-time.After(2 * time.Minute): // a guard
+		t.Error("it waits still")
+	}
+}

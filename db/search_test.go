@@ -1,0 +1,205 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"patientgraph/db/dbtest"
+)
+
+// Who may see nothing learns nothing, not even from how long it takes.
+func TestNothingCostsNothing(t *testing.T) {
+	t.Parallel()
+	watched(t, func(t *testing.T, s *Store, w *watch) {
+		ctx := context.Background()
+		add(t, s, testTime, NewPatient{HospitalID: "P-1", State: FHIRState{FamilyName: "Kim"}})
+		w.take()
+		for _, f := range []Filter{{None: true}, {None: true, Name: "Kim", Gender: "male"}, {Name: strings.Repeat("k", maxNameSearch+1)}} {
+			page, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 1, Filter: f})
+			if err != nil || len(page.Patients) != 0 || page.HasNext {
+				t.Errorf("%+v, %v", page, err)
+			}
+			if n, err := s.CountPatients(ctx, f); err != nil || n != 0 {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+		if texts := w.take(); len(texts) != 0 {
+			t.Errorf("the database was asked: %q", texts)
+		}
+		if _, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 1, After: "x", Filter: Filter{None: true}}); !errors.Is(err, ErrBadCursor) {
+			t.Errorf("a bad cursor: %v", err)
+		}
+	})
+}
+
+// A patient's search of the own record does the same work whether many have the
+// name or nobody has.
+func TestTheOwnRecordTellsNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	watched(t, func(t *testing.T, s *Store, w *watch) {
+		ctx := context.Background()
+		fillPatients(t, s, 1000)
+		asked := func(name string) []string {
+			w.take()
+			f := Filter{ID: "P-2025-000001", Name: name, Gender: "male", BirthDate: "1930"}
+			if _, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 20, Filter: f}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.CountPatients(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+			return w.take()
+		}
+		common := asked("windsor")
+		if rare := asked("zzz"); !slices.Equal(common, rare) || len(common) != 2 {
+			t.Errorf("a name that many have:\n%q\nthat nobody has:\n%q", common, rare)
+		}
+		for _, text := range common {
+			if strings.Contains(text, "grams") {
+				t.Errorf("it looks at the names of all: %s", text)
+			}
+		}
+	})
+}
+
+// U+FDFA becomes 18 characters: however long a name is, its beginning alone is
+// folded.
+func TestOnlyTheBeginningOfANameIsFolded(t *testing.T) {
+	long := strings.Repeat("\uFDFA", 1<<20/3)
+	allocated := func(what func()) float64 {
+		r := testing.Benchmark(func(b *testing.B) {
+			for b.Loop() {
+				what()
+			}
+		})
+		return float64(r.AllocedBytesPerOp())
+	}
+	usual := allocated(func() { nameKey(&Patient{FamilyName: strings.Repeat("\uFDFA", maxFold)}) })
+	for name, what := range map[string]func(){
+		"fold": func() { fold(long) }, "name key": func() { nameKey(&Patient{FamilyName: long}) },
+	} {
+		if bytes := allocated(what); bytes > 4*usual {
+			t.Errorf("%s: %.0f bytes, %.0f for a long name", name, bytes, usual)
+		}
+	}
+	if key := nameKey(&Patient{FamilyName: strings.Repeat("가", 5*maxKey)}); !strings.HasPrefix(key, strings.Repeat("가", maxKey)+separator) {
+		t.Errorf("of a long name remains %q", key)
+	}
+}
+
+// Lists and counts leave connections for the reads of single patients, and who
+// waits for a place waits no longer than the request lives.
+func TestListsLeaveRoomForPatients(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+		if most := s.read.DB.Stats().MaxOpenConnections; most > 1 && cap(s.searches) > most/2 {
+			t.Errorf("%d of %d connections may list", cap(s.searches), most)
+		}
+		for range cap(s.searches) {
+			s.searches <- struct{}{}
+		}
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if _, err := s.Patients(ended, PageRequest{Order: OrderNameAsc, First: 1}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a list: %v", err)
+		}
+		if _, err := s.CountPatients(ended, Filter{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a count: %v", err)
+		}
+		if _, err := s.Patient(context.Background(), "P-1"); err != nil {
+			t.Errorf("a patient: %v", err)
+		}
+		for range cap(s.searches) {
+			<-s.searches
+		}
+		if _, err := s.CountPatients(context.Background(), Filter{}); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+		if n := len(s.searches); n != 0 {
+			t.Errorf("%d places were not given back", n)
+		}
+	})
+}
+
+// Every filter can be judged by an index: no search reads the rows of all
+// patients.
+func TestNoSearchReadsEveryRow(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.SQLite(t))
+	fillPatients(t, s, 5000) // more than fewMatches
+	ctx := context.Background()
+	for _, c := range scaleFilters {
+		where, err := s.where(ctx, c.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans := map[string]conditions{"count": where}
+		texts := map[string]string{"count": "SELECT count(*) FROM patients" + where.String()}
+		for o, order := range orderings {
+			from, c, key, err := s.from(ctx, c.filter, order)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plans[string(o)], texts[string(o)] = c, "SELECT id, email FROM "+from+c.String()+" ORDER BY "+key+", id LIMIT 2"
+		}
+		for what, text := range texts {
+			rows, err := s.read.DB.Query("EXPLAIN QUERY PLAN "+s.translate(text), plans[what].args...)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var detail string
+				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasPrefix(detail, "SCAN patients") && !strings.Contains(detail, "USING") {
+					t.Errorf("%s, %s: %s", c.name, what, detail)
+				}
+			}
+			if err := rows.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A page is the same whether its matches are few, and sorted, or many, and met
+// on a walk.
+func TestFewAndManyMatchesAreTheSame(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openStore(t, open(t))
+			fillPatients(t, s, 3000)
+			for o := range orderings {
+				var all []string // by a walk: every patient has an a
+				for _, f := range []Filter{{Name: "a"}, {Gender: "female"}} {
+					n, err := s.CountPatients(context.Background(), f)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := walk(t, s, PageRequest{Order: o, Filter: f, Columns: []Column{ColGender}}, 199, true, func() {})
+					if back := walk(t, s, PageRequest{Order: o, Filter: f, Columns: []Column{ColGender}}, 199, false, func() {}); !slices.Equal(got, back) {
+						t.Errorf("%s: forward and back differ", o)
+					}
+					if len(got) != n || f.Name != "" && n < fewMatches || f.Gender != "" && n >= fewMatches {
+						t.Fatalf("%+v: %d of %d", f, len(got), n)
+					}
+					if f.Name != "" {
+						all = got
+						continue
+					}
+					if of := slices.DeleteFunc(all, func(id string) bool { return !slices.Contains(got, id) }); !slices.Equal(of, got) {
+						t.Errorf("%s: few matches are in another order than many", o)
+					}
+				}
+			}
+		})
+	}
+}

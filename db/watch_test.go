@@ -1,0 +1,189 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+
+	"patientgraph/db/dbtest"
+)
+
+// watch sees the text of every statement that a store runs.
+type watch struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (w *watch) saw(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, text)
+}
+
+// take returns what was seen since the last time.
+func (w *watch) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	texts := w.texts
+	w.texts = nil
+	return texts
+}
+
+// watched runs a test on an SQLite file and on PostgreSQL, and shows it the
+// texts of the statements.
+func watched(t *testing.T, test func(t *testing.T, s *Store, w *watch)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		s, w := watchedSQLite(t)
+		test(t, s, w)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		p := newProxy(t, dbtest.Postgres(t))
+		s := openStore(t, p.url)
+		p.take()
+		test(t, s, &p.watch)
+	})
+}
+
+func watchedSQLite(t testing.TB) (*Store, *watch) {
+	w := &watch{}
+	s := openStore(t, dbtest.SQLite(t))
+	for _, pool := range []**bun.DB{&s.read, &s.write} {
+		name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(s.file.path) + "?_txlock=immediate&_pragma=busy_timeout(10000)"
+		opened := sql.OpenDB(sqliteConnector{watchedDriver{sqliteDriver(), w}, name, s.file})
+		opened.SetMaxOpenConns(1)
+		if err := (*pool).Close(); err != nil {
+			t.Fatal(err)
+		}
+		*pool = bun.NewDB(opened, sqlitedialect.New())
+	}
+	s.journal, s.statements = s.write, map[string]*sql.Stmt{}
+	if err := s.prepare(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	w.take()
+	return s, w
+}
+
+type watchedDriver struct {
+	driver.Driver
+	w *watch
+}
+
+func (d watchedDriver) Open(name string) (driver.Conn, error) {
+	conn, err := d.Driver.Open(name)
+	return watchedConn{conn, d.w}, err
+}
+
+type watchedConn struct {
+	driver.Conn
+	w *watch
+}
+
+func (c watchedConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
+	c.w.saw(text)
+	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
+}
+
+func (c watchedConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	c.w.saw(text)
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, text, args)
+}
+
+func (c watchedConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	c.w.saw(text)
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
+}
+
+func (c watchedConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, options)
+}
+
+// proxy stands before PostgreSQL. It sees the statements, and can freeze: then
+// nothing passes in either direction, and no connection ends.
+type proxy struct {
+	watch
+	url    string
+	frozen sync.RWMutex // write-locked while nothing passes
+}
+
+func newProxy(t testing.TB, databaseURL string) *proxy {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := u.Host
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	u.Host = l.Addr().String()
+	p := &proxy{url: u.String()}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			read, write := io.Pipe()
+			go p.read(read)
+			go p.pass(io.MultiWriter(out, write), in, func() { out.Close(); write.Close() })
+			go p.pass(in, out, func() { in.Close() })
+		}
+	}()
+	return p
+}
+
+func (p *proxy) pass(to io.Writer, from io.Reader, done func()) {
+	defer done()
+	for buf := make([]byte, 64<<10); ; {
+		n, err := from.Read(buf)
+		p.frozen.RLock()
+		_, failed := to.Write(buf[:n])
+		p.frozen.RUnlock()
+		if err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// read notes the texts in what a client sends.
+func (p *proxy) read(from *io.PipeReader) {
+	defer from.Close()
+	backend := pgproto3.NewBackend(from, io.Discard)
+	if _, err := backend.ReceiveStartupMessage(); err != nil {
+		_, _ = io.Copy(io.Discard, from)
+		return
+	}
+	for {
+		message, err := backend.Receive()
+		if err != nil {
+			_, _ = io.Copy(io.Discard, from)
+			return
+		}
+		switch m := message.(type) {
+		case *pgproto3.Parse:
+			p.saw(m.Query)
+		case *pgproto3.Query:
+			p.saw(m.String)
+		}
+	}
+}
