@@ -82,7 +82,7 @@ func TestVariablesThatMultiply(t *testing.T) {
 		if code != c.code {
 			t.Errorf("%s: code %q, want %q", name, code, c.code)
 		}
-		if used.bytes > 20*uint64(len(body)) {
+		if used.bytes > 30*uint64(len(body)) { // with the race detector more
 			t.Errorf("%s: %d bytes allocated for %d", name, used.bytes, len(body))
 		}
 	}
@@ -357,17 +357,13 @@ func TestLibrariesDoNotLogPatients(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
-				reader := bufio.NewReader(conn)
-				for {
-					if _, err := http.ReadRequest(reader); err != nil {
-						return
-					}
-					const body = `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`
-					fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-					time.Sleep(20 * time.Millisecond) // the connection is idle by now
-					fmt.Fprint(conn, `{"family":"Canary-Aune"}`)
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 					return
 				}
+				const body = `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				time.Sleep(20 * time.Millisecond) // the connection is idle by now
+				fmt.Fprint(conn, `{"family":"Canary-Aune"}`)
 			}()
 		}
 	}()
@@ -379,10 +375,10 @@ func TestLibrariesDoNotLogPatients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Capabilities(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "default logger"); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(out.String(), "default logger"); time.Sleep(50 * time.Millisecond) {
+		if _, err := client.Capabilities(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was logged: this test tests nothing")
 		}

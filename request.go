@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -26,11 +27,9 @@ func limitBody(next http.Handler) http.Handler {
 		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
 		case r.Method == http.MethodGet:
-			for _, name := range []string{"variables", "extensions"} {
-				if bad := checkJSON(r.URL.Query().Get(name)); bad != nil {
-					bad.write(w, name)
-					return
-				}
+			if name, bad := checkParameters(r.URL.Query()); bad != nil {
+				bad.write(w, name)
+				return
 			}
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), onlyQueries{}, true)))
 			return
@@ -71,17 +70,30 @@ func (b *badRequest) write(w http.ResponseWriter, part string) {
 	writeError(w, http.StatusBadRequest, b.code, part+" "+b.text)
 }
 
-// checkJSON bounds what is decoded from a text; "" is none.
-func checkJSON(text string) *badRequest {
+// checkJSON bounds what is decoded from a text.
+func checkJSON[T ~string | ~[]byte](text T) *badRequest {
 	switch err := jsonlimit.Check(text, maxJSONDepth, maxJSONValues); {
 	case errors.Is(err, jsonlimit.ErrTooDeep):
 		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("nests JSON more than %d deep", maxJSONDepth)}
 	case err != nil:
 		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("holds more than %d JSON values", maxJSONValues)}
-	case text != "" && !json.Valid([]byte(text)):
-		return &badRequest{resolvers.CodeBadUserInput, "is not JSON"}
 	}
 	return nil
+}
+
+// checkParameters refuses parameters of a GET that gqlgen would take apart
+// without a bound.
+func checkParameters(parameters url.Values) (name string, bad *badRequest) {
+	for _, name := range []string{"variables", "extensions"} {
+		text := parameters.Get(name)
+		if bad := checkJSON(text); bad != nil {
+			return name, bad
+		}
+		if text != "" && !json.Valid([]byte(text)) {
+			return name, &badRequest{resolvers.CodeBadUserInput, "is not JSON"}
+		}
+	}
+	return "", nil
 }
 
 // members are what a GraphQL request over HTTP holds.
@@ -91,7 +103,7 @@ var members = []string{"query", "operationName", "variables", "extensions"}
 // answer and on stderr, or would take for another: encoding/json takes QUERY for
 // query, and of a member given twice the last.
 func checkRequest(body []byte) *badRequest {
-	if bad := checkJSON(string(body)); bad != nil && bad.code == resolvers.CodeLimitExceeded {
+	if bad := checkJSON(body); bad != nil {
 		return bad
 	}
 	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
