@@ -42,7 +42,7 @@ func mustExec(t *testing.T, database *sql.DB, text string, args ...any) {
 
 // What is asked for and what FHIR sends are values, also for a PostgreSQL that
 // takes a backslash in quotes for an escape.
-func TestValuesAreNoSQL(t *testing.T) {
+func TestAbuseValuesAreNoSQL(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		if strings.HasPrefix(databaseURL, "postgres") {
@@ -68,7 +68,7 @@ func TestValuesAreNoSQL(t *testing.T) {
 
 // A program that is older than the database says so and does nothing, with
 // every command that opens it.
-func TestANewerDatabaseIsRefused(t *testing.T) {
+func TestAbuseANewerDatabaseIsRefused(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		if out, err := importInto(t, databaseURL, testPatient("a1", number)); err != nil {
@@ -129,7 +129,7 @@ func (p *product) failed(bearer string, input object) any {
 
 // The file of an SQLite cache is deleted under a running server: nothing is
 // sent any more whose outcome could not be kept, and it is said.
-func TestTheDatabaseFileIsDeleted(t *testing.T) {
+func TestAbuseTheDatabaseFileIsDeleted(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cache.db")
 	s := startSystem(t, "sqlite:"+path)
@@ -158,7 +158,7 @@ func TestTheDatabaseFileIsDeleted(t *testing.T) {
 }
 
 // The file goes while a PUT is under way: the caller hears what became of it.
-func TestTheDatabaseFileIsDeletedDuringAWrite(t *testing.T) {
+func TestAbuseTheDatabaseFileIsDeletedDuringAWrite(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cache.db")
 	f := watchFHIR(t, fhirtest.HAPI(), 1)
@@ -185,7 +185,7 @@ func TestTheDatabaseFileIsDeletedDuringAWrite(t *testing.T) {
 
 // PostgreSQL stands still, as a paused machine does: each read ends, and when
 // it goes on so does the server.
-func TestPostgresIsFrozen(t *testing.T) {
+func TestAbusePostgresIsFrozen(t *testing.T) {
 	t.Parallel()
 	server := newPostgres(t)
 	s := startSystem(t, server.url)
@@ -238,7 +238,7 @@ func (s *postgres) signal(what syscall.Signal) {
 }
 
 // However much a patient's record holds, a write adds little to the journal.
-func TestTheJournalGrowsByWhatChanges(t *testing.T) {
+func TestAbuseTheJournalGrowsByWhatChanges(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := startSystem(t, databaseURL)
@@ -284,7 +284,7 @@ func mustJSON(t *testing.T, v any) string {
 
 // A row and a line of the journal that cannot be read harm nobody else, and
 // not the start.
-func TestUnreadableRowsHarmThemselvesAlone(t *testing.T) {
+func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := startSystem(t, databaseURL)

@@ -33,9 +33,9 @@ var disguised = []struct{ reason, secrets string }{
 	{"login with c2VjcmV0LXRva2Vu or secret%2dtoken", "c2Vj secret"},
 }
 
-// TestReasonsHoldNothingOfThePatient: a server that repeats a patient in its
+// TestAbuseReasonsHoldNothingOfThePatient: a server that repeats a patient in its
 // refusals gets none of it to the caller, the log or the metrics.
-func TestReasonsHoldNothingOfThePatient(t *testing.T) {
+func TestAbuseReasonsHoldNothingOfThePatient(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := startSystem(t, databaseURL, "LOG_LEVEL", "debug", "FHIR_AUTH", "bearer", "FHIR_TOKEN", "secret-token")
@@ -92,9 +92,9 @@ func TestReasonsHoldNothingOfThePatient(t *testing.T) {
 	})
 }
 
-// TestOrdinaryReasonsReachTheCaller: what holds nothing of the patient is passed
+// TestAbuseOrdinaryReasonsReachTheCaller: what holds nothing of the patient is passed
 // on as the server said it.
-func TestOrdinaryReasonsReachTheCaller(t *testing.T) {
+func TestAbuseOrdinaryReasonsReachTheCaller(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	admin := token(t, auth.RoleAdmin, "")
@@ -112,8 +112,8 @@ func TestOrdinaryReasonsReachTheCaller(t *testing.T) {
 	}
 }
 
-// TestAHugeCodeGoesNowhere: a code of 3 MB is not passed on, nor kept.
-func TestAHugeCodeGoesNowhere(t *testing.T) {
+// TestAbuseAHugeCodeGoesNowhere: a code of 3 MB is not passed on, nor kept.
+func TestAbuseAHugeCodeGoesNowhere(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",

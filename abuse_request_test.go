@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,11 +25,12 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/fhir"
+	"patientgraph/fhir/fhirtest"
 )
 
-// TestLongTextsUnderManyNames asks for 80 KB of allergies 1,400 times: 20 KB in,
+// TestAbuseLongTextsUnderManyNames asks for 80 KB of allergies 1,400 times: 20 KB in,
 // 112 MB out.
-func TestLongTextsUnderManyNames(t *testing.T) {
+func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
 	admin := token(t, auth.RoleAdmin, "")
 	allergies := make([]string, 100)
@@ -60,9 +62,9 @@ func TestLongTextsUnderManyNames(t *testing.T) {
 	}
 }
 
-// TestVariablesThatMultiply sends a megabyte of variables that would be many
+// TestAbuseVariablesThatMultiply sends a megabyte of variables that would be many
 // times as large in memory, or that recurse.
-func TestVariablesThatMultiply(t *testing.T) {
+func TestAbuseVariablesThatMultiply(t *testing.T) {
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
 	admin := token(t, auth.RoleAdmin, "")
 	const megabyte = 1<<20 - 500
@@ -82,7 +84,7 @@ func TestVariablesThatMultiply(t *testing.T) {
 		if code != c.code {
 			t.Errorf("%s: code %q, want %q", name, code, c.code)
 		}
-		if used.bytes > 30*uint64(len(body)) { // with the race detector more
+		if used.bytes > 20<<20 {
 			t.Errorf("%s: %d bytes allocated for %d", name, used.bytes, len(body))
 		}
 	}
@@ -111,9 +113,9 @@ func getGraphQL(t *testing.T, p *product, bearer string, query url.Values) objec
 	return answer
 }
 
-// TestFiltersThatExpand searches for what is eighteen times as long once it is
+// TestAbuseFiltersThatExpand searches for what is eighteen times as long once it is
 // folded.
-func TestFiltersThatExpand(t *testing.T) {
+func TestAbuseFiltersThatExpand(t *testing.T) {
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
 	admin := token(t, auth.RoleAdmin, "")
 	for _, filter := range []object{
@@ -131,9 +133,9 @@ func TestFiltersThatExpand(t *testing.T) {
 	}
 }
 
-// TestCachesStaySmall sends a thousand different queries of the size that is
+// TestAbuseCachesStaySmall sends a thousand different queries of the size that is
 // kept, and of the greatest size.
-func TestCachesStaySmall(t *testing.T) {
+func TestAbuseCachesStaySmall(t *testing.T) {
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
 	admin := token(t, auth.RoleAdmin, "")
 	s.patient(number)
@@ -158,9 +160,9 @@ func TestCachesStaySmall(t *testing.T) {
 	}
 }
 
-// TestOddValuesAreRefused sends literals and variables that are no values of
+// TestAbuseOddValuesAreRefused sends literals and variables that are no values of
 // their types: each is the caller's error, not ours.
-func TestOddValuesAreRefused(t *testing.T) {
+func TestAbuseOddValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "INTROSPECTION", "true")
 	admin := token(t, auth.RoleAdmin, "")
@@ -204,8 +206,8 @@ func TestOddValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestMembersInAnotherCase sends bodies that encoding/json would take for others.
-func TestMembersInAnotherCase(t *testing.T) {
+// TestAbuseMembersInAnotherCase sends bodies that encoding/json would take for others.
+func TestAbuseMembersInAnotherCase(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	admin := token(t, auth.RoleAdmin, "")
@@ -223,8 +225,8 @@ func TestMembersInAnotherCase(t *testing.T) {
 	want(t, s.query(admin, `{ viewer { role } }`, nil), object{"viewer.role": "admin"})
 }
 
-// TestSuggestionsHideTheSchema asks for names that are nearly right.
-func TestSuggestionsHideTheSchema(t *testing.T) {
+// TestAbuseSuggestionsHideTheSchema asks for names that are nearly right.
+func TestAbuseSuggestionsHideTheSchema(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	admin := token(t, auth.RoleAdmin, "")
@@ -255,8 +257,8 @@ func TestSuggestionsHideTheSchema(t *testing.T) {
 	}
 }
 
-// TestHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
-func TestHeadersOfEveryAnswer(t *testing.T) {
+// TestAbuseHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
+func TestAbuseHeadersOfEveryAnswer(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	admin := token(t, auth.RoleAdmin, "")
@@ -289,18 +291,40 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 }
 
-// TestReadyzAsksLittle asks 600 times at once: the FHIR server sees one question.
-func TestReadyzAsksLittle(t *testing.T) {
+// TestAbuseReadyzAsksLittle asks 600 times at once while the FHIR server does not
+// answer /metadata: one question leaves, and a write is made meanwhile.
+func TestAbuseReadyzAsksLittle(t *testing.T) {
 	t.Parallel()
+	server := fhirtest.New(fhirtest.Options{})
+	if err := server.Put([]byte(testPatient("a1", number))); err != nil {
+		t.Fatal(err)
+	}
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var asked atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
-		time.Sleep(50 * time.Millisecond)
-		w.Header().Set("Content-Type", "application/fhir+json")
-		_, _ = io.WriteString(w, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/metadata") {
+			asked.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		proxy.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
-	p := startWith(t, server.URL+"/fhir", "sqlite:"+t.TempDir()+"/cache.db")
+	t.Cleanup(front.Close)
+	databaseURL := "sqlite:" + t.TempDir() + "/cache.db"
+	stored, _, _ := server.Get("a1")
+	if out, err := importInto(t, databaseURL, string(stored)); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	p := startWith(t, front.URL+target.Path, databaseURL, "FHIR_TIMEOUT", "30s")
 	ended := make(chan string)
 	for range 600 {
 		go func() {
@@ -308,42 +332,70 @@ func TestReadyzAsksLittle(t *testing.T) {
 			ended <- strings.TrimSpace(body)
 		}()
 	}
+	for asked.Load() == 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	want(t, p.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": newPhone}), object{"__typename": "UpdatePatientContactSuccess"})
 	for range 600 {
-		if body := <-ended; body != `{"database":"ok","fhir":"ok"}` {
+		if body := <-ended; body != `{"database":"ok","fhir":"unavailable"}` {
 			t.Errorf("%s", body)
 		}
 	}
-	if n := asked.Load(); n > 3 { // one for each ten seconds that this may take
+	if n := asked.Load(); n > 2 { // those that come after ten seconds ask again
 		t.Errorf("the FHIR server was asked %d times", n)
 	}
 }
 
-// TestPatientsChangeTheirRecordAtABoundedRate grows the journal as fast as a
-// patient can.
-func TestPatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
+// TestAbuseALookIsShared counts how often a part of the system is asked.
+func TestAbuseALookIsShared(t *testing.T) {
+	t.Parallel()
+	now, asked := time.Now(), 0
+	failure := error(nil)
+	l := &look{
+		name: "database", log: slog.New(slog.DiscardHandler), keep: time.Second, now: func() time.Time { return now },
+		ask: func(context.Context) error { asked++; return failure },
+	}
+	for range 100 {
+		if !l.reachable() {
+			t.Fatal("not reachable")
+		}
+	}
+	failure = io.ErrUnexpectedEOF
+	if asked != 1 || !l.reachable() {
+		t.Errorf("asked %d times within a second", asked)
+	}
+	now = now.Add(time.Second)
+	if l.reachable() || l.reachable() || asked != 2 {
+		t.Errorf("asked %d times within two", asked)
+	}
+}
+
+// TestAbusePatientsChangeTheirRecordAtABoundedRate grows the journal as fast as a
+// patient can, until that is refused.
+func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db")
 	own := token(t, auth.RolePatient, number)
-	refused := 0
-	for i := range 130 {
+	refused := false
+	for i := 0; i < 3_000 && !refused; i++ { // it takes 61 unless each takes a second
 		body := requestBody(t, fmt.Sprintf(`mutation { updatePatientContact(input: {patientId: %q, phone: "010-1111-%04d"}) { __typename } }`, number, i))
 		_, answer := s.post(own, body)
 		if errorCode(answer) == "LIMIT_EXCEEDED" {
-			refused++
+			refused = true
 			if seconds, _ := object(answer["errors"].([]any)[0].(map[string]any)).at("extensions", "retryAfterSeconds").(float64); seconds < 1 {
 				t.Fatalf("no hint when to try again: %v", answer)
 			}
 		}
 	}
-	if refused == 0 {
-		t.Error("none of 130 changes at once was refused")
+	if !refused {
+		t.Error("no change was refused")
 	}
 	want(t, s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": "010-2345-6789"}), object{"__typename": "UpdatePatientContactSuccess"})
 }
 
-// TestLibrariesDoNotLogPatients lets the FHIR server send more than its
+// TestAbuseLibrariesDoNotLogPatients lets the FHIR server send more than its
 // Content-Length says: net/http would write the rest to stderr.
-func TestLibrariesDoNotLogPatients(t *testing.T) {
+func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -388,8 +440,8 @@ func TestLibrariesDoNotLogPatients(t *testing.T) {
 	}
 }
 
-// TestSlowReadersAreCut asks for a large answer and does not read it.
-func TestSlowReadersAreCut(t *testing.T) {
+// TestAbuseSlowReadersAreCut asks for a large answer and does not read it.
+func TestAbuseSlowReadersAreCut(t *testing.T) {
 	t.Parallel()
 	gone := make(chan error, 1)
 	server := newServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -414,8 +466,8 @@ func TestSlowReadersAreCut(t *testing.T) {
 	}
 }
 
-// TestKilledDemoIsCleanedUp kills a demo and starts the next.
-func TestKilledDemoIsCleanedUp(t *testing.T) {
+// TestAbuseKilledDemoIsCleanedUp kills a demo and starts the next.
+func TestAbuseKilledDemoIsCleanedUp(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	binary := filepath.Join(t.TempDir(), "patientgraph")

@@ -57,7 +57,9 @@ func (l *answerLimit) middleware(next http.Handler) http.Handler {
 }
 
 func (l *answerLimit) release(size *answerSize) {
-	taken := size.large.Load()
+	taken := size.large.Swap(0)
+	size.bytes.Store(0)
+	size.crowded.Store(false)
 	if taken == 0 {
 		return
 	}
@@ -73,15 +75,16 @@ func (l *answerLimit) release(size *answerSize) {
 func (*answerLimit) ExtensionName() string                   { return "AnswerLimit" }
 func (*answerLimit) Validate(graphql.ExecutableSchema) error { return nil }
 
-func (*answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
+	l.release(size) // of the event before
 	response := next(ctx)
 	if response == nil {
 		return nil
 	}
-	if len(response.Errors) > maxErrors {
-		response.Errors = response.Errors[:maxErrors]
+	if more := len(response.Errors) - maxErrors; more > 0 {
+		response.Errors = append(response.Errors[:maxErrors:maxErrors], limitExceeded("%d more errors are not told", more))
 	}
-	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
 	switch {
 	case len(response.Data) > maxAnswer, size.bytes.Load() > maxAnswer:
 		return &graphql.Response{Errors: gqlerror.List{answerTooLong()}}

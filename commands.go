@@ -134,7 +134,7 @@ func checkDatabase(p *program) error {
 }
 
 func describeFHIR(p *program) (string, error) {
-	client, err := newFHIRClient(p.config, 1)
+	client, err := newFHIRClient(p.config, maxDoctorConns)
 	if err != nil {
 		return "", err
 	}

@@ -65,7 +65,7 @@ func (costLimit) Validate(graphql.ExecutableSchema) error { return nil }
 func (c costLimit) MutateOperationContext(_ context.Context, o *graphql.OperationContext) *gqlerror.Error {
 	walk := costWalk{c, o.Variables}
 	if cost := walk.set(o.Operation.SelectionSet, 0); cost > maxCost {
-		return limitExceeded("the operation costs %d, and %d is the limit: ask for fewer patients, counts or fields at once", cost, maxCost)
+		return limitExceeded("the operation costs %d, and %d is the limit: ask for fewer patients, counts, mutations or fields at once", cost, maxCost)
 	}
 	return nil
 }

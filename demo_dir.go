@@ -45,7 +45,7 @@ func newDemoDir() (*demoDir, error) {
 // remove deletes the directory.
 func (d *demoDir) remove() {
 	_ = os.RemoveAll(d.path) // what is left harms nobody, and the next demo tries again
-	_ = d.lock.Unlock()      // the process ends anyway
+	_ = d.lock.Unlock()      // of a file that is gone
 }
 
 func removeDeadDemos() {

@@ -48,7 +48,7 @@ func newHandler(c *Config, p handlerParts) (http.Handler, error) {
 		AllowedHeaders:  []string{"Authorization", "Content-Type", "Accept-Language"},
 		AllowOriginFunc: noOrigin(c.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", allowed.Handler(p.verifier.Middleware(limitBody(withLanguage(newGraphQL(c, p))))))
+	mux.Handle("/graphql", allowed.Handler(p.verifier.Middleware(checkedRequest(withLanguage(newGraphQL(c, p))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(p.log, p.store, p.probe))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
@@ -160,13 +160,13 @@ func shortened(message string) string {
 	return message
 }
 
-// maxLanguages bounds the header Accept-Language: browsers send less.
-const maxLanguages = 256
+// maxAcceptLanguage bounds the header, in bytes: browsers send less.
+const maxAcceptLanguage = 256
 
 func withLanguage(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		languages := r.Header.Get("Accept-Language")
-		if len(languages) > maxLanguages {
+		if len(languages) > maxAcceptLanguage {
 			languages = ""
 		}
 		next.ServeHTTP(w, r.WithContext(resolvers.WithAcceptLanguage(r.Context(), languages)))

@@ -24,14 +24,14 @@ const (
 	maxNested = 50  // brackets of any kind: the parser recurses
 	maxDepth  = 20  // of fields
 	// Fields, fragments, directives, arguments and values, those of a fragment
-	// counted wherever it is spread.
+	// counted wherever it is spread, and once for itself.
 	maxParts      = 3_000
 	maxOperations = 50
 	maxVariables  = 100    // of one operation: each use of one looks through them
 	maxPairs      = 10_000 // fields with one name in the answer are compared each with each other
 
 	maxJSONDepth  = 32     // of the body, variables among it
-	maxJSONValues = 10_000 // likewise: a value in memory can take fifty times its text
+	maxJSONValues = 10_000 // likewise, its brackets and commas: a value in memory can take fifty times its text
 
 	queryTimeout = 10 * time.Second
 )
@@ -98,15 +98,14 @@ func checkText(query string) *gqlerror.Error {
 	}
 }
 
-// shortQueries keeps the parsed form of queries, which takes about a hundred
-// times the memory of their text: at most maxCachedQuery bytes each, so that a
-// full cache stays below 32 MiB (TestCachesStaySmall).
+// shortQueries keeps the parsed form of queries, which takes some thirty times the
+// memory of their text: a full cache has about 12 MiB (TestAbuseCachesStaySmall).
 type shortQueries struct {
 	graphql.Cache[*ast.QueryDocument]
 }
 
 const (
-	maxCachedQuery   = 4 << 10
+	maxCachedQuery   = 4 << 10 // bytes
 	maxCachedQueries = 100
 )
 

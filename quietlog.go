@@ -7,7 +7,8 @@ import (
 
 // quietLog stands behind loggers that are not ours. What libraries log by
 // themselves may hold patient data (net/http writes the rest of an answer that is
-// longer than its Content-Length says): the line is counted, its text is dropped.
+// longer than its Content-Length says): that there was a line is logged, its text
+// is dropped.
 type quietLog struct {
 	log    *slog.Logger
 	source string

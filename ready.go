@@ -28,8 +28,8 @@ type readiness struct {
 
 func newReadiness(log *slog.Logger, store *db.Store, client *fhir.Client) *readiness {
 	return &readiness{
-		database: &look{name: "database", log: log, keep: databaseLookFor, ask: store.Ping},
-		fhir: &look{name: "fhir", log: log, keep: fhirLookFor, ask: func(ctx context.Context) error {
+		database: &look{name: "database", log: log, keep: databaseLookFor, now: time.Now, ask: store.Ping},
+		fhir: &look{name: "fhir", log: log, keep: fhirLookFor, now: time.Now, ask: func(ctx context.Context) error {
 			_, err := client.Capabilities(ctx)
 			return err
 		}},
@@ -63,6 +63,7 @@ type look struct {
 	log  *slog.Logger
 	keep time.Duration
 	ask  func(context.Context) error
+	now  func() time.Time
 
 	mu    sync.Mutex // held while it asks
 	until time.Time
@@ -72,19 +73,19 @@ type look struct {
 func (l *look) reachable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Now().Before(l.until) {
+	if l.now().Before(l.until) {
 		return l.err == nil
 	}
 	// Not the caller's context: the answer is for others too.
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
-	before, first := l.err, l.until.IsZero()
+	before := l.err
 	l.err = l.ask(ctx)
-	l.until = time.Now().Add(l.keep)
+	l.until = l.now().Add(l.keep)
 	switch {
 	case l.err != nil:
 		l.log.Warn("not ready", "check", l.name, "error", l.err)
-	case before != nil && !first:
+	case before != nil:
 		l.log.Info("ready again", "check", l.name)
 	}
 	return l.err == nil

@@ -20,15 +20,15 @@ import (
 	"patientgraph/resolvers"
 )
 
-// limitBody refuses what is no GraphQL request and reads the body before
-// anything parses it: at most maxBody.
-func limitBody(next http.Handler) http.Handler {
+// checkedRequest refuses what is no GraphQL request and reads the body before
+// anything parses it: at most maxBody. A GET is marked as one that may only query.
+func checkedRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
 		case r.Method == http.MethodGet:
-			if name, bad := checkParameters(r.URL.Query()); bad != nil {
-				bad.write(w, name)
+			if bad := checkParameters(r.URL.Query()); bad != nil {
+				bad.write(w)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), onlyQueries{}, true)))
@@ -41,7 +41,7 @@ func limitBody(next http.Handler) http.Handler {
 			writeError(w, http.StatusUnsupportedMediaType, resolvers.CodeBadUserInput, "send Content-Type: application/json")
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		body, err := readBody(w, r)
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
@@ -52,7 +52,7 @@ func limitBody(next http.Handler) http.Handler {
 			return
 		}
 		if bad := checkRequest(body); bad != nil {
-			bad.write(w, "the body")
+			bad.write(w)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -60,40 +60,47 @@ func limitBody(next http.Handler) http.Handler {
 	})
 }
 
-// badRequest is what is wrong with a request; its text says it of the part that it is
-// written with.
+// readBody reads a whole body. Told its length, it needs no more memory.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	size := min(max(r.ContentLength, 0), maxBody) + bytes.MinRead
+	body := bytes.NewBuffer(make([]byte, 0, size))
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	return body.Bytes(), err
+}
+
+// badRequest is what is wrong with a request.
 type badRequest struct {
-	code, text string
+	code, message string
 }
 
-func (b *badRequest) write(w http.ResponseWriter, part string) {
-	writeError(w, http.StatusBadRequest, b.code, part+" "+b.text)
+func (b *badRequest) write(w http.ResponseWriter) {
+	writeError(w, http.StatusBadRequest, b.code, b.message)
 }
 
-// checkJSON bounds what is decoded from a text.
-func checkJSON[T ~string | ~[]byte](text T) *badRequest {
+// checkJSON bounds what is decoded from a part of a request.
+func checkJSON[T ~string | ~[]byte](part string, text T) *badRequest {
 	switch err := jsonlimit.Check(text, maxJSONDepth, maxJSONValues); {
 	case errors.Is(err, jsonlimit.ErrTooDeep):
-		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("nests JSON more than %d deep", maxJSONDepth)}
+		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("the JSON of the %s is more than %d deep", part, maxJSONDepth)}
 	case err != nil:
-		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("holds more than %d JSON values", maxJSONValues)}
+		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("the JSON of the %s has more than %d brackets and commas", part, maxJSONValues)}
 	}
 	return nil
 }
 
 // checkParameters refuses parameters of a GET that gqlgen would take apart
 // without a bound.
-func checkParameters(parameters url.Values) (name string, bad *badRequest) {
+func checkParameters(parameters url.Values) *badRequest {
 	for _, name := range []string{"variables", "extensions"} {
 		text := parameters.Get(name)
-		if bad := checkJSON(text); bad != nil {
-			return name, bad
+		if bad := checkJSON("parameter "+name, text); bad != nil {
+			return bad
 		}
 		if text != "" && !json.Valid([]byte(text)) {
-			return name, &badRequest{resolvers.CodeBadUserInput, "is not JSON"}
+			return &badRequest{resolvers.CodeBadUserInput, "the parameter " + name + " is not JSON"}
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // members are what a GraphQL request over HTTP holds.
@@ -103,12 +110,12 @@ var members = []string{"query", "operationName", "variables", "extensions"}
 // answer and on stderr, or would take for another: encoding/json takes QUERY for
 // query, and of a member given twice the last.
 func checkRequest(body []byte) *badRequest {
-	if bad := checkJSON(body); bad != nil {
+	if bad := checkJSON("body", body); bad != nil {
 		return bad
 	}
 	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
 	if json.NewDecoder(bytes.NewReader(body)).Decode(&graphql.RawParams{}) != nil {
-		return &badRequest{resolvers.CodeBadUserInput, "is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"}
+		return &badRequest{resolvers.CodeBadUserInput, "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"}
 	}
 	var bad *badRequest
 	seen := map[string]bool{}
@@ -117,9 +124,9 @@ func checkRequest(body []byte) *badRequest {
 			switch {
 			case !strings.EqualFold(key.Str, name):
 			case key.Str != name:
-				bad = &badRequest{resolvers.CodeBadUserInput, "has a member that is " + name + " but for upper and lower case"}
+				bad = &badRequest{resolvers.CodeBadUserInput, "write " + name + " in the body as it stands here: upper and lower case differ"}
 			case seen[name]:
-				bad = &badRequest{resolvers.CodeBadUserInput, "has " + name + " twice"}
+				bad = &badRequest{resolvers.CodeBadUserInput, "the body has " + name + " twice"}
 			}
 		}
 		seen[key.Str] = slices.Contains(members, key.Str)

@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	c.complete()
-	p := &program{ctx: ctx, config: &c.Config, log: newLog(&c.Config, stderr), stdout: stdout}
+	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout}
 	quietDefaultLog(p.log)
 	return command.Run(p)
 }
@@ -70,6 +70,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 type program struct {
 	ctx    context.Context // of the process: kong hands its commands one value
 	config *Config
+	getenv func(string) string
 	log    *slog.Logger
 	stdout io.Writer
 }
@@ -96,18 +97,23 @@ const gcPercent = 400
 // gcPercent does not multiply a burst of large answers. GOMEMLIMIT overrides it.
 const memoryLimit = 512 << 20
 
+// tuneMemory sets how the runtime collects, unless its own variables say.
+func tuneMemory(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
 // serve runs the server until ctx ends, then lets writes under way finish.
 func serve(p *program) error {
 	c := p.config
 	if err := c.check(); err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	tuneMemory(p.getenv)
 	listener, err := net.Listen("tcp", c.ListenAddr)
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
@@ -130,41 +136,12 @@ func serve(p *program) error {
 		return err
 	}
 	defer store.Close()
-	client, err := newFHIRClient(c, maxFHIRConns)
-	if err != nil {
-		return err
-	}
-	probe, err := newFHIRClient(c, 2)
-	if err != nil {
-		return err
-	}
-	verifier, err := newVerifier(p.ctx, p.log, c)
-	if err != nil {
-		return err
-	}
-	validation, err := resolvers.NewValidation(c.PhoneRegion)
-	if err != nil {
-		return err
-	}
-	changes, err := resolvers.NewChangeRate(time.Now)
-	if err != nil {
-		return err
-	}
 	if demo != nil {
 		if err := demo.fill(p.ctx, store, p.log); err != nil {
 			return fmt.Errorf("fill demo: %w", err)
 		}
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	writer := writethrough.New(writethrough.Config{
-		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
-		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
-	})
-	handler, err := newHandler(c, handlerParts{
-		log: p.log, store: store, probe: probe, verifier: verifier, metrics: metrics, demo: demo,
-		resolver: &resolvers.Resolver{Store: store, Validation: validation, Rate: changes, Log: p.log, Now: time.Now, Writer: writer},
-	})
+	handler, writer, err := newProduct(p, store, demo)
 	if err != nil {
 		return err
 	}
@@ -174,6 +151,40 @@ func serve(p *program) error {
 		}
 	}
 	return listenAndServe(p, listener, handler, writer)
+}
+
+// newProduct puts together what answers requests, and what writes.
+func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writethrough.Writer, error) {
+	c := p.config
+	client, err := newFHIRClient(c, maxFHIRConns)
+	if err != nil {
+		return nil, nil, err
+	}
+	probe, err := newFHIRClient(c, maxProbeConns)
+	if err != nil {
+		return nil, nil, err
+	}
+	verifier, err := newVerifier(p.ctx, p.log, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	validation, err := resolvers.NewValidation(c.PhoneRegion)
+	if err != nil {
+		return nil, nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	writer := writethrough.New(writethrough.Config{
+		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
+		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+	})
+	handler, err := newHandler(c, handlerParts{
+		log: p.log, store: store, probe: probe, verifier: verifier, metrics: metrics, demo: demo,
+		resolver: &resolvers.Resolver{
+			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, Writer: writer,
+		},
+	})
+	return handler, writer, err
 }
 
 // newServer bounds how long a client may take to send.
@@ -231,8 +242,12 @@ func openStore(ctx context.Context, c *Config) (*db.Store, error) {
 	return store, nil
 }
 
-// maxFHIRConns is how many connections writes may open to the FHIR server.
-const maxFHIRConns = 512
+// How many connections to the FHIR server writes may open, readiness, and doctor.
+const (
+	maxFHIRConns   = 512
+	maxProbeConns  = 2
+	maxDoctorConns = 1
+)
 
 func newFHIRClient(c *Config, conns int) (*fhir.Client, error) {
 	client, err := fhir.NewClient(fhir.Options{

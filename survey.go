@@ -21,7 +21,7 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 		if len(operation.VariableDefinitions) > maxVariables {
 			return limitExceeded("an operation has more than %d variables", maxVariables)
 		}
-		all.parts += 1 + len(operation.VariableDefinitions) + directiveParts(operation.Directives)
+		all.parts += 1 + variableParts(operation.VariableDefinitions) + directiveParts(operation.Directives)
 		roots = append(roots, operation.SelectionSet)
 	}
 	for _, fragment := range document.Fragments {
@@ -39,7 +39,7 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 			Extensions: map[string]any{"code": resolvers.CodeValidationFailed},
 		}
 	case all.parts > maxParts:
-		return limitExceeded("the query has more than %d fields, fragments, directives, arguments and values, counting a fragment wherever it is spread", maxParts)
+		return limitExceeded("the query has more than %d fields, fragments, directives, arguments and values, counting a fragment wherever it is spread and once for itself", maxParts)
 	case all.depth > maxDepth:
 		return limitExceeded("the query is more than %d fields deep", maxDepth)
 	}
@@ -107,6 +107,16 @@ func (s *surveyor) extentOfFragment(name string) extent {
 	return e
 }
 
+func variableParts(variables ast.VariableDefinitionList) (parts int) {
+	for _, v := range variables {
+		parts += 1 + directiveParts(v.Directives)
+		if v.DefaultValue != nil {
+			parts += valueParts(v.DefaultValue)
+		}
+	}
+	return parts
+}
+
 func directiveParts(directives ast.DirectiveList) (parts int) {
 	for _, d := range directives {
 		parts += 1 + argumentParts(d.Arguments)
@@ -145,6 +155,8 @@ func (s *surveyor) compare(sets []ast.SelectionSet) {
 				below = append(below, f.SelectionSet)
 			}
 		}
+		// Each pair, and in each the arguments; a field alone counts for the look at
+		// its own.
 		s.pairs += len(same) * (len(same) - 1 + arguments) / 2
 		if s.pairs > maxPairs {
 			return

@@ -96,8 +96,8 @@ func (v Viewer) SeesRecord(patientID string) bool {
 	return !v.grants.restricted || v.MayRead(patientID) || v.MayList(patientID)
 }
 
-// MayReadAll reports whether the viewer may list and search every record.
-func (v Viewer) MayReadAll() bool {
+// MayListAll reports whether the viewer may list and search every record.
+func (v Viewer) MayListAll() bool {
 	return v.narrowed(table[v.Role].read, v.grants.list) == all
 }
 
@@ -159,8 +159,8 @@ func (v Viewer) MayAsk() bool {
 }
 
 // MayAskAbout reports whether the viewer may learn how an actor's contact update
-// of a patient ended: the actor may, even if its scopes allow only to write, and
-// admins, which is reading.
+// of a patient ended. The actor may, with a read or a write scope. Admins may ask
+// about others' updates; that needs a read scope.
 func (v Viewer) MayAskAbout(actor, patientID string) bool {
 	role, scopes := table[v.Role].updateContact, v.grants.read
 	switch {

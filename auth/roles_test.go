@@ -36,7 +36,7 @@ func TestRoles(t *testing.T) {
 				{"Known", tt.role.Known(), tt.known},
 				{"MayRead own", v.MayRead(mine), tt.readMine},
 				{"MayRead other", v.MayRead(other), tt.readOther},
-				{"MayReadAll", v.MayReadAll(), tt.readAll},
+				{"MayListAll", v.MayListAll(), tt.readAll},
 				{"MayUpdateContact own", v.MayUpdateContact(mine), tt.updateMine},
 				{"MayUpdateContact other", v.MayUpdateContact(other), tt.updateOther},
 				{"SeesIdentifiers", v.SeesIdentifiers(), tt.identifiers},
@@ -152,8 +152,8 @@ func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 					t.Errorf("role %q with scopes %q may ask about %s, and may not ask", r.role, s.scope, record.id)
 				}
 			}
-			if got, want := v.MayReadAll(), strings.Contains(both(r.other, s.other), "l"); got != want {
-				t.Errorf("role %q with scopes %q: MayReadAll = %v", r.role, s.scope, got)
+			if got, want := v.MayListAll(), strings.Contains(both(r.other, s.other), "l"); got != want {
+				t.Errorf("role %q with scopes %q: MayListAll = %v", r.role, s.scope, got)
 			}
 			if got, want := v.MayAsk(), strings.ContainsAny(both(r.own, s.own), "aA"); got != want {
 				t.Errorf("role %q with scopes %q: MayAsk = %v", r.role, s.scope, got)
@@ -162,7 +162,7 @@ func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 				continue
 			}
 			for _, id := range []string{"", mine, other} {
-				if got := mayDo(v, id); got != "" || v.MayAsk() || v.MayReadAll() {
+				if got := mayDo(v, id); got != "" || v.MayAsk() || v.MayListAll() {
 					t.Errorf("a patient without a number, with scopes %q, may do %q with %q", s.scope, got, id)
 				}
 			}
@@ -171,7 +171,7 @@ func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 	// Patient scopes of a token that names no patient cover nobody.
 	v := Viewer{Role: RoleAdmin, grants: grantsOf(map[string]any{"scope": "patient/*.*"})}
 	for _, id := range []string{"", mine} {
-		if got := mayDo(v, id); got != "" || v.MayAsk() || v.MayReadAll() {
+		if got := mayDo(v, id); got != "" || v.MayAsk() || v.MayListAll() {
 			t.Errorf("an admin with patient scopes and no patient may do %q with %q", got, id)
 		}
 	}

@@ -108,7 +108,7 @@ func TestScopesOfAToken(t *testing.T) {
 	token := sign(t, jwt.SigningMethodHS256, testSecret, "", claims)
 	for range 2 {
 		viewer := verifyOK(t, v, token)
-		if !viewer.MayRead("P-1") || !viewer.MayReadAll() || viewer.MayUpdateContact("P-1") {
+		if !viewer.MayRead("P-1") || !viewer.MayListAll() || viewer.MayUpdateContact("P-1") {
 			t.Errorf("a token to read and search: %+v", viewer)
 		}
 	}

@@ -1219,9 +1219,9 @@ type PageInfo {
 Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
 """
 input PatientFilter {
-  "Any part of a name, of any length and script; case does not matter."
+  "Any part of a name, of any script, up to 200 characters; case does not matter."
   name: String
-  "The whole phone number; only its digits are compared."
+  "The whole phone number, up to 100 characters; only its digits are compared."
   phone: String
   "A date, or a year or month that contains it."
   birthDate: PartialDate

@@ -295,9 +295,9 @@ type PatientEdge struct {
 
 // Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
 type PatientFilter struct {
-	// Any part of a name, of any length and script; case does not matter.
+	// Any part of a name, of any script, up to 200 characters; case does not matter.
 	Name *string `json:"name,omitempty"`
-	// The whole phone number; only its digits are compared.
+	// The whole phone number, up to 100 characters; only its digits are compared.
 	Phone *string `json:"phone,omitempty"`
 	// A date, or a year or month that contains it.
 	BirthDate *PartialDate `json:"birthDate,omitempty"`

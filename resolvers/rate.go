@@ -16,24 +16,21 @@ import (
 // the journal. Staff is not bound, for among it are systems that work for many.
 const (
 	changesAtOnce      = 60
-	changesEvery       = time.Second // one more
-	patientsRemembered = 10_000      // a replica each; whoever has not changed anything for long is forgotten
+	changesEvery       = time.Second // after these, one in each
+	patientsRemembered = 10_000      // whoever has not changed anything for long is forgotten
 )
 
-// ChangeRate bounds how often patients change their own records. It is safe for
-// concurrent use.
+// ChangeRate bounds how often patients change their own records in this process.
+// It is safe for concurrent use.
 type ChangeRate struct {
 	now      func() time.Time
 	patients *lru.Cache[string, *rate.Limiter]
 }
 
 // NewChangeRate returns a ChangeRate of which nothing is used up.
-func NewChangeRate(now func() time.Time) (*ChangeRate, error) {
-	patients, err := lru.New[string, *rate.Limiter](patientsRemembered)
-	if err != nil {
-		return nil, fmt.Errorf("rate of changes: %w", err)
-	}
-	return &ChangeRate{now, patients}, nil
+func NewChangeRate(now func() time.Time) *ChangeRate {
+	patients, _ := lru.New[string, *rate.Limiter](patientsRemembered) // it refuses only a size below 1
+	return &ChangeRate{now, patients}
 }
 
 // wait returns how long the viewer has to wait before the next change; 0 means
