@@ -19,5 +19,6 @@
 // it: Scrub, InputFields, Untouched and the reading and editing of a body look at
 // none. Their input is bounded (maxText, maxIssues, maxExpressions,
 // maxSecretBytes, maxDepth, maxPatientValues), so the work is some milliseconds, or
-// 0.1 to 0.2 s for a hostile answer of 8 MiB (cost_test.go, reasons_cost_test.go).
+// a quarter of a second for a hostile answer of 8 MiB (cost_test.go,
+// reasons_cost_test.go).
 package fhir
