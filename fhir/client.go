@@ -129,8 +129,8 @@ func checkID(op, id string) error {
 
 // Read fetches the current version of a Patient, past all caches. A body that
 // is only a part of the resource (SUBSETTED) is Unusable: to PUT it back would
-// delete the rest. So is one of a server with versions that gives nothing to
-// put into If-Match: nothing could guard the PUT.
+// delete the rest. So is one of a server with versions whose version cannot be put
+// into If-Match: the PUT would be unguarded.
 func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 	if err := checkID(OpRead, id); err != nil {
 		return Resource{}, err

@@ -94,26 +94,26 @@ func InputFields(sent []byte, issues []Issue) [][]string {
 // address: before every period's end, and after all of them. Without the time of
 // the edit that is as near as one can tell.
 type shownEntries struct {
-	telecom, address     int // how many entries there are
-	phone, email, picked [2]int
+	telecoms, addresses   int // how many entries there are
+	phone, email, address [2]int
 }
 
 func readShown(sent []byte) *shownEntries {
-	telecom, address := listed(sent, "telecom"), listed(sent, "address")
-	s := &shownEntries{telecom: len(telecom), address: len(address)}
+	telecoms, addresses := listed(sent, "telecom"), listed(sent, "address")
+	s := &shownEntries{telecoms: len(telecoms), addresses: len(addresses)}
 	for i, now := range []time.Time{{}, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
-		s.phone[i] = pickTelecom(telecom, FieldPhone, now)
-		s.email[i] = pickTelecom(telecom, FieldEmail, now)
-		s.picked[i] = pickAddress(address, now)
+		s.phone[i] = pickTelecom(telecoms, FieldPhone, now)
+		s.email[i] = pickTelecom(telecoms, FieldEmail, now)
+		s.address[i] = pickAddress(addresses, now)
 	}
 	return s
 }
 
 // field maps what elementPath found.
 func (s *shownEntries) field(m []string) []string {
-	index, count := -1, s.telecom
+	index, count := -1, s.telecoms
 	if m[1] == FieldAddress {
-		count = s.address
+		count = s.addresses
 	}
 	if m[2] != "" {
 		i, err := strconv.Atoi(m[2])
@@ -125,7 +125,7 @@ func (s *shownEntries) field(m []string) []string {
 	if m[1] == "telecom" {
 		return s.telecomField(index, m[3])
 	}
-	if index >= 0 && !slices.Contains(s.picked[:], index) {
+	if index >= 0 && !slices.Contains(s.address[:], index) {
 		return nil
 	}
 	part, _, _ := strings.Cut(m[4], ".")
@@ -168,7 +168,7 @@ func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
 	if !gjson.ValidBytes(base) || !gjson.ValidBytes(sent) {
 		return false
 	}
-	elements := bothBodies{was: gjson.ParseBytes(base), is: gjson.ParseBytes(sent), pairs: map[string]*pair{}}
+	bodies := bothBodies{was: gjson.ParseBytes(base), is: gjson.ParseBytes(sent), pairs: map[string]*pair{}}
 	errors := 0
 	for _, issue := range issues {
 		if severityRank(issue.Severity) != 0 {
@@ -180,7 +180,7 @@ func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
 		for _, expression := range issue.Expression {
 			column, ok := openEMRInput[expression]
 			switch {
-			case ok && slices.Contains(fields, column[0]), !ok && !elements.same(expression):
+			case ok && slices.Contains(fields, column[0]), !ok && !bodies.same(expression):
 				return false
 			}
 		}

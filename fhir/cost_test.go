@@ -112,7 +112,7 @@ func manyKeys(n int) string {
 // What is read of a large body does not keep it in memory.
 func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 	const count = 20
-	body := filled(`{"resourceType":"Patient","id":"p","name":[{"given":["Jim"],"family":"Chalmers"}],"telecom":[{"system":"phone","value":"1"}],"address":[{"line":["1 Main St"],"city":"X"}],"meta":{"versionId":"1"},"photo":[{"data":"`, "A", `"}]}`)
+	body := filled(`{"resourceType":"Patient","id":"p","identifier":[{"system":"urn:hospital","value":"P-17"}],"name":[{"given":["Jim"],"family":"Chalmers"}],"telecom":[{"system":"phone","value":"1"}],"address":[{"line":["1 Main St"],"city":"X"}],"meta":{"versionId":"1"},"photo":[{"data":"`, "A", `"}]}`)
 	var patients []Patient
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -121,6 +121,9 @@ func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 		p, err := ParsePatient(body, testNow)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(p.Identifiers) != 1 {
+			t.Fatalf("%+v", p.Identifiers)
 		}
 		patients = append(patients, p)
 	}
@@ -146,6 +149,7 @@ func TestWhatARecordMayShow(t *testing.T) {
 		`"address":[{"line":[` + strings.Repeat(`"",`, 40_000) + `"x"]}]`:                                             false,
 		`"address":[{"text":` + long(70<<10) + `}]`:                                                                   false,
 		`"meta":{"versionId":` + long(70<<10) + `}`:                                                                   false,
+		`"identifier":[` + repeat(100, `{"system":"urn:oid:1.2.36.146.595.217.0.1","value":"12345"}`) + `]`:           true,
 		`"photo":[{"data":` + long(7<<20) + `}]`:                                                                      true,
 		`"text":{"div":` + long(1<<20) + `}`:                                                                          true,
 	} {
@@ -157,6 +161,16 @@ func TestWhatARecordMayShow(t *testing.T) {
 		}
 		if err != nil && !strings.HasSuffix(asError(t, err, Unusable).Reason, "holds more than 64 KiB of names and contact values") {
 			t.Error(err)
+		}
+	}
+	for _, identifiers := range []string{
+		`{"value":` + long(70<<10) + `}`,
+		`{"system":` + long(70<<10) + `,"value":"1"}`,
+		repeat(10_000, `{"value":"1"}`),
+	} {
+		_, err := ParsePatient(patientJSON("p", `"identifier":[`+identifiers+`]`), testNow)
+		if reason := asError(t, err, Unusable).Reason; !strings.HasSuffix(reason, "holds more than 64 KiB of identifiers") {
+			t.Errorf("%.40s: %s", identifiers, reason)
 		}
 	}
 }

@@ -10,15 +10,25 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxShown bounds what one record shows: a page of 200 must fit into memory.
-const maxShown = 64 << 10
+const (
+	// maxShown bounds what one record shows: a page of 200 must fit into memory.
+	maxShown = 64 << 10
+	// maxIdentifiers bounds the identifiers, with the string headers of each. Real
+	// Patients have a dozen of a hundred bytes. None is left out on the quiet, for
+	// each may be the hospital's number.
+	maxIdentifiers   = 64 << 10
+	identifierHeader = 2 * 16
+)
 
-var errShowsTooMuch = errors.New("holds more than 64 KiB of names and contact values")
+var (
+	errShowsTooMuch    = errors.New("holds more than 64 KiB of names and contact values")
+	errManyIdentifiers = errors.New("holds more than 64 KiB of identifiers")
+)
 
 // ParsePatient reads the values that PatientGraph shows. It refuses (Unusable)
-// what is no whole, unambiguous Patient, and one that shows more than 64 KiB; a
-// value inside it that is no FHIR value (a birthDate 14/11/1949) counts as
-// absent. An id is not required.
+// what is no whole, unambiguous Patient, and one that shows more than 64 KiB or
+// has more than 64 KiB of identifiers. A value inside it that is no FHIR value (a
+// birthDate 14/11/1949) counts as absent. An id is not required.
 func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	doc, err := parsePatient(body)
 	if err != nil {
@@ -52,6 +62,9 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	if err := p.keepShown(); err != nil {
 		return Patient{}, unusable(OpParse, err)
 	}
+	if err := p.keepIdentifiers(); err != nil {
+		return Patient{}, unusable(OpParse, err)
+	}
 	return p, nil
 }
 
@@ -77,6 +90,21 @@ func (p *Patient) keepShown() error {
 	}
 	for _, s := range shown {
 		*s = strings.Clone(*s)
+	}
+	return nil
+}
+
+// keepIdentifiers does the same for the identifiers.
+func (p *Patient) keepIdentifiers() error {
+	size := 0
+	for _, id := range p.Identifiers {
+		size += len(id.System) + len(id.Value) + identifierHeader
+	}
+	if size > maxIdentifiers {
+		return errManyIdentifiers
+	}
+	for i, id := range p.Identifiers {
+		p.Identifiers[i] = Identifier{System: strings.Clone(id.System), Value: strings.Clone(id.Value)}
 	}
 	return nil
 }

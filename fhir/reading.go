@@ -77,43 +77,65 @@ func (r *reading) inSafe(from, to int) bool {
 	})
 }
 
-// findValue hides the longest value that begins with the i-th token.
+// findValue hides the values that begin with the i-th token, whole and as far as
+// a cut left them.
 func (r *reading) findValue(i int) {
-	at := &r.secrets.root
-	from, common := r.tokens[i].at, true
+	at, common := &r.secrets.root, true
 	for j := i; j < len(r.tokens); j++ {
 		t := r.tokens[j]
-		if j == len(r.tokens)-1 && r.isHalf(t) && at.continues(t.word) {
-			r.hidden = append(r.hidden, span{from, t.end})
+		if r.isHalf(t) && at.continues(t.word) {
+			r.hidden = append(r.hidden, span{r.tokens[i].at, t.end})
 		}
 		if at = at.next[t.word]; at == nil {
 			return
 		}
 		common = common && commonWords[t.word]
-		m := at.match
-		if m == capitals && !t.capitals || m == alone && !r.isAlone(j) {
-			m = noMatch
+		m := r.matchHere(at, i, j)
+		if endCut := r.cut && j == len(r.tokens)-1 && len(at.next) > 0; endCut && !common {
+			m = hides // for it may be the longer value
 		}
-		if m == noMatch && slices.ContainsFunc(at.literals, func(l literal) bool { return r.isLiteral(l, from, t.end) }) ||
-			r.cut && j == len(r.tokens)-1 && len(at.next) > 0 && !common { // its end was cut off
-			m = hides
-		}
-		switch {
-		case m == noMatch, r.inSafe(from, t.end):
-		case m == ambiguous, m == alone && particles[t.word]:
-			r.unsure = append(r.unsure, span{from, t.end})
-		case m == hidesEach:
-			for _, word := range r.tokens[i : j+1] {
-				r.hidden = append(r.hidden, span{word.at, word.end})
-			}
-		default:
-			to := t.end
-			if rest := strings.TrimLeft(r.text[to:], "="); rest == "" || !isWord(rune(rest[0])) { // base64
-				to = len(r.text) - len(rest)
-			}
-			r.hidden = append(r.hidden, span{from, to})
+		if m != noMatch && !r.inSafe(r.tokens[i].at, t.end) {
+			r.hideValue(m, i, j)
 		}
 	}
+}
+
+// matchHere is what the match of a value, the i-th to the j-th token, comes to
+// as it is written here.
+func (r *reading) matchHere(value *branch, i, j int) match {
+	from, last, m := r.tokens[i].at, r.tokens[j], value.match
+	if m == capitals && !last.capitals || m == alone && !r.isAlone(j) {
+		m = noMatch
+	}
+	if m == noMatch && slices.ContainsFunc(value.literals, func(l literal) bool { return r.isLiteral(l, from, last.end) }) {
+		m = hides
+	}
+	return m
+}
+
+// hideValue hides the i-th to the j-th token in the way that their match asks.
+func (r *reading) hideValue(m match, i, j int) {
+	from, last := r.tokens[i].at, r.tokens[j]
+	switch {
+	case m == ambiguous, m == alone && particles[last.word]:
+		r.unsure = append(r.unsure, span{from, last.end})
+	case m == hidesEach:
+		for _, word := range r.tokens[i : j+1] {
+			r.hidden = append(r.hidden, span{word.at, word.end})
+		}
+	default:
+		r.hidden = append(r.hidden, span{from, r.paddingEnd(last.end)})
+	}
+}
+
+// paddingEnd is where the "=" end that pad a base64 value up to at. Before a
+// letter or digit they are no padding.
+func (r *reading) paddingEnd(at int) int {
+	rest := strings.TrimLeft(r.text[at:], "=")
+	if next, _ := utf8.DecodeRuneInString(rest); rest != "" && isWord(next) {
+		return at
+	}
+	return len(r.text) - len(rest)
 }
 
 // particles follow a Korean name; some are words by themselves, too (이: this).
@@ -130,16 +152,6 @@ func (r *reading) isAlone(i int) bool {
 // isHalf reports whether a token is the last of a text that tidy cut, perhaps
 // within a word.
 func (r *reading) isHalf(t token) bool { return r.cut && r.text[t.end:] == hidden }
-
-// continues reports whether a longer word than this leads on.
-func (b *branch) continues(word string) bool {
-	for next := range b.next {
-		if len(next) > len(word) && strings.HasPrefix(next, word) {
-			return true
-		}
-	}
-	return false
-}
 
 func (r *reading) isLiteral(l literal, from, to int) bool {
 	return r.text[from:to] == l.inner && strings.HasSuffix(r.text[:from], l.before) && strings.HasPrefix(r.text[to:], l.after)

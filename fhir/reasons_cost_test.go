@@ -7,38 +7,22 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tidwall/gjson"
 )
 
-// cpu is the processor time that f takes.
-func cpu(t *testing.T, f func()) time.Duration {
-	t.Helper()
-	used := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	before := used()
-	f()
-	return used() - before
-}
-
 // costly fails if f takes far more than looking twice whether body is JSON,
 // which every answer is put through. The faults cost a thousand times as much.
 func costly(t *testing.T, name string, body []byte, f func()) {
 	t.Helper()
-	normal := cpu(t, func() {
+	normal, _ := cost(t, func() {
 		if !json.Valid(body) || !gjson.ValidBytes(body) {
 			t.Fatalf("%s: the body is no JSON", name)
 		}
 	})
-	got := cpu(t, f)
+	got, _ := cost(t, f)
 	t.Logf("%s: %d KiB, %v; to validate it %v", name, len(body)>>10, got, normal)
 	if limit := 40 * (normal + time.Millisecond); got > limit {
 		t.Errorf("%s costs %v, and to validate it %v", name, got, normal)

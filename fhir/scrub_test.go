@@ -89,3 +89,27 @@ func TestReadsLeaveOrdinaryWordsOnly(t *testing.T) {
 		}
 	}
 }
+
+// The padding of a base64 value goes with it, whatever follows; a letter behind
+// it is no padding's end, in whatever script.
+func TestPaddingOfBase64(t *testing.T) {
+	t.Parallel()
+	const encoded = "c29sdmVpZzpodW50ZXI=" // solveig:hunter
+	s := SecretsOf()
+	s.addCredentials(strings.TrimRight(encoded, "="))
+	for text, want := range map[string]string{
+		"token " + encoded:               "token …",
+		"token " + encoded + " is bad":   "token … is bad",
+		"token '" + encoded + "' is bad": "token '…' is bad",
+		"token «" + encoded + "» is bad": "token «…» is bad",
+		"token “" + encoded + "” is bad": "token “…” is bad",
+		"token " + encoded + "x":         "token …=x",
+		"token " + encoded + "é":         "token …=é",
+		"token " + encoded + "שלום":      "token …=שלום",
+		"token " + encoded + "토큰":        "token …=토큰",
+	} {
+		if got := s.Text(text, "security"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

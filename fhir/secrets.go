@@ -39,28 +39,6 @@ type Secrets struct {
 	commonOnly bool
 }
 
-// branch is a place in a tree of tokens: each way from the root is a value.
-type branch struct {
-	next     map[string]*branch
-	match    match
-	literals []literal
-}
-
-// match says what it means that a value stands in a text.
-type match int
-
-const (
-	noMatch   match = iota
-	capitals        // hidden where written in capitals: MA, US
-	alone           // hidden where it is a word by itself: 김
-	ambiguous       // a name that is a word of such texts, too: to hide it would show where it stood
-	hidesEach       // each word by itself: a name that is composed here
-	hides
-)
-
-// literal is a value of common words only: it counts with its punctuation.
-type literal struct{ before, inner, after string }
-
 // kind says how a value may be repeated.
 type kind int
 
@@ -333,60 +311,68 @@ func (s *Secrets) addNumbers(f folded, k kind) {
 // addWord adds one word of a value that has so many tokens. A word of a script
 // without blanks has several.
 func (s *Secrets) addWord(word []token, of int, k kind) {
-	t := word[0]
-	size := utf8.RuneCountInString(t.word)
-	if !t.digits && !t.glued {
-		size = max(size, t.end-t.at) // before it lost its umlauts
-	}
-	switch {
-	case t.glued && len(word) > 1, t.digits && size >= 3 && k != name:
-		s.insert(word, hides)
-	case t.glued, t.digits, size == 1:
-		if k != free {
-			s.fragments[t.word] = true
-		}
-		if t.glued && k == name {
-			s.insert(word, alone)
-		}
-	case k == place && of == 1 && size == 2 && t.capitals:
-		s.insert(word, capitals)
-	case commonWords[t.word] && (k == name || k == place && of == 1):
-		s.insert(word, ambiguous)
-		s.fragments[t.word] = true
-	case commonWords[t.word]:
-	case size >= 3, k == name, k == place && of == 1:
-		s.insert(word, hides)
-	case k != free:
-		s.fragments[t.word] = true
+	if first := word[0]; first.digits || first.glued {
+		s.addNumberOrGlued(word, k)
+	} else {
+		s.addLetters(first, k == name || k == place && of == 1, k)
 	}
 }
 
-// insert adds a way through the tree; nil: the tree is full.
-func (s *Secrets) insert(tokens []token, m match) *branch {
-	words := make([]string, 0, maxSecretDepth)
-	for _, t := range tokens[:min(len(tokens), maxSecretDepth)] {
-		words = append(words, t.word)
+// addNumberOrGlued adds a number, or a word of a script without blanks:
+//
+//	                      name              place     free
+//	several glued (길동)    hides             hides     hides
+//	one glued (김)         alone, fragment   fragment  -
+//	digits, 3 and more    fragment          hides     hides
+//	digits, 1 or 2        fragment          fragment  -
+func (s *Secrets) addNumberOrGlued(word []token, k kind) {
+	first := word[0]
+	if longNumber := first.digits && len(first.word) >= 3; len(word) > 1 || longNumber && k != name {
+		s.insert(word, hides)
+		return
 	}
-	return s.insertWords(words, m)
+	if first.glued && k == name {
+		s.insert(word, alone)
+	}
+	s.addFragment(first, k)
 }
 
-func (s *Secrets) insertWords(words []string, m match) *branch {
-	at := &s.root
-	for _, word := range words {
-		next := at.next[word]
-		if next == nil {
-			if s.branches++; s.branches > maxBranches {
-				s.tooMany = true
-				return nil
-			}
-			if at.next == nil {
-				at.next = map[string]*branch{}
-			}
-			next = &branch{}
-			at.next[word] = next
-		}
-		at = next
+// addLetters adds a word of letters, by its size; entire is a word of a name, or
+// a part of an address that is one word:
+//
+//	                        entire               place     free
+//	one letter (J)          fragment             fragment  -
+//	two capitals (MA)       capitals, of places  as below  as below
+//	a common word (Will)    ambiguous, fragment  -         -
+//	two letters (Li)        hides                fragment  -
+//	three and more (Aune)   hides                hides     hides
+func (s *Secrets) addLetters(t token, entire bool, k kind) {
+	size := letterSize(t)
+	switch common := commonWords[t.word]; {
+	case size == 1:
+		s.addFragment(t, k)
+	case size == 2 && t.capitals && entire && k == place:
+		s.insert([]token{t}, capitals)
+	case common && entire:
+		s.insert([]token{t}, ambiguous)
+		s.addFragment(t, k)
+	case common: // a free text and a street hold such words as server's texts do
+	case size >= 3, entire:
+		s.insert([]token{t}, hides)
+	default:
+		s.addFragment(t, k)
 	}
-	at.match = max(at.match, m)
-	return at
+}
+
+// letterSize is the size of a word before it lost its umlauts: Ae has two. A
+// letter beyond ASCII counts as its bytes, so that short words of other scripts
+// are rather hidden.
+func letterSize(t token) int { return max(utf8.RuneCountInString(t.word), t.end-t.at) }
+
+// addFragment keeps what is too short to be hidden by itself. Those of a free
+// text are as ordinary words are.
+func (s *Secrets) addFragment(t token, k kind) {
+	if k != free {
+		s.fragments[t.word] = true
+	}
 }

@@ -42,7 +42,7 @@ func (a *answer) failure() error {
 // of a FHIR server.
 func (a *answer) silent() bool {
 	switch {
-	case a.err != nil, a.left != "":
+	case a.err != nil, a.unread != "":
 		return false
 	case a.status == http.StatusNoContent:
 		return true
@@ -109,8 +109,8 @@ func (a *answer) parse() error {
 // unreadable says why a body cannot be read at all; "" when it may be JSON.
 func (a *answer) unreadable() string {
 	switch body := strings.TrimSpace(string(a.body[:min(len(a.body), 512)])); {
-	case a.left != "":
-		return fmt.Sprintf("The server answered with %s (status %d)", a.left, a.status)
+	case a.unread != "":
+		return fmt.Sprintf("The server answered with %s (status %d)", a.unread, a.status)
 	case body == "":
 		return fmt.Sprintf("The server answered with an empty body (status %d)", a.status)
 	case strings.HasPrefix(body, "<"), strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html"):
@@ -158,7 +158,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return Gone
 	case s == http.StatusNotFound && a.op != OpUpdate:
 		return Unusable
-	case s == http.StatusGone && a.id != "" && a.left == "" && !strings.Contains(a.unreadable(), "HTML"):
+	case s == http.StatusGone && a.id != "" && a.unread == "" && !strings.Contains(a.unreadable(), "HTML"):
 		return Gone
 	case s == http.StatusBadRequest:
 		return a.sortBadRequest()

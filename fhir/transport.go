@@ -37,9 +37,10 @@ var (
 )
 
 // newTransport makes connections that bring at most maxBytes in answer to one
-// request. net/http as of Go 1.26 goes on dialing when the request is over (a
-// connection counts until then), so timeout bounds that too; a proxy that does
-// not answer CONNECT it leaves after a minute.
+// request. net/http as of Go 1.26 goes on dialing after the request has ended,
+// and what it dials takes one of the maxConns places until then, so timeout
+// bounds the dial as well. For a proxy's answer to CONNECT net/http itself sets
+// a minute.
 func newTransport(maxConns int, maxBytes int64, timeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{KeepAlive: 30 * time.Second, Timeout: timeout}
 	// HTTP/1.1 only: net/http then repeats a PUT only when nothing of it was
@@ -54,7 +55,7 @@ func newTransport(maxConns int, maxBytes int64, timeout time.Duration) *http.Tra
 				return nil, err
 			}
 			counting := &countingConn{Conn: conn, maxBytes: maxBytes}
-			counting.left.Store(maxBytes)
+			counting.budget.Store(maxBytes)
 			return counting, nil
 		},
 		TLSHandshakeTimeout:    10 * time.Second,
@@ -74,12 +75,12 @@ type countingConn struct {
 	net.Conn
 	writes   atomic.Int64
 	maxBytes int64        // in answer to one request
-	left     atomic.Int64 // of them, for the request under way
+	budget   atomic.Int64 // what is left of them for the request under way
 }
 
 func (c *countingConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.left.Add(-int64(n)) < 0 {
+	if c.budget.Add(-int64(n)) < 0 {
 		return 0, errFlood
 	}
 	return n, err
@@ -128,7 +129,7 @@ func (w *wire) trace(ctx context.Context) context.Context {
 				switch c := conn.(type) {
 				case *countingConn:
 					w.used = append(w.used, usedConn{c, c.writes.Load()})
-					c.left.Store(c.maxBytes)
+					c.budget.Store(c.maxBytes)
 					return
 				case *tls.Conn:
 					conn = c.NetConn()
@@ -208,7 +209,7 @@ type answer struct {
 	status      int // 0: no answer
 	header      http.Header
 	body        []byte
-	left        string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
+	unread      string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
 	err         error  // no answer, or the body broke off
 	sent        bool   // with err: a byte of the request may have left
 	notAsked    bool   // with err: no request could be made
@@ -259,7 +260,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 // what is built from it stays small.
 func (a *answer) take(body []byte, err error) {
 	if int64(len(body)) > a.maxBody || errors.Is(err, errFlood) {
-		a.left = fmt.Sprintf("more than %d bytes", a.maxBody)
+		a.unread = fmt.Sprintf("more than %d bytes", a.maxBody)
 		return
 	}
 	values := maxValues
@@ -268,7 +269,7 @@ func (a *answer) take(body []byte, err error) {
 	}
 	a.err = err
 	if err := jsonlimit.Check(body, maxDepth, values); err != nil {
-		a.left = "a body that is left unread: " + err.Error()
+		a.unread = "a body that is left unread: " + err.Error()
 		return
 	}
 	a.body = body

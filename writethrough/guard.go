@@ -15,12 +15,16 @@ import (
 	"patientgraph/fhir"
 )
 
-// Ten writes in a row without an answer of the FHIR server open the circuit,
-// where no two in a row are of one patient: for a while nobody waits for what
-// will not come.
+// Ten silent writes without any answer of the FHIR server between them open the
+// circuit, several in a row of one patient counting as one. For a while nobody
+// waits then for what will not come.
 const (
 	breakerFailures = 10
 	breakerDelay    = 5 * time.Second
+	// othersFirst is how long after its silent write a patient waits for others to
+	// try the server: the delay, in which nobody may, and as long again. After that
+	// it may itself, or the circuit would stay open where nobody else writes.
+	othersFirst = 2 * breakerDelay
 )
 
 // circuit opens when the FHIR server is silent. One patient alone cannot open
@@ -30,7 +34,7 @@ type circuit struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	silent string    // the patient of the last write without an answer; "" once there was one
+	silent string    // the patient of the last silent write; "" once there was an answer
 	at     time.Time // when that write ended
 }
 
@@ -48,39 +52,40 @@ func newCircuit(log *slog.Logger, now func() time.Time) *circuit {
 // While the circuit is not closed, others may try first.
 func (c *circuit) allows(patientID string) bool {
 	c.mu.Lock()
-	again := patientID == c.silent && c.now().Before(c.at.Add(2*breakerDelay))
+	waits := patientID == c.silent && c.now().Before(c.at.Add(othersFirst))
 	c.mu.Unlock()
-	return !(again && !c.IsClosed()) && c.TryAcquirePermit()
+	return !(waits && !c.IsClosed()) && c.TryAcquirePermit()
 }
 
-// record counts what a write tells of the FHIR server. Of several in a row of
-// one patient without an answer the first counts.
-func (c *circuit) record(patientID string, told telling) {
+// record counts the signal that a write gave. Of several silent ones in a row of
+// one patient the first counts.
+func (c *circuit) record(patientID string, signal serverSignal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	again := patientID == c.silent
-	switch told {
-	case answered:
+	if signal == answered {
 		c.silent = ""
 		c.RecordSuccess()
 		return
-	case silence:
-		c.silent, c.at = patientID, c.now()
-	case nothing:
-		again = true
 	}
-	if !again || c.IsHalfOpen() { // half open, the permit must go back
+	counts := signal == silence && patientID != c.silent
+	if signal == silence {
+		c.silent, c.at = patientID, c.now()
+	}
+	// Half open, one write is let through, and failsafe-go v0.9.8 takes its permit
+	// back only with a result. A success would close the circuit, so a write that
+	// heard nothing counts as a failure then, whatever the reason.
+	if counts || c.IsHalfOpen() {
 		c.RecordFailure()
 	}
 }
 
-// telling is what a write tells of the FHIR server.
-type telling int
+// serverSignal is what the end of a write says of the FHIR server as a whole.
+type serverSignal int
 
 const (
-	silence  telling = iota // it was asked, and no answer of its own came
-	answered                // whatever it said
-	nothing                 // it was not asked, or not waited for
+	silence  serverSignal = iota // it was asked, and no answer of its own came
+	answered                     // whatever it said
+	noSignal                     // it was not asked, or not waited for
 )
 
 // newRetry repeats a read twice at most.
@@ -109,14 +114,14 @@ func passing(err error) bool {
 	return errors.As(err, &f) && (f.Kind == fhir.NotSent || f.Kind == fhir.Lost) && !f.Timeout && !f.NotAsked && f.RetryAfter == 0
 }
 
-// tells says what the end of an operation tells of the FHIR server. A 500 is an
-// answer of its own: it may be about this patient alone.
-func tells(e *Error) telling {
+// signalOf gives the signal in the end of an operation; nil is a success. A 500
+// is an answer of its own: it may be about this patient alone.
+func signalOf(e *Error) serverSignal {
 	var f *fhir.Error
 	asked := e != nil && (errors.As(e.Err, &f) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled))
 	switch {
 	case f != nil && f.NotAsked:
-		return nothing
+		return noSignal
 	case f != nil && f.Kind == fhir.Unusable:
 		return answered
 	case asked && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&

@@ -84,21 +84,21 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 	defer cancelRead()
 	defer context.AfterFunc(o.stopping, cancelRead)()
 
-	told := silence
+	signal := silence
 	defer func() { // also after a panic: the permit must go back
 		switch soon := ctx.Err() != nil && time.Since(start) < o.Timeout/4; {
 		case o.stopping.Err() != nil:
-			told = answered
-		case told == silence && soon: // the caller did not wait
-			told = nothing
+			signal = answered
+		case signal == silence && soon: // the caller did not wait
+			signal = noSignal
 		}
-		o.circuit.record(o.row.ID, told)
+		o.circuit.record(o.row.ID, signal)
 	}()
 	v, err := o.converse(read, put, settle)
 	if v.shown == nil && !v.state.Open() && !isKind(v.err, PatientGone) {
 		v.shown = o.seen // the conflict may have been with our own PUT: the cache follows however it ends
 	}
-	told = tells(v.err)
+	signal = signalOf(v.err)
 	o.scrub(v.err)
 	return v, err
 }
