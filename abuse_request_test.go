@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -28,8 +29,8 @@ import (
 	"patientgraph/fhir/fhirtest"
 )
 
-// TestAbuseLongTextsUnderManyNames asks for 80 KB of allergies 1,400 times: 20 KB in,
-// 112 MB out.
+// TestAbuseLongTextsUnderManyNames asks for 80 KB of allergies 450 times: 7 KB in,
+// 36 MB out.
 func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
 	admin := token(t, auth.RoleAdmin, "")
@@ -49,7 +50,7 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	for range 3 {
 		normal = spent(t, func() { s.patient(number) }) // with its allergies
 	}
-	body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(1_400, "a%d: allergies ")+`} }`)
+	body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(450, "a%d: allergies ")+`} }`)
 	var code string
 	var size int
 	abuse := spent(t, func() { _, size, code = s.send(admin, body) })
@@ -57,7 +58,7 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	if code != "LIMIT_EXCEEDED" || size > 10_000 {
 		t.Errorf("%d bytes, code %q", size, code)
 	}
-	if abuse.bytes > 100*normal.bytes { // it was 2,000 times
+	if abuse.bytes > 100*normal.bytes { // it was hundreds of times
 		t.Errorf("it took %d bytes, a normal request %d", abuse.bytes, normal.bytes)
 	}
 }
@@ -133,6 +134,38 @@ func TestAbuseFiltersThatExpand(t *testing.T) {
 	}
 }
 
+// TestAbuseLongTextsUsedOften names a variable of a megabyte again and again.
+func TestAbuseLongTextsUsedOften(t *testing.T) {
+	s := startSystem(t, "sqlite:"+t.TempDir()+"/cache.db", "LOG_LEVEL", "info")
+	admin := token(t, auth.RoleAdmin, "")
+	const megabyte = 1<<20 - 40_000
+	for name, query := range map[string]string{
+		"ids":              `query($v: ID!) { ` + repeated(390, "p%d: patient(id: $v) { id } ") + `}`,
+		"operations":       `query($v: ID!) { ` + repeated(390, "p%d: contactUpdate(operationId: $v) { state } ") + `}`,
+		"times":            `query($v: DateTime) { ` + repeated(90, "p%d: patients(first: 1, filter: {updatedSince: $v}) { nodes { id } } ") + `}`,
+		"names":            `query($v: String) { ` + repeated(90, "p%d: patients(first: 1, filter: {name: $v}) { nodes { id } } ") + `}`,
+		"cursors":          `query($v: String) { ` + repeated(90, "p%d: patients(first: 1, after: $v) { nodes { id } } ") + `}`,
+		"fields of inputs": `mutation($v: String) { ` + repeated(9, "m%d: updatePatientContact(input: {patientId: \"x\", phone: $v, email: $v, address: {text: $v, city: $v, state: $v}}) { __typename } ") + `}`,
+		"keys":             `mutation($v: String) { ` + repeated(9, "m%d: updatePatientContact(input: {patientId: \"x\", phone: \"1\", idempotencyKey: $v, expectedVersion: $v}) { __typename } ") + `}`,
+	} {
+		body, err := json.Marshal(object{"query": query, "variables": object{"v": strings.Repeat("x", megabyte)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var code string
+		used := spent(t, func() { _, _, code = s.send(admin, string(body)) })
+		t.Logf("%-18s %v, %d bytes allocated", name, used.cpu, used.bytes)
+		if code != "LIMIT_EXCEEDED" || used.bytes > 20<<20 {
+			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.bytes)
+		}
+	}
+	// Nor is it repeated where the fault is in its name.
+	status, size, _ := s.send(admin, `{"query":"query($f: PatientFilter) { patients(filter: $f) { totalCount } }","variables":{"f":{"`+strings.Repeat("x", megabyte)+`":1}}}`)
+	if status >= 500 || size > 2_000 {
+		t.Errorf("an unknown member: status %d, %d bytes", status, size)
+	}
+}
+
 // TestAbuseCachesStaySmall sends a thousand different queries of the size that is
 // kept, and of the greatest size.
 func TestAbuseCachesStaySmall(t *testing.T) {
@@ -141,11 +174,11 @@ func TestAbuseCachesStaySmall(t *testing.T) {
 	s.patient(number)
 	before := liveHeap()
 	for i := range 1_000 {
-		query := fmt.Sprintf(`{patient(id:"x"){x%d:id `, i)
-		for n := range 550 + 650*(i%2) { // one in two is too long to be kept
+		query := fmt.Sprintf(`{x%d:viewer{role}patient(id:"x"){`, i)
+		for n := range 460 {
 			query += "a" + strconv.FormatInt(int64(n), 36) + ":id "
 		}
-		query += "}}"
+		query += "}}" + strings.Repeat(" ", 2_000*(i%2)) // one in two is too long to be kept
 		if short := len(query) <= maxCachedQuery; short != (i%2 == 0) {
 			t.Fatalf("a query of %d bytes", len(query))
 		}
@@ -513,6 +546,36 @@ func TestAbuseKilledDemoIsCleanedUp(t *testing.T) {
 		}
 	}
 	if dirs := demoDirs(t, temp); len(dirs) != 0 {
+		t.Errorf("left: %v", dirs)
+	}
+}
+
+// TestAbuseDemosOfOthers plants what another user could where temporary files are.
+func TestAbuseDemosOfOthers(t *testing.T) {
+	temp, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	t.Setenv("TMPDIR", temp)
+	for name, plant := range map[string]func(dir string) error{
+		"link":  func(dir string) error { return os.Symlink(elsewhere, filepath.Join(dir, demoLock)) },
+		"fifo":  func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, demoLock), 0o600) },
+		"empty": func(string) error { return nil },
+	} {
+		dir := filepath.Join(temp, "patientgraph-demo-"+name)
+		if err := errors.Join(os.Mkdir(dir, 0o700), plant(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(t.TempDir(), filepath.Join(temp, "patientgraph-demo-to")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDemoDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.remove()
+	if _, err := os.Lstat(elsewhere); err == nil {
+		t.Error("a file was made where a link leads")
+	}
+	if dirs := demoDirs(t, temp); len(dirs) != 4 {
 		t.Errorf("left: %v", dirs)
 	}
 }

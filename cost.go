@@ -18,10 +18,16 @@ const (
 	lookUpCost   = 50    // one row of the database
 	pageCost     = 200   // a page beside its patients
 	patientCost  = 10    // a patient of a page beside its fields
-	nameCost     = 2_000 // to search by name
+	filterCost   = 2_000 // a page of few or many among all
+	nameCost     = 2_000 // to search by name, besides
 	countCost    = 6_000 // totalCount walks an index
 	mutationCost = 2_000 // so that a request has ten at most
+	inputCost    = 1     // of so many bytes of arguments: they are checked, folded, copied
+	inputBytes   = 256
 )
+
+// longLists are the lists of results, with the elements that they may have.
+var longLists = map[string]int{"InvalidInput.fieldErrors": 100, "FhirRejected.issues": 50, "FhirIssue.expression": 10, "Patient.allergies": 5}
 
 // costLimit refuses an operation that costs more than maxCost. gqlgen's own
 // ComplexityLimit (0.17.98) cannot tell a page's patients from its totalCount,
@@ -63,7 +69,10 @@ func (costLimit) ExtensionName() string                   { return "CostLimit" }
 func (costLimit) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (c costLimit) MutateOperationContext(_ context.Context, o *graphql.OperationContext) *gqlerror.Error {
-	walk := costWalk{c, o.Variables}
+	walk := costWalk{c, o.Variables, map[string]int{}}
+	for name, value := range o.Variables {
+		walk.sizes[name] = textSize(value)
+	}
 	if cost := walk.set(o.Operation.SelectionSet, 0); cost > maxCost {
 		return limitExceeded("the operation costs %d, and %d is the limit: ask for fewer patients, counts, mutations or fields at once", cost, maxCost)
 	}
@@ -74,6 +83,7 @@ func (c costLimit) MutateOperationContext(_ context.Context, o *graphql.Operatio
 type costWalk struct {
 	costLimit
 	variables map[string]any
+	sizes     map[string]int // bytes of text in each variable
 }
 
 // set is the cost of a selection set. rows is the size of the page that it
@@ -95,6 +105,14 @@ func (c costWalk) set(selections ast.SelectionSet, rows int) int {
 }
 
 func (c costWalk) field(f *ast.Field, rows int) int {
+	input := 0
+	for _, argument := range f.Arguments {
+		input += c.inputSize(argument.Value)
+	}
+	return c.work(f, rows) + inputCost*input/inputBytes
+}
+
+func (c costWalk) work(f *ast.Field, rows int) int {
 	name := f.ObjectDefinition.Name + "." + f.Name
 	switch {
 	case name == "Query.patients":
@@ -110,6 +128,8 @@ func (c costWalk) field(f *ast.Field, rows int) int {
 		return lookUpCost + c.set(f.SelectionSet, 0)
 	case c.lists[name] > 0:
 		return 1 + c.lists[name]*c.set(f.SelectionSet, 0)
+	case longLists[name] > 0:
+		return longLists[name] * (1 + c.set(f.SelectionSet, 0))
 	default:
 		return 1 + c.set(f.SelectionSet, 0)
 	}
@@ -128,10 +148,41 @@ func (c costWalk) page(f *ast.Field) (rows, search int) {
 			rows = n
 		}
 	}
-	if filter, ok := c.argument(f, "filter").(map[string]any); ok && filter["name"] != nil {
-		search = nameCost
+	if filter, ok := c.argument(f, "filter").(map[string]any); ok && len(filter) > 0 {
+		search = filterCost
+		if filter["name"] != nil {
+			search += nameCost
+		}
 	}
 	return rows, search
+}
+
+// inputSize is how many bytes of text an argument holds.
+func (c costWalk) inputSize(value *ast.Value) int {
+	if value.Kind == ast.Variable {
+		return c.sizes[value.Raw]
+	}
+	size := len(value.Raw)
+	for _, child := range value.Children {
+		size += c.inputSize(child.Value)
+	}
+	return size
+}
+
+func textSize(value any) (size int) {
+	switch v := value.(type) {
+	case string:
+		return len(v)
+	case []any:
+		for _, element := range v {
+			size += textSize(element)
+		}
+	case map[string]any:
+		for _, member := range v {
+			size += textSize(member)
+		}
+	}
+	return size
 }
 
 // argument is an argument's value, nil if it has none. Field.ArgumentMap would

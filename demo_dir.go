@@ -51,7 +51,7 @@ func (d *demoDir) remove() {
 func removeDeadDemos() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), demoDirPattern)) // the pattern is well-formed
 	for _, dir := range dirs {
-		if info, err := os.Lstat(dir); err != nil || !info.IsDir() { // a link may lead anywhere
+		if !isOwnDemo(dir) {
 			continue
 		}
 		d := &demoDir{dir, flock.New(filepath.Join(dir, demoLock))}
@@ -59,4 +59,16 @@ func removeDeadDemos() {
 			d.remove()
 		}
 	}
+}
+
+// isOwnDemo reports whether a directory was made by a demo of this user. Others may
+// put something of that name where temporary files are, with links in it that lead
+// anywhere.
+func isOwnDemo(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || !isOurs(info) {
+		return false
+	}
+	lock, err := os.Lstat(filepath.Join(dir, demoLock))
+	return err == nil && lock.Mode().IsRegular() && isOurs(lock)
 }

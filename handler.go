@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,11 +148,19 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 		e.Extensions["code"] = resolvers.CodeBadUserInput
 	}
 	e.Message = shortened(e.Message)
+	if slices.ContainsFunc(e.Path, isLongName) { // of a variable's member
+		e.Path = nil
+	}
 	return e
 }
 
 // maxMessage bounds what an error repeats of the request.
 const maxMessage = 500
+
+func isLongName(element ast.PathElement) bool {
+	name, ok := element.(ast.PathName)
+	return ok && len(name) > maxName
+}
 
 func shortened(message string) string {
 	if runes := []rune(message); len(runes) > maxMessage {

@@ -23,12 +23,14 @@ const (
 	maxName   = 100 // characters: an unknown name is compared with every name of the schema
 	maxNested = 50  // brackets of any kind: the parser recurses
 	maxDepth  = 20  // of fields
+	maxWithin = 10  // fragments within each other: gqlgen merges the fields of each into the next
+	maxFields = 500 // of one object: gqlgen looks for each among those before it
 	// Fields, fragments, directives, arguments and values, those of a fragment
 	// counted wherever it is spread, and once for itself.
 	maxParts      = 3_000
 	maxOperations = 50
 	maxVariables  = 100    // of one operation: each use of one looks through them
-	maxPairs      = 10_000 // fields with one name in the answer are compared each with each other
+	maxPairs      = 10_000 // fields with one name in the answer, and fragments spread side by side, are compared each with each other
 
 	maxJSONDepth  = 32     // of the body, variables among it
 	maxJSONValues = 10_000 // likewise, its brackets and commas: a value in memory can take fifty times its text

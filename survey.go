@@ -30,24 +30,26 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 		roots = append(roots, fragment.SelectionSet)
 	}
 	for _, root := range roots {
-		all.add(s.extentOf(root), 0)
+		all.add(s.extentOf(root))
 	}
 	switch {
-	case s.cycle != "":
-		return &gqlerror.Error{
-			Message:    `the fragment "` + s.cycle + `" spreads itself`,
-			Extensions: map[string]any{"code": resolvers.CodeValidationFailed},
-		}
+	case s.wrong != "":
+		return &gqlerror.Error{Message: s.wrong, Extensions: map[string]any{"code": resolvers.CodeValidationFailed}}
 	case all.parts > maxParts:
 		return limitExceeded("the query has more than %d fields, fragments, directives, arguments and values, counting a fragment wherever it is spread and once for itself", maxParts)
 	case all.depth > maxDepth:
 		return limitExceeded("the query is more than %d fields deep", maxDepth)
+	case max(all.within, all.below) > maxWithin:
+		return limitExceeded("the query has more than %d fragments within each other", maxWithin)
 	}
 	for _, root := range roots {
 		s.compare([]ast.SelectionSet{root})
 	}
-	if s.pairs > maxPairs {
-		return limitExceeded("the query asks too often for fields with one name in the answer: comparing them takes more than %d steps", maxPairs)
+	switch {
+	case s.fields > maxFields:
+		return limitExceeded("the query asks for more than %d fields of one object", maxFields)
+	case s.pairs > maxPairs:
+		return limitExceeded("the query asks too often for fields with one name in the answer, or spreads too many fragments side by side: comparing them takes more than %d steps", maxPairs)
 	}
 	return nil
 }
@@ -55,32 +57,47 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 type surveyor struct {
 	fragments map[string]*ast.FragmentDefinition
 	extents   map[string]*extent // of fragments; nil while one is being measured
-	cycle     string             // a fragment that spreads itself
+	wrong     string             // what validation would refuse too, and take long to
+	fields    int                // most of one object
 	pairs     int
 }
 
 // extent is how much a selection set holds, its fragments spread.
-type extent struct{ parts, depth int }
+type extent struct {
+	parts  int
+	depth  int // in fields
+	within int // fragments within each other, here
+	below  int // the same, of one of its fields
+}
 
-// add takes in what stands so many fields deeper. It stops counting well above
-// every limit, before an int overflows.
-func (e *extent) add(inner extent, deeper int) {
-	e.parts = min(e.parts+inner.parts, 1<<30)
-	e.depth = max(e.depth, inner.depth+deeper)
+// add takes in what stands beside. It stops counting well above every limit,
+// before an int overflows.
+func (e *extent) add(other extent) {
+	e.parts = min(e.parts+other.parts, 1<<30)
+	e.depth = max(e.depth, other.depth)
+	e.within = max(e.within, other.within)
+	e.below = max(e.below, other.below)
 }
 
 func (s *surveyor) extentOf(set ast.SelectionSet) (e extent) {
 	for _, selection := range set {
 		switch selected := selection.(type) {
 		case *ast.Field:
-			e.add(extent{parts: 1 + directiveParts(selected.Directives) + argumentParts(selected.Arguments)}, 0)
-			e.add(s.extentOf(selected.SelectionSet), 1)
+			field := s.extentOf(selected.SelectionSet)
+			field.parts += 1 + directiveParts(selected.Directives) + argumentParts(selected.Arguments)
+			field.depth++
+			field.within, field.below = 0, max(field.below, field.within)
+			e.add(field)
 		case *ast.InlineFragment:
-			e.add(extent{parts: 1 + directiveParts(selected.Directives)}, 0)
-			e.add(s.extentOf(selected.SelectionSet), 0)
+			inside := s.extentOf(selected.SelectionSet)
+			inside.parts += 1 + directiveParts(selected.Directives)
+			inside.within++
+			e.add(inside)
 		case *ast.FragmentSpread:
-			e.add(extent{parts: 1 + directiveParts(selected.Directives)}, 0)
-			e.add(s.extentOfFragment(selected.Name), 0)
+			inside := s.extentOfFragment(selected.Name)
+			inside.parts += 1 + directiveParts(selected.Directives)
+			inside.within++
+			e.add(inside)
 		}
 	}
 	return e
@@ -93,12 +110,13 @@ func (s *surveyor) extentOfFragment(name string) extent {
 	case known != nil:
 		return *known
 	case met:
-		s.cycle = name
+		s.wrong = `the fragment "` + name + `" spreads itself`
 		return extent{}
 	}
 	fragment := s.fragments[name]
-	if fragment == nil {
-		return extent{} // validation says so
+	if fragment == nil { // gqlparser compares unknown fragments, too, each with each other
+		s.wrong = `unknown fragment "` + name + `"`
+		return extent{}
 	}
 	s.extents[name] = nil
 	e := s.extentOf(fragment.SelectionSet)
@@ -138,15 +156,17 @@ func valueParts(value *ast.Value) (parts int) {
 	return parts
 }
 
-// compare counts how many pairs of fields meet where these selection sets stand
-// for one place of the answer: validation compares each pair, their arguments
-// with each other, and what stands below them.
+// compare counts how many pairs meet where these selection sets stand for one
+// object of the answer. Validation compares each two fields with one name, their
+// arguments with each other and what stands below them; and each two fragments.
 func (s *surveyor) compare(sets []ast.SelectionSet) {
-	fields := map[string][]*ast.Field{} // by their name in the answer
+	o := asked{byName: map[string][]*ast.Field{}}
 	for _, set := range sets {
-		s.gather(set, fields)
+		s.gather(set, &o)
 	}
-	for _, same := range fields {
+	s.fields = max(s.fields, o.fields)
+	s.pairs += o.spreads * (o.spreads - 1) / 2
+	for _, same := range o.byName {
 		arguments := 0
 		below := make([]ast.SelectionSet, 0, len(same))
 		for _, f := range same {
@@ -167,17 +187,24 @@ func (s *surveyor) compare(sets []ast.SelectionSet) {
 	}
 }
 
-func (s *surveyor) gather(set ast.SelectionSet, fields map[string][]*ast.Field) {
+// asked is what is asked for of one object of the answer.
+type asked struct {
+	byName  map[string][]*ast.Field // by their name in the answer
+	fields  int
+	spreads int
+}
+
+func (s *surveyor) gather(set ast.SelectionSet, o *asked) {
 	for _, selection := range set {
 		switch selected := selection.(type) {
 		case *ast.Field:
-			fields[selected.Alias] = append(fields[selected.Alias], selected)
+			o.byName[selected.Alias] = append(o.byName[selected.Alias], selected)
+			o.fields++
 		case *ast.InlineFragment:
-			s.gather(selected.SelectionSet, fields)
+			s.gather(selected.SelectionSet, o)
 		case *ast.FragmentSpread:
-			if fragment := s.fragments[selected.Name]; fragment != nil {
-				s.gather(fragment.SelectionSet, fields)
-			}
+			o.spreads++
+			s.gather(s.fragments[selected.Name].SelectionSet, o)
 		}
 	}
 }

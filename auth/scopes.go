@@ -19,8 +19,9 @@ type grants struct {
 var scopeClaims = []string{"scope", "scp"}
 
 // resourceScope finds what is meant as a resource scope, however badly it is
-// written: taken for none, it would leave the token unrestricted.
-var resourceScope = regexp.MustCompile(`(?i)(?:^|[^a-z0-9_./:-])(?:patient|user|system)/`)
+// written, or behind some issuer's prefix: taken for none, it would leave the
+// token unrestricted.
+var resourceScope = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:patient|user|system)/`)
 
 // patientScope is a resource scope that can allow something with Patient:
 // version 1 (read, write, *) or version 2, whose letters stand in this order.

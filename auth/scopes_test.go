@@ -16,7 +16,9 @@ func TestScopes(t *testing.T) {
 	}{
 		{"", grants{}},
 		{"openid profile fhirUser launch launch/patient offline_access", grants{}},
-		{"https://issuer.example/user/profile api:system", grants{}},
+		{"https://issuer.example/user/Patient.read", none},
+		{"issuer:user/Patient.rs", none},
+		{"api:system profile/user", grants{}},
 		{"patient/Patient.read", grants{true, own, own, nobody}},
 		{"patient/*.read", grants{true, own, own, nobody}},
 		{"patient/Patient.write", grants{true, nobody, nobody, own}},

@@ -20,7 +20,7 @@ func MarshalDateTime(t time.Time) graphql.Marshaler {
 // UnmarshalDateTime reads RFC 3339, time zone included.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	s, ok := v.(string)
-	if !ok {
+	if !ok || len(s) > 64 { // time.Parse repeats what it cannot read
 		return time.Time{}, errors.New("a DateTime is a string in RFC 3339, for example \"2026-11-23T09:30:00Z\"")
 	}
 	t, err := time.Parse(time.RFC3339, s)

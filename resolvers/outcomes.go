@@ -43,11 +43,16 @@ func keyReused(ctx context.Context) *graph.InvalidInput {
 	return invalid
 }
 
-func updateConflict(current *graph.Patient, fields []string) *graph.UpdateConflict {
+// updateConflict shows the record as it is now. Which fields differ from what was
+// asked tells their values to whoever guesses: not to one who may not read them.
+func updateConflict(v auth.Viewer, current *db.Patient, fields []string) *graph.UpdateConflict {
+	if !v.SeesRecord(current.ID) {
+		fields = nil
+	}
 	return &graph.UpdateConflict{
 		Message: "the record was changed by somebody else; look at it and try again",
 		Code:    graph.ErrorCodeUpdateConflict, Retryable: true,
-		Current: current, ConflictingFields: append([]string{}, fields...),
+		Current: toPatient(current, v), ConflictingFields: append([]string{}, fields...),
 	}
 }
 
@@ -68,7 +73,7 @@ func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error)
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
-		return updateConflict(toPatient(e.Current, v), e.Conflicting), nil
+		return updateConflict(v, e.Current, e.Conflicting), nil
 	case writethrough.Rejected:
 		detail := "FHIR server rejected the update"
 		if e.Untouched {
@@ -138,7 +143,7 @@ func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	return updateConflict(toPatient(row, v), differingProfile(row, e)), nil
+	return updateConflict(v, row, differingProfile(row, e)), nil
 }
 
 // contactEdit says what an input asks for: omitted leaves, null clears.

@@ -25,6 +25,7 @@ const (
 	maxName   = 200
 	maxPhone  = 100
 	maxCursor = 4_000 // bytes
+	maxID     = 256   // bytes: a patient number has at most 64 characters
 )
 
 var errBadCursor = errors.New("after and before take cursors of a page with the same orderBy")

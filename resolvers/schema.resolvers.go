@@ -63,7 +63,7 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
 	v := viewer(ctx)
-	if !v.MayRead(id) {
+	if !v.MayRead(id) || len(id) > maxID {
 		return nil, nil
 	}
 	row, err := r.Store.Patient(ctx, id, selectedColumns(ctx, nil)...)
@@ -89,7 +89,7 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 // ContactUpdate is the resolver for the contactUpdate field.
 func (r *queryResolver) ContactUpdate(ctx context.Context, operationID string) (*graph.ContactUpdate, error) {
 	v := viewer(ctx)
-	if !v.MayAsk() {
+	if !v.MayAsk() || len(operationID) > maxID {
 		return nil, nil
 	}
 	u, err := r.Writer.ContactUpdate(ctx, operationID)
@@ -118,7 +118,7 @@ func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<
 // ContactUpdateSettled is the resolver for the contactUpdateSettled field.
 func (r *subscriptionResolver) ContactUpdateSettled(ctx context.Context, operationID string) (<-chan *graph.ContactUpdate, error) {
 	v := viewer(ctx)
-	if !v.MayAsk() {
+	if !v.MayAsk() || len(operationID) > maxID {
 		return nil, noUpdateOfYours(ctx)
 	}
 	end, err := r.subscribed.begin(ctx, v)
