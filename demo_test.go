@@ -28,6 +28,19 @@ func TestDemo(t *testing.T) {
 	}
 	want(t, p.query(bearer, `{ patient(id: "P-2025-000004") { syncState } patients(filter: {name: "길동"}) { totalCount } __schema { queryType { name } } }`, nil),
 		object{"patient.syncState": "PENDING", "patients.totalCount": 1, "__schema.queryType.name": "Query"})
+	request, err := http.NewRequest(http.MethodGet, p.url+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "attacker.example"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("a page of another name gets the token: status %d", response.StatusCode)
+	}
 	for path, text := range map[string]string{"/": "PatientGraph", "/healthz": "ok", "/readyz": `{"database":"ok"}`, "/readyz?verbose": `"fhir":"ok"`} {
 		if status, body := get(t, p.url+path); status != http.StatusOK || !strings.Contains(body, text) {
 			t.Errorf("%s: status %d, %.200s", path, status, body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,7 +65,26 @@ func newHandler(c *Config, p handlerParts) (http.Handler, error) {
 		}
 		mux.Handle("/", playground)
 	}
+	if p.demo != nil {
+		return guarded(onlyThisMachine(mux)), nil
+	}
 	return guarded(mux), nil
+}
+
+// onlyThisMachine refuses requests to another name than one of this machine: a
+// page elsewhere could have its own name lead here, and read the demo's token.
+func onlyThisMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if !loopback(strings.Trim(host, "[]")) {
+			writeError(w, http.StatusMisdirectedRequest, resolvers.CodeBadUserInput, "the demo answers to localhost and loopback addresses only")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // noOrigin refuses every origin when none is configured: the library would
