@@ -42,7 +42,7 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	want(t, saved, object{"updatePatientProfile.__typename": "UpdatePatientProfileSuccess"})
 	for _, times := range []int{1, 50} { // below the limit it is answered whole
 		body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(times, "a%d: allergies ")+`} }`)
-		if _, size, code := s.send(admin, body); code != "" || size < times*80_000 {
+		if code, size := s.code(admin, body); code != "" || size < times*80_000 {
 			t.Errorf("%d times: %d bytes, code %q", times, size, code)
 		}
 	}
@@ -53,7 +53,7 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	body := requestBody(t, `{ patient(id: "`+number+`") { `+repeated(450, "a%d: allergies ")+`} }`)
 	var code string
 	var size int
-	abuse := spent(t, func() { _, size, code = s.send(admin, body) })
+	abuse := spent(t, func() { code, size = s.code(admin, body) })
 	t.Logf("normal %v, %d bytes; abuse %v, %d bytes allocated, %d sent", normal.cpu, normal.bytes, abuse.cpu, abuse.bytes, size)
 	if code != "LIMIT_EXCEEDED" || size > 10_000 {
 		t.Errorf("%d bytes, code %q", size, code)
@@ -80,7 +80,7 @@ func TestAbuseVariablesThatMultiply(t *testing.T) {
 	} {
 		body := `{"query":"query($id: ID!) { patient(id: $id) { id } }","variables":` + c.variables + `}`
 		var code string
-		used := spent(t, func() { _, _, code = s.send(admin, body) })
+		used := spent(t, func() { code, _ = s.code(admin, body) })
 		t.Logf("%-16s %v, %d bytes allocated", name, used.cpu, used.bytes)
 		if code != c.code {
 			t.Errorf("%s: code %q, want %q", name, code, c.code)
@@ -127,7 +127,7 @@ func TestAbuseFiltersThatExpand(t *testing.T) {
 			t.Fatal(err)
 		}
 		var code string
-		used := spent(t, func() { _, _, code = s.send(admin, string(body)) })
+		used := spent(t, func() { code, _ = s.code(admin, string(body)) })
 		if code != "BAD_USER_INPUT" || used.bytes > 20*uint64(len(body)) {
 			t.Errorf("code %q, %d bytes allocated for %d", code, used.bytes, len(body))
 		}
@@ -153,7 +153,7 @@ func TestAbuseLongTextsUsedOften(t *testing.T) {
 			t.Fatal(err)
 		}
 		var code string
-		used := spent(t, func() { _, _, code = s.send(admin, string(body)) })
+		used := spent(t, func() { code, _ = s.code(admin, string(body)) })
 		t.Logf("%-18s %v, %d bytes allocated", name, used.cpu, used.bytes)
 		if code != "LIMIT_EXCEEDED" || used.bytes > 20<<20 {
 			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.bytes)
@@ -182,7 +182,7 @@ func TestAbuseCachesStaySmall(t *testing.T) {
 		if short := len(query) <= maxCachedQuery; short != (i%2 == 0) {
 			t.Fatalf("a query of %d bytes", len(query))
 		}
-		if _, _, code := s.send(admin, requestBody(t, query)); code != "" {
+		if code, _ := s.code(admin, requestBody(t, query)); code != "" {
 			t.Fatalf("code %q", code)
 		}
 	}

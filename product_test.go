@@ -158,6 +158,13 @@ func (o object) at(path ...string) any {
 // post sends one request body to /graphql.
 func (p *product) post(bearer, body string, headers ...string) (int, object) {
 	p.t.Helper()
+	status, _, answer := p.send(bearer, body, headers...)
+	return status, answer
+}
+
+// send is post, and says how many bytes the answer has.
+func (p *product) send(bearer, body string, headers ...string) (status, size int, answer object) {
+	p.t.Helper()
 	request, err := http.NewRequest(http.MethodPost, p.url+"/graphql", strings.NewReader(body))
 	if err != nil {
 		p.t.Fatal(err)
@@ -178,11 +185,11 @@ func (p *product) post(bearer, body string, headers ...string) (int, object) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	answer := object{}
+	answer = object{}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		p.t.Fatalf("status %d with a body that is no JSON object: %.200s", response.StatusCode, text)
 	}
-	return response.StatusCode, answer
+	return response.StatusCode, len(text), answer
 }
 
 // query runs one operation and fails the test on GraphQL errors.
