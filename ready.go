@@ -80,8 +80,8 @@ func (l *look) reachable() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	before := l.err
+	defer func() { l.until = l.now().Add(l.keep) }() // also after a panic
 	l.err = l.ask(ctx)
-	l.until = l.now().Add(l.keep)
 	switch {
 	case l.err != nil:
 		l.log.Warn("not ready", "check", l.name, "error", l.err)
