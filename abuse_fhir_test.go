@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -206,21 +208,89 @@ func TestAbuseETags(t *testing.T) {
 	}
 }
 
-// Answers about one patient get lost: the others are written all the same.
-func TestAbuseOneSilentPatient(t *testing.T) {
+// Answers about a few patients get lost: the others are written all the same.
+func TestAbuseSilentPatients(t *testing.T) {
 	t.Parallel()
-	server, base := fhirWith(t, "a1", "b2")
+	for _, silent := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(silent), func(t *testing.T) {
+			t.Parallel()
+			server, p := productWithPatients(t, silent+1)
+			admin := token(t, auth.RoleAdmin, "")
+			for n := range silent {
+				server.SetFault(fmt.Sprint("a", n+1), fhirtest.Fault{Close: true})
+			}
+			for n := range 24 {
+				patient := fmt.Sprint("P-", n%silent+1)
+				answer := p.updateContact(admin, object{"patientId": patient, "phone": newPhone})
+				want(t, answer, object{"__typename": "FhirUnavailable"})
+			}
+			other := object{"patientId": fmt.Sprint("P-", silent+1), "phone": newPhone}
+			want(t, p.updateContact(admin, other), object{"__typename": "UpdatePatientContactSuccess"})
+		})
+	}
+}
+
+// An outage is over, and callers of one patient go on hanging up before the
+// answer: the others can be written again.
+func TestAbuseImpatientCallersAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	server, p := productWithPatients(t, 7)
+	admin := token(t, auth.RoleAdmin, "")
+	server.SetFault("", fhirtest.Fault{Close: true})
+	for n := range 10 {
+		input := object{"patientId": fmt.Sprint("P-", n%5+1), "phone": newPhone}
+		want(t, p.updateContact(admin, input), object{"__typename": "FhirUnavailable"})
+	}
+	server.ClearFaults()
+	server.SetFault("a6", fhirtest.Fault{Delay: time.Second})
+
+	body, err := json.Marshal(object{"query": contactMutation, "variables": object{"input": object{"patientId": "P-6", "phone": newPhone}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangUp := func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/graphql", bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "Bearer "+admin)
+		if response, err := http.DefaultClient.Do(request); err == nil {
+			response.Body.Close()
+		}
+	}
+	asked := len(server.Requests())
+	eventually(t, "nobody tries the FHIR server", func() bool { hangUp(); return len(server.Requests()) > asked })
+	written := false
+	for range 10 { // for 2 s: less than an open circuit stays open
+		hangUp()
+		time.Sleep(200 * time.Millisecond)
+		answer := p.updateContact(admin, object{"patientId": "P-7", "phone": newPhone})
+		written = written || answer["__typename"] == "UpdatePatientContactSuccess"
+	}
+	if !written {
+		t.Error("callers who hang up keep the circuit open")
+	}
+}
+
+// productWithPatients starts the product and a FHIR server, which both have the
+// patients P-1 (a1 there), P-2 (a2) and so on.
+func productWithPatients(t *testing.T, patients int) (*fhirtest.Server, *product) {
+	t.Helper()
+	var ids, resources []string
+	for n := 1; n <= patients; n++ {
+		ids = append(ids, fmt.Sprint("a", n))
+		resources = append(resources, testPatient(fmt.Sprint("a", n), fmt.Sprint("P-", n)))
+	}
+	server, base := fhirWith(t, ids...)
 	databaseURL := "sqlite:" + t.TempDir() + "/cache.db"
-	if out, err := importInto(t, databaseURL, testPatient("a1", "P-1")+"\n"+testPatient("b2", "P-2")); err != nil {
+	if out, err := importInto(t, databaseURL, strings.Join(resources, "\n")); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	p := startWith(t, base, databaseURL)
-	admin := token(t, auth.RoleAdmin, "")
-	server.SetFault("a1", fhirtest.Fault{Close: true})
-	for range 25 {
-		want(t, p.updateContact(admin, object{"patientId": "P-1", "phone": newPhone}), object{"__typename": "FhirUnavailable"})
-	}
-	want(t, p.updateContact(admin, object{"patientId": "P-2", "phone": newPhone}), object{"__typename": "UpdatePatientContactSuccess"})
+	return server, startWith(t, base, databaseURL)
 }
 
 // fhirWith starts a FHIR server that has these patients.

@@ -171,18 +171,22 @@ func TestOpenCircuit(t *testing.T) {
 	t.Parallel()
 	databaseURL := "sqlite:" + t.TempDir() + "/cache.db"
 	s := startSystem(t, databaseURL)
-	if err := s.fhir.Put([]byte(testPatient("b2", "P-2025-000003"))); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := importInto(t, databaseURL, testPatient("b2", "P-2025-000003")); err != nil {
-		t.Fatalf("import: %v\n%s", err, out)
+	patients := []string{number}
+	for n := 3; n <= 6; n++ {
+		resource := testPatient(fmt.Sprint("b", n), fmt.Sprint("P-2025-00000", n))
+		if err := s.fhir.Put([]byte(resource)); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := importInto(t, databaseURL, resource); err != nil {
+			t.Fatalf("import: %v\n%s", err, out)
+		}
+		patients = append(patients, fmt.Sprint("P-2025-00000", n))
 	}
 	admin := token(t, auth.RoleAdmin, "")
 	input := object{"patientId": number, "phone": "010-9876-5432"}
-	other := object{"patientId": "P-2025-000003", "phone": "010-9876-5432"}
 	s.fhir.SetFault("", fhirtest.Fault{Close: true})
-	for range 5 { // one patient alone does not open it
-		want(t, s.updateContact(admin, input), object{"__typename": "FhirUnavailable", "applied": "NO"})
+	for n := range 10 { // fewer patients do not open it
+		other := object{"patientId": patients[n%len(patients)], "phone": "010-9876-5432"}
 		want(t, s.updateContact(admin, other), object{"__typename": "FhirUnavailable", "applied": "NO"})
 	}
 	asked := len(s.fhir.Requests())

@@ -9,74 +9,118 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 
 	"patientgraph/fhir"
 )
 
-// Ten silent writes without any answer of the FHIR server between them open the
-// circuit, several in a row of one patient counting as one. For a while nobody
-// waits then for what will not come.
+// So many silent writes in a row, of so many patients, open the circuit. For a
+// while nobody waits then for what will not come.
 const (
-	breakerFailures = 10
-	breakerDelay    = 5 * time.Second
-	// othersFirst is how long after its silent write a patient waits for others to
-	// try the server: the delay, in which nobody may, and as long again. After that
-	// it may itself, or the circuit would stay open where nobody else writes.
-	othersFirst = 2 * breakerDelay
+	silentWrites   = 10
+	silentPatients = 5
+	openDelay      = 5 * time.Second
+
+	// maxTurns bounds how long the server stays untried where only a patient writes
+	// whose writes heard nothing.
+	maxTurns = 6
+	// maxRemembered bounds the memory that a long outage takes.
+	maxRemembered = 1000
 )
 
-// circuit opens when the FHIR server is silent. One patient alone cannot open
-// it, nor keep it open: answers may be lost for that patient only.
+// circuit opens when the FHIR server is silent, and any answer closes it. While
+// it is open one write at a time tries the server, from openDelay on. A few
+// patients cannot open it, nor keep it open: answers may be lost for them only,
+// or their callers leave. So a patient whose writes heard nothing lets others
+// try first.
+//
+// It is our own because the circuit breaker of failsafe-go v0.9.8 does not know
+// who failed, and takes a permit back only as a success or a failure.
 type circuit struct {
-	circuitbreaker.CircuitBreaker[any]
+	log *slog.Logger
 	now func() time.Time
 
-	mu     sync.Mutex
-	silent string    // the patient of the last silent write; "" once there was an answer
-	at     time.Time // when that write ended
+	mu       sync.Mutex
+	open     bool
+	tryFrom  time.Time      // open: when a patient who need not wait may try the server
+	trying   string         // the patient whose write does, one at a time in a process; "": none
+	silences int            // silent writes since the last answer
+	turns    map[string]int // patients whose writes heard nothing since then: how many openDelays others go first
 }
 
 func newCircuit(log *slog.Logger, now func() time.Time) *circuit {
-	return &circuit{now: now, CircuitBreaker: circuitbreaker.NewBuilder[any]().
-		WithFailureThreshold(breakerFailures).WithSuccessThreshold(1).WithDelay(breakerDelay).
-		OnOpen(func(circuitbreaker.StateChangedEvent) {
-			log.Error("the FHIR server does not answer: no writes are sent to it for a while", "for", breakerDelay)
-		}).
-		OnClose(func(circuitbreaker.StateChangedEvent) { log.Info("the FHIR server answers again") }).
-		Build()}
+	return &circuit{log: log, now: now, turns: map[string]int{}}
 }
 
-// allows reports whether a write of the patient may be sent; record must follow.
-// While the circuit is not closed, others may try first.
+// allows reports whether a write of the patient may be sent. If so, record must
+// follow.
 func (c *circuit) allows(patientID string) bool {
 	c.mu.Lock()
-	waits := patientID == c.silent && c.now().Before(c.at.Add(othersFirst))
-	c.mu.Unlock()
-	return !(waits && !c.IsClosed()) && c.TryAcquirePermit()
+	defer c.mu.Unlock()
+	if !c.open {
+		return true
+	}
+	turn := c.tryFrom.Add(time.Duration(c.turns[patientID]) * openDelay)
+	if c.trying != "" || c.now().Before(turn) {
+		return false
+	}
+	c.trying = patientID
+	return true
 }
 
-// record counts the signal that a write gave. Of several silent ones in a row of
-// one patient the first counts.
+// retryAfter is when somebody may try the server again, at least a second.
+func (c *circuit) retryAfter() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.tryFrom.Sub(c.now()), time.Second)
+}
+
+// record takes in the signal that a write of the patient gave.
 func (c *circuit) record(patientID string, signal serverSignal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if signal == answered {
-		c.silent = ""
-		c.RecordSuccess()
-		return
+	tried := c.trying == patientID
+	if tried {
+		c.trying = ""
 	}
-	counts := signal == silence && patientID != c.silent
-	if signal == silence {
-		c.silent, c.at = patientID, c.now()
+	switch {
+	case signal == answered:
+		c.close()
+	case tried: // whoever tried in vain is the last to try again
+		c.wait(patientID, min(c.turns[patientID]+1, maxTurns))
+		if signal == silence {
+			c.reopen()
+		} else { // no verdict: others may try at once
+			c.tryFrom = c.now()
+		}
+	case signal == silence:
+		c.wait(patientID, max(c.turns[patientID], 1))
+		c.silences++
+		if !c.open && c.silences >= silentWrites && len(c.turns) >= silentPatients {
+			c.reopen()
+		}
 	}
-	// Half open, one write is let through, and failsafe-go v0.9.8 takes its permit
-	// back only with a result. A success would close the circuit, so a write that
-	// heard nothing counts as a failure then, whatever the reason.
-	if counts || c.IsHalfOpen() {
-		c.RecordFailure()
+}
+
+// wait makes the patient let others go first.
+func (c *circuit) wait(patientID string, turns int) {
+	if len(c.turns) >= maxRemembered {
+		clear(c.turns) // all are alike again
 	}
+	c.turns[patientID] = turns
+}
+
+func (c *circuit) reopen() {
+	c.open, c.tryFrom = true, c.now().Add(openDelay)
+	c.log.Error("the FHIR server does not answer: no writes are sent to it for a while", "for", openDelay)
+}
+
+func (c *circuit) close() {
+	if c.open {
+		c.log.Info("the FHIR server answers again")
+	}
+	c.open, c.trying, c.silences = false, "", 0
+	clear(c.turns)
 }
 
 // serverSignal is what the end of a write says of the FHIR server as a whole.

@@ -84,12 +84,10 @@ func (o *operation) run(ctx context.Context) (verdict, error) {
 	defer cancelRead()
 	defer context.AfterFunc(o.stopping, cancelRead)()
 
-	signal := silence
-	defer func() { // also after a panic: the permit must go back
-		switch soon := ctx.Err() != nil && time.Since(start) < o.Timeout/4; {
-		case o.stopping.Err() != nil:
-			signal = answered
-		case signal == silence && soon: // the caller did not wait
+	signal := noSignal
+	defer func() { // also after a panic: others may try then
+		soon := ctx.Err() != nil && time.Since(start) < o.Timeout/4
+		if signal == silence && (soon || o.stopping.Err() != nil) { // the caller did not wait, or we did not
 			signal = noSignal
 		}
 		o.circuit.record(o.row.ID, signal)
@@ -141,7 +139,7 @@ func (o *operation) refuse() (verdict, bool) {
 	if !o.circuit.allows(o.row.ID) {
 		return notApplied(&Error{
 			Kind: Unavailable, Reason: "the FHIR server does not answer; no write is sent to it for a moment",
-			RetryAfter: max(o.circuit.RemainingDelay(), time.Second),
+			RetryAfter: o.circuit.retryAfter(),
 		}), true
 	}
 	return verdict{}, false
