@@ -30,6 +30,7 @@ var disguised = []struct{ reason, secrets string }{
 	{"new value 010%2D9999%2D8888 or \uff10\uff11\uff10 9999 8888 of s1, Patient/s1", "9999 8888 ９ s1"},
 	{strings.Repeat("Solveig Aune ", 400), "Solveig Aune"},
 	{"emergency contact Ragnhild, 4711; allergies latex", "Ragnhild 4711 latex"}, // which only we know
+	{"value too long: 'Trondh, Solveigs, PATIENTSOLVEIG, S-o-l-v-e-i-g, 5501, 98888, mail to example.org", "Trondh olveig SOLVEIG o-l-v 5501 98888 example"},
 	{"login with c2VjcmV0LXRva2Vu or secret%2dtoken", "c2Vj secret"},
 }
 

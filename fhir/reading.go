@@ -26,6 +26,7 @@ func (r *reading) search() bool {
 			r.hidden = append(r.hidden, span{t.at, t.end})
 		}
 		r.findValue(i)
+		r.findPart(i)
 		r.findNumber(i)
 		r.findGrouped(i)
 	}
@@ -191,7 +192,7 @@ func (r *reading) continues(i int) bool {
 	}
 	at, next := r.tokens[i], r.tokens[i+1]
 	between := r.text[at.end:next.at]
-	return len(between) <= 3 && strings.Trim(between, betweenDigits) == "" &&
+	return len(between) <= maxGap && strings.Trim(between, betweenDigits) == "" &&
 		r.isSafe(at.at) == r.isSafe(next.at)
 }
 
@@ -199,19 +200,29 @@ func (r *reading) isSafe(at int) bool {
 	return slices.ContainsFunc(r.safe, func(s span) bool { return s.from <= at && at < s.to })
 }
 
-// findGrouped hides a number of the record that begins with the i-th token,
-// with whatever between its digits.
+// maxGap is how much may stand between two groups of digits of one number.
+const maxGap = 3
+
+// findGrouped hides a number of the record, or a part of one, that begins with
+// the i-th token, with whatever between its digits.
 func (r *reading) findGrouped(i int) {
-	digits := ""
+	from, to := r.tokens[i].at, 0
+	digits := make([]byte, 0, 2*maxDigits)
+	part := !r.isSafe(from)
 	for j := i; j < len(r.tokens) && len(digits) <= maxDigits; j++ {
 		t := r.tokens[j]
-		if !t.digits || j > i && t.at-r.tokens[j-1].end > 3 {
-			return
+		if !t.digits || j > i && t.at-r.tokens[j-1].end > maxGap {
+			break
 		}
-		digits += r.text[t.at:t.end]
-		if r.secrets.numbers[digits] && !r.inSafe(r.tokens[i].at, t.end) {
-			r.hidden = append(r.hidden, span{r.tokens[i].at, t.end})
+		last := max(len(digits)-3, 0) // the fours before were looked at
+		digits = append(digits, r.text[t.at:t.end]...)
+		part = part && r.secrets.parts.hasFours(digits[last:])
+		if (part && len(digits) >= 4 || r.secrets.numbers[string(digits)]) && !r.inSafe(from, t.end) {
+			to = t.end
 		}
+	}
+	if to > 0 {
+		r.hidden = append(r.hidden, span{from, to})
 	}
 }
 

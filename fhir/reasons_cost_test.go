@@ -42,6 +42,15 @@ func patientOf(n int) []byte {
 	return patientJSON("p", `"name":[`+strings.Join(names, ",")+`]`)
 }
 
+// wordsOf is a patient of n different words with one beginning, and a number.
+func wordsOf(n int) []byte {
+	var lines []string
+	for i := range n {
+		lines = append(lines, quote(strings.Repeat("a", 4+i%60)+strings.Map(func(r rune) rune { return r - '0' + 'b' }, fmt.Sprint(i))))
+	}
+	return patientJSON("p", `"telecom":[{"value":"123 412 341 234"}],"address":[{"line":[`+strings.Join(lines, ",")+`]}]`)
+}
+
 // TestCostOfRefusals: not parallel, for it measures.
 func TestCostOfRefusals(t *testing.T) {
 	small := patientOf(1)
@@ -64,6 +73,10 @@ func TestCostOfRefusals(t *testing.T) {
 		"many fields of OpenEMR":       {small, `{"validationErrors":{` + repeat(100_000, `"phone":{"a":"b"}`) + `}}`},
 		"many rules of OpenEMR":        {small, `{"validationErrors":{"phone":{` + repeat(400_000, `"a":["b"]`) + `}}}`},
 		"a long message":               {patientOf(2000), `{"message":"` + strings.Repeat("Solveig ", 1<<19) + `","hint":"` + strings.Repeat("Aune ", 1<<19) + `"}`},
+		"a long word, many like it":    {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat(`\\u0061aaaaaaaaa`, 1000)+` x"}`))},
+		"words, many like them":        {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("aaaaaa9", 1000)+` x"}`))},
+		"single letters":               {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("%41 a ", 2000)+` x"}`))},
+		"single digits":                {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("1 2 3 4 ", 2000)+` x"}`))},
 		"too many values":              {patientOf(40_000), outcome(`{"severity":"error","diagnostics":"` + strings.Repeat("Solveig17 Aune ", 200_000) + `"}`)},
 	} {
 		a := answer{request: request{op: OpUpdate, id: "p", want: "Patient", body: tt.sent}, status: 422, body: []byte(tt.body),

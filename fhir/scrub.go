@@ -34,6 +34,7 @@ func (s *Secrets) Scrub(issue Issue) Issue {
 	for _, expression := range issue.Expression {
 		if !isPath(expression) {
 			expression, _ = s.hide(expression)
+			expression = longIndex.ReplaceAllString(expression, "["+hidden+"]")
 		}
 		expressions = append(expressions, expression)
 	}
@@ -82,7 +83,11 @@ func (s *Secrets) hide(text string) (string, bool) {
 
 // pathPattern holds for a path of elements and indexes only; which are elements
 // isPath knows.
-var pathPattern = regexp.MustCompile(`^[A-Za-z_]+(?:\[(?:\d{1,4}|x)\])?(?:\.[A-Za-z]+(?:\[(?:\d{1,4}|x)\])?)*$`)
+var pathPattern = regexp.MustCompile(`^[A-Za-z_]+(?:\[(?:\d{1,2}|x)\])?(?:\.[A-Za-z]+(?:\[(?:\d{1,2}|x)\])?)*$`)
+
+// longIndex is an index that may be a year or a part of a number. No list of a
+// patient is so long.
+var longIndex = regexp.MustCompile(`\[\d{3,}\]`)
 
 // isPath reports whether an expression can hold nothing of a patient: it is
 // made of the names of elements, or a column of OpenEMR's.
@@ -122,6 +127,10 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 	if strings.Contains(text, `\`) {
 		readings = append(readings, decoded(plain, true))
 	}
+	last := readings[len(readings)-1]
+	if letters := together(last); len(letters) < len(last) {
+		readings = append(readings, letters)
+	}
 	if camels := apart(plain); len(camels) > len(plain) {
 		readings = append(readings, camels)
 	}
@@ -147,6 +156,45 @@ func apart(list []glyph) []glyph {
 		out = append(out, g)
 	}
 	return out
+}
+
+// together takes out the one sign that parts each of three single letters and
+// more: S o l v e i g, S-o-l-v-e-i-g.
+func together(list []glyph) []glyph {
+	out := make([]glyph, 0, len(list))
+	for i := 0; i < len(list); {
+		var letters []glyph
+		n, end := 0, i
+		for at := i; ; at = end + 1 {
+			to := singleLetter(list, at)
+			if to == 0 {
+				break
+			}
+			letters = append(letters, list[at:to]...)
+			n, end = n+1, to
+		}
+		if n < 3 {
+			letters, end = list[i:i+1], i+1
+		}
+		out = append(out, letters...)
+		i = end
+	}
+	return out
+}
+
+// singleLetter is where the word of one letter ends that begins at i, with its
+// accents; 0: there is none.
+func singleLetter(list []glyph, i int) int {
+	joined := func(i int) bool { return unicode.IsMark(list[i].r) || isInvisible(list[i].r) }
+	if i >= len(list) || !unicode.IsLetter(list[i].r) || i > 0 && (isWord(list[i-1].r) || joined(i-1)) {
+		return 0
+	}
+	for i++; i < len(list) && joined(i); i++ {
+	}
+	if i < len(list) && isWord(list[i].r) {
+		return 0
+	}
+	return i
 }
 
 // merged puts spans in order, and together where they meet.

@@ -31,6 +31,7 @@ type Secrets struct {
 	fillers   map[string]bool // words between the parts of the birth date: hidden between two of them only
 	dates     map[string]bool // as 2006-01-02, 2006-01 or 2006
 	symbols   []string        // values without letter and digit, folded
+	parts     parts
 	bytes     int
 	branches  int
 	tooMany   bool
@@ -53,10 +54,11 @@ const (
 
 // SecretsOf takes the values of resources; what is no JSON has none.
 func SecretsOf(resources ...[]byte) *Secrets {
-	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}}
+	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}, parts: newParts()}
 	for _, resource := range resources {
 		s.addResource(resource)
 	}
+	s.parts.sort()
 	return s
 }
 
@@ -88,6 +90,7 @@ func (s *Secrets) addCredentials(credentials ...string) {
 			}
 		}
 	}
+	s.parts.sort()
 }
 
 // structural are the members whose strings are codes and addresses of
@@ -144,8 +147,10 @@ func (s *Secrets) addString(key, parent, text string) {
 		return
 	case key == "value" || key == "id":
 		s.add(text, whole)
-		local, _, _ := strings.Cut(text, "@")
-		s.add(local, whole)
+		if local, domain, ok := strings.Cut(text, "@"); ok {
+			s.add(local, whole)
+			s.add(domain, whole)
+		}
 		return
 	case key == "reference":
 		s.add(text[strings.LastIndexByte(text, '/')+1:], whole)
@@ -213,6 +218,7 @@ func (s *Secrets) addFolded(f folded, k kind) {
 	}
 	s.addWhole(f, k)
 	s.addNumbers(f, k)
+	s.parts.add(f)
 	if k == name || k == place || k == free {
 		for i := 0; i < len(f.tokens); {
 			n := 1
@@ -231,7 +237,9 @@ func (s *Secrets) addFolded(f folded, k kind) {
 			}
 			joined += f.text[t.at:t.end]
 		}
-		s.insert(foldText(joined).tokens, hides)
+		f = foldText(joined)
+		s.insert(f.tokens, hides)
+		s.parts.add(f)
 	}
 }
 
