@@ -294,7 +294,8 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		database := openDatabase(t, databaseURL)
 		deep := strings.Repeat("[", 1<<20)
 		mustExec(t, database, "UPDATE patients SET address = $1 WHERE id = $2", deep, number)
-		mustExec(t, database, "UPDATE contact_updates SET asked = $1, base = $1, intended = $1, answer = $1, patient = $1, lease_until = 1", deep)
+		mustExec(t, database, `UPDATE contact_updates SET asked = $1, base = $1, intended = $1, answer = $1, patient = $1,
+			state = 'UNKNOWN', settled_at = 0, lease_until = 1`, deep)
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -310,5 +311,6 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		}
 		want(t, p.updateContact(admin, object{"patientId": "P-2025-000002", "phone": "010-5555-5555"}), object{"__typename": "UpdatePatientContactSuccess"})
 		p.wantLog("cannot be read")
+		p.waitForLog("column contact_updates.base")
 	})
 }

@@ -30,8 +30,8 @@ func (st UpdateState) Open() bool {
 	return st == UpdateAccepted || st == UpdateSent || st == UpdateUnknown
 }
 
-// ContactUpdate is one line of the journal. The JSON texts are the caller's
-// own; "" means none yet.
+// ContactUpdate is one line of the journal. The JSON texts are the caller's own,
+// who reads them by Decode; "" means none yet.
 type ContactUpdate struct {
 	ID             string // a UUID
 	PatientID      string
@@ -46,7 +46,7 @@ type ContactUpdate struct {
 	Intended       string   // JSON: the contact in it
 	Gone           bool     // the FHIR server said once that the patient is gone
 	Answer         string   // JSON: what the caller was told
-	Patient        *Patient // as the answer showed it: see told; nil if it showed none, and where several lines are read
+	Patient        *Patient // as the answer showed it: see shownFields; nil if it showed none, and where several lines are read
 	RequestedAt    time.Time
 	SettledAt      time.Time     // zero while open
 	SentFor        time.Duration // since the last PUT was about to leave
@@ -305,7 +305,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			p.SyncState = stateWith(others || c.State.Open())
 			if told.SyncState != p.SyncState { // a retry is told the same
 				told.SyncState = p.SyncState
-				if _, err := s.exec(ctx, tx, tellUpdate, toldJSON(told), c.ID); err != nil {
+				if _, err := s.exec(ctx, tx, tellUpdate, shownJSON(told), c.ID); err != nil {
 					return nil, err
 				}
 			}
@@ -363,7 +363,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 }
 
 func closeArgs(c Closing, told *Patient) []any {
-	return []any{string(c.State), clean(c.Answer), toldJSON(told), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
+	return []any{string(c.State), clean(c.Answer), shownJSON(told), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
 }
 
 func bit(b bool) int {

@@ -3,14 +3,11 @@ package db
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
-
-	"patientgraph/jsonlimit"
 )
 
 // The readings of single lines.
@@ -39,12 +36,16 @@ func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdat
 }
 
 func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpdate, error) {
-	u, showed, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
+	u, shown, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
-	if err == nil && showed != "" {
-		u.Patient, err = s.asTold(ctx, u.PatientID, showed)
+	switch {
+	case err != nil:
+	case shown != "":
+		u.Patient, err = s.asShown(ctx, u, shown)
+	case u.State == UpdateApplied, u.State == UpdateConflict: // somebody cleared the column by hand
+		u.Patient, err = s.Patient(ctx, u.PatientID)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read contact update: %w", err)
@@ -70,23 +71,23 @@ func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any
 	return found, rows.Err()
 }
 
-// scanUpdate reads updateColumns. told is the JSON of what the answer showed of
-// the patient, "" if nothing.
-func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, told string, err error) {
+// scanUpdate reads updateColumns. shown is the JSON of the shownFields, "" if
+// the answer showed no patient.
+func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, shown string, err error) {
 	u = &ContactUpdate{}
 	var gone, sentFor int64
 	err = row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
-		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &told,
+		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &shown,
 		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
 	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
-	return u, told, err
+	return u, shown, err
 }
 
-// told is what the journal keeps of a patient that an answer showed: what the
-// update can have changed. The rest of the record is not kept once more with
+// shownFields are what the journal keeps of a patient that an answer showed: what
+// the update can have changed. The rest of the record is not kept once more with
 // each update, for a patient may hold tens of kilobytes. Lines of older
 // programs hold it all the same, under these names.
-type told struct {
+type shownFields struct {
 	Version       int64
 	SyncState     SyncState
 	LastSyncedAt  time.Time
@@ -98,20 +99,20 @@ type told struct {
 	Address       *Address
 }
 
-func toldJSON(p *Patient) string {
-	return clean(toJSON(told{
+func shownJSON(p *Patient) string {
+	return clean(toJSON(shownFields{
 		p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt, p.FHIRVersionID, p.FHIRUpdatedAt, p.Phone, p.Email, p.Address,
 	}, false))
 }
 
-// asTold returns the patient as an answer showed it; what the update was not
+// asShown returns the patient as an answer showed it; what the update was not
 // about is as it is now.
-func (s *Store) asTold(ctx context.Context, patientID, showed string) (*Patient, error) {
-	var was told
-	if jsonlimit.Check(showed, maxJSONDepth, maxJSONValues) != nil || json.Unmarshal([]byte(showed), &was) != nil {
-		return nil, fmt.Errorf("%w (patient %s, column contact_updates.patient)", ErrUnreadable, patientID)
+func (s *Store) asShown(ctx context.Context, u *ContactUpdate, shown string) (*Patient, error) {
+	var was shownFields
+	if err := u.Decode("patient", shown, &was); err != nil {
+		return nil, err
 	}
-	p, err := s.Patient(ctx, patientID)
+	p, err := s.Patient(ctx, u.PatientID)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +120,16 @@ func (s *Store) asTold(ctx context.Context, patientID, showed string) (*Patient,
 	p.FHIRVersionID, p.FHIRUpdatedAt = was.FHIRVersionID, was.FHIRUpdatedAt
 	p.Phone, p.Email, p.Address = was.Phone, was.Email, was.Address
 	return p, nil
+}
+
+// Decode reads the JSON text of one of the line's columns. ErrUnreadable, also
+// for "".
+func (u *ContactUpdate) Decode(column, text string, into any) error {
+	if readable(text, into) {
+		return nil
+	}
+	return fmt.Errorf("%w (patient %s, operation %s, column contact_updates.%s): docs/operations.md says how to mend it",
+		ErrUnreadable, u.PatientID, u.ID, column)
 }
 
 // RenewUpdates extends the leases of an owner's updates.

@@ -15,12 +15,15 @@ import (
 // SyncState tells whether a row is known to agree with the FHIR server.
 type SyncState string
 
-// The states of a row.
+// The states of a row; syncStates lists them.
 const (
 	Synced    SyncState = "SYNCED"     // what the FHIR server last confirmed
 	Pending   SyncState = "PENDING"    // a write's outcome is not known
 	LocalOnly SyncState = "LOCAL_ONLY" // without a FHIR id
 )
+
+// syncStates are those that the CHECK of the table admits, which a test holds.
+var syncStates = []string{string(Synced), string(Pending), string(LocalOnly)}
 
 // Address is a postal address; empty means absent.
 type Address struct {
@@ -138,9 +141,9 @@ func (set columnSet) names() string {
 	return strings.Join(names, ", ")
 }
 
-// ErrUnreadable: a column of the row holds what this program did not write.
-// It concerns that row alone.
-var ErrUnreadable = errors.New("the database holds of this patient what cannot be read: mend or delete the column named")
+// ErrUnreadable: a column holds what this program did not write. It concerns
+// that row, or that line of the journal, alone.
+var ErrUnreadable = errors.New("the database holds of this patient what cannot be read")
 
 // scan reads one row of the set's columns. With ErrUnreadable the rest of the
 // patient is there.
@@ -168,26 +171,40 @@ func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error)
 		return nil, err
 	}
 	p.FHIRID = fhirID.String
-	return &p, errors.Join(p.decode(ColAddress, address, &p.Address),
-		p.decode(ColEmergencyContact, emergencyContact, &p.EmergencyContact), p.decode(ColAllergies, allergies, &p.Allergies))
+	return &p, p.decode(address, emergencyContact, allergies)
 }
 
-// Bounds of the JSON in a column.
-const (
-	maxJSONDepth  = 4
-	maxJSONValues = 100_000
-)
-
-// decode reads a value stored as JSON; "" leaves it nil. Its error does not
-// quote it, for it is the patient's.
-func (p *Patient) decode(c Column, text string, into any) error {
-	if text == "" {
-		return nil
+// decode reads the values that are stored as JSON; "" leaves one nil.
+func (p *Patient) decode(address, emergencyContact, allergies string) error {
+	var unreadable []string
+	for _, column := range []struct {
+		name, text string
+		into       any
+	}{
+		{columnNames[ColAddress], address, &p.Address},
+		{columnNames[ColEmergencyContact], emergencyContact, &p.EmergencyContact},
+		{columnNames[ColAllergies], allergies, &p.Allergies},
+	} {
+		if column.text != "" && !readable(column.text, column.into) {
+			unreadable = append(unreadable, column.name)
+		}
 	}
-	if jsonlimit.Check(text, maxJSONDepth, maxJSONValues) != nil || json.Unmarshal([]byte(text), into) != nil {
-		return fmt.Errorf("%w (patient %s, column %s)", ErrUnreadable, p.ID, columnNames[c])
+	if len(unreadable) > 0 {
+		return fmt.Errorf("%w (patient %s, column %s): correct the value of the column, or set it to ''", ErrUnreadable, p.ID, strings.Join(unreadable, " and "))
 	}
 	return nil
+}
+
+// Bounds of the JSON in a column, of a row or of a line of the journal.
+const (
+	maxColumnDepth  = 4
+	maxColumnValues = 100_000
+)
+
+// readable reads the JSON of a column and reports whether it could. Why it
+// could not is not told: that may quote the text, which is the patient's.
+func readable(text string, into any) bool {
+	return jsonlimit.Check(text, maxColumnDepth, maxColumnValues) == nil && json.Unmarshal([]byte(text), into) == nil
 }
 
 // micros reads a time stored as microseconds since 1970; 0 is the zero time.

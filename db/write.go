@@ -76,7 +76,7 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 		told := *p
 		told.Version, told.UpdatedAt = p.Version+1, fromMicros(toMicros(at)) // as update will write it
 		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest,
-			clean(line.Asked), clean(line.Answer), toldJSON(&told))
+			clean(line.Asked), clean(line.Answer), shownJSON(&told))
 		if err == nil && n == 0 {
 			return ErrBusy
 		}

@@ -3,7 +3,6 @@ package writethrough
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"patientgraph/db"
@@ -34,17 +33,20 @@ func encodeAnswer(e *Error) string {
 }
 
 // decodeAnswer returns what the caller of a line of the journal was told, or
-// would be told now if nobody was.
+// would be told now if nobody was. db.ErrUnreadable.
 func decodeAnswer(u *db.ContactUpdate) (*Applied, error) {
 	if u.State == db.UpdateApplied {
 		return &Applied{OperationID: u.ID, Patient: u.Patient}, nil
 	}
-	if u.Answer == "" { // still under way
+	switch {
+	case u.Answer == "" && u.State.Open():
 		return nil, &Error{Kind: OutcomeUnknown, OperationID: u.ID, Reason: "the update is still under way"}
+	case u.Answer == "": // somebody cleared the column by hand
+		return nil, &Error{Kind: OutcomeUnknown, OperationID: u.ID, Reason: "the answer is no longer in the journal"}
 	}
 	var a answer
-	if err := json.Unmarshal([]byte(u.Answer), &a); err != nil {
-		return nil, fmt.Errorf("read the journal's answer of %s: %w", u.ID, err)
+	if err := u.Decode("answer", u.Answer, &a); err != nil {
+		return nil, err
 	}
 	e := &Error{
 		Kind: a.Kind, OperationID: u.ID, Reason: a.Reason, HTTPStatus: a.HTTPStatus, Issues: a.Issues,
@@ -56,10 +58,13 @@ func decodeAnswer(u *db.ContactUpdate) (*Applied, error) {
 	return nil, e
 }
 
-// toldSoFar returns what the caller of an open update was told, if anything.
-func toldSoFar(u db.ContactUpdate) *Error {
-	_, err := decodeAnswer(&u)
-	e := &Error{}
-	errors.As(err, &e)
-	return e
+// toldSoFar returns what the caller of an open update was told, or would be told
+// now. db.ErrUnreadable.
+func toldSoFar(u *db.ContactUpdate) (*Error, error) {
+	_, err := decodeAnswer(u)
+	var told *Error
+	if errors.As(err, &told) {
+		return told, nil
+	}
+	return nil, err
 }

@@ -2,7 +2,6 @@ package writethrough
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -173,17 +172,16 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
-	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
-	var from basis
-	var to intent
-	err = errors.Join(json.Unmarshal([]byte(u.Base), &from), json.Unmarshal([]byte(u.Intended), &to), json.Unmarshal([]byte(u.Asked), &p.edit))
+	p, err := pastOf(&u)
 	if err != nil {
-		return verdict{}, fmt.Errorf("read the journal: %w", err)
+		return verdict{}, err
 	}
-	p.base, p.at, p.intended, p.entries = from.Contact, from.At, to.Contact, to.Entries
+	told, err := toldSoFar(&u)
+	if err != nil {
+		return verdict{}, err
+	}
 	over := u.SentFor > w.SettleWindow
 	now, err := w.read(ctx, u.FHIRID)
-	told := toldSoFar(u)
 	var f *fhir.Error
 	switch {
 	case errors.As(err, &f) && f.Kind == fhir.Gone && told.Kind == PatientGone:
@@ -235,6 +233,16 @@ type past struct {
 	entries        int // fhir.Entries of the requested fields in it
 	edit           fhir.ContactEdit
 	at             time.Time // when it was made: which entries are current is judged as then
+}
+
+// pastOf reads what the journal keeps of an update's PUT. db.ErrUnreadable.
+func pastOf(u *db.ContactUpdate) (past, error) {
+	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
+	var from basis
+	var to intent
+	err := errors.Join(u.Decode("base", u.Base, &from), u.Decode("intended", u.Intended, &to), u.Decode("asked", u.Asked, &p.edit))
+	p.base, p.at, p.intended, p.entries = from.Contact, from.At, to.Contact, to.Entries
+	return p, err
 }
 
 // changed names the fields that the PUT was to change.

@@ -1,0 +1,169 @@
+package writethrough_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/db/dbtest"
+	"patientgraph/writethrough"
+)
+
+// logged is a log that may be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// wait returns the log once it holds that text.
+func (l *logged) wait(t *testing.T, text string) string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		l.mu.Lock()
+		log := l.text.String()
+		l.mu.Unlock()
+		if strings.Contains(log, text) {
+			return log
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log lacks %q:\n%s", text, log)
+		}
+	}
+}
+
+// A line of the journal that cannot be read stays open and is named in the log
+// with its column. What docs/operations.md says of the column settles it.
+func TestAnUnreadableLineIsNamedAndMended(t *testing.T) {
+	t.Parallel()
+	for column, mended := range map[string]string{
+		"base":     `{"at":"2026-01-31T12:00:00Z"}`,
+		"intended": `{"phone":"010-7777-7777"}`,
+		"asked":    `{"setPhone":true,"phone":"010-7777-7777"}`,
+		"answer":   "",
+	} {
+		for n, damaged := range []string{"", `{"phone":"secret`, strings.Repeat("[", 1<<20)} {
+			if column == "answer" && damaged == "" {
+				continue // nobody was told yet
+			}
+			for _, landed := range []bool{true, false} {
+				t.Run(fmt.Sprint(column, " ", n, " landed ", landed), func(t *testing.T) {
+					t.Parallel()
+					url := dbtest.SQLite(t)
+					r := newRigOn(t, url, 2)
+					if landed {
+						if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					r.leave(0, "op", `W/"1"`)
+					r.leave(1, "other", `W/"1"`)
+					setColumn(t, url, "op", column, damaged)
+					var log logged
+					r.writer(true, r.client, r.store, func(c *writethrough.Config) {
+						c.Log, c.Lease, c.SettleWindow = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond, time.Second
+					})
+					if text := log.wait(t, "operation op, column contact_updates."+column); strings.Contains(text, "secret") || strings.Contains(text, "[[[") {
+						t.Error("the log quotes the line")
+					}
+					if st := r.settled("other"); st != db.UpdateNotApplied {
+						t.Errorf("the other patient's update ended as %s", st)
+					}
+					if st := r.state("op"); !st.Open() {
+						t.Fatalf("it was settled as %s", st)
+					}
+					setColumn(t, url, "op", column, mended)
+					want := db.UpdateNotApplied
+					switch {
+					case landed:
+						want = db.UpdateApplied
+					case column == "base": // what it was before is not known
+						want = db.UpdateRejected
+					}
+					if st := r.settled("op"); st != want {
+						t.Errorf("mended, it ended as %s, want %s", st, want)
+					}
+					if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.SyncState != db.Synced || (p.Phone == "010-7777-7777") != landed {
+						t.Errorf("the cache has %+v, %v", p, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The answer of a settled line that was cleared by hand is not made up.
+func TestAClearedAnswer(t *testing.T) {
+	t.Parallel()
+	url := dbtest.SQLite(t)
+	r := newRigOn(t, url, 1)
+	r.leave(0, "op", `W/"1"`)
+	w := r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
+	if st := r.settled("op"); st != db.UpdateNotApplied {
+		t.Fatal(st)
+	}
+	setColumn(t, url, "op", "answer", "")
+	u, err := w.ContactUpdate(t.Context(), "op")
+	if err != nil || u.State != db.UpdateNotApplied || u.Err == nil || u.Err.Kind != writethrough.OutcomeUnknown || !strings.Contains(u.Err.Reason, "no longer in the journal") {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
+
+// What docs/operations.md says of a line that nobody can mend.
+func TestALineEndedByHand(t *testing.T) {
+	t.Parallel()
+	for state, landed := range map[db.UpdateState]bool{db.UpdateApplied: true, db.UpdateNotApplied: false} {
+		t.Run(string(state), func(t *testing.T) {
+			t.Parallel()
+			url := dbtest.SQLite(t)
+			r := newRigOn(t, url, 1)
+			shown := "010-0000-0000"
+			if landed {
+				shown = "010-7777-7777"
+				if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.leave(0, "op", `W/"1"`)
+			setColumn(t, url, "op", "asked", "{")
+			setColumn(t, url, "op", "intended", "{")
+			var log logged
+			w := r.writer(true, r.client, r.store, func(c *writethrough.Config) {
+				c.Log, c.Lease = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond
+			})
+			log.wait(t, "contact_updates.asked")
+			end := `UPDATE contact_updates SET state = 'APPLIED', owner = '', settled_at = 1769860800000000, answer = ''
+				WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
+			if !landed {
+				end = `UPDATE contact_updates SET state = 'NOT_APPLIED', idempotency_key = '', owner = '', settled_at = 1769860800000000,
+					answer = '{"kind":"FHIR_UNAVAILABLE","reason":"ended by hand: the write never took effect"}'
+					WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
+			}
+			execute(t, url, end)
+			u, err := w.ContactUpdate(t.Context(), "op")
+			if err != nil || u.State != state || landed != (u.Applied != nil && u.Applied.Patient != nil) || !landed && u.Err.Kind != writethrough.Unavailable {
+				t.Fatalf("%+v, %v", u, err)
+			}
+			versions := len(r.server.History("f0"))
+			applied, err := w.UpdateContact(t.Context(), setPhone(shown))
+			if err != nil || applied.Patient.SyncState != db.Synced || applied.Patient.Phone != shown || len(r.server.History("f0")) != versions {
+				t.Errorf("a write of what is there already: %+v, %v", applied, err)
+			}
+		})
+	}
+}
+
+// setColumn writes a column of a line of the journal, as an operator does.
+func setColumn(t *testing.T, databaseURL, id, column, text string) {
+	t.Helper()
+	execute(t, databaseURL, "UPDATE contact_updates SET "+column+" = $1 WHERE id = $2", text, id)
+}
