@@ -26,7 +26,7 @@ const (
 // and as words: so an ordinary word of such texts that is a value, too
 // ("invalid"), is left where the value is no name. Where it is a name, or the
 // record is too large to be looked through, the code in words takes the place of
-// the whole text.
+// the whole text. Longer values are found in part, too (see parts).
 func (s *Secrets) Scrub(issue Issue) Issue {
 	issue.Severity, issue.Code = known(severities, issue.Severity), known(issueTypes, issue.Code)
 	issue.Message = s.Text(issue.Message, issue.Code)
