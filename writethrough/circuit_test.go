@@ -218,6 +218,23 @@ func TestLeaversDoNotKeepTheCircuitOpen(t *testing.T) {
 	}
 }
 
+// Whoever left goes behind those, too, who were silent during the outage.
+func TestLeaversGoBehindThoseOfTheOutage(t *testing.T) {
+	c := newCircuitRig(t)
+	c.outage()
+	c.now = c.now.Add(5 * time.Second)
+	if !c.leave(8) {
+		t.Fatal("nobody may try the server")
+	}
+	c.now = c.now.Add(5 * time.Second)
+	if c.leave(8) {
+		t.Error("whoever left takes the place of others")
+	}
+	if _, err := c.write(0); err != nil {
+		t.Error(err)
+	}
+}
+
 // A request that could not be made, and a panic, give no verdict either.
 func TestNoVerdictWithoutASignal(t *testing.T) {
 	c := newCircuitRig(t)

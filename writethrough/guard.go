@@ -87,7 +87,7 @@ func (c *circuit) record(patientID string, signal serverSignal) {
 	case signal == answered:
 		c.close()
 	case tried: // whoever tried in vain is the last to try again
-		c.wait(patientID, min(c.turns[patientID]+1, maxTurns))
+		c.wait(patientID, min(max(c.turns[patientID], 1)+1, maxTurns))
 		if signal == silence {
 			c.reopen()
 		} else { // no verdict: others may try at once
