@@ -9,7 +9,8 @@ import (
 )
 
 // Capabilities is what a server says of itself (FHIR CapabilityStatement);
-// the lists concern Patient. Empty means not said.
+// the lists concern Patient. Empty means not said. Name and versions have no
+// control characters, so they can be printed.
 type Capabilities struct {
 	SoftwareName    string
 	SoftwareVersion string
@@ -30,8 +31,8 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 	}
 	software := member(a.doc, "software")
 	caps := Capabilities{
-		SoftwareName: word(software, "name"), SoftwareVersion: word(software, "version"),
-		FHIRVersion: word(a.doc, "fhirVersion"),
+		SoftwareName: tidy(word(software, "name")), SoftwareVersion: tidy(word(software, "version")),
+		FHIRVersion: tidy(word(a.doc, "fhirVersion")),
 	}
 	for _, rest := range elements(member(a.doc, "rest")) {
 		if str(rest, "mode") == "client" {

@@ -70,7 +70,7 @@ func NewClient(o Options) (*Client, error) {
 		o.Timeout = 10 * time.Second
 	}
 	// Twice the body: chunks, TLS records and headers take their part.
-	transport := newTransport(o.MaxConns, 2*o.MaxBody+1<<20, o.Timeout)
+	transport := newTransport(base, o.MaxConns, 2*o.MaxBody+1<<20, o.Timeout)
 	return &Client{
 		base: base, server: o.Server, auth: auth, secrets: []string{credential, o.Auth.Password}, userAgent: o.UserAgent,
 		timeout: o.Timeout, maxBody: o.MaxBody, transport: transport, now: time.Now,

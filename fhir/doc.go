@@ -13,6 +13,13 @@
 // of what they found. words.go holds the ordinary words, which are no secrets by
 // themselves, and what is said instead of a text that cannot be made safe.
 //
+// # Connections
+//
+// dial.go makes them, conn.go hands out exactly one answer for each request, and
+// framing.go tells where an answer ends. What has arrived before a request began
+// is never its answer: the connection is dropped, and net/http repeats the
+// request on another one, for nothing of it was written.
+//
 // # Contexts
 //
 // A context ends the conversation with a server, not the work on what came of

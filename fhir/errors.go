@@ -34,7 +34,7 @@ const (
 	RateLimited
 	// Unusable: the server answered 2xx with something that is no Patient
 	// JSON of that id (HTML, empty, oversized, two values, duplicate keys),
-	// or with a redirect, an interim status (101) or a malformed header, or a
+	// or with a redirect, an interim status (101), none that HTTP knows (000) or a malformed header, or a
 	// read with a 404 that is no proof of absence (wrong base URL). For a write
 	// the outcome is unknown until read back.
 	Unusable

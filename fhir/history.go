@@ -21,6 +21,8 @@ const (
 	maxHistoryPages = 10
 	// A server that shows more than it was asked for is not followed further.
 	maxVersions = historyCount * maxHistoryPages
+	// Bytes kept of all versions together: two answers of the usual size.
+	maxHistoryBytes = 16 << 20
 )
 
 // Why a history does not tell what followed a version, in words that may be
@@ -67,7 +69,7 @@ func (c *Client) After(ctx context.Context, id, etag string) (Resource, error) {
 			return r, err
 		}
 	}
-	h, err := c.history(ctx, id, next)
+	h, err := c.history(ctx, id, base, next)
 	if err != nil {
 		return Resource{}, err
 	}
@@ -188,14 +190,18 @@ func (v version) resource(id string) (Resource, error) {
 
 // history is what a server shows of a patient's past, in any order.
 type history struct {
+	base, wanted string // wanted is empty when time must tell what followed base
+
 	versions []version // each once
 	byID     map[string]int
 	total    int // how many there are, as far as the server says
+	bytes    int // kept
 }
 
 // history reads page after page to the end, or until it holds the version
 // wanted.
-func (c *Client) history(ctx context.Context, id, wanted string) (h history, err error) {
+func (c *Client) history(ctx context.Context, id, base, wanted string) (h history, err error) {
+	h = history{base: base, wanted: wanted}
 	at, err := url.Parse(c.patientURL(id) + "/_history?_count=" + strconv.Itoa(historyCount))
 	if err != nil {
 		return h, &Error{Kind: NotSent, Op: OpHistory, Reason: "Communication failed", Err: err}
@@ -255,6 +261,14 @@ func (h *history) add(bundle gjson.Result, id string) error {
 		}
 		// A page may repeat what the one before showed.
 		if h.find(v.id) < 0 {
+			if !h.needsBody(v.id) {
+				v.body = nil
+			}
+			if h.bytes += len(v.id) + len(v.etag) + len(v.body); h.bytes > maxHistoryBytes {
+				err = errCut
+				return false
+			}
+			v.id, v.etag = strings.Clone(v.id), strings.Clone(v.etag) // parts of the page, which would stay
 			if v.id != "" {
 				h.byID[v.id] = len(h.versions)
 			}
@@ -263,6 +277,13 @@ func (h *history) add(bundle gjson.Result, id string) error {
 		return true
 	})
 	return err
+}
+
+func (h *history) needsBody(id string) bool {
+	if h.wanted != "" {
+		return id == h.wanted
+	}
+	return id != h.base
 }
 
 func readVersionEntry(entry gjson.Result, id string) (v version, err error) {

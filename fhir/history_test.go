@@ -3,6 +3,7 @@ package fhir
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"patientgraph/fhir/fhirtest"
+
+	"github.com/tidwall/gjson"
 )
 
 // past is a server that answers the paths below /fhir/Patient/p; HOST stands
@@ -300,6 +303,59 @@ func liveSend(t *testing.T, method, url, body string) {
 	}
 }
 
+// A history is kept up to a bound for all its pages together, and of a numbered
+// one only the version that is looked for.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	long := func(version string, second float64, size int) string {
+		return strings.Replace(was(version, second), `"x": 1.0`, `"x":"`+strings.Repeat("x", size)+`"`, 1)
+	}
+	pages := func(size int) map[string]string {
+		return map[string]string{
+			"_history/2":   noSuchVersion,
+			allVersions:    pastBundle("HOST/fhir/Patient/p/_history?p=2", long("1", 0, size), long("b", 1, size)),
+			"_history?p=2": pastBundle("HOST/fhir/Patient/p/_history?p=3", long("c", 3, size)),
+			"_history?p=3": pastBundle("", long("d", 4, size), long("2", 5, 9)),
+		}
+	}
+	const third = maxHistoryBytes / 3
+	for _, tt := range []struct {
+		name, etag string
+		size       int
+		ok         bool
+	}{
+		{"numbers need one body", `W/"1"`, third, true},
+		{"within the bound", `W/"b"`, third / 2, true},
+		{"beyond the bound", `W/"b"`, third, false},
+	} {
+		base, _ := past(t, pages(tt.size))
+		c := newTestClient(t, base, func(o *Options) { o.MaxBody = 16 << 20 })
+		r, err := c.After(t.Context(), "p", tt.etag)
+		if tt.ok && (err != nil || len(r.JSON) == 0) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if !tt.ok && !errors.Is(err, errCut) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	page := gjson.Parse(pastBundle("", long("1", 1, 99), long("2", 2, 99), long("3", 3, 99)))
+	for wanted, kept := range map[string]string{"2": "2", "": "23"} {
+		h := history{base: "1", wanted: wanted}
+		if err := h.add(page, "p"); err != nil {
+			t.Fatal(err)
+		}
+		with := ""
+		for _, v := range h.versions {
+			if v.body != nil {
+				with += v.id
+			}
+		}
+		if with != kept {
+			t.Errorf("wanted %q: bodies of %s kept", wanted, with)
+		}
+	}
+}
+
 // TestLiveAfter walks the history of a patient on a real server: changes, a
 // deletion and its resurrection.
 func TestLiveAfter(t *testing.T) {
@@ -315,7 +371,7 @@ func TestLiveAfter(t *testing.T) {
 	}
 	// Who asks for the history now makes a HAPI leave out the oldest versions
 	// for a minute.
-	if _, err := c.history(ctx, id, ""); err != nil {
+	if _, err := c.history(ctx, id, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.After(ctx, id, first.ETag)

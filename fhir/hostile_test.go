@@ -190,6 +190,20 @@ func TestLongCapabilities(t *testing.T) {
 	}
 }
 
+// What doctor prints of a server makes no line of its own and moves no cursor.
+func TestCapabilitiesArePrintable(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = io.WriteString(w, `{"resourceType":"CapabilityStatement","software":{"name":"S\n\u001b[2Jok    database: x\u2028y","version":"8\u202e\r9\u0085"},"fhirVersion":"4\u0000\u200b"}`)
+	}))
+	defer server.Close()
+	caps, err := newTestClient(t, server.URL, nil).Capabilities(t.Context())
+	if err != nil || caps.SoftwareName != "S [2Jok database: x y" || caps.SoftwareVersion != "8 9" || caps.FHIRVersion != "4" {
+		t.Errorf("%+v, %v", caps, err)
+	}
+}
+
 // A server may answer before it has read the request, and read no more of it.
 func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 	var open atomic.Int64

@@ -13,7 +13,6 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,10 +20,6 @@ import (
 
 	"patientgraph/jsonlimit"
 )
-
-// idleTimeout lies below the 5 s after which Apache and Node close an idle
-// connection: a PUT sent just then would be Lost.
-const idleTimeout = 4 * time.Second
 
 // maxInterim bounds the interim answers (100, 103) before the real one. net/http
 // as of Go 1.26 leaves that to whoever looks at them.
@@ -34,68 +29,8 @@ const maxInterim = 5
 var (
 	errInterim = errors.New("an interim answer that means nothing, or too many of them")
 	errFlood   = errors.New("more bytes than an answer may have")
+	errStatus  = errors.New("a status that HTTP does not know")
 )
-
-// newTransport makes connections that bring at most maxBytes in answer to one
-// request. net/http as of Go 1.26 goes on dialing after the request has ended,
-// and what it dials takes one of the maxConns places until then, so timeout
-// bounds the dial as well. For a proxy's answer to CONNECT net/http itself sets
-// a minute.
-func newTransport(maxConns int, maxBytes int64, timeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second, Timeout: timeout}
-	// HTTP/1.1 only: net/http then repeats a PUT only when nothing of it was
-	// written (HTTP/2 has more cases).
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			counting := &countingConn{Conn: conn, maxBytes: maxBytes}
-			counting.budget.Store(maxBytes)
-			return counting, nil
-		},
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           maxConns,
-		MaxIdleConnsPerHost:    maxConns,
-		MaxConnsPerHost:        maxConns,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: 256 << 10,
-		Protocols:              &protocols,
-	}
-}
-
-// countingConn counts the writes that may have let bytes out, and bounds what
-// comes in: what is discarded on the way to a body (empty gzip members, say)
-// takes time as well.
-type countingConn struct {
-	net.Conn
-	writes   atomic.Int64
-	maxBytes int64        // in answer to one request
-	budget   atomic.Int64 // what is left of them for the request under way
-}
-
-func (c *countingConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.budget.Add(-int64(n)) < 0 {
-		return 0, errFlood
-	}
-	return n, err
-}
-
-// Write counts before it writes, so that nobody who looks in between believes
-// that nothing left.
-func (c *countingConn) Write(b []byte) (int, error) {
-	c.writes.Add(1)
-	n, err := c.Conn.Write(b)
-	if n == 0 && err != nil {
-		c.writes.Add(-1)
-	}
-	return n, err
-}
 
 // wire watches the connections that one request was given.
 type wire struct {
@@ -127,6 +62,9 @@ func (w *wire) trace(ctx context.Context) context.Context {
 			conn := info.Conn
 			for {
 				switch c := conn.(type) {
+				case *framedConn:
+					c.begin()
+					conn = c.counting
 				case *countingConn:
 					w.used = append(w.used, usedConn{c, c.writes.Load()})
 					c.budget.Store(c.maxBytes)
@@ -248,6 +186,10 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 	}
 	defer res.Body.Close()
 	a.status, a.header = res.StatusCode, res.Header
+	if a.status < 100 { // net/http as of Go 1.26 takes any three digits
+		a.err = errStatus
+		return a
+	}
 	if a.status == http.StatusSwitchingProtocols {
 		return a // the body is the bare connection (net/http as of Go 1.26): no context ends a read of it
 	}
@@ -303,6 +245,8 @@ func cause(err error, tlsFailure bool) (reason string, timeout bool) {
 	var netError net.Error
 	var dnsError *net.DNSError
 	switch {
+	case err == nil:
+		return "Communication failed", false
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netError) && netError.Timeout():
 		return "Connection timeout", true
 	case errors.Is(err, context.Canceled):
