@@ -159,6 +159,11 @@ func TestAbuseLongTextsUsedOften(t *testing.T) {
 			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.bytes)
 		}
 	}
+	// A number counts as well where a text is wanted.
+	number := `{"query":"mutation($x: String!) { m: updatePatientProfile(input: {patientId: \"x\", allergies: [` + strings.Repeat("$x ", 100) + `]}) { __typename } }","variables":{"x":1.` + strings.Repeat("0", megabyte) + `}}`
+	if code, _ := s.code(admin, number); code != "LIMIT_EXCEEDED" {
+		t.Errorf("a number of a megabyte: code %q", code)
+	}
 	// Nor is it repeated where the fault is in its name.
 	status, size, _ := s.send(admin, `{"query":"query($f: PatientFilter) { patients(filter: $f) { totalCount } }","variables":{"f":{"`+strings.Repeat("x", megabyte)+`":1}}}`)
 	if status >= 500 || size > 2_000 {

@@ -60,9 +60,12 @@ func checkedRequest(next http.Handler) http.Handler {
 	})
 }
 
-// readBody reads a whole body. Told its length, it needs no more memory.
+// expectedBody is up to which size memory is taken before a body has arrived.
+const expectedBody = 16 << 10
+
+// readBody reads a whole body.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	size := min(max(r.ContentLength, 0), maxBody) + bytes.MinRead
+	size := min(max(r.ContentLength, 0), expectedBody) + bytes.MinRead
 	body := bytes.NewBuffer(make([]byte, 0, size))
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	return body.Bytes(), err
