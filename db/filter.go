@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -16,15 +17,17 @@ type Filter struct {
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
 	UpdatedSince time.Time // changed at or after
-	None         bool      // matches nothing, and costs nothing
+	None         bool      // matches nothing, and the database is not asked: the time that it takes would tell what it holds
 }
 
-// maxNameSearch is the longest name, in characters, that a search can find.
-const maxNameSearch = 200
+// nothing reports whether nothing can match, so that the database need not be
+// asked: of a name only the first maxFold characters are compared, and no name in
+// the cache has so many.
+func (f Filter) nothing() bool { return f.None || longer(f.Name, maxFold) }
 
-// nothing reports whether it is known without the database that nothing
-// matches.
-func (f Filter) nothing() bool { return f.None || longer(f.Name, maxNameSearch) }
+// anySyncState holds for every row. The index patients_by_filters begins with
+// the state: only a statement that names the states can use what follows there.
+var anySyncState = "sync_state IN ('" + strings.Join(syncStates, "', '") + "')"
 
 // fewMatches is below how many matches are sorted for a page. More match so
 // many that walking the order of the page soon finds enough.
@@ -50,8 +53,8 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	switch {
 	case f.SyncState != "":
 		c.add("sync_state = ?", clean(string(f.SyncState)))
-	case f.Gender != "": // all there are: patients_by_filters has gender behind them
-		c.add("sync_state IN ('SYNCED', 'PENDING', 'LOCAL_ONLY')")
+	case f.Gender != "":
+		c.add(anySyncState)
 	}
 	switch f.Gender {
 	case "":

@@ -320,3 +320,18 @@ func BenchmarkNameSearch(b *testing.B) {
 		})
 	}
 }
+
+// Callers refuse longer cursors than these (maxCursor in resolvers/page.go), so
+// no page may have one.
+func TestCursorsAreShort(t *testing.T) {
+	t.Parallel()
+	const longest = 4_000
+	for _, character := range []string{"<", "😀", "\u2028", "x", "\u0390"} {
+		name := strings.Repeat(character, maxFold)
+		p := &Patient{ID: strings.Repeat("<", 64), FamilyName: name, GivenName: name, FullName: name}
+		p.nameKey = nameKey(p)
+		if n := len(orderings[OrderNameAsc].cursorOf(OrderNameAsc, p)); n > longest {
+			t.Errorf("a name of %q makes a cursor of %d bytes", character, n)
+		}
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +242,33 @@ func TestNumbersAreGivenOutOnce(t *testing.T) {
 		wg.Wait()
 		if len(seen) != 140 {
 			t.Errorf("%d numbers", len(seen))
+		}
+	})
+}
+
+// A state that the table admits and syncStates lacks would be in no count by
+// gender.
+func TestSyncStatesAreThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		definition := "SELECT sql FROM sqlite_schema WHERE name = 'patients'"
+		if s.postgres {
+			definition = "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint WHERE conrelid = 'patients'::regclass AND contype = 'c'"
+		}
+		var text string
+		if err := s.read.DB.QueryRow(definition).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		admitted := map[string]bool{}
+		for _, state := range regexp.MustCompile(`'[A-Z_]+'`).FindAllString(text, -1) {
+			admitted[strings.Trim(state, "'")] = true
+		}
+		listed := map[string]bool{}
+		for _, state := range syncStates {
+			listed[state] = true
+		}
+		if len(listed) == 0 || !maps.Equal(admitted, listed) {
+			t.Errorf("the table admits %v, syncStates lists %v", admitted, listed)
 		}
 	})
 }

@@ -17,7 +17,7 @@ func TestNothingCostsNothing(t *testing.T) {
 		ctx := context.Background()
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", State: FHIRState{FamilyName: "Kim"}})
 		w.take()
-		for _, f := range []Filter{{None: true}, {None: true, Name: "Kim", Gender: "male"}, {Name: strings.Repeat("k", maxNameSearch+1)}} {
+		for _, f := range []Filter{{None: true}, {None: true, Name: "Kim", Gender: "male"}, {Name: strings.Repeat("k", maxFold+1)}} {
 			page, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 1, Filter: f})
 			if err != nil || len(page.Patients) != 0 || page.HasNext {
 				t.Errorf("%+v, %v", page, err)

@@ -65,9 +65,10 @@ func (s *Store) list(values []string) any {
 	return string(text)
 }
 
-// once is what a statement whose text is made for one use is run with. It is
-// not prepared: the planner of PostgreSQL sees the values, and the driver keeps
-// nothing of it.
+// once returns the arguments of a statement that is made anew for each use, as
+// the driver wants them. pgx would prepare and keep every text that it is given.
+// With QueryExecModeExec it sends text and values together and keeps nothing,
+// and PostgreSQL plans the statement for these values.
 func (s *Store) once(args []any) []any {
 	if s.postgres {
 		return append([]any{pgx.QueryExecModeExec}, args...)
