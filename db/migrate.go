@@ -59,12 +59,12 @@ func (s *Store) checkSchema(ctx context.Context) error {
 // together wait for each other.
 func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", redacted(err))
+		return redacted(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := s.prepare(ctx); err != nil {
-		return fmt.Errorf("migrate: prepare: %w", err)
+		return fmt.Errorf("prepare statements: %w", err)
 	}
 	return nil
 }
