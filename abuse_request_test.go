@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"patientgraph/auth"
-	"patientgraph/fhir"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -85,7 +84,7 @@ func TestAbuseVariablesThatMultiply(t *testing.T) {
 		if code != c.code {
 			t.Errorf("%s: code %q, want %q", name, code, c.code)
 		}
-		if used.bytes > 20<<20 {
+		if used.bytes > maxAllocated {
 			t.Errorf("%s: %d bytes allocated for %d", name, used.bytes, len(body))
 		}
 	}
@@ -128,7 +127,7 @@ func TestAbuseFiltersThatExpand(t *testing.T) {
 		}
 		var code string
 		used := spent(t, func() { code, _ = s.code(admin, string(body)) })
-		if code != "BAD_USER_INPUT" || used.bytes > 20*uint64(len(body)) {
+		if code != "BAD_USER_INPUT" || used.bytes > maxAllocated {
 			t.Errorf("code %q, %d bytes allocated for %d", code, used.bytes, len(body))
 		}
 	}
@@ -155,7 +154,7 @@ func TestAbuseLongTextsUsedOften(t *testing.T) {
 		var code string
 		used := spent(t, func() { code, _ = s.code(admin, string(body)) })
 		t.Logf("%-18s %v, %d bytes allocated", name, used.cpu, used.bytes)
-		if code != "LIMIT_EXCEEDED" || used.bytes > 20<<20 {
+		if code != "LIMIT_EXCEEDED" || used.bytes > maxAllocated {
 			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.bytes)
 		}
 	}
@@ -436,8 +435,9 @@ func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 	want(t, s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": "010-2345-6789"}), object{"__typename": "UpdatePatientContactSuccess"})
 }
 
-// TestAbuseLibrariesDoNotLogPatients lets the FHIR server send more than its
-// Content-Length says: net/http would write the rest to stderr.
+// TestAbuseLibrariesDoNotLogPatients lets a server send more than its
+// Content-Length says: net/http would write the rest to stderr. Our own client
+// keeps it from such an answer; another library's may not.
 func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -466,14 +466,8 @@ func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
 	logger := slog.New(slog.NewJSONHandler(&out, nil))
 	quietDefaultLog(logger)
 	defer log.SetOutput(os.Stderr)
-	client, err := fhir.NewClient(fhir.Options{BaseURL: "http://" + listener.Addr().String() + "/fhir", Timeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(out.String(), "default logger"); time.Sleep(50 * time.Millisecond) {
-		if _, err := client.Capabilities(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		get(t, "http://"+listener.Addr().String()+"/metadata")
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was logged: this test tests nothing")
 		}

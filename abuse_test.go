@@ -175,7 +175,7 @@ func TestAbuseDocumentsThatMultiply(t *testing.T) {
 			t.Errorf("%s: an answer of %d bytes", name, size)
 		}
 		// What these tried took thousands of times as much.
-		if c.cpu > 300*normal.cpu || c.bytes > 20<<20 {
+		if c.cpu > 300*normal.cpu || c.bytes > maxAllocated {
 			t.Errorf("%s took %v and %d bytes, a normal request %v and %d", name, c.cpu, c.bytes, normal.cpu, normal.bytes)
 		}
 	}
