@@ -332,15 +332,7 @@ func TestAbuseHeadersOfEveryAnswer(t *testing.T) {
 // answer /metadata: one question leaves, and a write is made meanwhile.
 func TestAbuseReadyzAsksLittle(t *testing.T) {
 	t.Parallel()
-	server := fhirtest.New(fhirtest.Options{})
-	if err := server.Put([]byte(testPatient("a1", number))); err != nil {
-		t.Fatal(err)
-	}
-	base, stop, err := server.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
+	server, base := startFHIR(t, fhirtest.Options{})
 	target, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)

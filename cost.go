@@ -24,8 +24,7 @@ const (
 	filterCost   = 9_000 // a page of few among all may walk an index
 	countCost    = 6_000 // totalCount walks an index
 	mutationCost = 2_000 // so that a request has ten at most
-	inputCost    = 1     // of so many bytes of arguments: they are checked, folded, copied
-	inputBytes   = 256
+	inputBytes   = 256   // of arguments cost one: they are checked, folded, copied
 )
 
 // longLists are the lists of results, with the elements that they may have.
@@ -117,7 +116,7 @@ func (c costWalk) field(f *ast.Field, rows int) int {
 	for _, argument := range f.Arguments {
 		input += c.inputSize(argument.Value)
 	}
-	return c.work(f, rows) + inputCost*input/inputBytes
+	return c.work(f, rows) + input/inputBytes
 }
 
 func (c costWalk) work(f *ast.Field, rows int) int {

@@ -43,15 +43,7 @@ func (f fault) habits() fhirtest.Habits {
 
 func newRig(t *testing.T, f fault) *rig {
 	t.Helper()
-	server := fhirtest.New(fhirtest.Options{Habits: f.habits()})
-	if err := server.Put([]byte(testPatient("a1", number))); err != nil {
-		t.Fatal(err)
-	}
-	base, stop, err := server.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
+	server, base := startFHIR(t, fhirtest.Options{Habits: f.habits()})
 	target, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)

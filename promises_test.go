@@ -84,15 +84,7 @@ func TestPromise3NoLostTruth(t *testing.T) {
 	t.Parallel()
 	binary := crashBinary(t)
 	onEachDatabase(t, func(t *testing.T, databaseURL string) {
-		server := fhirtest.New(fhirtest.Options{})
-		if err := server.Put([]byte(testPatient("a1", number))); err != nil {
-			t.Fatal(err)
-		}
-		base, stop, err := server.Start()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stop)
+		_, base := startFHIR(t, fhirtest.Options{})
 		if out, err := importInto(t, databaseURL, testPatient("a1", number)); err != nil {
 			t.Fatalf("import: %v\n%s", err, out)
 		}

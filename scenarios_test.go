@@ -18,11 +18,10 @@ type system struct {
 	fhir *fhirtest.Server
 }
 
-// startSystem starts a FHIR server with one patient, imports it and starts
-// the product.
-func startSystem(t *testing.T, databaseURL string, settings ...string) *system {
+// startFHIR starts a FHIR server with one patient, a1.
+func startFHIR(t testing.TB, options fhirtest.Options) (server *fhirtest.Server, base string) {
 	t.Helper()
-	server := fhirtest.New(fhirtest.Options{})
+	server = fhirtest.New(options)
 	if err := server.Put([]byte(testPatient("a1", number))); err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +30,14 @@ func startSystem(t *testing.T, databaseURL string, settings ...string) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
+	return server, base
+}
+
+// startSystem starts a FHIR server with one patient, imports it and starts
+// the product.
+func startSystem(t *testing.T, databaseURL string, settings ...string) *system {
+	t.Helper()
+	server, base := startFHIR(t, fhirtest.Options{})
 	stored, _, _ := server.Get("a1")
 	if out, err := importInto(t, databaseURL, string(stored)+"\n"+strings.Replace(testPatient("", "P-2025-000002"), `"id":"",`, "", 1)); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
