@@ -286,6 +286,11 @@ type reopenStore struct {
 // RenewUpdates lets the leases run out.
 func (s *reopenStore) RenewUpdates(string, []string, time.Duration) error { return errAway }
 
+// ClaimUpdates leaves them to the other replica: this one stands still.
+func (s *reopenStore) ClaimUpdates(string, string, time.Duration, int) ([]db.ContactUpdate, error) {
+	return nil, nil
+}
+
 func (s *reopenStore) ReopenUpdate(id, patientID string) error {
 	if s.tries.Add(1) <= 3 {
 		return errors.New("connection reset")
