@@ -45,13 +45,13 @@ func keyReused(ctx context.Context) *graph.InvalidInput {
 
 // updateConflict shows the record as it is now. Which fields differ from what was
 // asked tells their values to whoever guesses: not to one who may not read them.
-func updateConflict(v auth.Viewer, current *db.Patient, fields []string) *graph.UpdateConflict {
+func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fields []string) *graph.UpdateConflict {
 	if !v.SeesRecord(current.ID) {
 		fields = nil
 	}
 	return &graph.UpdateConflict{
 		Message: "the record was changed by somebody else; look at it and try again",
-		Code:    graph.ErrorCodeUpdateConflict, Retryable: true,
+		Code:    graph.ErrorCodeUpdateConflict, Retryable: true, OperationID: operationID,
 		Current: toPatient(current, v), ConflictingFields: append([]string{}, fields...),
 	}
 }
@@ -73,7 +73,7 @@ func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error)
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
-		return updateConflict(v, e.Current, e.Conflicting), nil
+		return updateConflict(v, e.OperationID, e.Current, e.Conflicting), nil
 	case writethrough.Rejected:
 		detail := "FHIR server rejected the update"
 		if e.Untouched {
@@ -101,7 +101,7 @@ func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error)
 
 func fhirRejected(e *writethrough.Error, code graph.ErrorCode, detail string) *graph.FhirRejected {
 	rejected := &graph.FhirRejected{
-		Message: e.Reason, Code: code, Detail: detail, Issues: make([]*graph.FhirIssue, 0, len(e.Issues)),
+		Message: e.Reason, Code: code, Detail: detail, OperationID: e.OperationID, Issues: make([]*graph.FhirIssue, 0, len(e.Issues)),
 	}
 	if e.HTTPStatus != 0 {
 		rejected.HTTPStatus = &e.HTTPStatus
@@ -118,7 +118,7 @@ func fhirRejected(e *writethrough.Error, code graph.ErrorCode, detail string) *g
 func fhirUnavailable(e *writethrough.Error, code graph.ErrorCode) *graph.FhirUnavailable {
 	u := &graph.FhirUnavailable{
 		Message: "FHIR server communication failed", Code: code, Detail: e.Reason,
-		Applied: graph.AppliedNo, OperationID: optional(e.OperationID),
+		Applied: graph.AppliedNo, OperationID: e.OperationID,
 	}
 	if e.Kind == writethrough.OutcomeUnknown {
 		u.Applied = graph.AppliedUnknown
@@ -143,7 +143,9 @@ func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	return updateConflict(v, row, differingProfile(row, e)), nil
+	operation := r.NewID()
+	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "operation", operation)
+	return updateConflict(v, operation, row, differingProfile(row, e)), nil
 }
 
 // contactEdit says what an input asks for: omitted leaves, null clears.
