@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	parser, err := kong.New(&c,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
+		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err

@@ -1079,7 +1079,7 @@ type Subscription {
 Who is asking.
 """
 type Viewer {
-  "The role claim of the token: patient, admin, doctor, nurse, rib, lab or analyst. Any other may read nothing."
+  "The role claim of the token, for example doctor. One that this server does not know may read nothing."
   role: String!
   "The patient number that the token names; null for staff."
   patientId: ID

@@ -395,7 +395,7 @@ func (UpdatePatientProfileSuccess) IsUpdatePatientProfileResult() {}
 
 // Who is asking.
 type Viewer struct {
-	// The role claim of the token: patient, admin, doctor, nurse, rib, lab or analyst. Any other may read nothing.
+	// The role claim of the token, for example doctor. One that this server does not know may read nothing.
 	Role string `json:"role"`
 	// The patient number that the token names; null for staff.
 	PatientID *string `json:"patientId,omitempty"`
