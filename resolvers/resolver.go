@@ -46,6 +46,7 @@ type Resolver struct {
 	Rate       *ChangeRate
 	Log        *slog.Logger
 	Now        func() time.Time
+	NewID      func() string // names a change that stands in the log alone
 
 	subscribed subscriptions
 }

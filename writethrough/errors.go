@@ -40,7 +40,7 @@ const (
 // Error is how a contact update failed.
 type Error struct {
 	Kind        Kind
-	OperationID string
+	OperationID string        // also where nothing was begun: then only the log knows it
 	Reason      string        // the server's own reason, or the cause; free of patient values
 	HTTPStatus  int           // of the FHIR server's answer; 0 when there was none
 	Issues      []Issue       // what the server said

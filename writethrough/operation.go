@@ -331,7 +331,7 @@ func (o *operation) takenOver(ctx context.Context, v verdict) (*Applied, error) 
 	case err == nil && !landed, err == nil && !u.State.Open() && u.State != db.UpdateNotApplied:
 		return decodeAnswer(u)
 	case errors.Is(err, db.ErrNotFound) && !o.sent: // the database crashed: ACCEPTED is not durable
-		return nil, &Error{Kind: Unavailable, Reason: "the database forgot the operation; nothing was sent", Err: err}
+		return nil, &Error{Kind: Unavailable, OperationID: o.id, Reason: "the database forgot the operation; nothing was sent", Err: err}
 	case !landed:
 		return nil, &Error{Kind: OutcomeUnknown, OperationID: o.id, Reason: "the journal cannot be read", Err: err}
 	case err != nil, u.State == db.UpdateNotApplied:

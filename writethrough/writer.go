@@ -134,12 +134,19 @@ var errAgain = errors.New("begin again")
 // means that the database failed, and unless it is ErrUnsure that nothing was
 // changed.
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Applied, error) {
-	applied, err := w.updateContact(ctx, c)
+	id := w.NewID()
+	applied, err := w.updateContact(ctx, id, c)
+	var e *Error
+	if errors.As(err, &e) && e.OperationID == "" {
+		e.OperationID = id
+		// Without the patient: nobody has looked whether what the caller typed is a number.
+		w.Log.InfoContext(ctx, "contact update not begun: "+e.Reason, "operation", id, "code", e.Kind)
+	}
 	w.metrics.count(err)
 	return applied, err
 }
 
-func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) {
+func (w *Writer) updateContact(ctx context.Context, id string, c Change) (*Applied, error) {
 	wait, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	defer context.AfterFunc(w.stopping, cancel)()
@@ -152,7 +159,7 @@ func (w *Writer) updateContact(ctx context.Context, c Change) (*Applied, error) 
 		if told, err := w.toldBefore(wait, c); told != nil || err != nil {
 			return told, err
 		}
-		applied, err := w.begin(ctx, c)
+		applied, err := w.begin(ctx, id, c)
 		switch {
 		case errors.Is(err, errAgain):
 		case errors.Is(err, db.ErrBusy):
@@ -190,9 +197,9 @@ func (w *Writer) notNow(cause error) *Error {
 
 // begin accepts one change and sees it through. db.ErrBusy: somebody else
 // writes this patient, or the key is in use.
-func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
+func (w *Writer) begin(ctx context.Context, id string, c Change) (*Applied, error) {
 	line := db.ContactUpdate{
-		ID: w.NewID(), PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(),
+		ID: id, PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(),
 	}
 	w.keepLease(line.ID, w.owner)
 	reached(stepBeforeAccepted)
