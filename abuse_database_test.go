@@ -311,6 +311,6 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		}
 		want(t, p.updateContact(admin, object{"patientId": "P-2025-000002", "phone": "010-5555-5555"}), object{"__typename": "UpdatePatientContactSuccess"})
 		p.wantLog("cannot be read")
-		p.waitForLog("column contact_updates.base")
+		p.waitForLog("column contact_updates.put")
 	})
 }

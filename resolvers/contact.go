@@ -44,11 +44,7 @@ func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writet
 		return shown, nil
 	}
 	shown.State = updateStates[u.State]
-	if u.Applied != nil {
-		shown.Result = success(u.Applied, v)
-		return shown, nil
-	}
-	result, err := r.contactFailure(ctx, v, u.Err)
+	result, err := r.contactResult(ctx, v, u.Outcome)
 	shown.Result = result
 	return shown, err
 }

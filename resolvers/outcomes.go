@@ -3,6 +3,7 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -14,10 +15,6 @@ import (
 
 // What FhirUnavailable recommends when the FHIR server gave no hint.
 const defaultRetryAfter = 5 * time.Second
-
-func success(a *writethrough.Applied, v auth.Viewer) *graph.UpdatePatientContactSuccess {
-	return &graph.UpdatePatientContactSuccess{Patient: toPatient(a.Patient, v), OperationID: a.OperationID}
-}
 
 func notPermitted() *graph.NotPermitted {
 	return &graph.NotPermitted{Message: words[graph.ErrorCodeNotPermitted], Code: graph.ErrorCodeNotPermitted}
@@ -55,45 +52,46 @@ func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fiel
 	}
 }
 
-// contactFailure is the one place where a failed contact update becomes a
+// contactResult is the one place where the outcome of a contact update becomes a
 // union member; what it does not know is an internal error.
-func (r *Resolver) contactFailure(ctx context.Context, v auth.Viewer, err error) (graph.UpdatePatientContactResult, error) {
-	var e *writethrough.Error
-	switch {
-	case errors.As(err, &e):
-	case errors.Is(err, writethrough.ErrUnsure):
-		return nil, r.internal(ctx, err)
-	default:
-		return nil, r.unchanged(ctx, err)
-	}
-	switch e.Kind {
+func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) (graph.UpdatePatientContactResult, error) {
+	switch o.Code {
+	case writethrough.Success:
+		return &graph.UpdatePatientContactSuccess{Patient: toPatient(o.Patient, v), OperationID: o.OperationID}, nil
 	case writethrough.NotFound:
 		return patientNotFound(), nil
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
-		return updateConflict(v, e.OperationID, e.Current, e.Conflicting), nil
+		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting), nil
 	case writethrough.Rejected, writethrough.NotApplied, writethrough.PatientGone:
-		return fhirRejected(e), nil
+		return fhirRejected(o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
-		return fhirUnavailable(e), nil
-	default:
-		return nil, r.internal(ctx, err)
+		return fhirUnavailable(o), nil
 	}
+	return nil, r.internal(ctx, fmt.Errorf("contact update %s ended with code %q", o.OperationID, o.Code))
 }
 
-func fhirRejected(e *writethrough.Error) *graph.FhirRejected {
-	code := graph.ErrorCode(e.Kind)
-	rejected := &graph.FhirRejected{
-		Message: e.Reason, Code: code, Detail: words[code], OperationID: e.OperationID, Issues: make([]*graph.FhirIssue, 0, len(e.Issues)),
+// contactFailed is what the caller hears when the database failed.
+func (r *Resolver) contactFailed(ctx context.Context, err error) error {
+	if errors.Is(err, writethrough.ErrUnsure) {
+		return r.internal(ctx, err)
 	}
-	if e.Untouched {
+	return r.unchanged(ctx, err)
+}
+
+func fhirRejected(o *writethrough.Outcome) *graph.FhirRejected {
+	code := graph.ErrorCode(o.Code)
+	rejected := &graph.FhirRejected{
+		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
+	}
+	if o.Untouched {
 		rejected.Detail += untouchedWords
 	}
-	if e.HTTPStatus != 0 {
-		rejected.HTTPStatus = &e.HTTPStatus
+	if o.HTTPStatus != 0 {
+		rejected.HTTPStatus = &o.HTTPStatus
 	}
-	for _, i := range e.Issues {
+	for _, i := range o.Issues {
 		rejected.Issues = append(rejected.Issues, &graph.FhirIssue{
 			Severity: i.Severity, Code: i.Code, Message: i.Message,
 			Expression: append([]string{}, i.Expression...), Field: i.Field,
@@ -102,16 +100,16 @@ func fhirRejected(e *writethrough.Error) *graph.FhirRejected {
 	return rejected
 }
 
-func fhirUnavailable(e *writethrough.Error) *graph.FhirUnavailable {
+func fhirUnavailable(o *writethrough.Outcome) *graph.FhirUnavailable {
 	u := &graph.FhirUnavailable{
-		Message: unavailableWords, Code: graph.ErrorCode(e.Kind), Detail: e.Reason,
-		Applied: graph.AppliedNo, OperationID: e.OperationID,
+		Message: unavailableWords, Code: graph.ErrorCode(o.Code), Detail: o.Reason,
+		Applied: graph.AppliedNo, OperationID: o.OperationID,
 	}
-	if e.Kind == writethrough.OutcomeUnknown {
+	if o.Code == writethrough.OutcomeUnknown {
 		u.Applied = graph.AppliedUnknown
 	}
-	if u.Retryable = e.Kind != writethrough.AuthFailed; u.Retryable {
-		after := e.RetryAfter
+	if u.Retryable = o.Code != writethrough.AuthFailed; u.Retryable {
+		after := o.RetryAfter
 		if after <= 0 {
 			after = defaultRetryAfter
 		}

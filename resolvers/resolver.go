@@ -31,7 +31,7 @@ type Store interface {
 
 // Writer is what the resolvers need of the write protocol.
 type Writer interface {
-	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Applied, error)
+	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Outcome, error)
 	ContactUpdate(ctx context.Context, operationID string) (*writethrough.Update, error)
 	// Await returns an update once it is settled, or as it stands when the
 	// server stops.

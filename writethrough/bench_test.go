@@ -47,7 +47,7 @@ func (s bench) alone(ctx context.Context, n int) error {
 }
 
 func (s bench) through(ctx context.Context, n int) error {
-	_, err := s.w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(n), Edit: change()})
+	_, err := update(ctx, s.w, writethrough.Change{PatientID: patientID(n), Edit: change()})
 	return err
 }
 

@@ -141,3 +141,26 @@ type Ruling struct {
 	Gone     bool // remember that the server said that the patient is gone
 	Alarm    bool // a PUT made a patient anew: somebody must look at it
 }
+
+// String says a ruling in a line.
+func (r Ruling) String() string {
+	text := string(r.State)
+	if r.Why != WhyApplied {
+		text += " (" + string(r.Why) + ")"
+	}
+	if r.Next != End {
+		text = string(r.Next) + ", else " + text
+	}
+	for _, also := range []struct {
+		does bool
+		what string
+	}{
+		{r.Follow, "the cache follows"}, {r.TellNext, "the caller is shown the version that followed"},
+		{r.Fence, "no other PUT of that version can land"}, {r.Gone, "remember that it was gone"}, {r.Alarm, "ALARM"},
+	} {
+		if also.does {
+			text += "; " + also.what
+		}
+	}
+	return text
+}
