@@ -61,8 +61,7 @@ func outcome(t *testing.T, code graph.ErrorCode) graph.UserError {
 		return notPermitted()
 	}
 	r := &Resolver{Log: slog.New(slog.DiscardHandler)}
-	failed := &writethrough.Error{Kind: writethrough.Kind(code), Current: &db.Patient{}}
-	result, err := r.contactFailure(t.Context(), auth.Viewer{}, failed)
+	result, err := r.contactResult(t.Context(), auth.Viewer{}, &writethrough.Outcome{Code: writethrough.Code(code), Patient: &db.Patient{}})
 	if err != nil {
 		t.Fatalf("%s: %v", code, err)
 	}
