@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -25,11 +27,11 @@ type single struct {
 // on SQLite there is none.
 func (s *Store) one(patientID, text string, args ...any) (int64, error) {
 	if s.postgres {
-		o := s.pipelined(s.singles, patientID, text, args)
+		o := pipelined(s.singles, patientID, text, args)
 		return o.changed, o.err
 	}
 	var changed int64
-	err := s.wait(&commit{queued: newQueued(patientID), single: true, work: func(ctx context.Context, tx bun.Tx) (err error) {
+	err := s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		changed, err = s.exec(ctx, tx, text, args...)
 		return err
 	}})
@@ -39,7 +41,7 @@ func (s *Store) one(patientID, text string, args ...any) (int64, error) {
 // begin runs a beginUpdate and reads the patient after it. ErrNotFound.
 func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
 	if s.postgres {
-		o := s.pipelined(s.begins, patientID, beginUpdate, args)
+		o := pipelined(s.begins, patientID, beginUpdate, args)
 		switch {
 		case o.err != nil:
 		case o.readErr != nil:
@@ -49,7 +51,7 @@ func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient,
 		}
 		return o.changed, o.patient, o.err
 	}
-	err = s.wait(&commit{queued: newQueued(patientID), begins: true, work: func(ctx context.Context, tx bun.Tx) (err error) {
+	err = s.commits.do(&commit{queued: queued{patientID: patientID}, alone: s.runUnsynced, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		if changed, err = s.exec(ctx, tx, beginUpdate, args...); err == nil {
 			p, err = s.lockedRow(ctx, tx, patientID)
 		}
@@ -58,39 +60,39 @@ func (s *Store) begin(patientID string, args ...any) (changed int64, p *Patient,
 	return changed, p, err
 }
 
-func (s *Store) pipelined(queue chan<- *single, patientID, text string, args []any) *single {
-	o := &single{queued: newQueued(patientID), text: text, args: args}
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		o.err = errClosed
-		return o
+// withoutTx runs one statement, which needs no BEGIN and COMMIT.
+func withoutTx(ctx context.Context, _ *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	return work(ctx, bun.Tx{})
+}
+
+// runUnsynced runs a transaction on SQLite that does not wait for the disk.
+func (s *Store) runUnsynced(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	conn, err := s.journal.Conn(ctx)
+	if err != nil {
+		return err
 	}
-	queue <- o
-	s.closing.RUnlock()
-	<-o.done
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	err = conn.RunInTx(ctx, options, work)
+	if _, failed := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); failed != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // a new connection waits for the disk
+	}
+	return err
+}
+
+func pipelined(queue *batcher[*single], patientID, text string, args []any) *single {
+	o := &single{queued: queued{patientID: patientID}, text: text, args: args}
+	o.err = queue.do(o)
 	return o
 }
 
-// pipeliner takes what is waiting and sends it, until the queue is closed.
-func (s *Store) pipeliner(queue <-chan *single) {
-	for first := range queue {
-		batch := gather(first, queue, s.maxTogether, func(o *single) *queued { return &o.queued })
-		if len(batch) == 0 {
-			continue
-		}
-		err := s.pipeline(batch)
-		for _, o := range batch {
-			if err == nil {
-				close(o.done)
-				continue
-			}
-			s.committers.Go(func() { // one must not fail the others, nor keep them waiting
-				o.err = again(err, func() error { return s.pipeline([]*single{o}) })
-				close(o.done)
-			})
-		}
-	}
+// isLocked tells whether PostgreSQL gave up waiting for a row: lock_timeout, or
+// a deadlock that it broke.
+func isLocked(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "55P03" || e.Code == "40P01")
 }
 
 // notDurable spares a transaction the wait for the disk. An update that is
@@ -106,18 +108,18 @@ func (s *Store) pipeline(batch []*single) error {
 		return errors.Join(errNotBegun, err)
 	}
 	defer conn.Close()
-	return conn.Raw(func(driver any) error {
-		var queued pgx.Batch
+	return conn.Raw(func(conn any) error {
+		var statements pgx.Batch
 		if batch[0].text == beginUpdate {
-			queued.Queue(notDurable)
+			statements.Queue(notDurable)
 		}
 		for _, o := range batch {
-			queued.Queue(s.dialect(o.text), o.args...).Exec(func(tag pgconn.CommandTag) error {
+			statements.Queue(s.dialect(o.text), o.args...).Exec(func(tag pgconn.CommandTag) error {
 				o.changed = tag.RowsAffected()
 				return nil
 			})
 			if o.text == beginUpdate {
-				queued.Queue(s.dialect(readPatient), clean(o.patientID)).QueryRow(func(row pgx.Row) (err error) {
+				statements.Queue(s.dialect(readPatient), clean(o.patientID)).QueryRow(func(row pgx.Row) (err error) {
 					o.patient, err = allColumns.scan(row)
 					switch {
 					case errors.Is(err, pgx.ErrNoRows):
@@ -130,6 +132,6 @@ func (s *Store) pipeline(batch []*single) error {
 				})
 			}
 		}
-		return driver.(*stdlib.Conn).Conn().SendBatch(ctx, &queued).Close()
+		return conn.(*stdlib.Conn).Conn().SendBatch(ctx, &statements).Close()
 	})
 }

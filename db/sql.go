@@ -126,3 +126,39 @@ func (c *conditions) String() string {
 	}
 	return " WHERE " + strings.Join(c.texts, " AND ")
 }
+
+// prepare readies the statements of fixed text: parsing them at each use would
+// cost more than running them. It needs the schema, so Migrate calls it.
+func (s *Store) prepare(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range statements {
+		if s.statements[text] != nil {
+			continue
+		}
+		statement, err := s.journal.DB.PrepareContext(ctx, s.dialect(text))
+		if err != nil {
+			return err
+		}
+		s.statements[text] = statement
+	}
+	return nil
+}
+
+// exec runs one of the statements and returns how many rows it changed.
+func (s *Store) exec(ctx context.Context, tx bun.Tx, text string, args ...any) (int64, error) {
+	result, err := s.statement(ctx, tx, text).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// statement returns one of the statements, for a transaction or, with the zero
+// one, without.
+func (s *Store) statement(ctx context.Context, tx bun.Tx, text string) *sql.Stmt {
+	if tx.Tx == nil {
+		return s.statements[text]
+	}
+	return tx.StmtContext(ctx, s.statements[text])
+}

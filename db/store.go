@@ -43,16 +43,12 @@ type Store struct {
 	mu       sync.Mutex
 	prepared map[columnSet]*sql.Stmt // of Patient
 
-	searches    chan struct{}        // has a place for each list or count; see search
-	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
-	dialects    sync.Map             // of dialect
-	commits     chan *commit
-	singles     chan *single // PostgreSQL only
-	begins      chan *single // likewise
-	closing     sync.RWMutex // read-locked while a commit is handed over
-	closed      bool
-	maxTogether int
-	committers  sync.WaitGroup
+	searches   chan struct{}        // has a place for each list or count; see search
+	statements map[string]*sql.Stmt // of the journal, by text; see prepare
+	dialects   sync.Map             // of dialect
+	commits    *batcher[*commit]
+	singles    *batcher[*single] // PostgreSQL only
+	begins     *batcher[*single] // likewise
 }
 
 // How many commit the journal, and how much goes into one transaction at most
@@ -69,8 +65,6 @@ const (
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{
 		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
-		commits: make(chan *commit, sqliteTogether), singles: make(chan *single, sqliteTogether),
-		begins: make(chan *single, sqliteTogether),
 	}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	switch {
@@ -86,20 +80,15 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	default:
 		return nil, errors.New("a database is sqlite:PATH, sqlite::memory: or postgres://…")
 	}
+	workers, most := 1, sqliteTogether
+	if s.postgres {
+		workers, most = postgresCommitters, postgresTogether
+		s.singles = newBatcher(workers, most, s.pipeline)
+		s.begins = newBatcher(workers, most, s.pipeline)
+	}
+	s.commits = newBatcher(workers, most, s.runTogether)
 	if err := s.reach(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
-	}
-	committers := 1
-	s.maxTogether = sqliteTogether
-	if s.postgres {
-		committers, s.maxTogether = postgresCommitters, postgresTogether
-	}
-	for range committers {
-		s.committers.Go(s.committer)
-		if s.postgres {
-			s.committers.Go(func() { s.pipeliner(s.singles) })
-			s.committers.Go(func() { s.pipeliner(s.begins) })
-		}
 	}
 	return s, nil
 }
@@ -221,15 +210,13 @@ func redacted(err error) error {
 
 // Close lets what is being committed finish and closes every connection.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.commits)
-		close(s.singles)
-		close(s.begins)
+	var last sync.WaitGroup
+	last.Go(s.commits.close)
+	if s.postgres {
+		last.Go(s.singles.close)
+		last.Go(s.begins.close)
 	}
-	s.closing.Unlock()
-	s.committers.Wait()
+	last.Wait()
 	err := s.write.Close()
 	if s.read != nil && s.read != s.write {
 		err = errors.Join(err, s.read.Close())
