@@ -40,10 +40,9 @@ type ContactUpdate struct {
 	Actor          string   // who asked
 	IdempotencyKey string   // unique for an actor; "" = none
 	Digest         string   // of what was asked
-	Asked          string   // JSON
-	BaseETag       string   // what the last PUT named in If-Match
-	Base           string   // JSON: the contact that it was based on
-	Intended       string   // JSON: the contact in it
+	IfMatch        string   // what the last PUT named
+	Put            string   // JSON: the last PUT as it was sent
+	Heard          string   // how the FHIR server answered it; "" while nobody wrote that down
 	Gone           bool     // the FHIR server said once that the patient is gone
 	Answer         string   // JSON: what the caller was told
 	Patient        *Patient // as the answer showed it: see shownFields; nil if it showed none, and where several lines are read
@@ -53,7 +52,7 @@ type ContactUpdate struct {
 	LeaseOver      bool          // whoever works on it may be dead
 }
 
-const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, asked, base_etag, base, intended,
+const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, if_match, put, heard,
 	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, ` + leaseOver
 
 // leaseOver holds where whoever works on an update may be dead. No lease is
@@ -68,17 +67,17 @@ const longestLease = 5 * time.Minute
 // is to use: SQLite infers none.
 const (
 	beginUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
-		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
+			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
+		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
 		FROM patients WHERE id = ? AND fhir_id IS NOT NULL AND NOT EXISTS ( -- what is being settled goes first
 			SELECT 1 FROM contact_updates AS other WHERE other.patient_id = patients.id
 			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND NOT ` + leaseOver + `)
 		ON CONFLICT DO NOTHING`
 	addLocalUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
-		VALUES (?, ?, '', 'APPLIED', '', 0, ?, ?, ?, ?, '', '', '', 0, ?, ?, NOW(), 0, NOW())
+			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
+		VALUES (?, ?, '', 'APPLIED', '', 0, ?, ?, ?, '', '', '', 0, '', ?, NOW(), 0, NOW())
 		ON CONFLICT DO NOTHING`
-	sendUpdate = `UPDATE contact_updates SET state = 'SENT', base_etag = ?, base = ?, intended = ?, sent_at = NOW()
+	sendUpdate = `UPDATE contact_updates SET state = 'SENT', if_match = ?, put = ?, sent_at = NOW()
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`
 	// The mark is written even where it stands already: that locks the row.
 	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`
@@ -92,10 +91,10 @@ const (
 	closeAndFollow = `WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
 		closed AS (` + closeUpdate + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
 		` + updatePatient + ` AND EXISTS (SELECT 1 FROM closed)`  // PostgreSQL only
-	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
+	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, heard = ?, gone = ?, owner = '', lease_until = NOW() + ?
 		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
-		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
+		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND if_match = ? AND id <> ?`
 	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
 	tellUpdate     = `UPDATE contact_updates SET patient = ? WHERE id = ?`
 	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
@@ -124,11 +123,11 @@ type Begun struct {
 
 // BeginUpdate writes the update into the journal as ACCEPTED: until it is
 // closed or the lease runs out, no other process may begin one for the
-// patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
+// patient. It needs ID, PatientID, Actor, IdempotencyKey and Digest.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
 	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), clean(u.Actor), clean(u.IdempotencyKey),
-		u.Digest, clean(u.Asked), clean(u.PatientID))
+		u.Digest, clean(u.PatientID))
 	var begun *Begun
 	if err == nil {
 		// From here on nobody else writes the patient: what was read now stays so.
@@ -163,10 +162,10 @@ func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p
 	return begun, err
 }
 
-// SendUpdate notes that a PUT is about to leave, and on what it is based: the
-// patient is PENDING from now on. ErrLostLease: it must not be sent.
-func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
-	args := []any{clean(baseETag), clean(base), clean(intended), id, owner}
+// SendUpdate notes that a PUT (JSON) is about to leave: the patient is PENDING
+// from now on. ErrLostLease: it must not be sent.
+func (s *Store) SendUpdate(id, owner, patientID, ifMatch, put string) error {
+	args := []any{clean(ifMatch), clean(put), id, owner}
 	var err error
 	if s.postgres {
 		var n int64
@@ -226,6 +225,7 @@ type Closing struct {
 	Row                  *Patient    // as the update began with it, if no other of the patient was unsettled then: while it has this version, none is
 	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
 	Answer               string      // JSON: what the caller is told
+	Heard                string      // UpdateUnknown: how the FHIR server answered the PUT
 	Gone                 bool
 	Shown                *FHIRState // what the FHIR server shows: the row follows; nil leaves the row
 	Told                 *FHIRState // what the answer shows in place of Shown, if it is something older
@@ -352,7 +352,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 	var n int64
 	var err error
 	if c.State.Open() {
-		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), bit(c.Gone), min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
+		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), c.Heard, bit(c.Gone), min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
 	} else {
 		n, err = s.exec(ctx, tx, closeUpdate, closeArgs(c, told)...)
 	}

@@ -77,7 +77,7 @@ func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, shown st
 	u = &ContactUpdate{}
 	var gone, sentFor int64
 	err = row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
-		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &shown,
+		&u.IfMatch, &u.Put, &u.Heard, &gone, &u.Answer, &shown,
 		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
 	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
 	return u, shown, err

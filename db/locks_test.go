@@ -28,7 +28,7 @@ func TestSendWaitsForAChangedRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.SendUpdate("op-1", "me", "P-1", `W/"1"`, "{}", "{}") }()
+	go func() { done <- s.SendUpdate("op-1", "me", "P-1", `W/"1"`, "{}") }()
 	time.Sleep(300 * time.Millisecond)
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
@@ -164,9 +164,9 @@ func TestThePlansForALargeJournal(t *testing.T) {
 func fillJournal(t *testing.T, s *Store, lines int) {
 	now := time.Now().UnixMicro()
 	if _, err := s.write.DB.Exec(fmt.Sprintf(`INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
+			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
 		SELECT 'old-' || n, 'P-' || n, 'f', 'APPLIED', '', %d, 'me', 'key-' || n,
-			'digest', '{}', 'W/"1"', '{}', '{}', 0, '', repeat('x', 600), %d, %d, %d FROM generate_series(1, $1) AS n`, now, now, now, now), lines); err != nil {
+			'digest', 'W/"1"', '{}', '', 0, '', repeat('x', 600), %d, %d, %d FROM generate_series(1, $1) AS n`, now, now, now, now), lines); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.write.DB.Exec("ANALYZE"); err != nil {

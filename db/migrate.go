@@ -69,7 +69,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) migrate(ctx context.Context) (err error) {
+func (s *Store) migrate(ctx context.Context) error { return s.migrateTo(ctx, SchemaVersion()) }
+
+func (s *Store) migrateTo(ctx context.Context, version int64) (err error) {
 	if err := errors.Join(s.file.check(), s.checkSchema(ctx)); err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = provider.Up(ctx)
+	_, err = provider.UpTo(ctx, version)
 	return err
 }
 

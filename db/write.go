@@ -56,8 +56,7 @@ type ProfileEdit struct {
 }
 
 // SetContact changes the contact of a patient without a FHIR id and notes that
-// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest, Asked,
-// Answer). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
+// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
 // ErrHasFHIRID, ErrBusy: the idempotency key is in use.
 func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at time.Time, line ContactUpdate) (*Patient, error) {
 	return s.change(id, expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
@@ -75,8 +74,7 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 		}
 		told := *p
 		told.Version, told.UpdatedAt = p.Version+1, fromMicros(toMicros(at)) // as update will write it
-		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest,
-			clean(line.Asked), clean(line.Answer), shownJSON(&told))
+		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest, shownJSON(&told))
 		if err == nil && n == 0 {
 			return ErrBusy
 		}

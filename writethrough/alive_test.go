@@ -16,11 +16,11 @@ import (
 // leave leaves an update behind as a killed process does, its lease over.
 func (r *rig) leave(n int, id, etag string) {
 	r.t.Helper()
-	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d", Asked: `{"setPhone":true,"phone":"010-7777-7777"}`}
+	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d"}
 	if _, err := r.store.BeginUpdate(context.Background(), u, "dead", 30*time.Second); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"phone":"010-0000-0000"}`, `{"phone":"010-7777-7777"}`); err != nil {
+	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{"phone":"010-0000-0000"},"intended":{"phone":"010-7777-7777"}}`); err != nil {
 		r.t.Fatal(err)
 	}
 	if err := r.store.RenewUpdates("dead", []string{id}, 0); err != nil {

@@ -11,7 +11,7 @@ import (
 // answer is an Error as the journal keeps it, so that a retry is told the
 // same. Success needs none: the journal keeps the patient itself.
 type answer struct {
-	Kind        Kind          `json:"kind"`
+	Kind        Kind          `json:"code"`
 	Reason      string        `json:"reason"`
 	HTTPStatus  int           `json:"httpStatus,omitempty"`
 	Issues      []Issue       `json:"issues,omitempty"`

@@ -66,19 +66,19 @@ func (o *operation) judgeOK(ctx context.Context, now fhir.Resource, answer fhir.
 		v = o.answered(now, base)
 		return v, v.state == db.UpdateApplied || answer.Resource.ETag != "" || o.lacking(answer.Resource.JSON)
 	}
-	v, known, err := o.whatLanded(ctx, o.past(), now)
+	v, known, err := o.whatLanded(ctx, o.row.FHIRID, o.put, now)
 	switch {
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 	case err == nil && known && v.state == db.UpdateNotApplied: // it took effect as nothing
-		v = o.past().ignored(v.shown)
+		v = ignored(o.put, v.shown)
 	}
 	return v, err == nil && known
 }
 
 // lacking tells whether a body shows the patient without the values.
 func (o *operation) lacking(body []byte) bool {
-	missing, err := o.past().missing(body)
+	missing, err := o.put.Missing(body)
 	return body != nil && err == nil && len(missing) > 0
 }
 
@@ -140,7 +140,7 @@ func (o *operation) confirm(shown []byte, landed string) verdict {
 		return unknownVerdict(err)
 	}
 	st := State(p)
-	missing, err := o.past().missing(shown)
+	missing, err := o.put.Missing(shown)
 	if err != nil {
 		return unknownVerdict(err)
 	}
@@ -192,7 +192,7 @@ func sameRefusal(put, read *fhir.Error) bool {
 // conflict is one only if the patient changed: HAPI's repository validation
 // answers 412 to a bad value.
 func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir.Error, base fhir.Resource, body []byte) (verdict, bool) {
-	v, known, err := o.whatLanded(ctx, o.past(), now)
+	v, known, err := o.whatLanded(ctx, o.row.FHIRID, o.put, now)
 	unmoved := now.ETag == base.ETag
 	if base.ETag == "" {
 		unmoved = bytes.Equal(now.JSON, base.JSON)
@@ -204,7 +204,7 @@ func (o *operation) sinceRefused(ctx context.Context, now fhir.Resource, f *fhir
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false
 	case known && v.state == db.UpdateApplied && !(f.Kind == fhir.Conflict && o.change.ExpectedVersion != 0 && o.writtenByOthers(v, body)),
-		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.past().changed()): // in part
+		f.Kind != fhir.Conflict && v.state == db.UpdateRejected && len(v.err.Issues) < len(o.put.Changed()): // in part
 		return v, false
 	case unmoved:
 		return o.refused(f, base, body), false
@@ -262,12 +262,12 @@ func (o *operation) refused(f *fhir.Error, base fhir.Resource, body []byte) verd
 // known. On a server with versions a version that moved keeps that PUT from
 // landing later, and one that did not move makes its repetition safe.
 func (o *operation) sinceLost(ctx context.Context, now fhir.Resource) (verdict, bool) {
-	v, known, err := o.whatLanded(ctx, o.past(), now)
+	v, known, err := o.whatLanded(ctx, o.row.FHIRID, o.put, now)
 	switch {
-	case err != nil, !known && o.baseETag == "":
+	case err != nil, !known && o.put.IfMatch == "":
 		return unknownVerdict(o.lost), false
 	case !known:
-		return unknownVerdict(o.lost), now.ETag == o.baseETag && o.lost.RetryAfter == 0
+		return unknownVerdict(o.lost), now.ETag == o.put.IfMatch && o.lost.RetryAfter == 0
 	case v.gone:
 		o.resurrected(ctx, o.row.ID, o.id)
 		return v, false

@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/writethrough/judge"
 )
 
 // maxAttempts bounds how often one operation sends a PUT: again because
@@ -26,21 +27,12 @@ type operation struct {
 	unknown []db.ContactUpdate
 	change  Change
 
-	attempt  int
-	seen     *db.FHIRState // what the server showed after a conflict; nil: there was none
-	sent     bool          // a PUT may have left
-	lost     *fhir.Error   // how the one failed whose effect is not known; nil: there is none
-	baseETag string        // what the last PUT named in If-Match
-	base     fhir.Contact  // what it was based on
-	intended fhir.Contact  // what it holds
-	entries  int           // fhir.Entries of the requested fields in it
-	before   []byte        // the Patient as it was last read
-	at       time.Time     // when it was made
-}
-
-// past is the operation's last PUT.
-func (o *operation) past() past {
-	return past{o.row.FHIRID, o.baseETag, o.base, o.intended, o.entries, o.change.Edit, o.at}
+	attempt int
+	seen    *db.FHIRState // what the server showed after a conflict; nil: there was none
+	sent    bool          // a PUT may have left
+	lost    *fhir.Error   // how the one failed whose effect is not known; nil: there is none
+	put     judge.Put     // the last PUT
+	before  []byte        // the Patient as it was last read
 }
 
 // seeThrough has the conversation with the FHIR server and writes down how it
@@ -149,7 +141,7 @@ func (o *operation) refuse() (verdict, bool) {
 // named this version, from taking effect after it.
 func (o *operation) notFenced(etag string) (verdict, bool) {
 	for _, u := range o.unknown {
-		if u.BaseETag == etag {
+		if u.IfMatch == etag {
 			return notApplied(&Error{
 				Kind: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
 				RetryAfter: max(o.SettleWindow-u.SentFor, time.Second),
@@ -167,7 +159,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 			return o.cannotRead(err), nil
 		}
 		o.before = base.JSON
-		if o.lost != nil && base.ETag != o.baseETag {
+		if o.lost != nil && base.ETag != o.put.IfMatch {
 			if v, again := o.sinceLost(settle, base); !again {
 				return v, nil
 			}
@@ -176,7 +168,7 @@ func (o *operation) converse(read, put, settle context.Context) (verdict, error)
 		if done {
 			return v, nil
 		}
-		if err := o.markSent(base); err != nil {
+		if err := o.markSent(); err != nil {
 			return o.cannotMark(err)
 		}
 		// By the clock: a process that stood still may come by before its timers.
@@ -223,11 +215,10 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 		}
 		return nil, verdict{state: db.UpdateApplied, shown: &st}, true
 	}
-	if o.lost != nil && base.ETag == o.baseETag {
+	if o.lost != nil && base.ETag == o.put.IfMatch {
 		return body, verdict{}, false // the same PUT again
 	}
-	o.base, o.at, o.entries = p.Contact, now, fhir.Entries(body, o.change.Edit.Fields())
-	if o.intended, err = fhir.ContactOf(body, now); err != nil {
+	if o.put, err = judge.NewPut(base, p.Contact, body, o.change.Edit, now); err != nil {
 		return nil, o.cannotRead(err), true
 	}
 	return body, verdict{}, false
@@ -235,31 +226,15 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 
 // markSent writes into the journal that a PUT is about to leave, also when it
 // leaves again.
-func (o *operation) markSent(base fhir.Resource) error {
-	was, _ := json.Marshal(basis{only(o.base, o.change.Edit), o.at}) // strings always encode
-	intended, _ := json.Marshal(intent{only(o.intended, o.change.Edit), o.entries})
+func (o *operation) markSent() error {
+	put, _ := json.Marshal(o.put) // strings and numbers always encode
 	reached(stepBeforeSent)
-	if err := o.Store.SendUpdate(o.id, o.owner, o.row.ID, base.ETag, string(was), string(intended)); err != nil {
+	if err := o.Store.SendUpdate(o.id, o.owner, o.row.ID, o.put.IfMatch, string(put)); err != nil {
 		return err
 	}
 	reached(stepAfterSent)
-	o.sent, o.baseETag = true, base.ETag
+	o.sent = true
 	return nil
-}
-
-// only returns of a contact what the edit is about: nothing else of it is ever
-// compared, and the journal does not keep it.
-func only(c fhir.Contact, e fhir.ContactEdit) fhir.Contact {
-	if !e.SetPhone {
-		c.Phone = ""
-	}
-	if !e.SetEmail {
-		c.Email = ""
-	}
-	if !e.SetAddress {
-		c.Address = nil
-	}
-	return c
 }
 
 // cannotMark is the end of an operation that may not send its PUT.

@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/writethrough/judge"
 )
 
 // How much is settled at once, and how often settled updates are cleaned up.
@@ -172,7 +173,7 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
-	p, err := pastOf(&u)
+	p, err := putOf(&u)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -195,7 +196,7 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	case told.Kind == PatientGone: // only what the patient looks like now was not known
 		return recreated(now.JSON, w.Now(), told)
 	}
-	v, known, err := w.whatLanded(ctx, p, now)
+	v, known, err := w.whatLanded(ctx, u.FHIRID, p, now)
 	switch {
 	case err != nil && u.SentFor < historyWindows*w.SettleWindow:
 		return verdict{}, err
@@ -209,87 +210,43 @@ func (w *Writer) findOut(ctx context.Context, u db.ContactUpdate) (v verdict, er
 	case !known && !over:
 		return verdict{state: db.UpdateUnknown, gone: u.Gone}, nil
 	case told.SaidOK && v.state == db.UpdateNotApplied:
-		return p.ignored(v.shown), nil
+		return ignored(p, v.shown), nil
 	}
 	return v, nil
 }
 
-// basis is what the journal keeps of what a PUT was based on.
-type basis struct {
-	fhir.Contact
-	At time.Time `json:"at"` // when it was made
-}
-
-// intent is what the journal keeps of what a PUT holds.
-type intent struct {
-	fhir.Contact
-	Entries int `json:"entries"`
-}
-
-// past is a PUT whose effect is to be found out.
-type past struct {
-	fhirID, etag   string
-	base, intended fhir.Contact
-	entries        int // fhir.Entries of the requested fields in it
-	edit           fhir.ContactEdit
-	at             time.Time // when it was made: which entries are current is judged as then
-}
-
-// pastOf reads what the journal keeps of an update's PUT. db.ErrUnreadable.
-func pastOf(u *db.ContactUpdate) (past, error) {
-	p := past{fhirID: u.FHIRID, etag: u.BaseETag}
-	var from basis
-	var to intent
-	err := errors.Join(u.Decode("base", u.Base, &from), u.Decode("intended", u.Intended, &to), u.Decode("asked", u.Asked, &p.edit))
-	p.base, p.at, p.intended, p.entries = from.Contact, from.At, to.Contact, to.Entries
+// putOf reads what the journal keeps of an update's PUT. db.ErrUnreadable.
+func putOf(u *db.ContactUpdate) (judge.Put, error) {
+	var p judge.Put
+	err := u.Decode("put", u.Put, &p)
+	p.IfMatch = u.IfMatch
 	return p, err
-}
-
-// changed names the fields that the PUT was to change.
-func (p past) changed() []string { return fhir.Missing(p.base, p.intended, p.edit.Fields()) }
-
-// missing names the requested fields that a body does not hold.
-func (p past) missing(body []byte) ([]string, error) {
-	have, err := fhir.ContactOf(body, p.at)
-	if err != nil {
-		return nil, err
-	}
-	missing := fhir.Missing(have, p.intended, p.edit.Fields())
-	if len(missing) > 0 || len(p.changed()) > 0 {
-		return missing, nil
-	}
-	// The contact was to look as before (a phone removed that stands there
-	// twice): then only the number of entries tells.
-	if fhir.Entries(body, p.edit.Fields()) != p.entries {
-		return p.edit.Fields(), nil
-	}
-	return nil, nil
 }
 
 // instead ends an operation where a body holds other values than its PUT had:
 // it never took effect if they are the old ones; else they may be what the
 // server made of it (cut, normalised, a part of it), and it must not be written
 // again.
-func (p past) instead(body []byte, shown *db.FHIRState) (verdict, error) {
-	have, err := fhir.ContactOf(body, p.at)
+func instead(p judge.Put, body []byte, shown *db.FHIRState) (verdict, error) {
+	have, err := fhir.ContactOf(body, p.At)
 	if err != nil {
 		return verdict{}, err
 	}
-	if len(fhir.Missing(have, p.base, p.changed())) == 0 {
+	if len(fhir.Missing(have, p.Base, p.Changed())) == 0 {
 		v := notApplied(neverTookEffect())
 		v.shown = shown
 		return v, nil
 	}
-	missing, err := p.missing(body)
+	missing, err := p.Missing(body)
 	return verdict{state: db.UpdateRejected, err: notSaved(missing), shown: shown}, err
 }
 
 // ignored ends an operation that the server said OK to, and of which nothing
 // took effect.
-func (p past) ignored(shown *db.FHIRState) verdict {
-	fields := p.changed()
+func ignored(p judge.Put, shown *db.FHIRState) verdict {
+	fields := p.Changed()
 	if len(fields) == 0 {
-		fields = p.edit.Fields()
+		fields = p.Edit.Fields()
 	}
 	return verdict{state: db.UpdateRejected, err: notSaved(fields), shown: shown}
 }
@@ -299,29 +256,29 @@ func (p past) ignored(shown *db.FHIRState) verdict {
 // not known if the PUT may still take effect: where the version has not moved,
 // or there are none; nor where the history does not tell. Then the verdict
 // holds once the PUT can no longer be under way.
-func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v verdict, known bool, err error) {
+func (w *Writer) whatLanded(ctx context.Context, fhirID string, p judge.Put, now fhir.Resource) (v verdict, known bool, err error) {
 	patient, err := fhir.ParsePatient(now.JSON, w.Now())
 	if err != nil {
 		return verdict{}, false, err
 	}
-	missing, err := p.missing(now.JSON)
+	missing, err := p.Missing(now.JSON)
 	if err != nil {
 		return verdict{}, false, err
 	}
 	st := State(patient)
 	applied := verdict{state: db.UpdateApplied, shown: &st}
-	moved := p.etag != "" && now.ETag != p.etag
+	moved := p.IfMatch != "" && now.ETag != p.IfMatch
 	// Values that were there before say nothing until the version has moved.
-	there := len(missing) == 0 && (moved || len(p.changed()) > 0)
+	there := len(missing) == 0 && (moved || len(p.Changed()) > 0)
 	var next fhir.Resource
 	var f *fhir.Error
 	var afterErr error
 	if moved {
-		next, afterErr = w.after(ctx, p.fhirID, p.etag)
+		next, afterErr = w.after(ctx, fhirID, p.IfMatch)
 	}
 	switch {
 	case moved && afterErr == nil:
-		return p.judgeNext(next, applied, there, w.Now())
+		return judgeNext(p, next, applied, there, w.Now())
 	case isGone(afterErr) && there: // deleted before our PUT came, which made it anew
 		return verdict{state: db.UpdateRejected, err: deletedBefore(), shown: &st, gone: true}, true, nil
 	case there:
@@ -329,18 +286,18 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	case isGone(afterErr), errors.As(afterErr, &f) && f.Kind == fhir.Unusable: // after a deletion ours may have made it anew
 		afterErr = nil
 	}
-	v, err = p.instead(now.JSON, &st)
+	v, err = instead(p, now.JSON, &st)
 	return v, false, errors.Join(err, afterErr)
 }
 
 // judgeNext judges by the version that directly followed the one that the PUT
 // named: it is the PUT's, or the PUT can never land.
-func (p past) judgeNext(next fhir.Resource, applied verdict, there bool, at time.Time) (v verdict, known bool, err error) {
+func judgeNext(p judge.Put, next fhir.Resource, applied verdict, there bool, at time.Time) (v verdict, known bool, err error) {
 	then, err := fhir.ParsePatient(next.JSON, at)
 	if err != nil {
 		return verdict{}, false, err
 	}
-	missing, err := p.missing(next.JSON)
+	missing, err := p.Missing(next.JSON)
 	if err != nil {
 		return verdict{}, false, err
 	}
@@ -353,6 +310,6 @@ func (p past) judgeNext(next fhir.Resource, applied verdict, there bool, at time
 	case len(missing) == 0, there:
 		return applied, true, nil
 	}
-	v, err = p.instead(next.JSON, applied.shown)
+	v, err = instead(p, next.JSON, applied.shown)
 	return v, true, err
 }

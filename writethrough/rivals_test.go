@@ -200,11 +200,11 @@ type leaseStore struct {
 	lost atomic.Bool
 }
 
-func (s *leaseStore) SendUpdate(id, owner, patientID, etag, base, intended string) error {
+func (s *leaseStore) SendUpdate(id, owner, patientID, ifMatch, put string) error {
 	if s.lost.Load() {
 		return fmt.Errorf("send: %w", db.ErrLostLease)
 	}
-	return s.Store.SendUpdate(id, owner, patientID, etag, base, intended)
+	return s.Store.SendUpdate(id, owner, patientID, ifMatch, put)
 }
 
 // The reads of 256 patients hang. Another patient, whose reads do not, has an
@@ -266,7 +266,7 @@ func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
 		"UNKNOWN": func(r *rig) error {
 			_, err := r.store.BeginUpdate(t.Context(), db.ContactUpdate{ID: "op-2", PatientID: patientID(0)}, "C", time.Minute)
 			if err == nil {
-				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"phone":"010-7777-7777"}`, `{"phone":"010-8888-8888"}`)
+				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"edit":{"setPhone":true,"phone":"010-8888-8888"},"base":{"phone":"010-7777-7777"},"intended":{"phone":"010-8888-8888"}}`)
 			}
 			r.put(`{"system":"phone","value":"010-8888-8888","use":"mobile"}`)
 			if err == nil {

@@ -46,10 +46,8 @@ func (l *logged) wait(t *testing.T, text string) string {
 func TestAnUnreadableLineIsNamedAndMended(t *testing.T) {
 	t.Parallel()
 	for column, mended := range map[string]string{
-		"base":     `{"at":"2026-01-31T12:00:00Z"}`,
-		"intended": `{"phone":"010-7777-7777"}`,
-		"asked":    `{"setPhone":true,"phone":"010-7777-7777"}`,
-		"answer":   "",
+		"put":    `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{},"intended":{"phone":"010-7777-7777"},"at":"2026-01-31T12:00:00Z"}`,
+		"answer": "",
 	} {
 		for n, damaged := range []string{"", `{"phone":"secret`, strings.Repeat("[", 1<<20)} {
 			if column == "answer" && damaged == "" {
@@ -86,7 +84,7 @@ func TestAnUnreadableLineIsNamedAndMended(t *testing.T) {
 					switch {
 					case landed:
 						want = db.UpdateApplied
-					case column == "base": // what it was before is not known
+					case column == "put": // what it was before is not known
 						want = db.UpdateRejected
 					}
 					if st := r.settled("op"); st != want {
@@ -134,18 +132,17 @@ func TestALineEndedByHand(t *testing.T) {
 				}
 			}
 			r.leave(0, "op", `W/"1"`)
-			setColumn(t, url, "op", "asked", "{")
-			setColumn(t, url, "op", "intended", "{")
+			setColumn(t, url, "op", "put", "{")
 			var log logged
 			w := r.writer(true, r.client, r.store, func(c *writethrough.Config) {
 				c.Log, c.Lease = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond
 			})
-			log.wait(t, "contact_updates.asked")
+			log.wait(t, "contact_updates.put")
 			end := `UPDATE contact_updates SET state = 'APPLIED', owner = '', settled_at = 1769860800000000, answer = ''
 				WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
 			if !landed {
 				end = `UPDATE contact_updates SET state = 'NOT_APPLIED', idempotency_key = '', owner = '', settled_at = 1769860800000000,
-					answer = '{"kind":"FHIR_UNAVAILABLE","reason":"ended by hand: the write never took effect"}'
+					answer = '{"code":"FHIR_UNAVAILABLE","reason":"ended by hand: the write never took effect"}'
 					WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
 			}
 			execute(t, url, end)

@@ -34,7 +34,7 @@ type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	SetContact(id string, e db.ContactEdit, expectedVersion int64, at time.Time, line db.ContactUpdate) (*db.Patient, error)
 	BeginUpdate(ctx context.Context, u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error)
-	SendUpdate(id, owner, patientID, baseETag, base, intended string) error
+	SendUpdate(id, owner, patientID, ifMatch, put string) error
 	CloseUpdate(c db.Closing) (*db.Patient, error)
 	HoldUpdate(id, owner, patientID string) error
 	ReopenUpdate(id, patientID string) error
@@ -191,9 +191,8 @@ func (w *Writer) notNow(cause error) *Error {
 // begin accepts one change and sees it through. db.ErrBusy: somebody else
 // writes this patient, or the key is in use.
 func (w *Writer) begin(ctx context.Context, c Change) (*Applied, error) {
-	asked, _ := json.Marshal(c.Edit) // strings always encode
 	line := db.ContactUpdate{
-		ID: w.NewID(), PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(), Asked: string(asked),
+		ID: w.NewID(), PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(),
 	}
 	w.keepLease(line.ID, w.owner)
 	reached(stepBeforeAccepted)
