@@ -11,10 +11,26 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// UpdateState is where a contact update stands.
+// UpdateState is where a contact update stands. Its line in the journal changes
+// in these ways and in no other (TestTransitions). Its owner alone sends, holds,
+// closes and renews it.
+//
+//	from            to           by                      when
+//	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
+//	no line         APPLIED      SetContact              the patient has no FHIR id
+//	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
+//	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
+//	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet
+//	UNKNOWN         SENT         HoldUpdate              it is to be settled, and nobody else holds the patient
+//	open            settled      CloseUpdate             what became of it is known
+//	UNKNOWN         NOT_APPLIED  CloseUpdate of another  a PUT that named the same version took effect: a fence
+//	NOT_APPLIED     UNKNOWN      ReopenUpdate            the PUT took effect after all
+//	open            the same     RenewUpdates            its owner goes on
+//	open            the same     ClaimUpdates            the lease is over: it has a new owner
+//	settled         deleted      CleanUpdates            it was settled long ago
 type UpdateState string
 
-// The states of a contact update: the first three are open.
+// The states of a contact update: the first three are open, the others settled.
 const (
 	UpdateAccepted   UpdateState = "ACCEPTED" // holds its patient; nothing has left
 	UpdateSent       UpdateState = "SENT"     // holds its patient; its PUT may have left
@@ -25,7 +41,7 @@ const (
 	UpdateNotApplied UpdateState = "NOT_APPLIED"
 )
 
-// Open tells whether the update is not settled.
+// Open reports whether the update is not settled.
 func (st UpdateState) Open() bool {
 	return st == UpdateAccepted || st == UpdateSent || st == UpdateUnknown
 }
@@ -83,7 +99,7 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 	return begun, nil
 }
 
-// whatBegins tells what an update of this patient starts from. If it is
+// whatBegins returns what an update of this patient starts from. If it is
 // refused, it says why; an update that is in the journal all the same is none:
 // its commit looked failed and was not.
 func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p *Patient, refused bool) (begun *Begun, err error) {

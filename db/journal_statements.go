@@ -3,7 +3,7 @@ package db
 const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, if_match, put, heard,
 	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, ` + leaseOver
 
-// leaseOver holds where whoever works on an update may be dead. No lease is
+// leaseOver is true where whoever works on an update may be dead. No lease is
 // longer than ten minutes (see longestLease): one that is comes from a clock
 // that has been set back since.
 const leaseOver = "(lease_until < NOW() OR lease_until > NOW() + 600000000)"
