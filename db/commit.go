@@ -13,7 +13,7 @@ import (
 type commit struct {
 	queued
 	work  work
-	alone runInTx // how it is run when nothing goes along; nil: as any other
+	alone runInTx // how it is run where nothing goes along; nil: as with others
 }
 
 // work is what is done in a transaction. It may run twice. Errors that

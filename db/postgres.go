@@ -18,8 +18,8 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// postgres is the database of a Store that is on a PostgreSQL server. What
-// others want at the same time goes along with a statement in one round trip.
+// postgres is a server. A statement goes there in one round trip with what
+// others want at the same time.
 type postgres struct {
 	config  pgx.ConnConfig
 	journal *bun.DB

@@ -13,7 +13,7 @@ import (
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 )
 
-// sqlite is the database of a Store that is an SQLite file, or in memory.
+// sqlite is a file, or a database in memory.
 type sqlite struct{ s *Store }
 
 func (s *Store) openSQLite(path string) error {
@@ -83,9 +83,9 @@ func withoutTx(ctx context.Context, _ *sql.TxOptions, work func(context.Context,
 	return work(ctx, bun.Tx{})
 }
 
-// begin need not wait for the disk alone, see notDurable.
+// begin: where nothing goes along it does not wait for the disk, see notDurable.
 func (q sqlite) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
-	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: q.s.runUnsynced, work: func(ctx context.Context, tx bun.Tx) (err error) {
+	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: q.unsynced, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		if changed, err = q.s.exec(ctx, tx, beginUpdate, args...); err == nil {
 			p, err = q.s.lockedRow(ctx, tx, patientID)
 		}
@@ -94,9 +94,9 @@ func (q sqlite) begin(patientID string, args ...any) (changed int64, p *Patient,
 	return changed, p, err
 }
 
-// runUnsynced runs a transaction on SQLite that does not wait for the disk.
-func (s *Store) runUnsynced(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
-	conn, err := s.journal.Conn(ctx)
+// unsynced runs a transaction that does not wait for the disk.
+func (q sqlite) unsynced(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	conn, err := q.s.journal.Conn(ctx)
 	if err != nil {
 		return err
 	}
