@@ -203,11 +203,11 @@ func TestTheRestIsDurable(t *testing.T) {
 		}
 		wg.Wait()
 		question, want := "PRAGMA synchronous", "2"
-		if s.postgres {
+		if onPostgres(s) {
 			question, want = "SHOW synchronous_commit", "on"
 		}
 		conns := 1
-		if s.postgres {
+		if onPostgres(s) {
 			conns = s.journal.DB.Stats().OpenConnections
 		}
 		for range conns {

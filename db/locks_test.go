@@ -133,7 +133,7 @@ func TestThePlansForALargeJournal(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, dbtest.Postgres(t))
 	fillJournal(t, s, 20_000)
-	for text, args := range map[string][]any{
+	for st, args := range map[*statement][]any{
 		cleanUpdates:   {int64(86400e6), 500},
 		claimUpdates:   {"o", int64(1), "", 64},
 		otherUnsettled: {"P-1", "x"},
@@ -142,7 +142,7 @@ func TestThePlansForALargeJournal(t *testing.T) {
 		byKey:          {"me", "key-7", int64(1)},
 		openOf:         {"P-1"},
 	} {
-		rows, err := s.write.DB.Query("EXPLAIN "+s.dialect(text), args...)
+		rows, err := s.write.DB.Query("EXPLAIN "+st.postgres, args...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestThePlansForALargeJournal(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.Contains(line, "Seq Scan on contact_updates") {
-				t.Errorf("%s\nis planned with: %s", text, line)
+				t.Errorf("%s\nis planned with: %s", st.text, line)
 			}
 		}
 		if err := rows.Close(); err != nil {

@@ -51,7 +51,7 @@ func TestOpenChangesNoSchema(t *testing.T) {
 			}
 			defer s.Close()
 			count := "SELECT count(*) FROM sqlite_schema"
-			if s.postgres {
+			if onPostgres(s) {
 				count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 			}
 			if n, err := s.number(context.Background(), count); err != nil || n != 0 {
@@ -74,7 +74,7 @@ func TestPutAndHeardOfAnOlderJournal(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if err := s.migrateTo(ctx, 3); err != nil {
+			if err := s.migrate(ctx, 3); err != nil {
 				t.Fatal(err)
 			}
 			const edit, base, intended = `{"setPhone":true,"phone":"2"}`, `{"phone":"1","at":"2026-01-31T12:00:00Z"}`, `{"phone":"2","entries":3}`

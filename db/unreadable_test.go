@@ -16,7 +16,7 @@ var damaged = []string{`{"text":`, strings.Repeat("[", 1<<20), `{"text":"secret"
 
 func (s *Store) damage(t *testing.T, table, column, id, text string) {
 	t.Helper()
-	if _, err := s.write.DB.Exec(s.dialect("UPDATE "+table+" SET "+column+" = ? WHERE id = ?"), text, id); err != nil {
+	if _, err := s.write.DB.Exec(s.translate("UPDATE "+table+" SET "+column+" = ? WHERE id = ?"), text, id); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -127,13 +127,13 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 
 var (
 	readPatient = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
-	lockPatient = readPatient + " FOR UPDATE"
+	lockPatient = prepared(readPatient + " FOR UPDATE")
 )
 
 // lockedRow reads a whole row for a change: on SQLite the transaction is the
 // only writer from its start. ErrNotFound.
 func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
-	p, err := allColumns.scan(s.statement(ctx, tx, lockPatient).QueryRowContext(ctx, clean(id)))
+	p, err := allColumns.scan(s.in(ctx, tx, lockPatient).QueryRowContext(ctx, clean(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -165,10 +165,9 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 	return s.insertGrams(ctx, tx, []*Patient{p})
 }
 
-const (
-	deleteGrams = `DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`
-	insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
-)
+var deleteGrams = prepared(`DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`)
+
+const insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
 
 // insertGrams writes the names of new patients, or of a new name, into the
 // index.
