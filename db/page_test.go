@@ -282,6 +282,19 @@ func BenchmarkPatient(b *testing.B) {
 	}
 }
 
+// BenchmarkPage reads 200 whole rows.
+func BenchmarkPage(b *testing.B) {
+	s := openStore(b, "sqlite:"+b.TempDir()+"/x.db")
+	for n := range 200 {
+		add(b, s, testTime, NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n), State: fullState()})
+	}
+	for b.Loop() {
+		if _, err := s.Patients(context.Background(), PageRequest{Order: OrderCreatedDesc, First: 200}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkImport(b *testing.B) {
 	s := openStore(b, "sqlite:"+b.TempDir()+"/x.db")
 	n := 0
