@@ -89,9 +89,6 @@ const (
 	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	closeAndFollow = `WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
-		closed AS (` + closeUpdate + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
-		` + updatePatient + ` AND EXISTS (SELECT 1 FROM closed)`  // PostgreSQL only
 	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
 		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
 	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
@@ -115,6 +112,10 @@ const (
 	dropUpdate = `DELETE FROM contact_updates WHERE id = ? AND owner = ? AND state = 'ACCEPTED'`
 	ownUpdate  = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
 )
+
+var closeAndFollow = `WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
+		closed AS (` + closeUpdate + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
+		` + updatePatient + ` AND EXISTS (SELECT 1 FROM closed)` // PostgreSQL only
 
 // Begun is what an accepted update starts from.
 type Begun struct {
@@ -325,7 +326,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 func (s *Store) after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
 	before = p.SyncState
 	if c.Shown != nil {
-		c.Shown.applyTo(p)
+		p.FHIRState = *c.Shown
 		p.LastSyncedAt = fromMicros(toMicros(c.At))
 	}
 	if p.FHIRID != "" {
@@ -336,7 +337,7 @@ func (s *Store) after(p *Patient, c Closing, others bool) (told *Patient, before
 		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
 	}
 	if c.Told != nil {
-		c.Told.applyTo(&copied)
+		copied.FHIRState = *c.Told
 	}
 	return &copied, before
 }

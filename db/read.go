@@ -33,9 +33,9 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	if statement != nil {
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
-	query := "SELECT " + set.names() + " FROM patients WHERE id = ?"
+	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = ?"
 	if s.postgres {
-		query = "SELECT " + set.names() + " FROM patients WHERE id = $1"
+		query = "SELECT " + set.names(", ") + " FROM patients WHERE id = $1"
 	}
 	if full {
 		return set.scan(s.read.DB.QueryRowContext(ctx, query, id))

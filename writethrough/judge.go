@@ -240,7 +240,7 @@ func (o *operation) writtenByOthers(v verdict, sent []byte) bool {
 	if !sameAddress(ours.Address, next.Address) {
 		return true
 	}
-	ours.Address, ours.VersionID, ours.UpdatedAt = next.Address, next.VersionID, next.UpdatedAt
+	ours.Address, ours.FHIRVersionID, ours.FHIRUpdatedAt = next.Address, next.FHIRVersionID, next.FHIRUpdatedAt
 	return ours != next
 }
 

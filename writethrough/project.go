@@ -11,16 +11,16 @@ import (
 // State returns what the cache holds of a FHIR Patient.
 func State(p fhir.Patient) db.FHIRState {
 	return db.FHIRState{
-		FamilyName: p.FamilyName,
-		GivenName:  p.GivenName,
-		FullName:   p.FullName,
-		BirthDate:  p.BirthDate,
-		Gender:     p.Gender,
-		Phone:      p.Contact.Phone,
-		Email:      p.Contact.Email,
-		Address:    cacheAddress(p.Contact.Address),
-		VersionID:  p.VersionID,
-		UpdatedAt:  p.LastUpdated,
+		FamilyName:    p.FamilyName,
+		GivenName:     p.GivenName,
+		FullName:      p.FullName,
+		BirthDate:     p.BirthDate,
+		Gender:        p.Gender,
+		Phone:         p.Contact.Phone,
+		Email:         p.Contact.Email,
+		Address:       cacheAddress(p.Contact.Address),
+		FHIRVersionID: p.VersionID,
+		FHIRUpdatedAt: p.LastUpdated,
 	}
 }
 
@@ -36,10 +36,7 @@ func cacheAddress(a *fhir.Address) *db.Address {
 
 // withState returns a copy of row that shows st.
 func withState(row db.Patient, st db.FHIRState) *db.Patient {
-	row.FamilyName, row.GivenName, row.FullName = st.FamilyName, st.GivenName, st.FullName
-	row.BirthDate, row.Gender = st.BirthDate, st.Gender
-	row.Phone, row.Email, row.Address = st.Phone, st.Email, st.Address
-	row.FHIRVersionID, row.FHIRUpdatedAt = st.VersionID, st.UpdatedAt
+	row.FHIRState = st
 	return &row
 }
 
