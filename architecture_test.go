@@ -24,8 +24,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"graph":         {},
 		"jsonlimit":     {},
 		"web":           {},
-		"writethrough":  {"db", "fhir"},
-		"mirror":        {"db", "fhir", "writethrough"},
+		"record":        {"db", "fhir"},
+		"writethrough":  {"db", "fhir", "record"},
+		"mirror":        {"db", "fhir", "record"},
 		"resolvers":     {"auth", "db", "fhir", "graph", "writethrough"},
 		".":             {"auth", "db", "fhir", "fhir/fhirtest", "graph", "jsonlimit", "mirror", "resolvers", "web", "writethrough"},
 	}

@@ -108,7 +108,7 @@ func rowValues(p *Patient) []any {
 }
 
 // columnSet has one bit for each Column.
-type columnSet uint32
+type columnSet uint64
 
 // setOf returns the columns and the keys; of none, every column.
 func setOf(columns []Column) columnSet {
@@ -124,7 +124,7 @@ func setOf(columns []Column) columnSet {
 
 // names lists the columns of the set in their order.
 func (set columnSet) names(separator string) string {
-	names := make([]string, 0, bits.OnesCount32(uint32(set)))
+	names := make([]string, 0, bits.OnesCount64(uint64(set)))
 	for c, column := range columns {
 		if set&(1<<c) != 0 {
 			names = append(names, column.name)
@@ -137,7 +137,7 @@ func (set columnSet) names(separator string) string {
 // patient is there.
 func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
 	p := &Patient{}
-	targets := make([]any, 0, bits.OnesCount32(uint32(set)))
+	targets := make([]any, 0, bits.OnesCount64(uint64(set)))
 	for c := range columns {
 		if set&(1<<c) != 0 {
 			targets = append(targets, columns[c].in(p))

@@ -11,6 +11,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 )
 
 // judge decides what became of a PUT: again means that it may be sent once
@@ -123,7 +124,7 @@ func recreated(shown []byte, at time.Time, told *Error) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	st := State(p)
+	st := record.State(p)
 	return verdict{state: db.UpdateRejected, err: told, shown: &st}, nil
 }
 
@@ -139,7 +140,7 @@ func (o *operation) confirm(shown []byte, landed string) verdict {
 	if err != nil {
 		return unknownVerdict(err)
 	}
-	st := State(p)
+	st := record.State(p)
 	missing, err := o.past().missing(shown)
 	if err != nil {
 		return unknownVerdict(err)
@@ -236,12 +237,7 @@ func (o *operation) writtenByOthers(v verdict, sent []byte) bool {
 	if err != nil {
 		return true
 	}
-	ours, next := State(p), *v.next
-	if !sameAddress(ours.Address, next.Address) {
-		return true
-	}
-	ours.Address, ours.FHIRVersionID, ours.FHIRUpdatedAt = next.Address, next.FHIRVersionID, next.FHIRUpdatedAt
-	return ours != next
+	return !record.Same(record.State(p), *v.next)
 }
 
 // refused ends an operation whose PUT the server refused.
@@ -316,13 +312,15 @@ func (o *operation) conflictShown(now fhir.Resource) verdict {
 	if err != nil {
 		return o.cannotRead(err)
 	}
-	return o.conflictWith(State(p))
+	return o.conflictWith(record.State(p))
 }
 
 // conflictWith reports a conflict. The cache follows the truth, so that the
 // caller's next try starts from the version reported.
 func (o *operation) conflictWith(st db.FHIRState) verdict {
-	return verdict{state: db.UpdateConflict, err: conflict(withState(*o.row, st), o.change.Edit), shown: &st}
+	row := *o.row
+	row.FHIRState = st
+	return verdict{state: db.UpdateConflict, err: conflict(&row, o.change.Edit), shown: &st}
 }
 
 // report writes the one line per operation that operators look for.

@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 )
 
 // maxAttempts bounds how often one operation sends a PUT: again because
@@ -109,7 +110,7 @@ func (o *operation) scrub(e *Error) {
 	if e == nil || !errors.As(e.Err, &f) || len(f.Issues) == 0 {
 		return
 	}
-	secrets := fhir.SecretsOf(o.before, cachedValues(o.row))
+	secrets := fhir.SecretsOf(o.before, record.Resource(o.row))
 	clean := *f
 	clean.Issues = slices.Clone(f.Issues)
 	for n, issue := range f.Issues {
@@ -206,11 +207,11 @@ func (o *operation) merge(base fhir.Resource) (body []byte, v verdict, done bool
 	if err != nil {
 		return nil, o.cannotRead(err), true
 	}
-	st := State(p)
+	st := record.State(p)
 	if o.seen != nil {
 		o.seen = &st
 	}
-	if o.change.ExpectedVersion != 0 && moved(o.row, st, o.change.Edit) {
+	if o.change.ExpectedVersion != 0 && len(record.Differing(o.row.FHIRState, st, o.change.Edit)) > 0 {
 		return nil, o.conflictWith(st), true
 	}
 	body, err = fhir.EditContact(base.JSON, o.change.Edit, now)
@@ -333,10 +334,10 @@ func (o *operation) finish(ctx context.Context, v verdict) (*Applied, error) {
 func (o *operation) unsavedRow(v verdict) *db.Patient {
 	row := *o.row
 	if v.shown != nil {
-		row = *withState(row, *v.shown)
+		row.FHIRState = *v.shown
 	}
 	if v.told != nil {
-		row = *withState(row, *v.told)
+		row.FHIRState = *v.told
 	}
 	if o.sent {
 		row.SyncState = db.Pending

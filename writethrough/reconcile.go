@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 )
 
 // How much is settled at once, and how often settled updates are cleaned up.
@@ -308,7 +309,7 @@ func (w *Writer) whatLanded(ctx context.Context, p past, now fhir.Resource) (v v
 	if err != nil {
 		return verdict{}, false, err
 	}
-	st := State(patient)
+	st := record.State(patient)
 	applied := verdict{state: db.UpdateApplied, shown: &st}
 	moved := p.etag != "" && now.ETag != p.etag
 	// Values that were there before say nothing until the version has moved.
@@ -344,7 +345,7 @@ func (p past) judgeNext(next fhir.Resource, applied verdict, there bool, at time
 	if err != nil {
 		return verdict{}, false, err
 	}
-	st := State(then)
+	st := record.State(then)
 	applied.next = &st
 	switch {
 	case len(missing) == 0 && !there:

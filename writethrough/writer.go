@@ -17,6 +17,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 )
 
 // FHIR is what a write needs of the FHIR server. Errors are *fhir.Error.
@@ -314,11 +315,7 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 	if err != nil {
 		return nil, fmt.Errorf("read cached patient: %w", err)
 	}
-	e := db.ContactEdit{
-		SetPhone: c.Edit.SetPhone, Phone: c.Edit.Phone,
-		SetEmail: c.Edit.SetEmail, Email: c.Edit.Email,
-		SetAddress: c.Edit.SetAddress, Address: cacheAddress(c.Edit.Address),
-	}
+	e := record.Edit(c.Edit)
 	if a := e.Address; a != nil && a.Text == "" && row.Address != nil && row.Address.Text != "" {
 		a.Text = c.Edit.Address.Compose() // the text must agree with the parts, as on the FHIR server
 	}
@@ -362,6 +359,6 @@ func (w *Writer) savedAllTheSame(ctx context.Context, id string, cause error) (*
 func conflict(current *db.Patient, e fhir.ContactEdit) *Error {
 	return &Error{
 		Kind: Conflict, Reason: "the record was changed by somebody else",
-		Current: current, Conflicting: differing(current, e),
+		Current: current, Conflicting: record.Unmet(current.FHIRState, e),
 	}
 }
