@@ -27,9 +27,10 @@ func TestImportsPointOneWay(t *testing.T) {
 		"graph":              {},
 		"jsonlimit":          {},
 		"web":                {},
-		"writethrough":       {"db", "fhir", "writethrough/judge"},
+		"record":             {"db", "fhir"},
+		"writethrough":       {"db", "fhir", "record", "writethrough/judge"},
 		"writethrough/judge": {"fhir"},
-		"mirror":             {"db", "fhir", "writethrough"},
+		"mirror":             {"db", "fhir", "record"},
 		"resolvers":          {"auth", "db", "fhir", "graph", "writethrough"},
 		".":                  {"auth", "db", "fhir", "fhir/fhirtest", "graph", "jsonlimit", "mirror", "resolvers", "web", "writethrough"},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 	"patientgraph/writethrough/judge"
 )
 
@@ -169,11 +170,11 @@ func (u *update) merge() (body []byte, e ending, done bool) {
 	if err != nil {
 		return nil, u.cannotRead(err), true
 	}
-	st := State(p)
+	st := record.State(p)
 	if u.seen != nil {
 		u.seen = &st
 	}
-	if u.change.ExpectedVersion != 0 && moved(u.row, st, u.change.Edit) {
+	if u.change.ExpectedVersion != 0 && len(record.Differing(u.row.FHIRState, st, u.change.Edit)) > 0 {
 		return nil, u.conflictWith(st), true
 	}
 	body, err = fhir.EditContact(u.base.JSON, u.change.Edit, now)
@@ -302,12 +303,7 @@ func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
 	if err != nil {
 		return true
 	}
-	ours, theirs := State(p), State(next)
-	if !sameAddress(ours.Address, theirs.Address) {
-		return true
-	}
-	ours.Address, ours.VersionID, ours.UpdatedAt = theirs.Address, theirs.VersionID, theirs.UpdatedAt
-	return ours != theirs
+	return !record.Same(record.State(p), record.State(next))
 }
 
 // scrub frees what the FHIR server said of the values that the patient has or
@@ -318,7 +314,7 @@ func (u *update) scrub(o *Outcome) {
 	if !errors.As(o.cause, &f) || len(f.Issues) == 0 {
 		return
 	}
-	secrets := fhir.SecretsOf(u.base.JSON, cachedValues(u.row))
+	secrets := fhir.SecretsOf(u.base.JSON, record.Resource(u.row))
 	clean := *f
 	clean.Issues = slices.Clone(f.Issues)
 	for n, issue := range f.Issues {
