@@ -213,7 +213,7 @@ func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, w
 		few.add("id IN (SELECT id FROM patients" + where.String() + ")")
 		return table, few, o.sorted, nil
 	}
-	return table + s.along(o.index), where, key, nil
+	return s.along(table, o.index), where, key, nil
 }
 
 // page makes a page of the rows that were read for it.
