@@ -14,11 +14,6 @@ import (
 	"patientgraph/writethrough/judge"
 )
 
-// maxAttempts bounds how often one update sends a PUT: again because somebody
-// else changed the patient between our read and our PUT, or because the answer
-// was lost and If-Match makes the repetition safe.
-const maxAttempts = 3
-
 // update is one contact update of a patient that FHIR has, seen through by the
 // process that began it. It holds the patient in the journal.
 type update struct {
@@ -238,9 +233,6 @@ func (u *update) cannotRead(err error) ending {
 	}
 	return notApplied(unavailable(f))
 }
-
-// pauses are between the looks at what a server shows that said OK.
-var pauses = []time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
 
 // judge finds out what became of the PUT, and what comes next. The ending is for
 // the case that nothing may come any more.
