@@ -2,7 +2,6 @@ package db
 
 import (
 	"database/sql/driver"
-	"encoding/json"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -171,11 +170,11 @@ func (j *jsonText) Scan(stored any) error {
 
 // Value implements driver.Valuer.
 func (j *jsonText) Value() (driver.Value, error) {
-	text, err := json.Marshal(j.value)
-	if s := string(text); s != "null" && s != "[]" {
-		return s, err
+	text := toJSON(j.value)
+	if text == "null" || text == "[]" {
+		text = ""
 	}
-	return "", err
+	return text, nil
 }
 
 // nullable is a text that is NULL where it is empty.
@@ -183,7 +182,11 @@ type nullable struct{ s *string }
 
 // Scan implements sql.Scanner.
 func (n nullable) Scan(stored any) error {
-	*n.s, _ = stored.(string)
+	text, ok := stored.(string)
+	if !ok && stored != nil {
+		return fmt.Errorf("a text column holds %T", stored)
+	}
+	*n.s = text
 	return nil
 }
 

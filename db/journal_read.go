@@ -102,7 +102,7 @@ type shownFields struct {
 func shownJSON(p *Patient) string {
 	return clean(toJSON(shownFields{
 		p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt, p.FHIRVersionID, p.FHIRUpdatedAt, p.Phone, p.Email, p.Address,
-	}, false))
+	}))
 }
 
 // asShown returns the patient as an answer showed it; what the update was not

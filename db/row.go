@@ -17,10 +17,7 @@ func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-func toJSON(v any, absent bool) string {
-	if absent {
-		return ""
-	}
+func toJSON(v any) string {
 	text, _ := json.Marshal(v) // strings and slices of them always encode
 	return string(text)
 }
