@@ -280,7 +280,7 @@ func (s *system) pendingUpdate(bearer string) string {
 	want(s.t, answer, object{"applied": "UNKNOWN"})
 	s.fhir.ClearFaults()
 	s.fhir.SetFault("", fhirtest.Fault{Status: http.StatusServiceUnavailable})
-	return answer["pending"].(string)
+	return answer["operationId"].(string)
 }
 
 func TestAbuseSubscriptionEndsWithItsToken(t *testing.T) {

@@ -184,7 +184,7 @@ func (c *crash) checkRequest(p *process, q *request, history []contact, outcomes
 
 // checkSettled holds how an unknown outcome ended against what happened.
 func (c *crash) checkSettled(p *process, q *request, answer object, times int) {
-	data, err := p.call(updateQuery, object{"id": answer["pending"]})
+	data, err := p.call(updateQuery, object{"id": answer["operationId"]})
 	if err != nil {
 		c.t.Fatal(err)
 	}

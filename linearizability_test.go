@@ -175,7 +175,7 @@ func (l *linear) write(patient int, value string) {
 			l.shown[patient] = append(l.shown[patient], shownPhone{value, o.Call, o.Return})
 		}
 	case answer.at("", "applied") == "UNKNOWN":
-		l.unknown = append(l.unknown, unknownWrite{patient, o, answer.at("", "pending")})
+		l.unknown = append(l.unknown, unknownWrite{patient, o, answer.at("", "operationId")})
 	default:
 		l.told[value] = "no Success"
 	}

@@ -119,7 +119,7 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 		answer := s.updateContact(admin, object{"patientId": number, "phone": newPhone})
 		want(t, answer, object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN", "retryable": true})
 		s.fhir.ClearFaults()
-		want(t, s.settled(admin, answer["pending"]), object{"state": "APPLIED"})
+		want(t, s.settled(admin, answer["operationId"]), object{"state": "APPLIED"})
 		want(t, s.patient(number), object{"phone": newPhone, "syncState": "SYNCED"})
 	})
 }

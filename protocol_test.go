@@ -114,14 +114,14 @@ func TestHowAnUpdateEnded(t *testing.T) {
 		s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 600 * time.Millisecond, Late: true})
 		lost := s.updateContact(own, object{"patientId": number, "phone": "010-8888-8888"})
 		want(t, lost, object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN"})
-		want(t, s.contactUpdate(own, lost["pending"]), object{"state": "PENDING", "settledAt": nil, "result": nil})
+		want(t, s.contactUpdate(own, lost["operationId"]), object{"state": "PENDING", "settledAt": nil, "result": nil})
 		want(t, s.patient(number), object{"syncState": "PENDING"})
 		s.fhir.ClearFaults()
-		event := s.subscribe(admin, fmt.Sprintf(`subscription { contactUpdateSettled(operationId: %q) { state patientId } }`, lost["pending"]))
+		event := s.subscribe(admin, fmt.Sprintf(`subscription { contactUpdateSettled(operationId: %q) { state patientId } }`, lost["operationId"]))
 		if !strings.Contains(event, `"state":"APPLIED"`) {
 			t.Errorf("the subscription says %s", event)
 		}
-		want(t, s.contactUpdate(own, lost["pending"]), object{"state": "APPLIED"})
+		want(t, s.contactUpdate(own, lost["operationId"]), object{"state": "APPLIED"})
 		want(t, s.patient(number), object{"syncState": "SYNCED", "phone": "010-8888-8888"})
 	})
 }
@@ -193,6 +193,7 @@ func TestOpenCircuit(t *testing.T) {
 	s.fhir.ClearFaults()
 	answer := s.updateContact(admin, input)
 	want(t, answer, object{"__typename": "FhirUnavailable", "applied": "NO", "code": "FHIR_UNAVAILABLE"})
+	s.wantOperation(admin, answer, "NOT_APPLIED")
 	if after, _ := answer["retryAfterSeconds"].(float64); after < 1 || after > 5 {
 		t.Errorf("retryAfterSeconds is %v", answer["retryAfterSeconds"])
 	}
@@ -232,7 +233,9 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 		}
 		want(t, <-first, object{"__typename": "UpdatePatientContactSuccess"})
 		for range queued {
-			want(t, <-waiting, object{"__typename": "FhirUnavailable", "applied": "NO", "detail": "the server is shutting down; nothing was sent"})
+			answer := <-waiting
+			want(t, answer, object{"__typename": "FhirUnavailable", "applied": "NO", "detail": "the server is shutting down; nothing was sent"})
+			s.wantNamed(answer)
 		}
 		if s.puts() != 1 {
 			t.Errorf("%d PUTs were sent", s.puts())
@@ -247,7 +250,7 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 	s.fhir.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
 	lost := s.updateContact(admin, object{"patientId": number, "phone": newPhone})
 	want(t, lost, object{"applied": "UNKNOWN"})
-	request, err := http.NewRequest(http.MethodPost, s.url+"/graphql", strings.NewReader(fmt.Sprintf(`{"query":"subscription { contactUpdateSettled(operationId: \"%s\") { state } }"}`, lost["pending"])))
+	request, err := http.NewRequest(http.MethodPost, s.url+"/graphql", strings.NewReader(fmt.Sprintf(`{"query":"subscription { contactUpdateSettled(operationId: \"%s\") { state } }"}`, lost["operationId"])))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -303,7 +303,7 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 			}
 		})
 	}
-	want(t, replicas[1].settled(first["pending"]), object{"contactUpdate.state": "APPLIED"})
+	want(t, replicas[1].settled(first["operationId"]), object{"contactUpdate.state": "APPLIED"})
 	if over.Swap(true) {
 		t.Error("it was found out only after the other writes")
 	}

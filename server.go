@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	parser, err := kong.New(&c,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
+		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err
@@ -174,14 +176,15 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
-		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+		Now: time.Now, NewID: newID,
 	})
 	handler, err := newHandler(c, handlerParts{
 		log: p.log, store: store, probe: probe, verifier: verifier, metrics: metrics, demo: demo,
 		resolver: &resolvers.Resolver{
-			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, Writer: writer,
+			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 		},
 	})
 	return handler, writer, err

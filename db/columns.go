@@ -48,12 +48,12 @@ var (
 	written    = (allColumns | 1<<colPhoneKey) &^ (1 << ColID)
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
-	lockPatient = readPatient + " FOR UPDATE"
+	lockPatient = prepared(readPatient + " FOR UPDATE")
 	// existingPatients locks the rows in the order in which the journal locks them.
-	existingPatients = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE"
+	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE")
 	// insertPatients is to be followed by the values of the rows, see rowValues.
 	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
-	updatePatient  = "UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?"
+	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
 )
 
 // columnOf is a line of the table. A Patient keeps the value of the column in a
