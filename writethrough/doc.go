@@ -37,9 +37,9 @@
 //  6. judge.Decide rules: the update ends, or is UNKNOWN, or the writer looks
 //     again, sends the same PUT again, or makes another of what is there now; three
 //     PUTs at most (timing.go).
-//  7. CloseUpdate writes the end and, where the server showed something, the
-//     cached row, in one transaction (ending.go). The row is SYNCED again if no
-//     other update of the patient is open. If the database fails here the caller
+//  7. CloseUpdate writes the end, in one transaction with the cached row, which
+//     follows what the server showed or keeps its values (ending.go), and is
+//     SYNCED again if no other update of the patient is open. If the database fails here the caller
 //     hears the truth all the same, with PENDING, and the end is written as soon
 //     as the database takes it.
 //
@@ -47,7 +47,8 @@
 //
 // ACCEPTED: it holds its patient, nothing has left. SENT: it holds its patient,
 // its PUT may have left. UNKNOWN: its PUT may still take effect; it holds the
-// patient no longer, others may write where If-Match keeps the two apart. APPLIED,
+// patient no longer. Others may write where If-Match keeps the two apart; where
+// nothing does (a server without versions) they are told to come back. APPLIED,
 // REJECTED, CONFLICT and NOT_APPLIED are ends. db/journal.go has every transition
 // in a table.
 //
@@ -57,11 +58,14 @@
 // seconds. It claims updates whose lease ran out: their process died, or they
 // are UNKNOWN and it is time to look again. ACCEPTED ends as NOT_APPLIED. Of the
 // others it reads the patient and asks the same judge.Decide, which sends nothing
-// again; until the settle window is over a PUT may still be under way. If it
-// cannot know it leaves the update UNKNOWN and looks again later. A process that
-// only stood still finds its lease gone and writes nothing; if it knows more (its
-// PUT did land) it reopens the update: NOT_APPLIED becomes UNKNOWN, and the next
-// look corrects the record.
+// again; until the settle window is over (twice FHIR_TIMEOUT, at least 20 s; a
+// PUT leaves within three quarters of it, or not at all) a PUT may still be under
+// way. If it cannot know it leaves the update UNKNOWN and looks again later.
+//
+// A process that only stood still (a lease is 10 s, timing.go) finds its lease gone
+// and writes nothing. If it knows more (its PUT did land) it tells its caller so
+// and reopens the update: NOT_APPLIED becomes UNKNOWN, and the next look corrects
+// the record.
 //
 // While the FHIR server is silent the circuit (server.go) refuses writes at once,
 // but for one at a time that tries it.

@@ -1,20 +1,21 @@
 package judge
 
-// Heard says how the FHIR server answered a PUT. The journal keeps it.
+// Heard says how the FHIR server answered a PUT. The journal keeps it. The
+// statuses are the usual ones: package fhir sorts an answer by what it means.
 type Heard string
 
 // The answers.
 const (
-	Nothing   Heard = ""          // none that can be trusted: reset, timeout, 5xx, no FHIR
-	NotSent   Heard = "NOT_SENT"  // no byte has left
-	Shown     Heard = "SHOWN"     // OK, and it shows the version that the PUT made
-	OK        Heard = "OK"        // OK, but the answer shows no new version
-	Unchanged Heard = "UNCHANGED" // OK, but the answer itself shows the version of before, or lacks the values
+	Nothing   Heard = ""          // none that can be trusted: reset, timeout, 408, 5xx, a 2xx with a body that is no FHIR
+	NotSent   Heard = "NOT_SENT"  // no byte has left: connection refused, TLS, DNS
+	Shown     Heard = "SHOWN"     // 200 with the patient in a new version: what the PUT made, with the values or not
+	OK        Heard = "OK"        // 200 without a new version: no body, an OperationOutcome, no ETag
+	Unchanged Heard = "UNCHANGED" // 200 whose own answer shows the version of before, or lacks the values and has no version
 	Created   Heard = "CREATED"   // 201: the patient was gone, and the PUT made it anew
 	Conflict  Heard = "CONFLICT"  // 409, 412
-	Refused   Heard = "REFUSED"   // the values were refused
-	Gone      Heard = "GONE"      // it does not have this patient any more
-	Denied    Heard = "DENIED"    // our credentials were refused, or our rate
+	Refused   Heard = "REFUSED"   // the values were refused: 400, 422 and other 4xx
+	Gone      Heard = "GONE"      // it does not have this patient any more: 410, and a 404 that says so
+	Denied    Heard = "DENIED"    // our credentials were refused, or our rate: 401, 403, 429
 )
 
 // Read says how the read after a PUT went.
@@ -47,7 +48,7 @@ type Fate string
 const (
 	NotSeen     Fate = ""            // nothing was read
 	Landed      Fate = "landed"      // its values are there
-	Alike       Fate = "alike"       // its values are there, and were before it; the version has not moved
+	Alike       Fate = "alike"       // its values are there, and were before it (one of two equal phones was removed), in the same version
 	Overwritten Fate = "overwritten" // its values were there in the version that followed, and are not any more
 	Absent      Fate = "absent"      // what it was to change shows what was there before
 	Partly      Fate = "partly"      // some of what it was to change shows its values
@@ -66,21 +67,21 @@ const (
 	VeryLate When = "very late" // the reconciler, after ten windows: a history that still cannot be read does not count
 )
 
-// Case is what is known of a PUT. Every field has few values, so that a test can
-// try all.
+// Case is what is known of a PUT: how it was answered, and what of a Sight
+// matters. Every field has few values, so that a test can try all.
 type Case struct {
 	When     When
 	Heard    Heard
-	Earlier  bool // it was sent before, in the same words, and the fate of that is open
+	Earlier  bool // the same PUT was sent before (SendAgain), and the fate of that is open
 	Read     Read
 	Fate     Fate
 	Versions bool // the server keeps versions: the PUT named one in If-Match
 	Moved    bool // what is there is not what the PUT was based on: by its version, or by its bytes where there is none
 	History  History
 	Expected bool // the caller named the version that it saw
-	ByOthers bool // the version that followed is not the one that the PUT makes
-	Wait     bool // the server said when to come back
-	WasGone  bool // the server said once since the PUT that the patient is gone
+	ByOthers bool // the version that followed, told by the history, differs from the one that the PUT makes, be it in a name
+	Wait     bool // the server said when to come back (Retry-After)
+	WasGone  bool // a look since the PUT heard that the patient is gone, see Ruling.Gone
 }
 
 // sure reports whether nothing can change the fate any more.
@@ -100,7 +101,9 @@ const (
 	Unknown     State = "UNKNOWN" // the reconciler looks again
 )
 
-// Next is what the writer may do before the update ends.
+// Next is what the writer does before the update ends. It has three looks at an
+// OK, and three PUTs, those that were not sent included; a version that has moved
+// by the next PUT is judged first.
 type Next string
 
 // The steps.
@@ -133,9 +136,9 @@ const (
 // Ruling is what follows from a Case.
 type Ruling struct {
 	Next     Next
-	State    State // how the update ends if Next is End, or cannot be done any more
+	State    State // how the update ends where Next is End, or where its tries or the time are used up
 	Why      Why
-	Follow   bool // the cache follows what was seen
+	Follow   bool // the cache follows what was seen; else it keeps its values. PENDING goes with either, but for Unknown
 	TellNext bool // the caller is told the version that followed, not what is there now
 	Fence    bool // no other PUT that named the same version can land
 	Gone     bool // remember that the server said that the patient is gone

@@ -10,7 +10,7 @@ func Decide(c Case) Ruling {
 	case c.Heard == NotSent:
 		return Ruling{Next: MergeAgain, State: NotApplied, Why: WhyNotSent}
 	case c.Heard == Shown && c.Fate == Landed:
-		return Ruling{State: Applied, Follow: true, Fence: true}
+		return Ruling{State: Applied, Follow: true, Fence: true} // of other PUTs the reconciler finds the fate
 	case c.Heard == Shown:
 		return rejected(WhyNotSaved)
 	case c.Heard == Created && c.Read == Seen:
@@ -19,7 +19,7 @@ func Decide(c Case) Ruling {
 		return Ruling{State: Unknown, Why: WhyDeleted, Gone: true, Alarm: true}
 	case c.Heard == OK || c.Heard == Unchanged:
 		return saidOK(c)
-	case c.Heard == Nothing || c.Earlier:
+	case c.Heard == Nothing || c.Earlier: // the answer was about the second sending, the first is open
 		return lost(c)
 	}
 	return refused(c)
@@ -95,6 +95,8 @@ func refused(c Case) Ruling {
 
 // later: nobody waits, and nothing is sent again.
 func later(c Case) Ruling {
+	saidOK := c.Heard == OK || c.Heard == Unchanged
+	alike := c.Fate == Alike && saidOK
 	noHistory := c.History == Failing || c.History == Unanswered
 	switch {
 	case c.Heard == Created && (c.Read == Seen || c.Read == SeenGone):
@@ -103,14 +105,15 @@ func later(c Case) Ruling {
 		return Ruling{State: Rejected, Why: WhyGone}
 	case c.Read != Seen:
 		return unknown(c, WhyNotKnown)
-	case (c.Fate == Landed || c.Fate == Overwritten) && c.WasGone: // it shows our values again
+	case (c.Fate == Landed || c.Fate == Overwritten || alike) && c.WasGone: // it shows our values again
 		return Ruling{State: Rejected, Why: WhyDeleted, Follow: true, Alarm: true}
+	case alike:
+		return applied()
 	case !c.sure() && (c.When == Early || noHistory && c.When == Late):
 		return unknown(c, WhyNotKnown)
+	case c.Fate == Absent && saidOK:
+		return rejected(WhyIgnored)
 	case c.Fate == Absent || c.Fate == Alike:
-		if c.Heard == OK || c.Heard == Unchanged {
-			return rejected(WhyIgnored)
-		}
 		return Ruling{State: NotApplied, Why: WhyNeverTookEffect, Follow: true}
 	}
 	return byFate(c)
