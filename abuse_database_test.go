@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/app"
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/fhir/fhirtest"
@@ -88,7 +89,7 @@ func TestAbuseANewerDatabaseIsRefused(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // should it serve
 			var out, log syncBuffer
-			err := run(ctx, args, func(name string) string { return settings[name] }, &out, &log)
+			err := app.Run(ctx, args, func(name string) string { return settings[name] }, &out, &log)
 			cancel()
 			if told := fmt.Sprint(err, out.String()); err == nil || !strings.Contains(told, says) {
 				t.Errorf("%s: %s", args[0], told)

@@ -2,14 +2,8 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"log"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -183,7 +177,7 @@ func TestAbuseCachesStaySmall(t *testing.T) {
 			query += "a" + strconv.FormatInt(int64(n), 36) + ":id "
 		}
 		query += "}}" + strings.Repeat(" ", 2_000*(i%2)) // one in two is too long to be kept
-		if short := len(query) <= maxCachedQuery; short != (i%2 == 0) {
+		if short := len(query) <= 4<<10; short != (i%2 == 0) {
 			t.Fatalf("a query of %d bytes", len(query))
 		}
 		if code, _ := s.code(admin, requestBody(t, query)); code != "" {
@@ -375,35 +369,6 @@ func TestAbuseReadyzAsksLittle(t *testing.T) {
 	}
 }
 
-// TestAbuseALookIsShared counts how often a part of the system is asked.
-func TestAbuseALookIsShared(t *testing.T) {
-	t.Parallel()
-	now, asked := time.Now(), 0
-	failure := error(nil)
-	l := &look{
-		name: "database", log: slog.New(slog.DiscardHandler), keep: time.Second, now: func() time.Time { return now },
-		ask: func(context.Context) error { asked++; return failure },
-	}
-	for range 100 {
-		if !l.reachable() {
-			t.Fatal("not reachable")
-		}
-	}
-	failure = io.ErrUnexpectedEOF
-	if asked != 1 || !l.reachable() {
-		t.Errorf("asked %d times within a second", asked)
-	}
-	now = now.Add(time.Second)
-	for range 2 {
-		if l.reachable() {
-			t.Error("still reachable")
-		}
-	}
-	if asked != 2 {
-		t.Errorf("asked %d times within two seconds", asked)
-	}
-}
-
 // TestAbusePatientsChangeTheirRecordAtABoundedRate grows the journal as fast as a
 // patient can, until that is refused.
 func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
@@ -425,74 +390,6 @@ func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 		t.Error("no change was refused")
 	}
 	want(t, s.updateContact(token(t, auth.RoleAdmin, ""), object{"patientId": number, "phone": "010-2345-6789"}), object{"__typename": "UpdatePatientContactSuccess"})
-}
-
-// TestAbuseLibrariesDoNotLogPatients lets a server send more than its
-// Content-Length says: net/http would write the rest to stderr. Our own client
-// keeps it from such an answer; another library's may not.
-func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
-					return
-				}
-				const body = `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`
-				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-				time.Sleep(20 * time.Millisecond) // the connection is idle by now
-				fmt.Fprint(conn, `{"family":"Canary-Aune"}`)
-			}()
-		}
-	}()
-	var out syncBuffer
-	logger := slog.New(slog.NewJSONHandler(&out, nil))
-	quietDefaultLog(logger)
-	defer log.SetOutput(os.Stderr)
-	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(out.String(), "default logger"); time.Sleep(50 * time.Millisecond) {
-		get(t, "http://"+listener.Addr().String()+"/metadata")
-		if time.Now().After(deadline) {
-			t.Fatal("nothing was logged: this test tests nothing")
-		}
-	}
-	if strings.Contains(out.String(), "Canary") {
-		t.Errorf("the log has %s", out.String())
-	}
-}
-
-// TestAbuseSlowReadersAreCut asks for a large answer and does not read it.
-func TestAbuseSlowReadersAreCut(t *testing.T) {
-	t.Parallel()
-	gone := make(chan error, 1)
-	server := newServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.(*guardedWriter).timeout = 200 * time.Millisecond
-		_, err := w.Write(make([]byte, 64<<20))
-		gone <- err
-	})), slog.New(slog.DiscardHandler))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(listener) }()
-	defer server.Close()
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if err := <-gone; err == nil { // it would wait for ever
-		t.Error("64 MiB were written to a client that does not read")
-	}
 }
 
 // TestAbuseKilledDemoIsCleanedUp kills a demo and starts the next.
@@ -546,39 +443,9 @@ func TestAbuseKilledDemoIsCleanedUp(t *testing.T) {
 	}
 }
 
-// TestAbuseDemosOfOthers plants what another user could where temporary files are.
-func TestAbuseDemosOfOthers(t *testing.T) {
-	temp, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
-	t.Setenv("TMPDIR", temp)
-	for name, plant := range map[string]func(dir string) error{
-		"link":  func(dir string) error { return os.Symlink(elsewhere, filepath.Join(dir, demoLock)) },
-		"fifo":  func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, demoLock), 0o600) },
-		"empty": func(string) error { return nil },
-	} {
-		dir := filepath.Join(temp, "patientgraph-demo-"+name)
-		if err := errors.Join(os.Mkdir(dir, 0o700), plant(dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink(t.TempDir(), filepath.Join(temp, "patientgraph-demo-to")); err != nil {
-		t.Fatal(err)
-	}
-	d, err := newDemoDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.remove()
-	if _, err := os.Lstat(elsewhere); err == nil {
-		t.Error("a file was made where a link leads")
-	}
-	if dirs := demoDirs(t, temp); len(dirs) != 4 {
-		t.Errorf("left: %v", dirs)
-	}
-}
-
 func demoDirs(t *testing.T, temp string) []string {
 	t.Helper()
-	dirs, err := filepath.Glob(filepath.Join(temp, demoDirPattern))
+	dirs, err := filepath.Glob(filepath.Join(temp, "patientgraph-demo-*"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"patientgraph/app"
 	"patientgraph/auth"
 	"patientgraph/fhir/fhirtest"
 )
@@ -325,7 +326,7 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 			}
 			settings[c.setting] = c.value
 			var out, log syncBuffer
-			err := run(context.Background(), nil, func(name string) string { return settings[name] }, &out, &log)
+			err := app.Run(context.Background(), nil, func(name string) string { return settings[name] }, &out, &log)
 			if err == nil || !strings.Contains(err.Error(), c.names) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the start ended with %v, want one line that names %s", err, c.names)
 			}

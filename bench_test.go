@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/httpapi"
 	"patientgraph/mirror"
 )
 
@@ -134,7 +136,7 @@ func handWritten(b *testing.B, databaseURL string) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := newServer(handler, slog.New(slog.DiscardHandler))
+	server := httpapi.NewServer(handler, log.New(io.Discard, "", 0))
 	go func() { _ = server.Serve(listener) }()
 	b.Cleanup(func() { server.Close(); store.Close() })
 	return "http://" + listener.Addr().String() + "/"

@@ -16,6 +16,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"patientgraph/app"
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
@@ -73,7 +74,7 @@ func start(t testing.TB, settings map[string]string) *product {
 	p := &product{t: t, log: &syncBuffer{}, stdout: &syncBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, nil, func(name string) string { return all[name] }, p.stdout, p.log) }()
+	go func() { ended <- app.Run(ctx, nil, func(name string) string { return all[name] }, p.stdout, p.log) }()
 	p.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {
 		if err := p.stop(); err != nil {
@@ -125,7 +126,7 @@ func importInto(t testing.TB, databaseURL, ndjson string, more ...string) (strin
 		settings[more[i]] = more[i+1]
 	}
 	var out, log syncBuffer
-	err := run(context.Background(), []string{"import", file}, func(name string) string { return settings[name] }, &out, &log)
+	err := app.Run(context.Background(), []string{"import", file}, func(name string) string { return settings[name] }, &out, &log)
 	return out.String() + log.String(), err
 }
 

@@ -1,8 +1,7 @@
-package main
+package app
 
 import (
 	"bufio"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/graph"
 	"patientgraph/mirror"
 )
 
@@ -160,12 +160,9 @@ func (migrateCommand) Run(p *program) error {
 	return store.Close()
 }
 
-//go:embed schema.graphqls
-var sdl string
-
 type schemaCommand struct{}
 
 func (schemaCommand) Run(p *program) error {
-	_, err := io.WriteString(p.stdout, sdl)
+	_, err := io.WriteString(p.stdout, graph.SDL())
 	return err
 }

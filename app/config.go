@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"patientgraph/httpapi"
 )
 
 // Config holds every setting. Each is a flag and an environment variable of
@@ -123,7 +125,7 @@ func (c *Config) checkDemo() error {
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
-	if !loopback(host) {
+	if !httpapi.IsLoopback(host) {
 		return errors.New("LISTEN_ADDR: the demo (no FHIR_BASE_URL) hands out an admin token and serves on a loopback address only; set FHIR_BASE_URL, or LISTEN_ADDR=127.0.0.1:8080")
 	}
 	if c.DatabaseURL != "" {
@@ -158,7 +160,7 @@ func (c *Config) checkFHIR() error {
 	default:
 		return errors.New("FHIR_AUTH must be none, bearer or basic")
 	}
-	if c.FHIRAuth != "none" && u.Scheme != "https" && !loopback(u.Hostname()) {
+	if c.FHIRAuth != "none" && u.Scheme != "https" && !httpapi.IsLoopback(u.Hostname()) {
 		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
 	}
 	return nil
@@ -176,15 +178,7 @@ func (c *Config) checkJWT() error {
 	return nil
 }
 
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-// on tells a setting that is true only in the demo unless it is given.
+// on returns a setting that is true only in the demo unless it is given.
 func (c *Config) on(setting *bool) bool {
 	if setting == nil {
 		return c.Demo

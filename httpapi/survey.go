@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"github.com/vektah/gqlparser/v2/ast"
