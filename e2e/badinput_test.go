@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
@@ -240,64 +239,5 @@ func TestAnalystSeesNoIdentifiers(t *testing.T) {
 			"patients": Object{"totalCount": 1, "nodes": []Object{{"id": Number, "fullName": "홍길동"}}},
 		})
 		Want(t, s.As(Token(t, "stranger", "")).Query(`{ patients { totalCount } viewer { role } }`, nil), Object{"patients.totalCount": 0, "viewer.role": "stranger"})
-	})
-}
-
-func TestBadSettingsStopTheStart(t *testing.T) {
-	t.Parallel()
-	good := []string{"FHIR_BASE_URL=http://127.0.0.1:1/fhir", "JWT_SECRET=" + Secret, "DATABASE_URL=sqlite::memory:", "LISTEN_ADDR=127.0.0.1:0"}
-	for name, c := range map[string]struct{ setting, value, names string }{
-		"no secret":           {"JWT_SECRET", "", "JWT_SECRET"},
-		"short secret":        {"JWT_SECRET", "short", "JWT_SECRET"},
-		"two kinds of tokens": {"JWT_JWKS_URL", "https://issuer.example/jwks", "JWT_JWKS_URL"},
-		"no address":          {"LISTEN_ADDR", "nowhere", "LISTEN_ADDR"},
-		"no database":         {"DATABASE_URL", "mysql://x", "DATABASE_URL"},
-		"database elsewhere":  {"DATABASE_URL", "sqlite:/nonexistent/dir/x.db", "DATABASE_URL"},
-		"no URL":              {"FHIR_BASE_URL", "hapi", "FHIR_BASE_URL"},
-		"password in URL":     {"FHIR_BASE_URL", "http://u:topsecret@127.0.0.1/fhir", "FHIR_BASE_URL"},
-		"no token":            {"FHIR_AUTH", "bearer", "FHIR_TOKEN"},
-		"later auth":          {"FHIR_AUTH", "client_credentials", "FHIR_AUTH"},
-		"timeout":             {"FHIR_TIMEOUT", "1ns", "FHIR_TIMEOUT"},
-		"no duration":         {"FHIR_TIMEOUT", "soon", "fhir-timeout"},
-		"region":              {"PHONE_REGION", "XX", "PHONE_REGION"},
-		"server":              {"FHIR_SERVER", "epic", "fhir-server"},
-		"origin":              {"CORS_ORIGINS", "*", "CORS_ORIGINS"},
-		"secret file":         {"JWT_SECRET_FILE", "/nonexistent/secret", "JWT_SECRET"},
-		"demo with database":  {"FHIR_BASE_URL", "", "FHIR_BASE_URL"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			settings := slices.Clone(good)
-			if name == "secret file" {
-				settings = append(settings, "JWT_SECRET=")
-			}
-			var out, log Buffer
-			err := Run(t.Context(), nil, &out, &log, append(settings, c.setting+"="+c.value)...)
-			if err == nil || !strings.Contains(err.Error(), c.names) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("the start ended with %v, want one line that names %s", err, c.names)
-			}
-			if err != nil && strings.Contains(err.Error(), "topsecret") {
-				t.Errorf("the error shows a password: %v", err)
-			}
-		})
-	}
-}
-
-func TestImportReportsBadLinesAndGoesOn(t *testing.T) {
-	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		ndjson := PatientJSON("a1", Number) + "\n{broken\n\n" + `{"resourceType":"Observation","id":"o"}` + "\n" + PatientJSON("a2", "P-2025-000009") +
-			"\n" + `{"resourceType":"Patient","id":5}` + "\n" + `{"resourceType":"Patient","id":"a/b"}`
-		out, err := Import(t, databaseURL, ndjson)
-		if err == nil || !strings.Contains(out, `"line":2`) || !strings.Contains(out, `"line":4`) || !strings.Contains(out, "2 new, 0 updated, 0 kept as they were, 4 bad lines") {
-			t.Errorf("import ended with %v and said\n%s", err, out)
-		}
-		if strings.Contains(out, "길동") {
-			t.Error("the report holds patient data")
-		}
-		out, err = Import(t, databaseURL, PatientJSON("a1", Number))
-		if err != nil || !strings.Contains(out, "1 kept") {
-			t.Errorf("the second import ended with %v and said\n%s", err, out)
-		}
 	})
 }

@@ -35,3 +35,20 @@ func TestStatusThatHTTPDoesNotKnow(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+func TestReadyzSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	p := StartWith(t, "http://127.0.0.1:1/fhir", "sqlite::memory:")
+	// Reads go on without the FHIR server.
+	for path, answer := range map[string]string{"/readyz": `{"database":"ok"}`, "/readyz?verbose": `{"database":"ok","fhir":"unavailable"}`} {
+		if status, body := p.Get(path); status != http.StatusOK || strings.TrimSpace(body) != answer {
+			t.Errorf("%s: status %d, %s", path, status, body)
+		}
+	}
+	if status, _ := p.Get("/healthz"); status != http.StatusOK {
+		t.Errorf("healthz: status %d", status)
+	}
+	if status, _ := p.Get("/"); status != http.StatusNotFound {
+		t.Errorf("the playground answers %d outside the demo", status)
+	}
+}
