@@ -1,7 +1,6 @@
 package proofs_test
 
 import (
-	"database/sql"
 	"fmt"
 	"maps"
 	"net/http"
@@ -172,11 +171,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 func TestDatabaseConnectionsEnded(t *testing.T) {
 	t.Parallel()
 	c := simulated(t, dbtest.Postgres(t))
-	admin, err := sql.Open("pgx", c.databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { admin.Close() })
+	admin := openDatabase(t, c.databaseURL)
 	c.underLoad(func(*Process) {
 		ended := int64(0)
 		for range length(20, 400) {

@@ -125,10 +125,10 @@ func (r *rig) operation(answer Object) string {
 
 // repeated checks that a retry with the same idempotencyKey is told this, and
 // that no PUT leaves for it.
-func (r *rig) repeated(bearer string, input, told Object) {
+func (r *rig) repeated(input, told Object) {
 	r.T.Helper()
 	before := r.script.puts.Load()
-	answer := r.As(bearer).Update(input)
+	answer := r.Update(input)
 	if n := r.script.puts.Load() - before; n != 0 {
 		r.T.Errorf("a retry sent %d PUTs", n)
 	}

@@ -2,15 +2,18 @@ package proofs_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirtest"
 )
 
@@ -129,4 +132,58 @@ func (f *watchedFHIR) wantPhones(i int, phones ...string) {
 	if !slices.Equal(had, phones) {
 		f.t.Errorf("the FHIR server had %v, want %v", had, phones)
 	}
+}
+
+// holdFirstPut keeps the first PUT until carryOut is called, which returns when
+// it was carried out.
+func (f *watchedFHIR) holdFirstPut() (carryOut func()) {
+	release, done := make(chan struct{}), make(chan struct{})
+	var held atomic.Bool
+	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		if r.Method == http.MethodPut && held.CompareAndSwap(false, true) {
+			<-release
+			defer close(done)
+		}
+		serve(w, r)
+	})
+	return func() { close(release); <-done }
+}
+
+// slowReads keeps answers about a patient.
+type slowReads struct {
+	next    atomic.Bool  // the next read is kept; its history cannot be read until it is released
+	held    atomic.Int32 // how many were
+	release chan struct{}
+}
+
+func (f *watchedFHIR) slowReads(id string) *slowReads {
+	slow := &slowReads{release: make(chan struct{})}
+	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		answer := httptest.NewRecorder()
+		serve(answer, r)
+		switch {
+		case strings.Contains(r.URL.Path, id+"/_history") && slow.held.Load() == 1:
+			answer = httptest.NewRecorder()
+			answer.Code = http.StatusServiceUnavailable
+		case r.Method == http.MethodGet && path.Base(r.URL.Path) == id && slow.next.CompareAndSwap(true, false):
+			slow.held.Add(1)
+			<-slow.release
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(w) // the process may have gone
+	})
+	return slow
+}
+
+// twoReplicas starts two processes on one PostgreSQL database that holds the
+// FHIR server's patients.
+func twoReplicas(t *testing.T, f *watchedFHIR, settings ...string) (replicas [2]*Process, databaseURL string) {
+	t.Helper()
+	databaseURL = dbtest.Postgres(t)
+	MustImport(t, databaseURL, f.lines())
+	for n := range replicas {
+		replicas[n] = Launch(t, Binary(t, ""), f.url, databaseURL, settings...)
+	}
+	return replicas, databaseURL
 }
