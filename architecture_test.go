@@ -5,10 +5,13 @@ import (
 	gotoken "go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"patientgraph/auth"
 )
 
 // TestImportsPointOneWay holds the layering: each package may import only the
@@ -58,6 +61,35 @@ func TestImportsPointOneWay(t *testing.T) {
 			if found && !slices.Contains(may, ours) {
 				t.Errorf("%s imports %s", path, ours)
 			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRolesStandInOneTable: a new role is one edit, in auth/roles.go. A file
+// that names most of the roles is a second list.
+func TestRolesStandInOneTable(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(path, "_test.go") || filepath.ToSlash(path) == "auth/roles.go" ||
+			!slices.Contains([]string{".go", ".graphqls", ".sql"}, filepath.Ext(path)) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var named []string
+		for _, role := range auth.Roles() {
+			if regexp.MustCompile(`\b` + regexp.QuoteMeta(role) + `\b`).Match(text) {
+				named = append(named, role)
+			}
+		}
+		if len(named) > len(auth.Roles())/2 {
+			t.Errorf("%s names the roles %v: auth.Roles lists them", path, named)
 		}
 		return nil
 	})

@@ -74,7 +74,7 @@ func (syncCommand) Run(*program) error {
 }
 
 type tokenCommand struct {
-	Role    string        `required:"" enum:"patient,admin,doctor,nurse,rib,lab,analyst" help:"Role of the viewer."`
+	Role    string        `required:"" enum:"${roles}" help:"Role of the viewer: ${enum}."`
 	Patient string        `help:"Number of the viewer's own record, for role patient."`
 	TTL     time.Duration `name:"ttl" default:"1h" help:"How long the token is valid."`
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/auth"
 )
 
 func TestImportReportsBadLinesAndGoesOn(t *testing.T) {
@@ -24,4 +25,27 @@ func TestImportReportsBadLinesAndGoesOn(t *testing.T) {
 			t.Errorf("the second import ended with %v and said\n%s", err, out)
 		}
 	})
+}
+
+// TestTokenTakesEveryRole: its help names the roles of the table, and it signs
+// for each of them and for no other.
+func TestTokenTakesEveryRole(t *testing.T) {
+	t.Parallel()
+	command := func(args ...string) (string, error) {
+		var out, log Buffer
+		err := Run(t.Context(), append([]string{"token"}, args...), &out, &log, "JWT_SECRET="+Secret)
+		return out.String(), err
+	}
+	help, err := command("--help")
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(help), " "), "Role of the viewer: "+strings.Join(auth.Roles(), ",")) {
+		t.Errorf("the help does not name the roles (%v):\n%s", err, help)
+	}
+	for _, role := range auth.Roles() {
+		if out, err := command("--role", role, "--patient", Number); err != nil || strings.Count(out, ".") != 2 {
+			t.Errorf("--role %s: %q, %v", role, out, err)
+		}
+	}
+	if out, err := command("--role", "janitor"); err == nil {
+		t.Errorf("a role that the table does not have: %q", out)
+	}
 }

@@ -107,9 +107,9 @@ func mutation(name, patientID, input string) string {
     ... on UpdatePatientContactSuccess { operationId patient { id fullName phone email syncState lastSyncedAt } }
     ... on UserError { message code retryable }
     ... on InvalidInput { fieldErrors { field message rule } }
-    ... on FhirRejected { detail httpStatus issues { severity message expression field } }
-    ... on FhirUnavailable { detail applied pending: operationId retryAfterSeconds }
-    ... on UpdateConflict { conflictingFields current { id phone email version } }
+    ... on FhirRejected { operationId detail httpStatus issues { severity message expression field } }
+    ... on FhirUnavailable { operationId detail applied retryAfterSeconds }
+    ... on UpdateConflict { operationId conflictingFields current { id phone email version } }
   }
 }
 `

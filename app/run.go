@@ -5,6 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+
+	"patientgraph/auth"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -18,6 +21,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	parser, err := kong.New(&c,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
+		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err

@@ -110,14 +110,15 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
-		Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
+		Now: time.Now, NewID: newID,
 	})
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Store: store, Probe: probe, Verifier: verifier, Metrics: metrics,
 		Resolver: &resolvers.Resolver{
-			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, Writer: writer,
+			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,

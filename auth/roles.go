@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -53,6 +54,16 @@ var table = map[Role]permissions{
 	RoleRib:     {read: all, seesIdentifiers: true},
 	RoleLab:     {read: all, seesIdentifiers: true},
 	RoleAnalyst: {read: all},
+}
+
+// Roles names every role of the table, in alphabetical order.
+func Roles() []string {
+	var names []string
+	for role := range table {
+		names = append(names, string(role))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Known reports whether the role is one of the contract's. A viewer of an unknown

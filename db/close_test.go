@@ -38,7 +38,7 @@ func TestCloseTheUsualUpdate(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.SendUpdate("op-"+name, "me", id, `W/"1"`, "{}", "{}"); err != nil {
+				if err := s.SendUpdate("op-"+name, "me", id, `W/"1"`, "{}"); err != nil {
 					t.Fatal(err)
 				}
 				want := *begun.Patient
@@ -95,7 +95,7 @@ func TestCloseBesideAReopenedUpdate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SendUpdate("op-2", "me", "P-1", "", "{}", "{}"); err != nil {
+		if err := s.SendUpdate("op-2", "me", "P-1", "", "{}"); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.ReopenUpdate("op-1", "P-1"); err != nil {
@@ -142,7 +142,7 @@ func TestCloseWaitsForAChangedRow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.SendUpdate("op-"+name, "me", name, `W/"1"`, "{}", "{}"); err != nil {
+			if err := s.SendUpdate("op-"+name, "me", name, `W/"1"`, "{}"); err != nil {
 				t.Fatal(err)
 			}
 			tx, err := s.write.DB.BeginTx(ctx, nil)
@@ -203,11 +203,11 @@ func TestTheRestIsDurable(t *testing.T) {
 		}
 		wg.Wait()
 		question, want := "PRAGMA synchronous", "2"
-		if s.postgres {
+		if onPostgres(s) {
 			question, want = "SHOW synchronous_commit", "on"
 		}
 		conns := 1
-		if s.postgres {
+		if onPostgres(s) {
 			conns = s.journal.DB.Stats().OpenConnections
 		}
 		for range conns {

@@ -79,7 +79,7 @@ func TestCommitAnswerLost(t *testing.T) {
 		change       func(s *Store, id string, expected int64) error
 	}{
 		{"contact", inTransaction, false, func(s *Store, id string, expected int64) error {
-			line := ContactUpdate{ID: "op-" + id, PatientID: id, Actor: "a", IdempotencyKey: "k" + id, Digest: "d", Asked: "{}"}
+			line := ContactUpdate{ID: "op-" + id, PatientID: id, Actor: "a", IdempotencyKey: "k" + id, Digest: "d"}
 			_, err := s.SetContact(id, ContactEdit{SetPhone: true, Phone: "1"}, expected, testTime, line)
 			return err
 		}},
@@ -139,7 +139,7 @@ func writeThrough(s *Store, id string, _ int64) error {
 	if err != nil {
 		return err
 	}
-	if err := s.SendUpdate("op-"+id, "me", id, `W/"1"`, "{}", "{}"); err != nil {
+	if err := s.SendUpdate("op-"+id, "me", id, `W/"1"`, "{}"); err != nil {
 		return err
 	}
 	c := usual("op-"+id, begun.Patient, FHIRState{Phone: "1"})

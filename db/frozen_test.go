@@ -74,7 +74,7 @@ func TestPostgresStandsStill(t *testing.T) {
 		})
 		run("begin", func() error { _, err := begin(s, "op-1", "P-1", ""); return err })
 	}
-	run("send", func() error { return s.SendUpdate("op-1", "me", "P-1", "", "{}", "{}") })
+	run("send", func() error { return s.SendUpdate("op-1", "me", "P-1", "", "{}") })
 	ended := make(chan struct{})
 	go func() { all.Wait(); close(ended) }()
 	select {

@@ -80,12 +80,11 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 
 // The statements of an import. The rows are locked in the order in which the
 // journal locks them.
-var existingPatients = "SELECT " + allColumns.names() + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE"
-
-const (
-	takeNumbers = `INSERT INTO patient_sequences (year, last) VALUES (?, ?)
-		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`
-	takenNumbers = `SELECT id FROM patients WHERE id = ANY(?)`
+var (
+	existingPatients = prepared("SELECT " + allColumns.names() + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE")
+	takeNumbers      = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
+		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
+	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)`)
 )
 
 // importing is one batch on its way.
@@ -113,7 +112,7 @@ func (i *importing) findExisting(ctx context.Context) error {
 			fhirIDs = append(fhirIDs, clean(n.FHIRID))
 		}
 	}
-	rows, err := i.store.statement(ctx, i.tx, existingPatients).QueryContext(ctx, i.store.list(ids), i.store.list(fhirIDs))
+	rows, err := i.store.in(ctx, i.tx, existingPatients).QueryContext(ctx, i.store.list(ids), i.store.list(fhirIDs))
 	if err != nil {
 		return err
 	}
@@ -249,7 +248,7 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 	for len(numbers) < need {
 		missing := need - len(numbers)
 		var last int64
-		if err := i.store.statement(ctx, i.tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
+		if err := i.store.in(ctx, i.tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
 			return nil, err
 		}
 		candidates := make([]string, 0, missing)
@@ -274,7 +273,7 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 
 // taken returns which of the numbers patients already have.
 func (i *importing) taken(ctx context.Context, numbers []string) ([]string, error) {
-	rows, err := i.store.statement(ctx, i.tx, takenNumbers).QueryContext(ctx, i.store.list(numbers))
+	rows, err := i.store.in(ctx, i.tx, takenNumbers).QueryContext(ctx, i.store.list(numbers))
 	if err != nil {
 		return nil, err
 	}

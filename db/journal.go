@@ -11,10 +11,26 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// UpdateState is where a contact update stands.
+// UpdateState is where a contact update stands. Its line in the journal changes
+// in these ways and in no other (TestTransitions). Its owner alone sends, holds,
+// closes and renews it.
+//
+//	from            to           by                      when
+//	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
+//	no line         APPLIED      SetContact              the patient has no FHIR id
+//	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
+//	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
+//	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet
+//	UNKNOWN         SENT         HoldUpdate              it is to be settled, and nobody else holds the patient
+//	open            settled      CloseUpdate             what became of it is known
+//	UNKNOWN         NOT_APPLIED  CloseUpdate of another  a PUT that named the same version took effect: a fence
+//	NOT_APPLIED     UNKNOWN      ReopenUpdate            the PUT took effect after all
+//	open            the same     RenewUpdates            its owner goes on
+//	open            the same     ClaimUpdates            the lease is over: it has a new owner
+//	settled         deleted      CleanUpdates            it was settled long ago
 type UpdateState string
 
-// The states of a contact update: the first three are open.
+// The states of a contact update: the first three are open, the others settled.
 const (
 	UpdateAccepted   UpdateState = "ACCEPTED" // holds its patient; nothing has left
 	UpdateSent       UpdateState = "SENT"     // holds its patient; its PUT may have left
@@ -25,7 +41,7 @@ const (
 	UpdateNotApplied UpdateState = "NOT_APPLIED"
 )
 
-// Open tells whether the update is not settled.
+// Open reports whether the update is not settled.
 func (st UpdateState) Open() bool {
 	return st == UpdateAccepted || st == UpdateSent || st == UpdateUnknown
 }
@@ -40,10 +56,9 @@ type ContactUpdate struct {
 	Actor          string   // who asked
 	IdempotencyKey string   // unique for an actor; "" = none
 	Digest         string   // of what was asked
-	Asked          string   // JSON
-	BaseETag       string   // what the last PUT named in If-Match
-	Base           string   // JSON: the contact that it was based on
-	Intended       string   // JSON: the contact in it
+	IfMatch        string   // what the last PUT named
+	Put            string   // JSON: the last PUT as it was sent
+	Heard          string   // how the FHIR server answered it; "" while nobody wrote that down
 	Gone           bool     // the FHIR server said once that the patient is gone
 	Answer         string   // JSON: what the caller was told
 	Patient        *Patient // as the answer showed it: see shownFields; nil if it showed none, and where several lines are read
@@ -53,68 +68,8 @@ type ContactUpdate struct {
 	LeaseOver      bool          // whoever works on it may be dead
 }
 
-const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, asked, base_etag, base, intended,
-	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, ` + leaseOver
-
-// leaseOver holds where whoever works on an update may be dead. No lease is
-// longer than ten minutes (see longestLease): one that is comes from a clock
-// that has been set back since.
-const leaseOver = "(lease_until < NOW() OR lease_until > NOW() + 600000000)"
-
 // longestLease bounds what CloseUpdate takes as RetryIn.
 const longestLease = 5 * time.Minute
-
-// The statements of the journal. Each names the condition of the index that it
-// is to use: SQLite infers none.
-const (
-	beginUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
-		SELECT ?, id, fhir_id, 'ACCEPTED', ?, NOW() + ?, ?, ?, ?, ?, '', '', '', 0, '', '', NOW(), 0, 0
-		FROM patients WHERE id = ? AND fhir_id IS NOT NULL AND NOT EXISTS ( -- what is being settled goes first
-			SELECT 1 FROM contact_updates AS other WHERE other.patient_id = patients.id
-			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND NOT ` + leaseOver + `)
-		ON CONFLICT DO NOTHING`
-	addLocalUpdate = `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
-		VALUES (?, ?, '', 'APPLIED', '', 0, ?, ?, ?, ?, '', '', '', 0, ?, ?, NOW(), 0, NOW())
-		ON CONFLICT DO NOTHING`
-	sendUpdate = `UPDATE contact_updates SET state = 'SENT', base_etag = ?, base = ?, intended = ?, sent_at = NOW()
-		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`
-	// The mark is written even where it stands already: that locks the row.
-	markPending = `UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`
-	// A new version: whoever writes the patient now began alone, and is not any more.
-	markReopened = `UPDATE patients SET sync_state = 'PENDING', version = version + 1 WHERE id = ?`
-	sendAndMark  = `WITH sent AS (` + sendUpdate + ` RETURNING patient_id)
-		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)` // PostgreSQL only
-	closeUpdate = `UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
-			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
-		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	closeAndFollow = `WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
-		closed AS (` + closeUpdate + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
-		` + updatePatient + ` AND EXISTS (SELECT 1 FROM closed)`  // PostgreSQL only
-	leaveUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, gone = ?, owner = '', lease_until = NOW() + ?
-		WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN')`
-	fenceUpdates = `UPDATE contact_updates SET state = 'NOT_APPLIED', answer = ?, owner = '', settled_at = NOW(), idempotency_key = ''
-		WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN' AND base_etag = ? AND id <> ?`
-	otherUnsettled = `SELECT 1 FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND id <> ? LIMIT 1`
-	tellUpdate     = `UPDATE contact_updates SET patient = ? WHERE id = ?`
-	setSyncState   = `UPDATE patients SET sync_state = ? WHERE id = ?`
-	renewUpdate    = `UPDATE contact_updates SET lease_until = NOW() + ? WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`
-	holdUpdate     = `UPDATE contact_updates SET state = 'SENT' WHERE id = ? AND owner = ? AND state IN ('SENT', 'UNKNOWN') AND NOT EXISTS (
-		SELECT 1 FROM contact_updates AS other WHERE other.patient_id = contact_updates.patient_id
-		AND other.state IN ('ACCEPTED', 'SENT') AND other.id <> contact_updates.id)`
-	reopenUpdate = `UPDATE contact_updates SET state = 'UNKNOWN', settled_at = 0, lease_until = NOW()
-		WHERE id = ? AND state = 'NOT_APPLIED'`
-	claimUpdates = `UPDATE contact_updates SET owner = ?, lease_until = NOW() + ? WHERE id IN (
-		SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND ` + leaseOver + `
-		AND CAST(? AS TEXT) IN ('', patient_id)
-		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns
-	unknownUpdates = `SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`
-	cleanUpdates   = `DELETE FROM contact_updates WHERE id IN (
-		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? ORDER BY settled_at LIMIT ?)`
-	dropUpdate = `DELETE FROM contact_updates WHERE id = ? AND owner = ? AND state = 'ACCEPTED'`
-	ownUpdate  = `SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`
-)
 
 // Begun is what an accepted update starts from.
 type Begun struct {
@@ -124,11 +79,11 @@ type Begun struct {
 
 // BeginUpdate writes the update into the journal as ACCEPTED: until it is
 // closed or the lease runs out, no other process may begin one for the
-// patient. It needs ID, PatientID, Actor, IdempotencyKey, Digest and Asked.
+// patient. It needs ID, PatientID, Actor, IdempotencyKey and Digest.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
 	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), clean(u.Actor), clean(u.IdempotencyKey),
-		u.Digest, clean(u.Asked), clean(u.PatientID))
+		u.Digest, clean(u.PatientID))
 	var begun *Begun
 	if err == nil {
 		// From here on nobody else writes the patient: what was read now stays so.
@@ -144,7 +99,7 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 	return begun, nil
 }
 
-// whatBegins tells what an update of this patient starts from. If it is
+// whatBegins returns what an update of this patient starts from. If it is
 // refused, it says why; an update that is in the journal all the same is none:
 // its commit looked failed and was not.
 func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p *Patient, refused bool) (begun *Begun, err error) {
@@ -163,20 +118,10 @@ func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p
 	return begun, err
 }
 
-// SendUpdate notes that a PUT is about to leave, and on what it is based: the
-// patient is PENDING from now on. ErrLostLease: it must not be sent.
-func (s *Store) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
-	args := []any{clean(baseETag), clean(base), clean(intended), id, owner}
-	var err error
-	if s.postgres {
-		var n int64
-		if n, err = s.one(patientID, sendAndMark, args...); err == nil && n == 0 {
-			err = ErrLostLease
-		}
-	} else {
-		err = s.changeAndMark(patientID, sendUpdate, markPending, args...)
-	}
-	if err != nil {
+// SendUpdate notes that a PUT (JSON) is about to leave: the patient is PENDING
+// from now on. ErrLostLease: it must not be sent.
+func (s *Store) SendUpdate(id, owner, patientID, ifMatch, put string) error {
+	if err := s.send(patientID, clean(ifMatch), clean(put), id, owner); err != nil {
 		return fmt.Errorf("send contact update: %w", err)
 	}
 	return nil
@@ -207,9 +152,9 @@ func (s *Store) ReopenUpdate(id, patientID string) error {
 }
 
 // changeAndMark changes one line of the journal, and marks its patient.
-func (s *Store) changeAndMark(patientID, text, mark string, args ...any) error {
+func (s *Store) changeAndMark(patientID string, change, mark *statement, args ...any) error {
 	return s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
-		n, err := s.exec(ctx, tx, text, args...)
+		n, err := s.exec(ctx, tx, change, args...)
 		if err == nil && n == 0 {
 			err = ErrLostLease
 		}
@@ -226,6 +171,7 @@ type Closing struct {
 	Row                  *Patient    // as the update began with it, if no other of the patient was unsettled then: while it has this version, none is
 	State                UpdateState // UpdateUnknown: it stays open, see RetryIn
 	Answer               string      // JSON: what the caller is told
+	Heard                string      // UpdateUnknown: how the FHIR server answered the PUT
 	Gone                 bool
 	Shown                *FHIRState // what the FHIR server shows: the row follows; nil leaves the row
 	Told                 *FHIRState // what the answer shows in place of Shown, if it is something older
@@ -254,27 +200,6 @@ func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 	return told, nil
 }
 
-// closeAtOnce closes the usual update on PostgreSQL in one round trip: nothing
-// else of the patient is unsettled, the row is still the one that the update
-// began with, and its names stay. nil: this is none, and nothing was written.
-func (s *Store) closeAtOnce(c Closing) (told *Patient, err error) {
-	if !s.postgres || c.Row == nil || c.Shown == nil || c.State.Open() {
-		return nil, nil
-	}
-	p := *c.Row
-	told, _ = s.after(&p, c, false)
-	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
-	args = append(args, newVersion(&p, c.At)...)
-	if p.nameKey != c.Row.nameKey {
-		return nil, nil
-	}
-	n, err := s.one(c.PatientID, closeAndFollow, args...)
-	if err != nil || n == 0 {
-		return nil, err
-	}
-	return told, nil
-}
-
 func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
 	p, err := s.lockedRow(ctx, tx, c.PatientID)
 	if err != nil {
@@ -289,7 +214,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			return nil, err
 		}
 	}
-	told, before := s.after(p, c, others)
+	told, before := after(p, c, others)
 	if err := s.closeLine(ctx, tx, c, told); err != nil {
 		return nil, err
 	}
@@ -322,7 +247,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 
 // after brings the row to where it is after the closing; told is the row as
 // the answer shows it.
-func (s *Store) after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
+func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
 	before = p.SyncState
 	if c.Shown != nil {
 		c.Shown.applyTo(p)
@@ -352,7 +277,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 	var n int64
 	var err error
 	if c.State.Open() {
-		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), bit(c.Gone), min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
+		n, err = s.exec(ctx, tx, leaveUpdate, clean(c.Answer), c.Heard, bit(c.Gone), min(c.RetryIn, longestLease).Microseconds(), c.ID, c.Owner)
 	} else {
 		n, err = s.exec(ctx, tx, closeUpdate, closeArgs(c, told)...)
 	}
@@ -374,9 +299,9 @@ func bit(b bool) int {
 }
 
 // exists runs one of the statements that ask whether there is a row.
-func (s *Store) exists(ctx context.Context, tx bun.Tx, text string, args ...any) (bool, error) {
+func (s *Store) exists(ctx context.Context, tx bun.Tx, st *statement, args ...any) (bool, error) {
 	var one int
-	err := s.statement(ctx, tx, text).QueryRowContext(ctx, args...).Scan(&one)
+	err := s.in(ctx, tx, st).QueryRowContext(ctx, args...).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -10,14 +10,6 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The readings of single lines.
-const (
-	lineWhere = "SELECT " + updateColumns + " FROM contact_updates WHERE "
-	byID      = lineWhere + "id = ?"
-	byKey     = lineWhere + "actor = ? AND idempotency_key = ? AND idempotency_key <> '' AND (settled_at = 0 OR settled_at > NOW() - ?)"
-	openOf    = lineWhere + "patient_id = ? AND state IN ('ACCEPTED', 'SENT')"
-)
-
 // ContactUpdate returns one line of the journal. ErrNotFound.
 func (s *Store) ContactUpdate(ctx context.Context, id string) (*ContactUpdate, error) {
 	return s.line(ctx, byID, clean(id))
@@ -35,8 +27,8 @@ func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdat
 	return s.line(ctx, openOf, clean(patientID))
 }
 
-func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpdate, error) {
-	u, shown, err := scanUpdate(s.read.DB.QueryRowContext(ctx, s.dialect(text), args...))
+func (s *Store) line(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
+	u, shown, err := scanUpdate(s.statements[st].QueryRowContext(ctx, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -54,8 +46,8 @@ func (s *Store) line(ctx context.Context, text string, args ...any) (*ContactUpd
 }
 
 // updates runs one of the statements that return updateColumns.
-func (s *Store) updates(ctx context.Context, tx bun.Tx, text string, args ...any) ([]ContactUpdate, error) {
-	rows, err := s.statement(ctx, tx, text).QueryContext(ctx, args...)
+func (s *Store) updates(ctx context.Context, tx bun.Tx, st *statement, args ...any) ([]ContactUpdate, error) {
+	rows, err := s.in(ctx, tx, st).QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +69,7 @@ func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, shown st
 	u = &ContactUpdate{}
 	var gone, sentFor int64
 	err = row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
-		&u.Asked, &u.BaseETag, &u.Base, &u.Intended, &gone, &u.Answer, &shown,
+		&u.IfMatch, &u.Put, &u.Heard, &gone, &u.Answer, &shown,
 		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
 	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond
 	return u, shown, err
@@ -177,11 +169,4 @@ func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted i
 		deleted += int(n)
 	}
 	return deleted, nil
-}
-
-// statements are what prepare prepares.
-var statements = []string{
-	beginUpdate, addLocalUpdate, sendUpdate, markPending, markReopened, closeUpdate, leaveUpdate, fenceUpdates, tellUpdate, otherUnsettled, holdUpdate,
-	setSyncState, renewUpdate, reopenUpdate, claimUpdates, unknownUpdates, cleanUpdates, ownUpdate, dropUpdate, lockPatient, updatePatient,
-	existingPatients, takeNumbers, takenNumbers, deleteGrams,
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-const stillOpen = `SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND id = ANY(?)`
+var stillOpen = preparedToRead(`SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND id = ANY(?)`)
 
 // StillOpen returns those of the ids whose contact updates are not settled, in
 // any order, in one query.
 func (s *Store) StillOpen(ctx context.Context, ids []string) ([]string, error) {
-	rows, err := s.read.DB.QueryContext(ctx, s.dialect(stillOpen), s.list(ids))
+	rows, err := s.statements[stillOpen].QueryContext(ctx, s.list(ids))
 	if err != nil {
 		return nil, fmt.Errorf("look for open contact updates: %w", err)
 	}

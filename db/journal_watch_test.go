@@ -23,7 +23,7 @@ func TestStillOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n > 0 {
-				if err := s.SendUpdate(op, "me", id, "", "{}", "{}"); err != nil {
+				if err := s.SendUpdate(op, "me", id, "", "{}"); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations
@@ -18,14 +18,6 @@ var migrations embed.FS
 // ErrNewerSchema: a newer program has changed the database, in a way that this
 // one does not know.
 var ErrNewerSchema = errors.New("the database belongs to a newer program")
-
-// migrationFiles are those of the database's kind.
-func (s *Store) migrationFiles() (fs.FS, error) {
-	if s.postgres {
-		return fs.Sub(migrations, "migrations/postgres")
-	}
-	return fs.Sub(migrations, "migrations/sqlite")
-}
 
 // SchemaVersion is the newest that this program knows.
 func SchemaVersion() int64 {
@@ -37,11 +29,7 @@ func SchemaVersion() int64 {
 // checkSchema refuses a database that a newer program has migrated. It changes
 // nothing. ErrNewerSchema.
 func (s *Store) checkSchema(ctx context.Context) error {
-	exists := "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'"
-	if s.postgres {
-		exists = "SELECT count(to_regclass('goose_db_version'))"
-	}
-	n, err := s.number(ctx, exists)
+	n, err := s.number(ctx, s.tables(), "goose_db_version")
 	if err != nil || n == 0 { // not migrated yet
 		return err
 	}
@@ -58,7 +46,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 // Migrate brings the schema up to date. Replicas on PostgreSQL that start
 // together wait for each other.
 func (s *Store) Migrate(ctx context.Context) error {
-	if err := s.migrate(ctx); err != nil {
+	err := errors.Join(s.file.check(), s.checkSchema(ctx))
+	if err == nil {
+		err = s.migrate(ctx, SchemaVersion())
+	}
+	if err != nil {
 		return redacted(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
@@ -69,32 +61,17 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) migrate(ctx context.Context) (err error) {
-	if err := errors.Join(s.file.check(), s.checkSchema(ctx)); err != nil {
-		return err
-	}
-	dialect, pool := goose.DialectSQLite3, s.write
-	var options []goose.ProviderOption
-	if s.postgres {
-		dialect = goose.DialectPostgres
-		// A pool of its own: what it does may take longer than a read may.
-		pool = postgresPool(s.config, 2, "5s", 0)
-		defer func() { err = errors.Join(err, pool.Close()) }()
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return err
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	files, err := s.migrationFiles()
+// migrateFrom runs the migrations of a folder up to a version.
+func migrateFrom(ctx context.Context, folder string, version int64, dialect goose.Dialect, pool *sql.DB, options ...goose.ProviderOption) error {
+	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(dialect, pool.DB, files, options...)
+	provider, err := goose.NewProvider(dialect, pool, files, options...)
 	if err != nil {
 		return err
 	}
-	_, err = provider.Up(ctx)
+	_, err = provider.UpTo(ctx, version)
 	return err
 }
 

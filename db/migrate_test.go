@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"patientgraph/db/dbtest"
 )
@@ -50,11 +51,68 @@ func TestOpenChangesNoSchema(t *testing.T) {
 			}
 			defer s.Close()
 			count := "SELECT count(*) FROM sqlite_schema"
-			if s.postgres {
+			if onPostgres(s) {
 				count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 			}
 			if n, err := s.number(context.Background(), count); err != nil || n != 0 {
 				t.Errorf("%d tables, %v", n, err)
+			}
+		})
+	}
+}
+
+// A journal as an older program left it: what was open is settled by this one,
+// what could not be read still waits, and what was told is told again.
+func TestPutAndHeardOfAnOlderJournal(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			s, err := Open(ctx, open(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := s.migrate(ctx, 3); err != nil {
+				t.Fatal(err)
+			}
+			const edit, base, intended = `{"setPhone":true,"phone":"2"}`, `{"phone":"1","at":"2026-01-31T12:00:00Z"}`, `{"phone":"2","entries":3}`
+			for id, line := range map[string][]any{
+				"lost": {"SENT", edit, base, intended, ""}, "ok": {"UNKNOWN", edit, base, intended, `{"kind":"FHIR_OUTCOME_UNKNOWN","reason":"r","saidOK":true}`},
+				"created": {"UNKNOWN", edit, base, intended, `{"kind":"FHIR_PATIENT_GONE","reason":"r"}`},
+				"broken":  {"UNKNOWN", "{", "[[[", "", "{"}, "told": {"REJECTED", edit, base, intended, `{"kind":"FHIR_REJECTED","reason":"r"}`},
+			} {
+				text := `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key, digest,
+					asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
+					VALUES ($1, $1, 'f', $2, '', 0, 'a', '', 'd', $3, 'W/"1"', $4, $5, 0, $6, '', 0, 0, 0)`
+				if _, err := s.write.DB.Exec(text, append([]any{id}, line...)...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Migrate(ctx); err != nil {
+				t.Fatal(err)
+			}
+			for id, want := range map[string]struct{ heard, answer string }{
+				"lost": {"", ""}, "ok": {"OK", `{"code":"FHIR_OUTCOME_UNKNOWN","reason":"r","saidOK":true}`},
+				"created": {"CREATED", `{"code":"FHIR_PATIENT_GONE","reason":"r"}`}, "broken": {"", "{"}, "told": {"", `{"code":"FHIR_REJECTED","reason":"r"}`},
+			} {
+				u, err := s.ContactUpdate(ctx, id)
+				if err != nil || u.Heard != want.heard || u.Answer != want.answer || u.IfMatch != `W/"1"` {
+					t.Errorf("%s: %+v, %v", id, u, err)
+					continue
+				}
+				var put struct {
+					Edit, Base, Intended map[string]any
+					Entries              int
+					At                   time.Time
+				}
+				err = u.Decode("put", u.Put, &put)
+				readable := err == nil && put.Edit["phone"] == "2" && put.Base["phone"] == "1" && put.Intended["phone"] == "2" &&
+					put.Entries == 3 && put.At.Year() == 2026
+				if id == "broken" && !errors.Is(err, ErrUnreadable) || id != "broken" && u.State.Open() && !readable {
+					t.Errorf("%s: %s, %v", id, u.Put, err)
+				}
 			}
 		})
 	}

@@ -213,10 +213,7 @@ func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, w
 		few.add("id IN (SELECT id FROM patients" + where.String() + ")")
 		return table, few, o.sorted, nil
 	}
-	if !s.postgres { // which knows what LIMIT means
-		table += " INDEXED BY " + o.index
-	}
-	return table, where, key, nil
+	return table + s.along(o.index), where, key, nil
 }
 
 // page makes a page of the rows that were read for it.

@@ -105,7 +105,7 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(s.prepared); n > maxPrepared {
+	if n := len(s.byColumns); n > maxPrepared {
 		t.Errorf("%d statements are kept", n)
 	}
 }
@@ -252,7 +252,7 @@ func TestSyncStatesAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		definition := "SELECT sql FROM sqlite_schema WHERE name = 'patients'"
-		if s.postgres {
+		if onPostgres(s) {
 			definition = "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint WHERE conrelid = 'patients'::regclass AND contype = 'c'"
 		}
 		var text string

@@ -28,15 +28,12 @@ func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Pat
 // bun would write the argument into the text and have it parsed every time.
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	s.mu.Lock()
-	statement, full := s.prepared[set], len(s.prepared) >= maxPrepared
+	statement, full := s.byColumns[set], len(s.byColumns) >= maxPrepared
 	s.mu.Unlock()
 	if statement != nil {
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
-	query := "SELECT " + set.names() + " FROM patients WHERE id = ?"
-	if s.postgres {
-		query = "SELECT " + set.names() + " FROM patients WHERE id = $1"
-	}
+	query := s.translate("SELECT " + set.names() + " FROM patients WHERE id = ?")
 	if full {
 		return set.scan(s.read.DB.QueryRowContext(ctx, query, id))
 	}
@@ -45,11 +42,11 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 		return nil, err
 	}
 	s.mu.Lock()
-	if first := s.prepared[set]; first != nil { // somebody was quicker
+	if first := s.byColumns[set]; first != nil { // somebody was quicker
 		statement, first = first, statement
 		defer first.Close()
 	}
-	s.prepared[set] = statement
+	s.byColumns[set] = statement
 	s.mu.Unlock()
 	return set.scan(statement.QueryRowContext(ctx, id))
 }

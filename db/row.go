@@ -16,12 +16,13 @@ const (
 	insertPatients = `INSERT INTO patients (fhir_id, family_name, given_name, full_name, name_key, birth_date,
 		gender, phone, phone_key, email, address, emergency_contact, allergies, blood_type,
 		sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at, id) VALUES `
-	updatePatient = `UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
-		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
-		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
-		WHERE id = ?`
 	rowColumns = 22
 )
+
+var updatePatient = prepared(`UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
+		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
+		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
+		WHERE id = ?`)
 
 // maxCode is longer than any gender and date of FHIR: what is longer is none,
 // and would not go into the index of the filters (see maxKey).

@@ -31,7 +31,7 @@ func fillPatients(t testing.TB, s *Store, patients int) {
 		}
 		add(t, s, testTime.Add(time.Duration(done)*time.Second), batch...)
 	}
-	if s.postgres {
+	if onPostgres(s) {
 		if _, err := s.write.DB.Exec("VACUUM ANALYZE patients"); err != nil { // as autovacuum does
 			t.Fatal(err)
 		}

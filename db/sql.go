@@ -3,11 +3,8 @@ package db
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
 )
 
@@ -16,64 +13,64 @@ import (
 // off reads in another way: so its builders are not used, only its pools and
 // transactions, and every value goes to the driver as an argument.
 
-// forSQLite and clockOfPostgres write a statement as the database wants it. On
-// SQLite a transaction is the only writer anyway: no row needs a lock.
-var (
-	forSQLite = strings.NewReplacer(
-		"NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-		"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "",
-		"= ANY(?)", "IN (SELECT value FROM json_each(?))", // see list
-		"strpos(", "instr(")
-	clockOfPostgres = strings.NewReplacer("NOW()", "(extract(epoch from statement_timestamp()) * 1000000)::bigint")
-)
-
-// dialect translates a statement of fixed text, once.
-func (s *Store) dialect(text string) string {
-	known, ok := s.dialects.Load(text)
-	if !ok {
-		known, _ = s.dialects.LoadOrStore(text, s.translate(text))
-	}
-	return known.(string)
+// statement is one of fixed text. Its declaration registers it, and Migrate
+// prepares what is registered: parsing it at each use would cost more than
+// running it.
+type statement struct {
+	text     string // with ? for each argument
+	postgres string // as PostgreSQL wants it
+	read     bool   // on the pool for reads, not on the journal's
 }
 
-// translate writes a statement's arguments, its clock and its row lock as the
-// database wants them.
-func (s *Store) translate(text string) string {
-	if !s.postgres {
-		return forSQLite.Replace(text)
-	}
-	text = clockOfPostgres.Replace(text)
-	var b strings.Builder
-	n := 0
-	for _, r := range text {
-		if r != '?' {
-			b.WriteRune(r)
+var statements []*statement
+
+func prepared(text string) *statement {
+	statements = append(statements, &statement{text: text, postgres: forPostgres(text)})
+	return statements[len(statements)-1]
+}
+
+func preparedToRead(text string) *statement {
+	st := prepared(text)
+	st.read = true
+	return st
+}
+
+// prepare readies the statements. It needs the schema.
+func (s *Store) prepare(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range statements {
+		if s.statements[st] != nil {
 			continue
 		}
-		n++
-		b.WriteString("$" + strconv.Itoa(n))
+		pool := s.journal
+		if st.read {
+			pool = s.read
+		}
+		ready, err := pool.DB.PrepareContext(ctx, s.translate(st.text))
+		if err != nil {
+			return err
+		}
+		s.statements[st] = ready
 	}
-	return b.String()
+	return nil
 }
 
-// list is the argument of "= ANY(?)".
-func (s *Store) list(values []string) any {
-	if s.postgres {
-		return values
+// in returns a statement for a transaction or, with the zero one, without.
+func (s *Store) in(ctx context.Context, tx bun.Tx, st *statement) *sql.Stmt {
+	if tx.Tx == nil {
+		return s.statements[st]
 	}
-	text, _ := json.Marshal(values) // strings always encode
-	return string(text)
+	return tx.StmtContext(ctx, s.statements[st])
 }
 
-// once returns the arguments of a statement that is made anew for each use, as
-// the driver wants them. pgx would prepare and keep every text that it is given.
-// With QueryExecModeExec it sends text and values together and keeps nothing,
-// and PostgreSQL plans the statement for these values.
-func (s *Store) once(args []any) []any {
-	if s.postgres {
-		return append([]any{pgx.QueryExecModeExec}, args...)
+// exec runs a statement and returns how many rows it changed.
+func (s *Store) exec(ctx context.Context, tx bun.Tx, st *statement, args ...any) (int64, error) {
+	result, err := s.in(ctx, tx, st).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
 	}
-	return args
+	return result.RowsAffected()
 }
 
 // query runs a SELECT whose text depends on what was asked.

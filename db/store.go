@@ -5,19 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
-	"net/url"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
-	"github.com/uptrace/bun/dialect/sqlitedialect"
 )
 
 // Errors that callers tell apart.
@@ -33,73 +25,67 @@ var (
 
 // Store is the cache. It is safe for concurrent use.
 type Store struct {
-	read     *bun.DB // equals write on PostgreSQL and for an SQLite database in memory
-	write    *bun.DB // on SQLite one connection: SQLite has one writer
-	journal  *bun.DB // what the committers use; on SQLite it equals write
-	postgres bool
-	config   pgx.ConnConfig // of PostgreSQL
-	file     *sqliteFile    // of SQLite, nil in memory
+	database
+	read    *bun.DB     // equals write on PostgreSQL and for an SQLite database in memory
+	write   *bun.DB     // on SQLite one connection: SQLite has one writer
+	journal *bun.DB     // what commits use; on SQLite it equals write
+	file    *sqliteFile // nil in memory and on PostgreSQL
 
-	mu       sync.Mutex
-	prepared map[columnSet]*sql.Stmt // of Patient
+	mu         sync.Mutex
+	byColumns  map[columnSet]*sql.Stmt  // of Patient
+	statements map[*statement]*sql.Stmt // see prepare
 
-	searches    chan struct{}        // has a place for each list or count; see search
-	statements  map[string]*sql.Stmt // of the journal, by text; see prepare
-	dialects    sync.Map             // of dialect
-	commits     chan *commit
-	singles     chan *single // PostgreSQL only
-	begins      chan *single // likewise
-	closing     sync.RWMutex // read-locked while a commit is handed over
-	closed      bool
-	maxTogether int
-	committers  sync.WaitGroup
+	searches chan struct{} // has a place for each list or count; see search
+	commits  *batcher[*commit]
+	queues   []func() // each lets finish what is queued
 }
 
-// How many commit the journal, and how much goes into one transaction at most
-// (Benchmark512Clients). SQLite has one writer; on PostgreSQL there are
-// several, so that one that waits for a locked row does not stop the others.
-const (
-	postgresCommitters = 4
-	postgresTogether   = 16
-	sqliteTogether     = 256
-)
+// database is what SQLite and PostgreSQL do differently.
+type database interface {
+	// translate writes a statement's arguments, its clock and its row locks as
+	// the database wants them.
+	translate(text string) string
+	// list is the argument of "= ANY(?)".
+	list(values []string) any
+	// once returns the arguments of a statement that is made anew for each use.
+	once(args []any) []any
+	// along stands behind a table that is read in the order of an index.
+	along(index string) string
+
+	// one commits one statement, and returns how many rows it changed.
+	one(patientID string, st *statement, args ...any) (int64, error)
+	// begin runs beginUpdate and reads the patient after it. ErrNotFound.
+	begin(patientID string, args ...any) (changed int64, p *Patient, err error)
+	// send runs sendUpdate and marks the patient. ErrLostLease.
+	send(patientID string, args ...any) error
+	// closeAtOnce closes the usual update in one round trip. nil: this is none,
+	// and nothing was written.
+	closeAtOnce(c Closing) (told *Patient, err error)
+
+	// tables is a SELECT of how many tables have a name.
+	tables() string
+	migrate(ctx context.Context, version int64) error
+}
 
 // Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
 // does not migrate. Its errors hold no password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	s := &Store{
-		prepared: map[columnSet]*sql.Stmt{}, statements: map[string]*sql.Stmt{},
-		commits: make(chan *commit, sqliteTogether), singles: make(chan *single, sqliteTogether),
-		begins: make(chan *single, sqliteTogether),
-	}
+	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
+	var err error
 	switch {
 	case isSQLite && path != "":
-		if err := s.openSQLite(path); err != nil {
-			return nil, err
-		}
-		s.journal = s.write
+		err = s.openSQLite(path)
 	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
-		if err := s.openPostgres(databaseURL); err != nil {
-			return nil, err
-		}
+		err = s.openPostgres(databaseURL)
 	default:
-		return nil, errors.New("a database is sqlite:PATH, sqlite::memory: or postgres://…")
+		err = errors.New("a database is sqlite:PATH, sqlite::memory: or postgres://…")
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := s.reach(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
-	}
-	committers := 1
-	s.maxTogether = sqliteTogether
-	if s.postgres {
-		committers, s.maxTogether = postgresCommitters, postgresTogether
-	}
-	for range committers {
-		s.committers.Go(s.committer)
-		if s.postgres {
-			s.committers.Go(func() { s.pipeliner(s.singles) })
-			s.committers.Go(func() { s.pipeliner(s.begins) })
-		}
 	}
 	return s, nil
 }
@@ -112,82 +98,6 @@ func (s *Store) reach(ctx context.Context) error {
 		return err
 	}
 	return s.checkSchema(ctx)
-}
-
-func (s *Store) openSQLite(path string) error {
-	if path == ":memory:" {
-		pool := sql.OpenDB(sqliteConnector{sqliteDriver(), ":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil})
-		pool.SetMaxOpenConns(1) // a second connection would be another database
-		s.write = bun.NewDB(pool, sqlitedialect.New())
-		s.read, s.searches = s.write, make(chan struct{}, 1)
-		return nil
-	}
-	file, err := openFile(path)
-	if err != nil {
-		return err
-	}
-	s.file = file
-	name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
-	// patients are nowhere else.
-	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
-	write := sql.OpenDB(sqliteConnector{sqliteDriver(), name + pragmas + "&_pragma=cache_size(-32000)&_txlock=immediate", file}) // 32 MB: an import writes all over the name index
-	write.SetMaxOpenConns(1)
-	s.write = bun.NewDB(write, sqlitedialect.New())
-	read := sql.OpenDB(sqliteConnector{sqliteDriver(), name + pragmas + "&_pragma=query_only(1)", file})
-	size := max(4, runtime.GOMAXPROCS(0)*2)
-	read.SetMaxOpenConns(size)
-	read.SetMaxIdleConns(size)
-	s.searches = make(chan struct{}, size/2)
-	s.read = bun.NewDB(read, sqlitedialect.New())
-	return nil
-}
-
-func (s *Store) openPostgres(databaseURL string) error {
-	config, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	s.config, s.postgres = *config, true
-	const size = 32
-	s.read = postgresPool(s.config, size, "5s", readTimeout)
-	s.write = s.read
-	s.searches = make(chan struct{}, size/2)
-	// A committer does not wait long for a row: behind it wait other patients.
-	// Its statements have no timeout: one would end a commit's wait for the
-	// standby as if the standby had it.
-	s.journal = postgresPool(s.config, 3*postgresCommitters+4, "200ms", 0)
-	return nil
-}
-
-// connectTimeout bounds the making of a connection where the URL does not
-// (connect_timeout): database/sql makes some for no request, which have no other
-// end.
-const connectTimeout = 10 * time.Second
-
-// readTimeout is when PostgreSQL ends a read by itself: whoever asked has gone
-// (a request has 10 s), perhaps unheard.
-const readTimeout = 15 * time.Second
-
-// postgresPool bounds how long a statement waits for a row, and how long a
-// replica that stands still in a transaction keeps one; statementTimeout, unless
-// it is 0, how long a statement runs.
-func postgresPool(config pgx.ConnConfig, size int, lockTimeout string, statementTimeout time.Duration) *bun.DB {
-	config.RuntimeParams = maps.Clone(config.RuntimeParams)
-	config.RuntimeParams["standard_conforming_strings"] = "on" // no text of ours depends on it
-	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
-	config.RuntimeParams["random_page_cost"] = "1.1"                         // the cache is in memory: what an index covers is not read from the table
-	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a statement sees what the one before waited for
-	config.RuntimeParams["lock_timeout"] = lockTimeout
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
-	pool := stdlib.OpenDB(config)
-	pool.SetMaxOpenConns(size)
-	pool.SetMaxIdleConns(size)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return bun.NewDB(pool, pgdialect.New())
 }
 
 // pingTimeout bounds a Ping whose caller does not.
@@ -210,32 +120,12 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// redacted drops the connection string that pgx puts into connect errors.
-func redacted(err error) error {
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
-		return urlError.Err
-	}
-	return err
-}
-
 // Close lets what is being committed finish and closes every connection.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.commits)
-		close(s.singles)
-		close(s.begins)
+	var closing sync.WaitGroup
+	for _, queue := range s.queues {
+		closing.Go(queue)
 	}
-	s.closing.Unlock()
-	s.committers.Wait()
-	err := s.write.Close()
-	if s.read != nil && s.read != s.write {
-		err = errors.Join(err, s.read.Close())
-	}
-	if s.journal != nil && s.journal != s.write {
-		err = errors.Join(err, s.journal.Close())
-	}
-	return err
+	closing.Wait()
+	return errors.Join(s.write.Close(), s.read.Close(), s.journal.Close())
 }

@@ -28,6 +28,11 @@ func stores(t *testing.T, test func(t *testing.T, s *Store)) {
 	}
 }
 
+func onPostgres(s *Store) bool {
+	_, is := s.database.(*postgres)
+	return is
+}
+
 func openStore(t testing.TB, databaseURL string) *Store {
 	t.Helper()
 	s, err := Open(context.Background(), databaseURL)

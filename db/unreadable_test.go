@@ -16,7 +16,7 @@ var damaged = []string{`{"text":`, strings.Repeat("[", 1<<20), `{"text":"secret"
 
 func (s *Store) damage(t *testing.T, table, column, id, text string) {
 	t.Helper()
-	if _, err := s.write.DB.Exec(s.dialect("UPDATE "+table+" SET "+column+" = ? WHERE id = ?"), text, id); err != nil {
+	if _, err := s.write.DB.Exec(s.translate("UPDATE "+table+" SET "+column+" = ? WHERE id = ?"), text, id); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -117,7 +117,7 @@ func TestAnUnreadableLine(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond) // a lease is over in the next millisecond of SQLite's clock
 		for _, text := range damaged {
-			for _, column := range []string{"patient", "answer", "base", "intended", "asked"} {
+			for _, column := range []string{"patient", "answer", "put"} {
 				s.damage(t, "contact_updates", column, "op-P-1", text)
 			}
 			if _, err := s.ContactUpdate(ctx, "op-P-1"); !errors.Is(err, ErrUnreadable) || strings.Contains(err.Error(), "secret") || len(err.Error()) > 400 {
@@ -131,7 +131,7 @@ func TestAnUnreadableLine(t *testing.T) {
 				if u.ID != "op-P-1" {
 					continue
 				}
-				for column, text := range map[string]string{"answer": u.Answer, "base": u.Base, "intended": u.Intended, "asked": u.Asked} {
+				for column, text := range map[string]string{"answer": u.Answer, "put": u.Put} {
 					var read map[string]any
 					err, says := u.Decode(column, text, &read), "(patient P-1, operation op-P-1, column contact_updates."+column+")"
 					if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
@@ -192,7 +192,7 @@ func TestTheJournalKeepsNoRecords(t *testing.T) {
 			if err != nil || !sameRow(u.Patient, told) {
 				t.Errorf("%s: %+v, %v", id, u, err)
 			}
-			n, err := s.number(ctx, "SELECT length(asked) + length(base) + length(intended) + length(answer) + length(patient) FROM contact_updates WHERE id = ?", id)
+			n, err := s.number(ctx, "SELECT length(put) + length(answer) + length(patient) FROM contact_updates WHERE id = ?", id)
 			t.Logf("%s: %d characters", id, n)
 			if err != nil || n > 1000 {
 				t.Errorf("%s takes %d characters, %v", id, n, err)

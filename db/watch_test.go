@@ -68,7 +68,7 @@ func watchedSQLite(t testing.TB) (*Store, *watch) {
 		}
 		*pool = bun.NewDB(opened, sqlitedialect.New())
 	}
-	s.journal, s.statements = s.write, map[string]*sql.Stmt{}
+	s.journal, s.statements = s.write, map[*statement]*sql.Stmt{}
 	if err := s.prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}

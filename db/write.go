@@ -56,8 +56,7 @@ type ProfileEdit struct {
 }
 
 // SetContact changes the contact of a patient without a FHIR id and notes that
-// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest, Asked,
-// Answer). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
+// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
 // ErrHasFHIRID, ErrBusy: the idempotency key is in use.
 func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at time.Time, line ContactUpdate) (*Patient, error) {
 	return s.change(id, expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
@@ -75,8 +74,7 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 		}
 		told := *p
 		told.Version, told.UpdatedAt = p.Version+1, fromMicros(toMicros(at)) // as update will write it
-		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest,
-			clean(line.Asked), clean(line.Answer), shownJSON(&told))
+		n, err := s.exec(ctx, tx, addLocalUpdate, line.ID, p.ID, clean(line.Actor), clean(line.IdempotencyKey), line.Digest, shownJSON(&told))
 		if err == nil && n == 0 {
 			return ErrBusy
 		}
@@ -129,13 +127,13 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 
 var (
 	readPatient = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
-	lockPatient = readPatient + " FOR UPDATE"
+	lockPatient = prepared(readPatient + " FOR UPDATE")
 )
 
 // lockedRow reads a whole row for a change: on SQLite the transaction is the
 // only writer from its start. ErrNotFound.
 func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
-	p, err := allColumns.scan(s.statement(ctx, tx, lockPatient).QueryRowContext(ctx, clean(id)))
+	p, err := allColumns.scan(s.in(ctx, tx, lockPatient).QueryRowContext(ctx, clean(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -167,10 +165,9 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 	return s.insertGrams(ctx, tx, []*Patient{p})
 }
 
-const (
-	deleteGrams = `DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`
-	insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
-)
+var deleteGrams = prepared(`DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`)
+
+const insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
 
 // insertGrams writes the names of new patients, or of a new name, into the
 // index.

@@ -199,7 +199,7 @@ func pendingUpdate(s *System) string {
 	Want(s.T, answer, Object{"applied": "UNKNOWN"})
 	s.FHIR.ClearFaults()
 	s.FHIR.SetFault("", fhirtest.Fault{Status: http.StatusServiceUnavailable})
-	return answer["pending"].(string)
+	return answer["operationId"].(string)
 }
 
 func TestAbuseSubscriptionEndsWithItsToken(t *testing.T) {

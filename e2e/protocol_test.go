@@ -30,12 +30,12 @@ func TestHowAnUpdateEnded(t *testing.T) {
 		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 600 * time.Millisecond, Late: true})
 		lost := s.As(own).Update(Object{"patientId": Number, "phone": "010-8888-8888"})
 		Want(t, lost, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN"})
-		Want(t, s.As(own).ContactUpdate(lost["pending"]), Object{"state": "PENDING", "settledAt": nil, "result": nil})
+		Want(t, s.As(own).ContactUpdate(lost["operationId"]), Object{"state": "PENDING", "settledAt": nil, "result": nil})
 		Want(t, s.Patient(Number), Object{"syncState": "PENDING"})
 		s.FHIR.ClearFaults()
-		event, _ := s.Settlement(lost["pending"]).Next()
+		event, _ := s.Settlement(lost["operationId"]).Next()
 		Want(t, event, Object{"data.contactUpdateSettled.state": "APPLIED"})
-		Want(t, s.As(own).ContactUpdate(lost["pending"]), Object{"state": "APPLIED"})
+		Want(t, s.As(own).ContactUpdate(lost["operationId"]), Object{"state": "APPLIED"})
 		Want(t, s.Patient(Number), Object{"syncState": "SYNCED", "phone": "010-8888-8888"})
 	})
 }
@@ -79,6 +79,7 @@ func TestOpenCircuit(t *testing.T) {
 	s.FHIR.ClearFaults()
 	answer := s.Update(input)
 	Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "NO", "code": "FHIR_UNAVAILABLE"})
+	wantOperation(s.Product, answer, "NOT_APPLIED")
 	if after, _ := answer["retryAfterSeconds"].(float64); after < 1 || after > 5 {
 		t.Errorf("retryAfterSeconds is %v", answer["retryAfterSeconds"])
 	}

@@ -63,7 +63,9 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 		}
 		Want(t, <-first, Object{"__typename": "UpdatePatientContactSuccess"})
 		for range queued {
-			Want(t, <-waiting, Object{"__typename": "FhirUnavailable", "applied": "NO", "detail": "the server is shutting down; nothing was sent"})
+			answer := <-waiting
+			Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "NO", "detail": "the server is shutting down; nothing was sent"})
+			wantNamed(s.Product, answer)
 		}
 		if s.Puts() != 1 {
 			t.Errorf("%d PUTs were sent", s.Puts())
@@ -77,7 +79,7 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 	s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
 	lost := s.Update(Object{"patientId": Number, "phone": NewPhone})
 	Want(t, lost, Object{"applied": "UNKNOWN"})
-	stream := s.Settlement(lost["pending"])
+	stream := s.Settlement(lost["operationId"])
 	if err := s.Stop(); err != nil { // it would wait for an open connection
 		t.Errorf("the shutdown ended with %v", err)
 	}

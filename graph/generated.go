@@ -71,12 +71,13 @@ type ComplexityRoot struct {
 	}
 
 	FhirRejected struct {
-		Code       func(childComplexity int) int
-		Detail     func(childComplexity int) int
-		HTTPStatus func(childComplexity int) int
-		Issues     func(childComplexity int) int
-		Message    func(childComplexity int) int
-		Retryable  func(childComplexity int) int
+		Code        func(childComplexity int) int
+		Detail      func(childComplexity int) int
+		HTTPStatus  func(childComplexity int) int
+		Issues      func(childComplexity int) int
+		Message     func(childComplexity int) int
+		OperationID func(childComplexity int) int
+		Retryable   func(childComplexity int) int
 	}
 
 	FhirUnavailable struct {
@@ -178,6 +179,7 @@ type ComplexityRoot struct {
 		ConflictingFields func(childComplexity int) int
 		Current           func(childComplexity int) int
 		Message           func(childComplexity int) int
+		OperationID       func(childComplexity int) int
 		Retryable         func(childComplexity int) int
 	}
 
@@ -393,6 +395,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.FhirRejected.Message(childComplexity), true
+	case "FhirRejected.operationId":
+		if e.ComplexityRoot.FhirRejected.OperationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FhirRejected.OperationID(childComplexity), true
 	case "FhirRejected.retryable":
 		if e.ComplexityRoot.FhirRejected.Retryable == nil {
 			break
@@ -820,6 +828,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.UpdateConflict.Message(childComplexity), true
+	case "UpdateConflict.operationId":
+		if e.ComplexityRoot.UpdateConflict.OperationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateConflict.OperationID(childComplexity), true
 	case "UpdateConflict.retryable":
 		if e.ComplexityRoot.UpdateConflict.Retryable == nil {
 			break
@@ -1006,11 +1020,11 @@ type Query {
   ): PatientConnection!
   """
   How a contact update ended, by the operationId that its answer carried. Only who asked for it and
-  admins may know; null for others, and when there is none. Settled updates are remembered for
-  IDEMPOTENCY_TTL (a day unless set otherwise).
+  admins may know; null for others, and when there is none: also where nothing was begun. Settled
+  updates are remembered for IDEMPOTENCY_TTL (a day unless set otherwise).
   """
   contactUpdate(
-    "From UpdatePatientContactSuccess or FhirUnavailable."
+    "From UpdatePatientContactSuccess, UpdateConflict, FhirRejected or FhirUnavailable."
     operationId: ID!
   ): ContactUpdate
   """
@@ -1065,7 +1079,7 @@ type Subscription {
 Who is asking.
 """
 type Viewer {
-  "The role claim of the token: patient, admin, doctor, nurse, rib, lab or analyst. Any other may read nothing."
+  "The role claim of the token, for example doctor. One that this server does not know may read nothing."
   role: String!
   "The patient number that the token names; null for staff."
   patientId: ID
@@ -1394,6 +1408,11 @@ type UpdateConflict implements UserError {
   code: ErrorCode!
   "True: look at current, then try again."
   retryable: Boolean!
+  """
+  Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id and of a
+  profile only the log knows it, and contactUpdate is null.
+  """
+  operationId: ID!
   "The record as it is now."
   current: Patient
   "Which of the requested fields hold another value now than the one requested."
@@ -1410,6 +1429,8 @@ type FhirRejected implements UserError {
   code: ErrorCode!
   "False."
   retryable: Boolean!
+  "Names this change: in the log, and for contactUpdate."
+  operationId: ID!
   "What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change."
   detail: String!
   "Status of the server's answer; null when it was not the answer to a request."
@@ -1433,10 +1454,11 @@ type FhirUnavailable implements UserError {
   "NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING once the write has left."
   applied: Applied!
   """
-  Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never
-  begun. Beside operationId of UpdatePatientContactSuccess, which is never null, give it an alias.
+  Names this change: in the log, and for contactUpdate and contactUpdateSettled, which tell how it
+  ended. If nothing was begun (an earlier write of the patient is still under way, the server is
+  shutting down) only the log knows it, and contactUpdate is null.
   """
-  operationId: ID
+  operationId: ID!
   "When to try again, in seconds; null when waiting does not help."
   retryAfterSeconds: Int
 }
@@ -2654,6 +2676,29 @@ func (ec *executionContext) fieldContext_FhirRejected_retryable(_ context.Contex
 	return graphql.NewScalarFieldContext("FhirRejected", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _FhirRejected_operationId(ctx context.Context, field graphql.CollectedField, obj *FhirRejected) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FhirRejected_operationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OperationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FhirRejected_operationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FhirRejected", field, false, false, "ID")
+}
+
 func (ec *executionContext) _FhirRejected_detail(ctx context.Context, field graphql.CollectedField, obj *FhirRejected) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2859,11 +2904,11 @@ func (ec *executionContext) _FhirUnavailable_operationId(ctx context.Context, fi
 			return obj.OperationID, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
-			return ec.marshalOID2ᚖstring(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
 		},
 		true,
-		false,
+		true,
 	)
 }
 func (ec *executionContext) fieldContext_FhirUnavailable_operationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
@@ -4428,6 +4473,29 @@ func (ec *executionContext) _UpdateConflict_retryable(ctx context.Context, field
 }
 func (ec *executionContext) fieldContext_UpdateConflict_retryable(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("UpdateConflict", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _UpdateConflict_operationId(ctx context.Context, field graphql.CollectedField, obj *UpdateConflict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UpdateConflict_operationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OperationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UpdateConflict_operationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UpdateConflict", field, false, false, "ID")
 }
 
 func (ec *executionContext) _UpdateConflict_current(ctx context.Context, field graphql.CollectedField, obj *UpdateConflict) (ret graphql.Marshaler) {
@@ -6471,6 +6539,11 @@ func (ec *executionContext) _FhirRejected(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "operationId":
+			out.Values[i] = ec._FhirRejected_operationId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "detail":
 			out.Values[i] = ec._FhirRejected_detail(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -6541,7 +6614,7 @@ func (ec *executionContext) _FhirUnavailable(ctx context.Context, sel ast.Select
 			}
 		case "operationId":
 			out.Values[i] = ec._FhirUnavailable_operationId(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		case "retryAfterSeconds":
@@ -7174,6 +7247,11 @@ func (ec *executionContext) _UpdateConflict(ctx context.Context, sel ast.Selecti
 			}
 		case "retryable":
 			out.Values[i] = ec._UpdateConflict_retryable(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "operationId":
+			out.Values[i] = ec._UpdateConflict_operationId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -97,6 +97,8 @@ type FhirRejected struct {
 	Code ErrorCode `json:"code"`
 	// False.
 	Retryable bool `json:"retryable"`
+	// Names this change: in the log, and for contactUpdate.
+	OperationID string `json:"operationId"`
 	// What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change.
 	Detail string `json:"detail"`
 	// Status of the server's answer; null when it was not the answer to a request.
@@ -130,9 +132,10 @@ type FhirUnavailable struct {
 	Detail string `json:"detail"`
 	// NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING once the write has left.
 	Applied Applied `json:"applied"`
-	// Names this change: contactUpdate and contactUpdateSettled tell how it ended. Null when it was never
-	// begun. Beside operationId of UpdatePatientContactSuccess, which is never null, give it an alias.
-	OperationID *string `json:"operationId,omitempty"`
+	// Names this change: in the log, and for contactUpdate and contactUpdateSettled, which tell how it
+	// ended. If nothing was begun (an earlier write of the patient is still under way, the server is
+	// shutting down) only the log knows it, and contactUpdate is null.
+	OperationID string `json:"operationId"`
 	// When to try again, in seconds; null when waiting does not help.
 	RetryAfterSeconds *int `json:"retryAfterSeconds,omitempty"`
 }
@@ -348,6 +351,9 @@ type UpdateConflict struct {
 	Code ErrorCode `json:"code"`
 	// True: look at current, then try again.
 	Retryable bool `json:"retryable"`
+	// Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id and of a
+	// profile only the log knows it, and contactUpdate is null.
+	OperationID string `json:"operationId"`
 	// The record as it is now.
 	Current *Patient `json:"current,omitempty"`
 	// Which of the requested fields hold another value now than the one requested.
@@ -389,7 +395,7 @@ func (UpdatePatientProfileSuccess) IsUpdatePatientProfileResult() {}
 
 // Who is asking.
 type Viewer struct {
-	// The role claim of the token: patient, admin, doctor, nurse, rib, lab or analyst. Any other may read nothing.
+	// The role claim of the token, for example doctor. One that this server does not know may read nothing.
 	Role string `json:"role"`
 	// The patient number that the token names; null for staff.
 	PatientID *string `json:"patientId,omitempty"`

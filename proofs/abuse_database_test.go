@@ -183,7 +183,7 @@ func TestAbuseTheJournalGrowsByWhatChanges(t *testing.T) {
 			Want(t, told, Object{"__typename": "UpdatePatientContactSuccess"})
 		}
 		var n, bytes int
-		if err := database.QueryRow(`SELECT count(*), sum(length(asked) + length(base) + length(intended) + length(answer) + length(patient)) FROM contact_updates`).Scan(&n, &bytes); err != nil {
+		if err := database.QueryRow(`SELECT count(*), sum(length(put) + length(answer) + length(patient)) FROM contact_updates`).Scan(&n, &bytes); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%d characters a write", bytes/n)
@@ -209,7 +209,7 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		database := openDatabase(t, databaseURL)
 		deep := strings.Repeat("[", 1<<20)
 		mustExec(t, database, "UPDATE patients SET address = $1 WHERE id = $2", deep, Number)
-		mustExec(t, database, `UPDATE contact_updates SET asked = $1, base = $1, intended = $1, answer = $1, patient = $1,
+		mustExec(t, database, `UPDATE contact_updates SET put = $1, answer = $1, patient = $1,
 			state = 'UNKNOWN', settled_at = 0, lease_until = 1`, deep)
 		if err := s.Stop(); err != nil {
 			t.Fatal(err)
@@ -226,6 +226,6 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		}
 		Want(t, p.Update(Object{"patientId": "P-2025-000002", "phone": "010-5555-5555"}), Object{"__typename": "UpdatePatientContactSuccess"})
 		p.WantLog("cannot be read")
-		p.UntilLog("column contact_updates.base")
+		p.UntilLog("column contact_updates.put")
 	})
 }

@@ -255,14 +255,14 @@ func leaveSent(t *testing.T, databaseURL, id, patientID string) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	line := db.ContactUpdate{ID: id, PatientID: patientID, Actor: "admin", Digest: "d", Asked: `{"setPhone":true,"phone":"010-7777-7777"}`}
+	line := db.ContactUpdate{ID: id, PatientID: patientID, Actor: "admin", Digest: "d"}
 	if err := store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.BeginUpdate(t.Context(), line, "dead", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.SendUpdate(id, "dead", patientID, `W/"0"`, `{"phone":"010-1111-2222"}`, `{"phone":"010-7777-7777"}`); err != nil {
+	if err := store.SendUpdate(id, "dead", patientID, `W/"0"`, `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{"phone":"010-1111-2222"},"intended":{"phone":"010-7777-7777"}}`); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.RenewUpdates("dead", []string{id}, 0); err != nil {

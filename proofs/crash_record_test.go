@@ -184,7 +184,7 @@ func (c *crash) checkRequest(p *Process, q *request, history []Contact, outcomes
 
 // checkSettled holds how an unknown outcome ended against what happened.
 func (c *crash) checkSettled(p *Process, q *request, answer Object, times int) {
-	state, _ := p.ContactUpdate(answer["pending"])["state"].(string)
+	state, _ := p.ContactUpdate(answer["operationId"])["state"].(string)
 	if state == "PENDING" || state == "" || state == "APPLIED" && times != 1 || state != "APPLIED" && times != 0 && len(q.answers) == 1 {
 		c.t.Errorf("%v was told UNKNOWN, then %q, and is %d times in the history", q.input, state, times)
 	}

@@ -157,7 +157,7 @@ func (l *linear) write(patient int, value string) {
 			l.shown[patient] = append(l.shown[patient], shownPhone{value, o.Call, o.Return})
 		}
 	case answer["applied"] == "UNKNOWN":
-		l.unknown = append(l.unknown, unknownWrite{patient, o, answer["pending"]})
+		l.unknown = append(l.unknown, unknownWrite{patient, o, answer["operationId"]})
 	default:
 		l.told[value] = "no Success"
 	}

@@ -108,7 +108,7 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 		answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
 		Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN", "retryable": true})
 		s.FHIR.ClearFaults()
-		Want(t, s.Settled(answer["pending"]), Object{"state": "APPLIED"})
+		Want(t, s.Settled(answer["operationId"]), Object{"state": "APPLIED"})
 		Want(t, s.Patient(Number), Object{"phone": NewPhone, "syncState": "SYNCED"})
 	})
 }

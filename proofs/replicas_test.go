@@ -288,7 +288,7 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 			}
 		})
 	}
-	Want(t, replicas[1].Settled(first["pending"]), Object{"state": "APPLIED"})
+	Want(t, replicas[1].Settled(first["operationId"]), Object{"state": "APPLIED"})
 	if over.Swap(true) {
 		t.Error("it was found out only after the other writes")
 	}

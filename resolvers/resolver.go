@@ -31,7 +31,7 @@ type Store interface {
 
 // Writer is what the resolvers need of the write protocol.
 type Writer interface {
-	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Applied, error)
+	UpdateContact(ctx context.Context, c writethrough.Change) (*writethrough.Outcome, error)
 	ContactUpdate(ctx context.Context, operationID string) (*writethrough.Update, error)
 	// Await returns an update once it is settled, or as it stands when the
 	// server stops.
@@ -46,6 +46,7 @@ type Resolver struct {
 	Rate       *ChangeRate
 	Log        *slog.Logger
 	Now        func() time.Time
+	NewID      func() string // names a change that stands in the log alone
 
 	subscribed subscriptions
 }

@@ -25,14 +25,14 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
 		return nil, err
 	}
-	applied, err := r.Writer.UpdateContact(ctx, writethrough.Change{
+	o, err := r.Writer.UpdateContact(ctx, writethrough.Change{
 		PatientID: input.PatientID, Edit: contactEdit(input), ExpectedVersion: expectedVersion(input.ExpectedVersion),
 		Actor: v.Actor(), IdempotencyKey: value(input.IdempotencyKey),
 	})
 	if err != nil {
-		return r.contactFailure(ctx, v, err)
+		return nil, r.contactFailed(ctx, err)
 	}
-	return success(applied, v), nil
+	return r.contactResult(ctx, v, o)
 }
 
 // UpdatePatientProfile is the resolver for the updatePatientProfile field.

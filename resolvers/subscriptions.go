@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"patientgraph/auth"
+	"patientgraph/graph"
 )
 
 // maxSubscriptions is how many subscriptions one viewer may have at once, for
@@ -39,4 +40,36 @@ func (s *subscriptions) begin(ctx context.Context, v auth.Viewer) (end func(), e
 			delete(s.open, actor)
 		}
 	}, nil
+}
+
+// settled tells once how an update ended, or that it is PENDING when the server
+// stops. It closes without a word when the client is gone or the viewer's token
+// has expired, and then calls end.
+func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, end func()) <-chan *graph.ContactUpdate {
+	out := make(chan *graph.ContactUpdate, 1)
+	ctx, cancel := context.WithTimeout(ctx, v.Expires.Sub(r.Now()))
+	go func() {
+		defer end()
+		defer cancel()
+		defer close(out)
+		defer func() {
+			if cause := recover(); cause != nil { // one line of the journal must not end the process
+				_ = Internal(ctx, r.Log, Panic(cause))
+			}
+		}()
+		u, err := r.Writer.Await(ctx, operationID)
+		// By the clock: a process that stood still may come by before its timers.
+		if ctx.Err() != nil || !r.Now().Before(v.Expires) || err == nil && !v.MayAskAbout(u.Actor, u.PatientID) {
+			return
+		}
+		if err == nil {
+			var shown *graph.ContactUpdate
+			if shown, err = r.toContactUpdate(ctx, v, u); err == nil {
+				out <- shown
+				return
+			}
+		}
+		r.Log.WarnContext(ctx, "a subscription to a contact update ended early", "operation", operationID, "error", err)
+	}()
+	return out
 }

@@ -155,7 +155,7 @@ func TestRefusedSubscriptionsAreNotCounted(t *testing.T) {
 func TestSubscriptionEndsWithTheToken(t *testing.T) {
 	t.Parallel()
 	settled := &writethrough.Update{
-		OperationID: "op", PatientID: "P-1", State: db.UpdateApplied, Applied: &writethrough.Applied{Patient: &db.Patient{ID: "P-1"}},
+		OperationID: "op", PatientID: "P-1", State: db.UpdateApplied, Outcome: &writethrough.Outcome{Code: writethrough.Success, Patient: &db.Patient{ID: "P-1"}},
 	}
 	t.Run("while it waits", func(t *testing.T) {
 		t.Parallel()
@@ -196,7 +196,7 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 func TestBrokenLineEndsOnlyItsSubscription(t *testing.T) {
 	t.Parallel()
 	w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
-		return &writethrough.Update{State: db.UpdateApplied, Applied: &writethrough.Applied{}}, nil // without the patient
+		return &writethrough.Update{State: db.UpdateApplied, Outcome: &writethrough.Outcome{Code: writethrough.Success}}, nil // without the patient
 	}}
 	var logged bytes.Buffer
 	r := w.resolver(atTestTime)

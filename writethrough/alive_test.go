@@ -16,11 +16,11 @@ import (
 // leave leaves an update behind as a killed process does, its lease over.
 func (r *rig) leave(n int, id, etag string) {
 	r.t.Helper()
-	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d", Asked: `{"setPhone":true,"phone":"010-7777-7777"}`}
+	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d"}
 	if _, err := r.store.BeginUpdate(context.Background(), u, "dead", 30*time.Second); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"phone":"010-0000-0000"}`, `{"phone":"010-7777-7777"}`); err != nil {
+	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{"phone":"010-0000-0000"},"intended":{"phone":"010-7777-7777"}}`); err != nil {
 		r.t.Fatal(err)
 	}
 	if err := r.store.RenewUpdates("dead", []string{id}, 0); err != nil {
@@ -123,7 +123,7 @@ func TestUnknownOfABusyPatient(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := w.UpdateContact(context.Background(), writethrough.Change{PatientID: patientID(0), Edit: phone(fmt.Sprintf("010-1111-%04d", k))}); err != nil {
+			if _, err := update(context.Background(), w, writethrough.Change{PatientID: patientID(0), Edit: phone(fmt.Sprintf("010-1111-%04d", k))}); err != nil {
 				t.Log(err)
 			}
 		}
@@ -154,7 +154,7 @@ func TestImpatientCallersOpenTheCircuit(t *testing.T) {
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 200 * time.Millisecond })
 	for k := range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
-		_, _ = w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(k % 5), Edit: phone("010-7777-7777")})
+		_, _ = update(ctx, w, writethrough.Change{PatientID: patientID(k % 5), Edit: phone("010-7777-7777")})
 		cancel()
 	}
 	if asked.Load() == 40 {
@@ -180,10 +180,10 @@ func TestLeaversKeepTheCircuitClosed(t *testing.T) {
 	for range 10 { // one patient, one browser tab
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-started; cancel() }()
-		_, _ = w.UpdateContact(ctx, setPhone("010-7777-7777"))
+		_, _ = update(ctx, w, setPhone("010-7777-7777"))
 		cancel()
 	}
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
 	if err != nil {
 		t.Errorf("another patient's write on a healthy FHIR server: %v", err)
 	}
@@ -195,9 +195,9 @@ func TestOnePatientKeepsTheCircuitClosed(t *testing.T) {
 	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Status: 500})
 	w := r.writer(true, r.client, r.store, nil)
 	for range 10 {
-		_, _ = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
 	}
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
 	if err != nil {
 		t.Errorf("another patient's write on a FHIR server that answers everything: %v", err)
 	}
@@ -251,9 +251,9 @@ func TestPanicFreesThePatient(t *testing.T) {
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.Timeout = 200*time.Millisecond, 20*time.Second })
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
 	}()
-	if _, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777")); err != nil {
+	if _, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil {
 		t.Errorf("nobody can write the patient: %v", err)
 	}
 }
@@ -273,7 +273,7 @@ func TestHangingDatabase(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), IdempotencyKey: "k"})
+		_, err := update(ctx, w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), IdempotencyKey: "k"})
 		ended <- err
 	}()
 	select {

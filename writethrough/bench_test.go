@@ -47,7 +47,7 @@ func (s bench) alone(ctx context.Context, n int) error {
 }
 
 func (s bench) through(ctx context.Context, n int) error {
-	_, err := s.w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(n), Edit: change()})
+	_, err := update(ctx, s.w, writethrough.Change{PatientID: patientID(n), Edit: change()})
 	return err
 }
 
@@ -165,9 +165,9 @@ func settle(b *testing.B, databaseURL string, lines int) {
 	defer d.Close()
 	now := time.Now().UnixMicro()
 	if _, err := d.Exec(fmt.Sprintf(`INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
-			digest, asked, base_etag, base, intended, gone, answer, patient, requested_at, sent_at, settled_at)
+			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
 		SELECT 'old-' || n, 'P-' || substr('000' || (n %% 100), -4), 'f', 'APPLIED', '', %d, 'me', 'key-' || n,
-			'digest', '{}', 'W/"1"', '{}', '{}', 0, '', '', %d, %d, %d FROM (%s) AS numbers`, now, now, now, now, numbers), lines); err != nil {
+			'digest', 'W/"1"', '{}', '', 0, '', '', %d, %d, %d FROM (%s) AS numbers`, now, now, now, now, numbers), lines); err != nil {
 		b.Fatal(err)
 	}
 }

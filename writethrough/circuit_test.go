@@ -49,7 +49,7 @@ func newCircuitRig(t *testing.T) *circuitRig {
 // write reports whether the FHIR server was asked, and the error of the write.
 func (c *circuitRig) write(n int) (sent bool, err error) {
 	before := c.asked
-	_, err = c.w.UpdateContact(c.t.Context(), writethrough.Change{PatientID: patientID(n), Edit: phone(fmt.Sprintf("010-7777-%04d", c.asked))})
+	_, err = update(c.t.Context(), c.w, writethrough.Change{PatientID: patientID(n), Edit: phone(fmt.Sprintf("010-7777-%04d", c.asked))})
 	return c.asked > before, err
 }
 
@@ -60,7 +60,7 @@ func (c *circuitRig) leave(n int) (sent bool) {
 	c.onRead = cancel
 	defer func() { c.onRead = nil }()
 	before := c.asked
-	_, _ = c.w.UpdateContact(ctx, writethrough.Change{PatientID: patientID(n), Edit: phone("010-8888-8888")})
+	_, _ = update(ctx, c.w, writethrough.Change{PatientID: patientID(n), Edit: phone("010-8888-8888")})
 	return c.asked > before
 }
 

@@ -26,7 +26,7 @@ func TestLostResurrectionIsNoSuccess(t *testing.T) {
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(true, n, r.store, nil)
-	a, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	if err == nil {
 		t.Errorf("told Success (%s) for a PUT that resurrected a patient", a.Patient.SyncState)
 	}
@@ -65,13 +65,13 @@ func TestFenceByAnothersEffect(t *testing.T) {
 	w := r.writer(false, n, r.store, nil) // no reconciler before B
 	edit := phone("010-7777-7777")
 	edit.SetEmail, edit.Email = true, "a@example.org"
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: edit, IdempotencyKey: "k", Actor: "me"})
-	var a *writethrough.Error
-	if !errors.As(err, &a) || a.Kind != writethrough.OutcomeUnknown {
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: edit, IdempotencyKey: "k", Actor: "me"})
+	var a *failure
+	if !errors.As(err, &a) || a.Code != writethrough.OutcomeUnknown {
 		t.Fatalf("A: %v", err)
 	}
 	readsFail.Store(false)
-	if _, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777")); err != nil {
+	if _, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil {
 		t.Logf("B: %v", err)
 	}
 	if st := r.state(a.OperationID); st == db.UpdateNotApplied {
@@ -102,11 +102,11 @@ func TestCreatedAndUnreadable(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease = 200 * time.Millisecond })
 	change := writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), Actor: "me", IdempotencyKey: "k"}
-	ask := func() *writethrough.Error {
+	ask := func() *failure {
 		t.Helper()
-		_, err := w.UpdateContact(t.Context(), change)
-		var e *writethrough.Error
-		if !errors.As(err, &e) || e.Kind != writethrough.PatientGone || e.HTTPStatus != 201 {
+		_, err := update(t.Context(), w, change)
+		var e *failure
+		if !errors.As(err, &e) || e.Code != writethrough.PatientGone || e.HTTPStatus != 201 {
 			t.Fatalf("told %v", err)
 		}
 		return e
@@ -151,7 +151,7 @@ func TestStaleReadAfterOK(t *testing.T) {
 		return r.client.Read(ctx, id)
 	}
 	w := r.writer(true, n, r.store, nil)
-	if _, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777")); err != nil {
+	if _, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil {
 		t.Error(err)
 	}
 	r.await(db.Synced, "010-7777-7777")
@@ -192,7 +192,7 @@ func TestHistoryFailsForEver(t *testing.T) {
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) {
 		c.Lease, c.SettleWindow = 100*time.Millisecond, 500*time.Millisecond
 	})
-	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	t.Log(err)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if p, err := r.store.Patient(t.Context(), patientID(0)); err == nil && p.SyncState == db.Synced {
@@ -214,7 +214,7 @@ func TestUnsavedSuccessBecomesNotApplied(t *testing.T) {
 	s := &failingStore{Store: r.store}
 	s.fail.Store(true)
 	w := r.writer(true, r.client, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
-	a, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	if err != nil {
 		return // told that the database failed: nothing false was said
 	}

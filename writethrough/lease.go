@@ -29,38 +29,38 @@ func (w *Writer) endLease(id string) {
 	w.watcher.hint(id)
 }
 
-// unsaved is how an operation ended, as long as the database does not take it.
-type unsaved struct {
+// unstored is how an update ended, as long as the database does not take it.
+type unstored struct {
 	end  db.Closing
 	told *db.ContactUpdate // what a retry with the same key is told; nil: it tries again
 }
 
-// keepUnsaved has the end of an operation written down as soon as the database
+// keepUnstored has the end of an operation written down as soon as the database
 // takes it. Until then the operation goes on holding its patient.
-func (w *Writer) keepUnsaved(u *unsaved) {
+func (w *Writer) keepUnstored(u *unstored) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.unsaved[u.end.ID] = u
+	w.unstored[u.end.ID] = u
 }
 
-// unsavedEnd returns how this process knows that an operation ended, if the
+// unstoredEnd returns how this process knows that an operation ended, if the
 // database did not take that yet.
-func (w *Writer) unsavedEnd(id string) (db.Closing, bool) {
+func (w *Writer) unstoredEnd(id string) (db.Closing, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	u, ok := w.unsaved[id]
+	u, ok := w.unstored[id]
 	if !ok {
 		return db.Closing{}, false
 	}
 	return u.end, true
 }
 
-// unsavedAnswer returns what a caller was told of whom the database knows less;
+// unstoredAnswer returns what a caller was told of whom the database knows less;
 // nil if there is nothing.
-func (w *Writer) unsavedAnswer(actor, key string) *db.ContactUpdate {
+func (w *Writer) unstoredAnswer(actor, key string) *db.ContactUpdate {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, u := range w.unsaved {
+	for _, u := range w.unstored {
 		if u.told != nil && u.told.Actor == actor && u.told.IdempotencyKey == key {
 			return u.told
 		}
@@ -68,11 +68,11 @@ func (w *Writer) unsavedAnswer(actor, key string) *db.ContactUpdate {
 	return nil
 }
 
-// saved forgets an end that stands in the journal.
-func (w *Writer) saved(id string) {
+// stored forgets an end that stands in the journal.
+func (w *Writer) stored(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.unsaved, id)
+	delete(w.unstored, id)
 }
 
 // reopen corrects an operation that took effect though it was settled as
@@ -107,7 +107,7 @@ func (w *Writer) Run(ctx, abandon context.Context) {
 	defer func() { <-reconciled }()
 	defer w.stop()
 	defer context.AfterFunc(ctx, w.stop)()
-	go w.saveUntil(abandon)
+	go w.storeUntil(abandon)
 	ticker := time.NewTicker(w.tick())
 	defer ticker.Stop()
 	for {
@@ -128,7 +128,7 @@ func (w *Writer) Run(ctx, abandon context.Context) {
 func (w *Writer) idle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.running) == 0 && len(w.unsaved) == 0 && len(w.late) == 0
+	return len(w.running) == 0 && len(w.unstored) == 0 && len(w.late) == 0
 }
 
 // renew extends the leases of operations that take long.
@@ -150,17 +150,17 @@ func (w *Writer) renew() {
 	}
 }
 
-// saveUntil writes down the ends that the database did not take at once.
-func (w *Writer) saveUntil(abandon context.Context) {
+// storeUntil writes down the ends that the database did not take at once.
+func (w *Writer) storeUntil(abandon context.Context) {
 	for sleep(abandon, w.tick()) == nil {
-		w.saveUnsaved()
+		w.storeUnstored()
 	}
 }
 
-func (w *Writer) saveUnsaved() {
+func (w *Writer) storeUnstored() {
 	w.mu.Lock()
-	closings := make([]*db.Closing, 0, len(w.unsaved))
-	for _, u := range w.unsaved {
+	closings := make([]*db.Closing, 0, len(w.unstored))
+	for _, u := range w.unstored {
 		closings = append(closings, &u.end)
 	}
 	late := maps.Clone(w.late)
@@ -173,13 +173,13 @@ func (w *Writer) saveUnsaved() {
 		switch {
 		case err == nil:
 			w.Log.Info("how a contact update ended is written down now", "patient", c.PatientID, "operation", c.ID)
-			w.saved(c.ID)
+			w.stored(c.ID)
 			w.endLease(c.ID)
 		case errors.Is(err, db.ErrLostLease):
 			w.takenFrom(c)
 		case errors.Is(err, db.ErrUnreadable): // this patient's row alone; finish has said so
 		case errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
-			w.saved(c.ID)
+			w.stored(c.ID)
 			w.endLease(c.ID)
 		default: // the database fails still
 			return
@@ -195,7 +195,7 @@ func (w *Writer) takenFrom(c *db.Closing) {
 	defer cancel()
 	u, err := w.Store.ContactUpdate(ctx, c.ID)
 	if err == nil && u.State != db.UpdateAccepted && u.State != db.UpdateSent || errors.Is(err, db.ErrNotFound) {
-		w.saved(c.ID)
+		w.stored(c.ID)
 		w.endLease(c.ID)
 	}
 }

@@ -2,7 +2,6 @@ package writethrough
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"patientgraph/db"
@@ -16,8 +15,7 @@ type Update struct {
 	State       db.UpdateState
 	RequestedAt time.Time
 	SettledAt   time.Time // zero while it is open
-	Applied     *Applied  // UpdateApplied
-	Err         *Error    // the other ends
+	Outcome     *Outcome  // nil while it is open
 }
 
 // ContactUpdate returns one update. db.ErrNotFound.
@@ -30,11 +28,10 @@ func (w *Writer) ContactUpdate(ctx context.Context, operationID string) (*Update
 		OperationID: line.ID, PatientID: line.PatientID, Actor: line.Actor, State: line.State,
 		RequestedAt: line.RequestedAt, SettledAt: line.SettledAt,
 	}
-	if line.State.Open() {
-		return u, nil
-	}
-	if u.Applied, err = decodeAnswer(line); err != nil && !errors.As(err, &u.Err) {
-		return nil, err
+	if !line.State.Open() {
+		if u.Outcome, err = outcomeOf(line); err != nil {
+			return nil, err
+		}
 	}
 	return u, nil
 }

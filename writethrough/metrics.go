@@ -1,8 +1,6 @@
 package writethrough
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -32,13 +30,10 @@ func newMetrics(r prometheus.Registerer) metrics {
 }
 
 // count counts what a caller was told.
-func (m metrics) count(err error) {
-	outcome := "SUCCESS"
-	var e *Error
-	if errors.As(err, &e) {
-		outcome = string(e.Kind)
-	} else if err != nil {
-		outcome = "INTERNAL"
+func (m metrics) count(o *Outcome, err error) {
+	code := "INTERNAL"
+	if err == nil {
+		code = string(o.Code)
 	}
-	m.updates.WithLabelValues(outcome).Inc()
+	m.updates.WithLabelValues(code).Inc()
 }

@@ -308,9 +308,9 @@ func (p *process) BeginUpdate(ctx context.Context, u db.ContactUpdate, owner str
 	})
 }
 
-func (p *process) SendUpdate(id, owner, patientID, baseETag, base, intended string) error {
+func (p *process) SendUpdate(id, owner, patientID, ifMatch, put string) error {
 	_, err := ask(p, func() (any, error) {
-		err := p.m.store.SendUpdate(id, owner, patientID, baseETag, base, intended)
+		err := p.m.store.SendUpdate(id, owner, patientID, ifMatch, put)
 		if err == nil {
 			p.m.sent(id)
 		}

@@ -2,7 +2,6 @@ package writethrough
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -51,7 +50,7 @@ type call struct {
 	running  bool
 	ended    bool // the caller has an answer
 	proven   bool // it is a success that the server has shown
-	applied  *Applied
+	outcome  *Outcome
 	err      error
 	panicked any
 }
@@ -179,16 +178,16 @@ func (m *model) ask(p *process, change Change) *call {
 	m.log("%s: %s asks %+v expecting %d with key %q", p.name, change.Actor, change.Edit, change.ExpectedVersion, change.IdempotencyKey)
 	go func() {
 		defer cancel()
-		applied, err := (*Applied)(nil), error(nil)
+		o, err := (*Outcome)(nil), error(nil)
 		ended := false
 		defer func() {
 			panicked := recover()
 			if panicked != nil {
 				m.log("%s", debug.Stack())
 			}
-			m.locked(func() { c.applied, c.err, c.ended, c.panicked, c.running = applied, err, ended, panicked, false })
+			m.locked(func() { c.outcome, c.err, c.ended, c.panicked, c.running = o, err, ended, panicked, false })
 		}()
-		applied, err = p.w.UpdateContact(context.WithValue(ctx, callKey{}, c), change)
+		o, err = p.w.UpdateContact(context.WithValue(ctx, callKey{}, c), change)
 		ended = true
 	}()
 	m.await(p)
@@ -218,7 +217,7 @@ func (m *model) tick() {
 	for _, p := range m.procs {
 		m.loop(p, &p.renewing, func() {
 			p.w.renew()
-			p.w.saveUnsaved()
+			p.w.storeUnstored()
 		})
 		m.loop(p, &p.settling, func() { p.w.reconcilePatient(context.Background(), "") })
 	}
@@ -343,9 +342,13 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 	if !c.ended || c.proven {
 		return
 	}
-	var e *Error
-	if c.err == nil {
-		got := rowContact(c.applied.Patient)
+	if c.err != nil {
+		m.noEffect(t, c.op, c.err)
+		return
+	}
+	o := c.outcome
+	if o.Code == Success {
+		got := rowContact(o.Patient)
 		if !slices.ContainsFunc(m.server.history[c.since:], func(v *version) bool {
 			return v.shows(c.change.Edit) && same(v.contact, got)
 		}) {
@@ -354,27 +357,23 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 		c.proven = true
 		return
 	}
-	if !errors.As(c.err, &e) {
-		m.noEffect(t, c.op, c.err)
-		return
-	}
-	switch e.Kind {
+	switch o.Code {
 	case Conflict, Rejected, NotApplied, Unavailable, Timeout, AuthFailed, RateLimited:
-		m.noEffect(t, c.op, e.Kind)
-		m.noEffect(t, m.find(e.OperationID), e.Kind)
+		m.noEffect(t, c.op, o.Code)
+		m.noEffect(t, m.find(o.OperationID), o.Code)
 	case PatientGone:
 		if !m.deletedSince(c.since) {
 			t.Fatalf("told as gone, but it never was")
 		}
 	case OutcomeUnknown:
-		if m.find(e.OperationID) == nil {
-			t.Fatalf("an unknown outcome of the operation %q", e.OperationID)
+		if m.find(o.OperationID) == nil {
+			t.Fatalf("an unknown outcome of the operation %q", o.OperationID)
 		}
 	default:
-		t.Fatalf("told as %s", e.Kind)
+		t.Fatalf("told as %s", o.Code)
 	}
-	if e.Kind == Conflict && m.shown(e.Current) == nil {
-		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(e.Current)))
+	if o.Code == Conflict && m.shown(o.Patient) == nil {
+		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(o.Patient)))
 	}
 }
 
@@ -395,7 +394,7 @@ func (m *model) checkJournal(t *rapid.T, op *opTruth) {
 		if !slices.ContainsFunc(m.server.history[op.since:], func(v *version) bool { return v.shows(op.change.Edit) }) {
 			t.Fatalf("%s ended as APPLIED but the server never showed it", op.id)
 		}
-	case u.Err.Kind == PatientGone:
+	case u.Outcome.Code == PatientGone:
 		if !m.deletedSince(op.since) {
 			t.Fatalf("%s ended as gone, but the patient never was", op.id)
 		}
@@ -457,8 +456,8 @@ func (m *model) settle(t *rapid.T) {
 	}
 	c := m.ask(last, Change{PatientID: modelNumber, Actor: "last", Edit: fhir.ContactEdit{SetPhone: true, Phone: "last"}})
 	m.check(t)
-	if c.err != nil || !c.ended {
-		t.Fatalf("a last write without faults: %v", c.err)
+	if !c.ended || c.err != nil || c.outcome.Code != Success {
+		t.Fatalf("a last write without faults: %+v, %v", c.outcome, c.err)
 	}
 	if row := m.row(); row.SyncState != db.Synced || m.shown(row) != m.server.current() {
 		t.Fatalf("after a last write the cache is %s with %s", row.SyncState, show(rowContact(row)))

@@ -36,12 +36,12 @@ func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(false, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	if kindOf(err) != writethrough.OutcomeUnknown {
 		t.Fatal(err)
 	}
 	failReads.Store(false)
-	_, err = w.UpdateContact(t.Context(), setPhone("010-0000-0000"))
+	_, err = update(t.Context(), w, setPhone("010-0000-0000"))
 	if kindOf(err) != writethrough.Unavailable {
 		t.Errorf("B: %v", err)
 	}
@@ -60,11 +60,11 @@ func TestFenceAndTheSameAnswer(t *testing.T) {
 	}
 	w := r.writer(false, r.client, r.store, nil)
 	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
-	a, err := w.UpdateContact(t.Context(), c)
+	a, err := update(t.Context(), w, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := w.UpdateContact(t.Context(), c)
+	b, err := update(t.Context(), w, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestClockSetBack(t *testing.T) {
 	r.leave(0, "op", `W/"0"`)
 	shift(t, url, time.Hour) // the line is from a clock one hour ahead
 	w := r.writer(true, r.client, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), setPhone("010-8888-8888"))
+	_, err := update(t.Context(), w, setPhone("010-8888-8888"))
 	if err != nil {
 		r.settled("op") // the process that holds the patient is dead
 	}
@@ -103,13 +103,13 @@ func TestForgottenLine(t *testing.T) {
 	}
 	w := r.writer(false, n, r.store, nil)
 	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
-	if _, err := w.UpdateContact(t.Context(), c); kindOf(err) != writethrough.Unavailable {
+	if _, err := update(t.Context(), w, c); kindOf(err) != writethrough.Unavailable {
 		t.Errorf("told %v", err)
 	}
 	if _, version, _ := r.server.Get("f0"); version != 1 {
 		t.Error("a PUT left")
 	}
-	if a, err := w.UpdateContact(t.Context(), c); err != nil || a.Patient.SyncState != db.Synced || a.Patient.Phone != "010-8888-8888" {
+	if a, err := update(t.Context(), w, c); err != nil || a.Patient.SyncState != db.Synced || a.Patient.Phone != "010-8888-8888" {
 		t.Errorf("then %+v, %v", a, err)
 	}
 }
@@ -146,14 +146,14 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 			n, s := r.awayAfterPut()
 			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
 			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
-			_, first := w.UpdateContact(t.Context(), c)
-			if _, err := w.UpdateContact(t.Context(), c); kindOf(err) != kindOf(first) {
+			_, first := update(t.Context(), w, c)
+			if _, err := update(t.Context(), w, c); kindOf(err) != kindOf(first) {
 				t.Errorf("first %s (%v), meanwhile %s (%v)", kindOf(first), first, kindOf(err), err)
 			}
 			time.Sleep(1200 * time.Millisecond)
 			s.away.Store(false)
 			time.Sleep(time.Second)
-			_, second := w.UpdateContact(t.Context(), c)
+			_, second := update(t.Context(), w, c)
 			if kindOf(first) != kindOf(second) {
 				t.Errorf("first %s (%v), then %s (%v)", kindOf(first), first, kindOf(second), second)
 			}
@@ -222,7 +222,7 @@ func TestOutageAndTheSameSuccess(t *testing.T) {
 	c := setPhone("010-8888-8888")
 	c.Actor, c.IdempotencyKey = "me", "k"
 	ask := func(when string) string {
-		a, err := w.UpdateContact(t.Context(), c)
+		a, err := update(t.Context(), w, c)
 		if err != nil || a.Patient.Phone != "010-8888-8888" {
 			t.Fatalf("%s: %+v, %v", when, a, err)
 		}
@@ -234,7 +234,7 @@ func TestOutageAndTheSameSuccess(t *testing.T) {
 	}
 	other := c
 	other.Edit = phone("010-9999-9999")
-	if _, err := w.UpdateContact(t.Context(), other); kindOf(err) != writethrough.KeyReused {
+	if _, err := update(t.Context(), w, other); kindOf(err) != writethrough.KeyReused {
 		t.Errorf("other content: %v", err)
 	}
 	s.away.Store(false)
@@ -260,7 +260,7 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 		c.Lease, c.Timeout, c.NewID = 300*time.Millisecond, time.Minute, func() string { return "op" }
 	})
 	r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, 300*time.Millisecond })
-	a, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		return fhir.Update{}, slow
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	time.Sleep(5 * time.Second) // two ticks of the reconciler
 	if kindOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
 		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", kindOf(err), reads.Load())

@@ -147,3 +147,17 @@ func (r *rig) settled(id string) db.UpdateState {
 		}
 	}
 }
+
+// failure is an outcome that is no success.
+type failure struct{ *writethrough.Outcome }
+
+func (f *failure) Error() string { return string(f.Code) + ": " + f.Reason }
+
+// update makes a change; to a test any outcome but Success is an error.
+func update(ctx context.Context, w *writethrough.Writer, c writethrough.Change) (*writethrough.Outcome, error) {
+	o, err := w.UpdateContact(ctx, c)
+	if err == nil && o.Code != writethrough.Success {
+		return nil, &failure{o}
+	}
+	return o, err
+}

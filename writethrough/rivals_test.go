@@ -37,7 +37,7 @@ func TestClearOneOfTwoEqualPhones(t *testing.T) {
 		return r.client.Update(ctx, id, b, ifMatch)
 	}
 	w := r.writer(true, n, r.store, nil)
-	a, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: fhir.ContactEdit{SetPhone: true}})
+	a, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: fhir.ContactEdit{SetPhone: true}})
 	if err != nil || puts < 2 || len(r.server.History("f0")) != 4 {
 		t.Errorf("%d PUTs, %d versions; told %s with %+v", puts, len(r.server.History("f0")), kindOf(err), a)
 	}
@@ -54,7 +54,7 @@ func TestClearOneOfTwoEqualPhonesAndLost(t *testing.T) {
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(true, n, r.store, nil)
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: fhir.ContactEdit{SetPhone: true}})
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: fhir.ContactEdit{SetPhone: true}})
 	if err == nil {
 		t.Error("Success; nothing landed")
 	}
@@ -78,7 +78,7 @@ func TestRejectionBesideAnotherWrite(t *testing.T) {
 			w := r.writer(true, n, r.store, nil)
 			e := phone("invalid-phone")
 			e.SetEmail, e.Email = true, "x@example.org"
-			_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: e})
+			_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: e})
 			if kindOf(err) != writethrough.Rejected {
 				t.Errorf("422 by the server; told %s: %v", kindOf(err), err)
 			}
@@ -105,7 +105,7 @@ func TestConflictWithoutHistory(t *testing.T) {
 				return fhir.Resource{}, &fhir.Error{Kind: kinds[status], Op: fhir.OpHistory, Status: status, Reason: "x"}
 			}
 			w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
-			_, err := w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 			if err != nil || puts != 2 {
 				t.Errorf("%d PUTs, told %s (%v)", puts, kindOf(err), err)
 			}
@@ -131,9 +131,9 @@ func TestIssuesNameWhatWasNotSaved(t *testing.T) {
 	w := r.writer(true, n, r.store, nil)
 	e := phone("010-7777-7777")
 	e.SetEmail, e.Email = true, "x@example.org"
-	_, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: e})
-	var f *writethrough.Error
-	if !errors.As(err, &f) || f.Kind != writethrough.NotApplied {
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: e})
+	var f *failure
+	if !errors.As(err, &f) || f.Code != writethrough.NotApplied {
 		t.Fatal(err)
 	}
 	for _, i := range f.Issues {
@@ -154,7 +154,7 @@ func TestExpectedVersionAndARivalWithTheSameContact(t *testing.T) {
 		return r.client.Update(ctx, id, b, ifMatch)
 	}
 	w := r.writer(true, n, r.store, nil)
-	a, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), ExpectedVersion: 1})
+	a, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), ExpectedVersion: 1})
 	if kindOf(err) != writethrough.Conflict {
 		t.Errorf("expectedVersion, 409, the name and gender are others now; told %s %+v", kindOf(err), a)
 	}
@@ -170,12 +170,12 @@ func TestWaitingKeepsTheCircuitClosed(t *testing.T) {
 	}
 	w := r.writer(false, r.client, r.store, nil)
 	for range 10 {
-		_, err := w.UpdateContact(t.Context(), setPhone("010-0000-0000"))
+		_, err := update(t.Context(), w, setPhone("010-0000-0000"))
 		if kindOf(err) != writethrough.Unavailable {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
 		t.Errorf("another patient, healthy FHIR server: %v", err)
 	}
 }
@@ -187,10 +187,10 @@ func TestLostLeasesKeepTheCircuitClosed(t *testing.T) {
 	s.lost.Store(true)
 	w := r.writer(false, r.client, s, nil)
 	for range 10 {
-		_, _ = w.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
 	}
 	s.lost.Store(false)
-	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
 		t.Error(err)
 	}
 }
@@ -200,11 +200,11 @@ type leaseStore struct {
 	lost atomic.Bool
 }
 
-func (s *leaseStore) SendUpdate(id, owner, patientID, etag, base, intended string) error {
+func (s *leaseStore) SendUpdate(id, owner, patientID, ifMatch, put string) error {
 	if s.lost.Load() {
 		return fmt.Errorf("send: %w", db.ErrLostLease)
 	}
-	return s.Store.SendUpdate(id, owner, patientID, etag, base, intended)
+	return s.Store.SendUpdate(id, owner, patientID, ifMatch, put)
 }
 
 // The reads of 256 patients hang. Another patient, whose reads do not, has an
@@ -229,7 +229,7 @@ func TestQueuedPatientsCanBeWritten(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second })
 	time.Sleep(300 * time.Millisecond)
-	if _, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(256), Edit: phone("010-8888-8888"), IdempotencyKey: "k"}); err != nil {
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(256), Edit: phone("010-8888-8888"), IdempotencyKey: "k"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -257,16 +257,16 @@ func TestHoldTwice(t *testing.T) {
 // cannot read (UNKNOWN); another write follows and is SYNCED, or lands and is
 // UNKNOWN; B looks again (SENT) and is killed. A is back and takes over: its
 // row is old by now.
-func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
+func TestUnstoredEndDoesNotGoBackwards(t *testing.T) {
 	for name, follow := range map[string]func(r *rig) error{
 		"SYNCED": func(r *rig) error {
-			_, err := r.writer(false, r.client, r.store, nil).UpdateContact(t.Context(), setPhone("010-8888-8888"))
+			_, err := update(t.Context(), r.writer(false, r.client, r.store, nil), setPhone("010-8888-8888"))
 			return err
 		},
 		"UNKNOWN": func(r *rig) error {
 			_, err := r.store.BeginUpdate(t.Context(), db.ContactUpdate{ID: "op-2", PatientID: patientID(0)}, "C", time.Minute)
 			if err == nil {
-				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"phone":"010-7777-7777"}`, `{"phone":"010-8888-8888"}`)
+				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"edit":{"setPhone":true,"phone":"010-8888-8888"},"base":{"phone":"010-7777-7777"},"intended":{"phone":"010-8888-8888"}}`)
 			}
 			r.put(`{"system":"phone","value":"010-8888-8888","use":"mobile"}`)
 			if err == nil {
@@ -279,7 +279,7 @@ func TestUnsavedEndDoesNotGoBackwards(t *testing.T) {
 			r := newRig(t, 1)
 			n, s := r.awayAfterPut()
 			wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
-			a, err := wa.UpdateContact(t.Context(), setPhone("010-7777-7777"))
+			a, err := update(t.Context(), wa, setPhone("010-7777-7777"))
 			if err != nil {
 				t.Fatal(err)
 			}

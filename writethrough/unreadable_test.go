@@ -41,63 +41,81 @@ func (l *logged) wait(t *testing.T, text string) string {
 	}
 }
 
-// A line of the journal that cannot be read stays open and is named in the log
-// with its column. What docs/operations.md says of the column settles it.
-func TestAnUnreadableLineIsNamedAndMended(t *testing.T) {
+// A PUT in the journal that cannot be read stays open and is named in the log.
+// What docs/operations.md says of the column settles it.
+func TestAnUnreadablePutIsNamedAndMended(t *testing.T) {
 	t.Parallel()
-	for column, mended := range map[string]string{
-		"base":     `{"at":"2026-01-31T12:00:00Z"}`,
-		"intended": `{"phone":"010-7777-7777"}`,
-		"asked":    `{"setPhone":true,"phone":"010-7777-7777"}`,
-		"answer":   "",
-	} {
-		for n, damaged := range []string{"", `{"phone":"secret`, strings.Repeat("[", 1<<20)} {
-			if column == "answer" && damaged == "" {
-				continue // nobody was told yet
-			}
-			for _, landed := range []bool{true, false} {
-				t.Run(fmt.Sprint(column, " ", n, " landed ", landed), func(t *testing.T) {
-					t.Parallel()
-					url := dbtest.SQLite(t)
-					r := newRigOn(t, url, 2)
-					if landed {
-						if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
-							t.Fatal(err)
-						}
-					}
-					r.leave(0, "op", `W/"1"`)
-					r.leave(1, "other", `W/"1"`)
-					setColumn(t, url, "op", column, damaged)
-					var log logged
-					r.writer(true, r.client, r.store, func(c *writethrough.Config) {
-						c.Log, c.Lease, c.SettleWindow = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond, time.Second
-					})
-					if text := log.wait(t, "operation op, column contact_updates."+column); strings.Contains(text, "secret") || strings.Contains(text, "[[[") {
-						t.Error("the log quotes the line")
-					}
-					if st := r.settled("other"); st != db.UpdateNotApplied {
-						t.Errorf("the other patient's update ended as %s", st)
-					}
-					if st := r.state("op"); !st.Open() {
-						t.Fatalf("it was settled as %s", st)
-					}
-					setColumn(t, url, "op", column, mended)
-					want := db.UpdateNotApplied
-					switch {
-					case landed:
-						want = db.UpdateApplied
-					case column == "base": // what it was before is not known
-						want = db.UpdateRejected
-					}
-					if st := r.settled("op"); st != want {
-						t.Errorf("mended, it ended as %s, want %s", st, want)
-					}
-					if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.SyncState != db.Synced || (p.Phone == "010-7777-7777") != landed {
-						t.Errorf("the cache has %+v, %v", p, err)
-					}
+	for n, damaged := range []string{"", `{"edit":"secret`, strings.Repeat("[", 1<<20)} {
+		for _, landed := range []bool{true, false} {
+			t.Run(fmt.Sprint(n, " landed ", landed), func(t *testing.T) {
+				t.Parallel()
+				r, url := newDamaged(t, "put", damaged, landed)
+				var log logged
+				r.writer(true, r.client, r.store, func(c *writethrough.Config) {
+					c.Log, c.Lease, c.SettleWindow = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond, time.Second
 				})
-			}
+				if text := log.wait(t, "operation op, column contact_updates.put"); strings.Contains(text, "secret") || strings.Contains(text, "[[[") {
+					t.Error("the log quotes the line")
+				}
+				if st := r.settled("other"); st != db.UpdateNotApplied {
+					t.Errorf("the other patient's update ended as %s", st)
+				}
+				if st := r.state("op"); !st.Open() {
+					t.Fatalf("it was settled as %s", st)
+				}
+				setColumn(t, url, "op", "put",
+					`{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{},"intended":{"phone":"010-7777-7777"},"at":"2026-01-31T12:00:00Z"}`)
+				want := db.UpdateRejected // what it was before is not known
+				if landed {
+					want = db.UpdateApplied
+				}
+				r.endsAs(want, landed)
+			})
 		}
+	}
+}
+
+// What the caller was told is no evidence: an update is settled though nobody
+// can read it any more.
+func TestAnUnreadableAnswerHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for _, landed := range []bool{true, false} {
+		t.Run(fmt.Sprint("landed ", landed), func(t *testing.T) {
+			t.Parallel()
+			r, _ := newDamaged(t, "answer", `{"code":"FHIR_REJ`, landed)
+			r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
+			want := db.UpdateNotApplied
+			if landed {
+				want = db.UpdateApplied
+			}
+			r.endsAs(want, landed)
+		})
+	}
+}
+
+// newDamaged leaves two updates behind, one with a damaged column. landed: its
+// PUT took effect.
+func newDamaged(t *testing.T, column, damaged string, landed bool) (*rig, string) {
+	t.Helper()
+	url := dbtest.SQLite(t)
+	r := newRigOn(t, url, 2)
+	if landed {
+		r.put(`{"system":"phone","value":"010-7777-7777","use":"mobile"}`)
+	}
+	r.leave(0, "op", `W/"1"`)
+	r.leave(1, "other", `W/"1"`)
+	setColumn(t, url, "op", column, damaged)
+	return r, url
+}
+
+// endsAs wants the damaged update to end so, and the cache to follow.
+func (r *rig) endsAs(want db.UpdateState, landed bool) {
+	r.t.Helper()
+	if st := r.settled("op"); st != want {
+		r.t.Errorf("it ended as %s, want %s", st, want)
+	}
+	if p, err := r.store.Patient(r.t.Context(), patientID(0)); err != nil || p.SyncState != db.Synced || (p.Phone == "010-7777-7777") != landed {
+		r.t.Errorf("the cache has %+v, %v", p, err)
 	}
 }
 
@@ -113,7 +131,7 @@ func TestAClearedAnswer(t *testing.T) {
 	}
 	setColumn(t, url, "op", "answer", "")
 	u, err := w.ContactUpdate(t.Context(), "op")
-	if err != nil || u.State != db.UpdateNotApplied || u.Err == nil || u.Err.Kind != writethrough.OutcomeUnknown || !strings.Contains(u.Err.Reason, "no longer in the journal") {
+	if err != nil || u.State != db.UpdateNotApplied || u.Outcome.Code != writethrough.OutcomeUnknown || !strings.Contains(u.Outcome.Reason, "no longer in the journal") {
 		t.Errorf("%+v, %v", u, err)
 	}
 }
@@ -134,27 +152,26 @@ func TestALineEndedByHand(t *testing.T) {
 				}
 			}
 			r.leave(0, "op", `W/"1"`)
-			setColumn(t, url, "op", "asked", "{")
-			setColumn(t, url, "op", "intended", "{")
+			setColumn(t, url, "op", "put", "{")
 			var log logged
 			w := r.writer(true, r.client, r.store, func(c *writethrough.Config) {
 				c.Log, c.Lease = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond
 			})
-			log.wait(t, "contact_updates.asked")
+			log.wait(t, "contact_updates.put")
 			end := `UPDATE contact_updates SET state = 'APPLIED', owner = '', settled_at = 1769860800000000, answer = ''
 				WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
 			if !landed {
 				end = `UPDATE contact_updates SET state = 'NOT_APPLIED', idempotency_key = '', owner = '', settled_at = 1769860800000000,
-					answer = '{"kind":"FHIR_UNAVAILABLE","reason":"ended by hand: the write never took effect"}'
+					answer = '{"code":"FHIR_UNAVAILABLE","reason":"ended by hand: the write never took effect"}'
 					WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
 			}
 			execute(t, url, end)
 			u, err := w.ContactUpdate(t.Context(), "op")
-			if err != nil || u.State != state || landed != (u.Applied != nil && u.Applied.Patient != nil) || !landed && u.Err.Kind != writethrough.Unavailable {
+			if err != nil || u.State != state || landed != (u.Outcome.Code == writethrough.Success && u.Outcome.Patient != nil) || !landed && u.Outcome.Code != writethrough.Unavailable {
 				t.Fatalf("%+v, %v", u, err)
 			}
 			versions := len(r.server.History("f0"))
-			applied, err := w.UpdateContact(t.Context(), setPhone(shown))
+			applied, err := update(t.Context(), w, setPhone(shown))
 			if err != nil || applied.Patient.SyncState != db.Synced || applied.Patient.Phone != shown || len(r.server.History("f0")) != versions {
 				t.Errorf("a write of what is there already: %+v, %v", applied, err)
 			}

@@ -6,9 +6,9 @@ const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePa
   ... on UpdatePatientContactSuccess { operationId patient { id phone email address { text lines city district state postalCode country } syncState lastSyncedAt version } }
   ... on UserError { message code retryable }
   ... on InvalidInput { fieldErrors { field message rule } }
-  ... on FhirRejected { detail httpStatus issues { severity code message expression field } }
-  ... on FhirUnavailable { detail applied pending: operationId retryAfterSeconds }
-  ... on UpdateConflict { conflictingFields current { id phone email version } } } }`
+  ... on FhirRejected { operationId detail httpStatus issues { severity code message expression field } }
+  ... on FhirUnavailable { operationId detail applied retryAfterSeconds }
+  ... on UpdateConflict { operationId conflictingFields current { id phone email version } } } }`
 
 const updateQuery = `query($id: ID!) { contactUpdate(operationId: $id) { operationId patientId state requestedAt settledAt
   result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirUnavailable { applied } ... on UserError { code } } } }`

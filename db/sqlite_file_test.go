@@ -92,7 +92,7 @@ func TestAReplacedFileIsNoticed(t *testing.T) {
 			_, claimErr := s.ClaimUpdates("me", "", time.Minute, 9)
 			_, cleanErr := s.CleanUpdates(ctx, 0)
 			for what, err := range map[string]error{
-				"ping": s.Ping(ctx), "begin": beginErr, "send": s.SendUpdate("op-1", "me", "P-1", "", "{}", "{}"), "close": closeErr,
+				"ping": s.Ping(ctx), "begin": beginErr, "send": s.SendUpdate("op-1", "me", "P-1", "", "{}"), "close": closeErr,
 				"profile": profileErr, "contact": contactErr, "import": importErr, "claim": claimErr, "clean": cleanErr,
 				"hold": s.HoldUpdate("op-1", "me", "P-1"), "reopen": s.ReopenUpdate("op-1", "P-1"), "renew": s.RenewUpdates("me", []string{"op-1"}, time.Minute),
 				"migrate": s.Migrate(ctx),

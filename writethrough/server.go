@@ -158,18 +158,18 @@ func passing(err error) bool {
 	return errors.As(err, &f) && (f.Kind == fhir.NotSent || f.Kind == fhir.Lost) && !f.Timeout && !f.NotAsked && f.RetryAfter == 0
 }
 
-// signalOf gives the signal in the end of an operation; nil is a success. A 500
-// is an answer of its own: it may be about this patient alone.
-func signalOf(e *Error) serverSignal {
+// signalOf gives the signal in the end of an update. A 500 is an answer of its
+// own: it may be about this patient alone.
+func signalOf(o *Outcome) serverSignal {
 	var f *fhir.Error
-	asked := e != nil && (errors.As(e.Err, &f) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled))
+	asked := errors.As(o.cause, &f) || errors.Is(o.cause, context.DeadlineExceeded) || errors.Is(o.cause, context.Canceled)
 	switch {
 	case f != nil && f.NotAsked:
 		return noSignal
 	case f != nil && f.Kind == fhir.Unusable:
 		return answered
-	case asked && (e.Kind == Unavailable || e.Kind == Timeout || e.Kind == OutcomeUnknown) &&
-		(e.HTTPStatus == 0 || e.HTTPStatus >= http.StatusBadGateway && e.HTTPStatus <= http.StatusGatewayTimeout):
+	case asked && (o.Code == Unavailable || o.Code == Timeout || o.Code == OutcomeUnknown) &&
+		(o.HTTPStatus == 0 || o.HTTPStatus >= http.StatusBadGateway && o.HTTPStatus <= http.StatusGatewayTimeout):
 		return silence
 	}
 	return answered

@@ -1,0 +1,132 @@
+package db
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// commitTimeout bounds one transaction of the journal, waiting included.
+const commitTimeout = 15 * time.Second
+
+var (
+	errClosed = errors.New("the database is closed")
+	errLate   = errors.New("the database did not come to it in time")
+	// errNotBegun is nobody's own fault: to try each alone would fail as well.
+	errNotBegun = errors.New("no transaction could be begun")
+)
+
+// queued is what waits for its transaction, alone or with others.
+type queued struct {
+	patientID string
+	until     time.Time // from then on it is not begun
+	err       error
+	done      chan struct{}
+}
+
+func (q *queued) place() *queued { return q }
+
+type batched interface{ place() *queued }
+
+// batcher runs in one transaction what several callers want at the same time:
+// a commit waits for the disk or for the network, and many can wait together.
+type batcher[T batched] struct {
+	run     func(batch []T) error // all of it or nothing; it may run again
+	most    int                   // in a batch
+	queue   chan T
+	closing sync.RWMutex // read-locked while one is handed over
+	closed  bool
+	running sync.WaitGroup
+}
+
+// newBatcher starts as many workers, so that one that waits for a locked row
+// does not stop the others.
+func newBatcher[T batched](workers, most int, run func(batch []T) error) *batcher[T] {
+	b := &batcher[T]{run: run, most: most, queue: make(chan T, 256)}
+	for range workers {
+		b.running.Go(b.work)
+	}
+	return b
+}
+
+// do returns when t is durable, whatever happens to the caller meanwhile, or
+// has failed.
+func (b *batcher[T]) do(t T) error {
+	q := t.place()
+	q.until, q.done = time.Now().Add(commitTimeout), make(chan struct{})
+	b.closing.RLock()
+	if b.closed {
+		b.closing.RUnlock()
+		return errClosed
+	}
+	b.queue <- t
+	b.closing.RUnlock()
+	<-q.done
+	return q.err
+}
+
+// close lets finish what is queued.
+func (b *batcher[T]) close() {
+	b.closing.Lock()
+	if !b.closed {
+		b.closed = true
+		close(b.queue)
+	}
+	b.closing.Unlock()
+	b.running.Wait()
+}
+
+func (b *batcher[T]) work() {
+	for first := range b.queue {
+		batch := b.gather(first)
+		if len(batch) == 0 {
+			continue
+		}
+		err := b.run(batch)
+		for _, t := range batch {
+			if err == nil {
+				close(t.place().done)
+				continue
+			}
+			b.running.Go(func() { // one must not fail the others, nor keep them waiting
+				q := t.place()
+				if err := again(err, func() error { return b.run([]T{t}) }); err != nil {
+					q.err = err
+				}
+				close(q.done)
+			})
+		}
+	}
+}
+
+// gather returns what waits behind first, in one order everywhere: two replicas
+// cannot wait for each other. What has waited too long, for a database that
+// stands still, ends here: its caller has gone.
+func (b *batcher[T]) gather(first T) []T {
+	batch := []T{first}
+	for len(batch) < b.most {
+		select {
+		case next, open := <-b.queue:
+			if open {
+				batch = append(batch, next)
+				continue
+			}
+		default:
+		}
+		break
+	}
+	now := time.Now()
+	batch = slices.DeleteFunc(batch, func(t T) bool {
+		q := t.place()
+		late := now.After(q.until)
+		if late {
+			q.err = errors.Join(errNotBegun, errLate)
+			close(q.done)
+		}
+		return late
+	})
+	slices.SortStableFunc(batch, func(x, y T) int { return strings.Compare(x.place().patientID, y.place().patientID) })
+	return batch
+}

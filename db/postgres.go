@@ -1,0 +1,259 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+)
+
+// postgres is a server. A statement goes there in one round trip with what
+// others want at the same time.
+type postgres struct {
+	config  pgx.ConnConfig
+	journal *bun.DB
+	singles *batcher[*single]
+	begins  *batcher[*single]
+}
+
+// How many commit the journal, and how much goes into one transaction at most
+// (Benchmark512Clients). There are several, so that one that waits for a locked
+// row does not stop the others.
+const (
+	postgresCommitters = 4
+	postgresTogether   = 16
+)
+
+func (s *Store) openPostgres(databaseURL string) error {
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return errors.New("open database: the postgres URL cannot be read") // pgx would repeat it
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	const size = 32
+	s.read = postgresPool(*config, size, "5s", readTimeout)
+	s.write = s.read
+	s.searches = make(chan struct{}, size/2)
+	// A committer does not wait long for a row: behind it wait other patients.
+	// Its statements have no timeout: one would end a commit's wait for the
+	// standby as if the standby had it.
+	s.journal = postgresPool(*config, 3*postgresCommitters+4, "200ms", 0)
+	p := &postgres{config: *config, journal: s.journal}
+	p.singles = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, false) })
+	p.begins = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, true) })
+	s.commits = newBatcher(postgresCommitters, postgresTogether, s.runTogether)
+	s.database, s.queues = p, []func(){s.commits.close, p.singles.close, p.begins.close}
+	return nil
+}
+
+// connectTimeout bounds the making of a connection where the URL does not
+// (connect_timeout): database/sql makes some for no request, which have no other
+// end.
+const connectTimeout = 10 * time.Second
+
+// readTimeout is when PostgreSQL ends a read by itself: whoever asked has gone
+// (a request has 10 s), perhaps unheard.
+const readTimeout = 15 * time.Second
+
+// postgresPool bounds how long a statement waits for a row, and how long a
+// replica that stands still in a transaction keeps one; statementTimeout, unless
+// it is 0, how long a statement runs.
+func postgresPool(config pgx.ConnConfig, size int, lockTimeout string, statementTimeout time.Duration) *bun.DB {
+	config.RuntimeParams = maps.Clone(config.RuntimeParams)
+	config.RuntimeParams["standard_conforming_strings"] = "on" // no text of ours depends on it
+	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
+	config.RuntimeParams["random_page_cost"] = "1.1"                         // the cache is in memory: what an index covers is not read from the table
+	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a statement sees what the one before waited for
+	config.RuntimeParams["lock_timeout"] = lockTimeout
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	pool := stdlib.OpenDB(config)
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return bun.NewDB(pool, pgdialect.New())
+}
+
+// redacted drops the connection string that pgx puts into connect errors.
+func redacted(err error) error {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		return urlError.Err
+	}
+	return err
+}
+
+// isLocked reports whether PostgreSQL gave up waiting for a row: lock_timeout, or
+// a deadlock that it broke.
+func isLocked(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "55P03" || e.Code == "40P01")
+}
+
+var postgresClock = strings.NewReplacer("NOW()", "(extract(epoch from statement_timestamp()) * 1000000)::bigint")
+
+// forPostgres writes a statement as PostgreSQL wants it.
+func forPostgres(text string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range postgresClock.Replace(text) {
+		if r != '?' {
+			b.WriteRune(r)
+			continue
+		}
+		n++
+		b.WriteString("$" + strconv.Itoa(n))
+	}
+	return b.String()
+}
+
+func (*postgres) translate(text string) string { return forPostgres(text) }
+
+func (*postgres) list(values []string) any { return values }
+
+// once: pgx would prepare and keep every text that it is given. With
+// QueryExecModeExec it sends text and values together and keeps nothing, and
+// PostgreSQL plans the statement for these values.
+func (*postgres) once(args []any) []any { return append([]any{pgx.QueryExecModeExec}, args...) }
+
+func (*postgres) along(string) string { return "" } // it finds the index itself
+
+// What SQLite does in a transaction is one statement here.
+var (
+	sendAndMark = forPostgres(`WITH sent AS (` + sendUpdate.text + ` RETURNING patient_id)
+		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)`)
+	closeAndFollow = forPostgres(`WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
+		closed AS (` + closeUpdate.text + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
+		` + updatePatient.text + ` AND EXISTS (SELECT 1 FROM closed)`)
+	readBegun = forPostgres(readPatient)
+)
+
+// single is one statement waiting for its round trip.
+type single struct {
+	queued
+	text    string
+	args    []any
+	changed int64
+	patient *Patient // after beginUpdate; nil: there is none
+	readErr error    // ErrUnreadable: the patient, not the statement, is at fault
+}
+
+func (p *postgres) one(patientID string, st *statement, args ...any) (int64, error) {
+	return p.single(patientID, st.postgres, args)
+}
+
+func (p *postgres) single(patientID, text string, args []any) (int64, error) {
+	o := &single{queued: queued{patientID: patientID}, text: text, args: args}
+	err := p.singles.do(o)
+	return o.changed, err
+}
+
+func (p *postgres) begin(patientID string, args ...any) (int64, *Patient, error) {
+	o := &single{queued: queued{patientID: patientID}, text: beginUpdate.postgres, args: args}
+	err := p.begins.do(o)
+	switch {
+	case err != nil:
+	case o.readErr != nil:
+		err = o.readErr
+	case o.patient == nil:
+		err = ErrNotFound
+	}
+	return o.changed, o.patient, err
+}
+
+func (p *postgres) send(patientID string, args ...any) error {
+	n, err := p.single(patientID, sendAndMark, args)
+	if err == nil && n == 0 {
+		return ErrLostLease
+	}
+	return err
+}
+
+// closeAtOnce: an update is the usual one if nothing else of the patient is
+// unsettled, the row is still the one that it began with, and its names stay.
+func (p *postgres) closeAtOnce(c Closing) (told *Patient, err error) {
+	if c.Row == nil || c.Shown == nil || c.State.Open() {
+		return nil, nil
+	}
+	row := *c.Row
+	told, _ = after(&row, c, false)
+	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
+	args = append(args, newVersion(&row, c.At)...)
+	if row.nameKey != c.Row.nameKey {
+		return nil, nil
+	}
+	n, err := p.single(c.PatientID, closeAndFollow, args)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return told, nil
+}
+
+// notDurable spares a transaction the wait for the disk. An update that is
+// ACCEPTED may be forgotten in a power cut: then it cannot become SENT.
+const notDurable = `SELECT set_config('synchronous_commit', 'off', true)`
+
+// pipeline sends statements together: they are committed together, or none is.
+func (p *postgres) pipeline(batch []*single, begins bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	conn, err := p.journal.DB.Conn(ctx)
+	if err != nil {
+		return errors.Join(errNotBegun, err)
+	}
+	defer conn.Close()
+	return conn.Raw(func(conn any) error {
+		var together pgx.Batch
+		if begins {
+			together.Queue(notDurable)
+		}
+		for _, o := range batch {
+			together.Queue(o.text, o.args...).Exec(func(tag pgconn.CommandTag) error {
+				o.changed = tag.RowsAffected()
+				return nil
+			})
+			if begins {
+				together.Queue(readBegun, clean(o.patientID)).QueryRow(o.readPatient)
+			}
+		}
+		return conn.(*stdlib.Conn).Conn().SendBatch(ctx, &together).Close()
+	})
+}
+
+func (o *single) readPatient(row pgx.Row) (err error) {
+	o.patient, err = allColumns.scan(row)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case errors.Is(err, ErrUnreadable): // it must not fail those that went along
+		o.readErr = err
+		return nil
+	}
+	return err
+}
+
+func (*postgres) tables() string { return "SELECT count(to_regclass(?))" }
+
+// migrate has a pool of its own: what it does may take longer than a read may.
+// Replicas that start together wait for each other.
+func (p *postgres) migrate(ctx context.Context, version int64) (err error) {
+	pool := postgresPool(p.config, 2, "5s", 0)
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return err
+	}
+	return migrateFrom(ctx, "migrations/postgres", version, goose.DialectPostgres, pool.DB, goose.WithSessionLocker(locker))
+}

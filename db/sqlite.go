@@ -1,0 +1,124 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"runtime"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+)
+
+// sqlite is a file, or a database in memory.
+type sqlite struct{ s *Store }
+
+func (s *Store) openSQLite(path string) error {
+	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
+	// patients are nowhere else.
+	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
+	searches := 1
+	if path == ":memory:" {
+		s.write = sqlitePool(":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil, 1) // a second connection would be another database
+		s.read = s.write
+	} else {
+		file, err := openFile(path)
+		if err != nil {
+			return err
+		}
+		s.file = file
+		name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + pragmas
+		s.write = sqlitePool(name+"&_pragma=cache_size(-32000)&_txlock=immediate", file, 1) // 32 MB: an import writes all over the name index
+		readers := max(4, runtime.GOMAXPROCS(0)*2)
+		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
+		searches = readers / 2
+	}
+	s.searches = make(chan struct{}, searches)
+	s.database, s.journal = sqlite{s}, s.write
+	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
+	s.queues = []func(){s.commits.close}
+	return nil
+}
+
+func sqlitePool(name string, file *sqliteFile, size int) *bun.DB {
+	pool := sql.OpenDB(sqliteConnector{sqliteDriver(), name, file})
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	return bun.NewDB(pool, sqlitedialect.New())
+}
+
+// forSQLite writes a statement as SQLite wants it: a transaction is the only
+// writer anyway, so no row needs a lock.
+var forSQLite = strings.NewReplacer(
+	"NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+	"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "",
+	"= ANY(?)", "IN (SELECT value FROM json_each(?))", // see list
+	"strpos(", "instr(")
+
+func (sqlite) translate(text string) string { return forSQLite.Replace(text) }
+
+func (sqlite) list(values []string) any {
+	text, _ := json.Marshal(values) // strings always encode
+	return string(text)
+}
+
+func (sqlite) once(args []any) []any { return args }
+
+// along: SQLite does not know what LIMIT means.
+func (sqlite) along(index string) string { return " INDEXED BY " + index }
+
+func (q sqlite) one(patientID string, st *statement, args ...any) (changed int64, err error) {
+	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {
+		changed, err = q.s.exec(ctx, tx, st, args...)
+		return err
+	}})
+	return changed, err
+}
+
+// withoutTx runs one statement, which needs no BEGIN and COMMIT.
+func withoutTx(ctx context.Context, _ *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	return work(ctx, bun.Tx{})
+}
+
+// begin: where nothing goes along it does not wait for the disk, see notDurable.
+func (q sqlite) begin(patientID string, args ...any) (changed int64, p *Patient, err error) {
+	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: q.unsynced, work: func(ctx context.Context, tx bun.Tx) (err error) {
+		if changed, err = q.s.exec(ctx, tx, beginUpdate, args...); err == nil {
+			p, err = q.s.lockedRow(ctx, tx, patientID)
+		}
+		return err
+	}})
+	return changed, p, err
+}
+
+// unsynced runs a transaction that does not wait for the disk.
+func (q sqlite) unsynced(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
+	conn, err := q.s.journal.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	err = conn.RunInTx(ctx, options, work)
+	if _, failed := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); failed != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // a new connection waits for the disk
+	}
+	return err
+}
+
+func (q sqlite) send(patientID string, args ...any) error {
+	return q.s.changeAndMark(patientID, sendUpdate, markPending, args...)
+}
+
+func (sqlite) closeAtOnce(Closing) (*Patient, error) { return nil, nil } // there is no round trip
+
+func (sqlite) tables() string { return "SELECT count(*) FROM sqlite_schema WHERE name = ?" }
+
+func (q sqlite) migrate(ctx context.Context, version int64) error {
+	return migrateFrom(ctx, "migrations/sqlite", version, goose.DialectSQLite3, q.s.write.DB)
+}

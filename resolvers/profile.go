@@ -1,0 +1,68 @@
+package resolvers
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+)
+
+// profileFields names the fields that an input sets, be it to null.
+func profileFields(input graph.UpdatePatientProfileInput) auth.ProfileFields {
+	return auth.ProfileFields{
+		EmergencyContact: input.EmergencyContact.IsSet(),
+		Allergies:        input.Allergies.IsSet(), BloodType: input.BloodType.IsSet(),
+	}
+}
+
+func profileEdit(input graph.UpdatePatientProfileInput) db.ProfileEdit {
+	e := db.ProfileEdit{
+		SetEmergencyContact: input.EmergencyContact.IsSet(),
+		SetAllergies:        input.Allergies.IsSet(), Allergies: input.Allergies.Value(),
+		SetBloodType: input.BloodType.IsSet(), BloodType: value(input.BloodType.Value()),
+	}
+	if c := input.EmergencyContact.Value(); c != nil {
+		e.EmergencyContact = &db.EmergencyContact{Name: c.Name, Relationship: value(c.Relationship), Phone: value(c.Phone)}
+	}
+	return e
+}
+
+// differingProfile returns the fields of the edit whose value in row is not
+// the requested one.
+func differingProfile(row *db.Patient, e db.ProfileEdit) []string {
+	var fields []string
+	if e.SetEmergencyContact && !sameContact(row.EmergencyContact, e.EmergencyContact) {
+		fields = append(fields, "emergencyContact")
+	}
+	if e.SetAllergies && !slices.Equal(row.Allergies, e.Allergies) {
+		fields = append(fields, "allergies")
+	}
+	if e.SetBloodType && row.BloodType != e.BloodType {
+		fields = append(fields, "bloodType")
+	}
+	return fields
+}
+
+func sameContact(a, b *db.EmergencyContact) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// profileConflict says what stands in the way of a profile change.
+func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string, e db.ProfileEdit) (graph.UpdatePatientProfileResult, error) {
+	row, err := r.Store.Patient(ctx, id)
+	if errors.Is(err, db.ErrNotFound) {
+		return patientNotFound(), nil
+	}
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	operation := r.NewID()
+	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "operation", operation)
+	return updateConflict(v, operation, row, differingProfile(row, e)), nil
+}

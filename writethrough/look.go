@@ -1,0 +1,106 @@
+package writethrough
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"patientgraph/fhir"
+	"patientgraph/writethrough/judge"
+)
+
+// hear sorts how the FHIR server answered a PUT.
+func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
+	var f *fhir.Error
+	switch {
+	case err == nil && answer.Created:
+		return judge.Created
+	case err == nil && answer.Resource.JSON != nil && isNew(answer.Resource, p):
+		return judge.Shown
+	case err == nil && (answer.Resource.ETag != "" && answer.Resource.ETag == p.IfMatch || lacks(answer.Resource.JSON, p)):
+		return judge.Unchanged
+	case err == nil:
+		return judge.OK
+	case !errors.As(err, &f):
+		return judge.Nothing
+	case f.Status == http.StatusCreated:
+		return judge.Created
+	}
+	switch f.Kind {
+	case fhir.NotSent:
+		return judge.NotSent
+	case fhir.Conflict:
+		return judge.Conflict
+	case fhir.Gone:
+		return judge.Gone
+	case fhir.AuthFailed, fhir.RateLimited:
+		return judge.Denied
+	case fhir.Rejected:
+		return judge.Refused
+	}
+	return judge.Nothing // Lost, Unusable
+}
+
+// isNew reports whether a resource is of another version than the PUT named.
+func isNew(r fhir.Resource, p judge.Put) bool { return r.ETag != "" && r.ETag != p.IfMatch }
+
+// lacks reports whether a body shows the patient without some of the values.
+func lacks(body []byte, p judge.Put) bool {
+	if body == nil {
+		return false
+	}
+	missing, err := p.Missing(body)
+	return err == nil && len(missing) > 0
+}
+
+// look reads what the FHIR server shows of a PUT now. base is what the PUT was
+// based on, nil if that is not known any more. The error is why something could
+// not be seen.
+func (w *Writer) look(ctx context.Context, fhirID string, p judge.Put, base []byte) (judge.Sight, fhir.Resource, error) {
+	now, err := w.read(ctx, fhirID)
+	if err != nil {
+		s := judge.Sight{Read: judge.Unread, History: judge.Silent}
+		if isGone(err) {
+			s.Read = judge.SeenGone
+		}
+		return s, now, err
+	}
+	s, err := w.lookAt(ctx, fhirID, p, now, base)
+	return s, now, err
+}
+
+// lookAt is look where the patient has just been read.
+func (w *Writer) lookAt(ctx context.Context, fhirID string, p judge.Put, now fhir.Resource, base []byte) (judge.Sight, error) {
+	a := judge.Answer{History: judge.Silent}
+	var historyErr error
+	if p.AsksHistory(now) {
+		a, historyErr = w.askHistory(ctx, fhirID, p.IfMatch)
+	}
+	s, err := p.See(now, base, a, w.Now())
+	return s, errors.Join(err, historyErr)
+}
+
+// askHistory asks for the version that followed. The error is why it may tell
+// more another time.
+func (w *Writer) askHistory(ctx context.Context, fhirID, etag string) (judge.Answer, error) {
+	next, err := w.after(ctx, fhirID, etag)
+	var f *fhir.Error
+	switch {
+	case err == nil:
+		return judge.Answer{History: judge.Told, Next: next}, nil
+	case isGone(err): // after a deletion ours may have made it anew
+		return judge.Answer{History: judge.Silent, Deleted: true}, nil
+	case errors.As(err, &f) && f.Kind == fhir.Unusable:
+		return judge.Answer{History: judge.Silent}, nil
+	case f != nil && f.Status != 0:
+		return judge.Answer{History: judge.Failing}, err
+	}
+	return judge.Answer{History: judge.Unanswered}, err
+}
+
+// caseOf is what is known of a PUT that the FHIR server answered so.
+func caseOf(h judge.Heard, s judge.Sight) judge.Case {
+	return judge.Case{
+		When: judge.AtOnce, Heard: h, Read: s.Read, Fate: s.Fate, Versions: s.Versions, Moved: s.Moved, History: s.History,
+	}
+}

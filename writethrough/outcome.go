@@ -1,0 +1,225 @@
+package writethrough
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/writethrough/judge"
+)
+
+// Code says how a contact update ended: Success, or a word of ErrorCode in the
+// GraphQL schema.
+type Code string
+
+// The codes.
+const (
+	Success Code = "SUCCESS"
+	// NotFound: no such patient in the cache.
+	NotFound Code = "PATIENT_NOT_FOUND"
+	// KeyReused: the idempotency key came with other content before.
+	KeyReused Code = "IDEMPOTENCY_KEY_REUSED"
+	// Conflict: somebody else changed the record.
+	Conflict Code = "UPDATE_CONFLICT"
+	// Rejected: the FHIR server refused the values.
+	Rejected Code = "FHIR_REJECTED"
+	// NotApplied: the FHIR server said yes but does not show the values.
+	NotApplied Code = "FHIR_NOT_APPLIED"
+	// PatientGone: the patient is gone there, or the write created it anew.
+	PatientGone Code = "FHIR_PATIENT_GONE"
+	// Unavailable: the FHIR server could not be reached or is failing.
+	Unavailable Code = "FHIR_UNAVAILABLE"
+	// Timeout: no answer in time, and nothing was applied.
+	Timeout Code = "FHIR_TIMEOUT"
+	// OutcomeUnknown: the write may have been applied.
+	OutcomeUnknown Code = "FHIR_OUTCOME_UNKNOWN"
+	// AuthFailed: the FHIR server refused our credentials.
+	AuthFailed Code = "FHIR_AUTH_FAILED"
+	// RateLimited: the FHIR server asks to slow down.
+	RateLimited Code = "FHIR_RATE_LIMITED"
+)
+
+// Outcome is what the caller of a contact update is told. The journal keeps it,
+// so that a retry is told the same.
+type Outcome struct {
+	OperationID string        `json:"-"` // also where nothing was begun: then only the log knows it
+	Code        Code          `json:"code"`
+	Reason      string        `json:"reason"`                          // the FHIR server's own, or the cause; free of patient values
+	HTTPStatus  int           `json:"httpStatus,omitempty"`            // of the FHIR server's answer; 0 when there was none
+	Issues      []Issue       `json:"issues,omitempty"`                // what the server said
+	Untouched   bool          `json:"untouched,omitempty"`             // Rejected: the complaint is about an element that the caller did not change
+	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
+	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that hold another value now
+	// Patient is the record as the caller is shown it. Success: with the values;
+	// its SyncState is Pending where the cache could not be written yet. Conflict:
+	// as it is now. It stands in the journal by itself.
+	Patient *db.Patient `json:"-"`
+
+	cause error // for the log
+}
+
+// Issue is an issue of the FHIR server with the input field it concerns.
+type Issue struct {
+	fhir.Issue
+	Field []string `json:"field,omitempty"` // path in UpdatePatientContactInput; nil when it is none of its fields
+}
+
+// encode returns the outcome as the journal keeps it. Success needs no text: the
+// journal keeps the patient.
+func (o *Outcome) encode() string {
+	if o.Code == Success {
+		return ""
+	}
+	text, _ := json.Marshal(o) // plain strings and numbers always encode
+	return string(text)
+}
+
+// outcomeOf returns what the caller of a line of the journal was told, or would
+// be told now if nobody was. db.ErrUnreadable.
+func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
+	o := &Outcome{Code: OutcomeUnknown}
+	switch {
+	case u.State == db.UpdateApplied:
+		o.Code = Success
+	case u.Answer == "" && u.State.Open():
+		o.Reason = "the update is still under way"
+	case u.Answer == "": // somebody cleared the column by hand
+		o.Reason = "the answer is no longer in the journal"
+	default:
+		if err := u.Decode("answer", u.Answer, o); err != nil {
+			return nil, err
+		}
+	}
+	o.OperationID = u.ID
+	if o.Code == Success || o.Code == Conflict {
+		o.Patient = u.Patient
+	}
+	return o, nil
+}
+
+// told is what a ruling means for the caller. f: how the PUT failed, or the read
+// that says that the patient is gone; nil: the server said OK, with status.
+func told(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
+	switch r.Why {
+	case judge.WhyApplied:
+		return &Outcome{Code: Success}
+	case judge.WhyNotSaved:
+		return notSaved(s.Missing)
+	case judge.WhyIgnored:
+		if fields := p.Changed(); len(fields) > 0 {
+			return notSaved(fields)
+		}
+		return notSaved(p.Edit.Fields())
+	case judge.WhyGone:
+		return patientGone(f)
+	case judge.WhyDeleted:
+		o := &Outcome{Code: PatientGone, Reason: "the patient was deleted on the FHIR server"}
+		if h == judge.Created {
+			o.HTTPStatus = http.StatusCreated
+		}
+		return o
+	case judge.WhyDenied, judge.WhyNotSent:
+		return unavailable(f)
+	case judge.WhyNeverTookEffect:
+		return neverTookEffect()
+	}
+	if f == nil {
+		f = &fhir.Error{Kind: fhir.Unusable, Status: status, Reason: "The FHIR server said OK but does not show the requested values yet"}
+	}
+	return notKnown(f)
+}
+
+// reports say how each ending is logged: the one line per update that operators
+// look for. The metric's label is the code itself.
+var reports = map[Code]struct {
+	level   slog.Level
+	event   string
+	because string // what comes before the reason; "": the reason is not logged
+}{
+	Success:        {slog.LevelInfo, "FHIR update success", ""},
+	Conflict:       {slog.LevelWarn, "FHIR update conflict", ""},
+	Rejected:       {slog.LevelWarn, "FHIR validation failed", ": "},
+	NotApplied:     {slog.LevelWarn, "FHIR validation failed", ": "},
+	PatientGone:    {slog.LevelWarn, "FHIR validation failed", ": "},
+	Unavailable:    {slog.LevelError, "FHIR server error", ": "},
+	Timeout:        {slog.LevelError, "FHIR server error", ": "},
+	OutcomeUnknown: {slog.LevelError, "FHIR server error", ": "},
+	RateLimited:    {slog.LevelError, "FHIR server error", ": "},
+	AuthFailed:     {slog.LevelError, "FHIR server error", ": our credentials were refused, check FHIR_AUTH and its settings: "},
+}
+
+func (w *Writer) report(ctx context.Context, patientID, operationID string, o *Outcome, err error) {
+	if err != nil {
+		w.Log.ErrorContext(ctx, "contact update failed for patient "+patientID+": "+err.Error(), "operation", operationID)
+		return
+	}
+	r := reports[o.Code]
+	line := r.event + " for patient " + patientID
+	if r.because != "" {
+		line += r.because + o.Reason
+	}
+	w.Log.Log(ctx, r.level, line, "operation", operationID)
+}
+
+// notSaved says field by field what the server did not save.
+func notSaved(missing []string) *Outcome {
+	o := &Outcome{Code: NotApplied, Reason: "the FHIR server does not show the requested values"}
+	for _, field := range missing {
+		o.Issues = append(o.Issues, Issue{
+			Issue: fhir.Issue{
+				Severity: "error", Code: "not-applied", Expression: []string{},
+				Message: "the requested " + field + " was not saved",
+			},
+			Field: []string{field},
+		})
+	}
+	return o
+}
+
+func notKnown(f *fhir.Error) *Outcome {
+	return &Outcome{Code: OutcomeUnknown, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, cause: f}
+}
+
+// unavailable is told where nothing took effect.
+func unavailable(f *fhir.Error) *Outcome {
+	o := &Outcome{Code: Unavailable, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, cause: f}
+	switch {
+	case f.Kind == fhir.AuthFailed:
+		o.Code = AuthFailed
+	case f.Kind == fhir.RateLimited:
+		o.Code = RateLimited
+	case f.Timeout:
+		o.Code = Timeout
+	}
+	return o
+}
+
+func patientGone(f *fhir.Error) *Outcome {
+	return &Outcome{
+		Code: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil), cause: f,
+	}
+}
+
+func neverTookEffect() *Outcome {
+	return &Outcome{Code: Unavailable, Reason: "the write never took effect"}
+}
+
+// issues names the input fields that the issues concern; body is what was sent.
+func issues(f *fhir.Error, body []byte) []Issue {
+	all := make([]Issue, 0, len(f.Issues))
+	fields := fhir.InputFields(body, f.Issues)
+	for i, issue := range f.Issues {
+		all = append(all, Issue{Issue: issue, Field: fields[i]})
+	}
+	return all
+}
+
+func isGone(err error) bool {
+	var f *fhir.Error
+	return errors.As(err, &f) && f.Kind == fhir.Gone
+}

@@ -1,0 +1,338 @@
+package writethrough
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/writethrough/judge"
+)
+
+// maxAttempts bounds how often one update sends a PUT: again because somebody
+// else changed the patient between our read and our PUT, or because the answer
+// was lost and If-Match makes the repetition safe.
+const maxAttempts = 3
+
+// update is one contact update of a patient that FHIR has, seen through by the
+// process that began it. It holds the patient in the journal.
+type update struct {
+	*Writer
+	id         string
+	row        *db.Patient // the cached row that the change began with
+	unresolved []db.ContactUpdate
+	change     Change
+
+	attempt int
+	sent    bool          // a PUT may have left
+	put     judge.Put     // the last PUT
+	open    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
+	base    fhir.Resource // the Patient as it was last read to be changed
+	seen    *db.FHIRState // what the server showed after a PUT that others came before; nil: none did
+}
+
+// seeThrough has the conversation with the FHIR server and writes down how it
+// ended.
+func (u *update) seeThrough(ctx context.Context) (o *Outcome, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			u.endLease(u.id) // others find out what became of it
+			panic(cause)
+		}
+	}()
+	for {
+		e, err := u.run(ctx)
+		if err == nil {
+			o, err = u.finish(ctx, e)
+		} else { // nothing was sent: the database failed
+			u.giveUp()
+		}
+		if !errors.Is(err, errAgain) {
+			u.report(ctx, u.row.ID, u.id, o, err)
+			return o, err
+		}
+	}
+}
+
+// run has the whole FHIR conversation. Of the time allowed, a quarter is kept
+// for reading back what became of a PUT whose answer was lost. An error means
+// that the journal could not be written, and that nothing was sent.
+func (u *update) run(ctx context.Context) (ending, error) {
+	if e, refused := u.refuse(); refused {
+		return e, nil
+	}
+	start := time.Now()
+	// Once a PUT has left, the caller's disconnect must not cancel it: what it
+	// did has to reach the cache.
+	settle, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(u.Timeout))
+	defer cancel()
+	put, cancelPut := context.WithDeadline(settle, start.Add(u.Timeout*3/4))
+	defer cancelPut()
+	read, cancelRead := context.WithDeadline(ctx, start.Add(u.Timeout*3/4))
+	defer cancelRead()
+	defer context.AfterFunc(u.stopping, cancelRead)()
+
+	signal := noSignal
+	defer func() { // also after a panic: others may try then
+		soon := ctx.Err() != nil && time.Since(start) < u.Timeout/4
+		if signal == silence && (soon || u.stopping.Err() != nil) { // the caller did not wait, or we did not
+			signal = noSignal
+		}
+		u.circuit.record(u.row.ID, signal)
+	}()
+	e, err := u.converse(read, put, settle)
+	if err != nil {
+		signal = answered
+		return e, err
+	}
+	if e.shown == nil && !e.state.Open() && e.outcome.Code != PatientGone {
+		e.shown = u.seen // the conflict may have been with our own PUT: the cache follows however it ends
+	}
+	signal = signalOf(e.outcome)
+	u.scrub(e.outcome)
+	return e, nil
+}
+
+// refuse ends what need not be tried.
+func (u *update) refuse() (ending, bool) {
+	if u.change.ExpectedVersion != 0 && u.change.ExpectedVersion != u.row.Version {
+		return ending{state: db.UpdateConflict, outcome: conflict(u.row, u.change.Edit)}, true
+	}
+	if e, wait := u.notFenced(""); wait { // without versions nothing keeps its late PUT from undoing ours
+		return e, true
+	}
+	if !u.circuit.allows(u.row.ID) {
+		return notApplied(&Outcome{
+			Code: Unavailable, Reason: "the FHIR server does not answer; no write is sent to it for a moment",
+			RetryAfter: u.circuit.retryAfter(),
+		}), true
+	}
+	return ending{}, false
+}
+
+// notFenced refuses an update that would not keep an earlier one, whose PUT
+// named this version, from taking effect after it.
+func (u *update) notFenced(etag string) (ending, bool) {
+	for _, earlier := range u.unresolved {
+		if earlier.IfMatch == etag {
+			return notApplied(&Outcome{
+				Code: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
+				RetryAfter: max(u.SettleWindow-earlier.SentFor, time.Second),
+			}), true
+		}
+	}
+	return ending{}, false
+}
+
+func (u *update) converse(read, put, settle context.Context) (ending, error) {
+	for {
+		u.attempt++
+		base, err := u.read(read, u.row.FHIRID)
+		if err != nil {
+			return u.cannotRead(err), nil
+		}
+		u.base = base
+		if u.open != nil && base.ETag != u.put.IfMatch { // others have written: can ours still land?
+			if e, next := u.resolve(settle); next != judge.MergeAgain {
+				return e, nil
+			}
+		}
+		body, e, done := u.merge()
+		if done {
+			return e, nil
+		}
+		if err := u.markSent(); err != nil {
+			return u.cannotMark(err)
+		}
+		// By the clock: a process that stood still may come by before its timers.
+		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
+			return u.cannotRead(&fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
+		}
+		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
+		reached(stepAnswerCame)
+		e, next := u.judge(settle, answer, err, body)
+		if next == judge.End || u.attempt == maxAttempts || sleep(put, time.Duration(u.attempt)*50*time.Millisecond) != nil {
+			return e, nil
+		}
+	}
+}
+
+// merge edits what the server has now. It is done when the server shows the
+// values already, or when the caller expected another version.
+func (u *update) merge() (body []byte, e ending, done bool) {
+	now := u.Now()
+	p, err := fhir.ParsePatient(u.base.JSON, now)
+	if err != nil {
+		return nil, u.cannotRead(err), true
+	}
+	st := State(p)
+	if u.seen != nil {
+		u.seen = &st
+	}
+	if u.change.ExpectedVersion != 0 && moved(u.row, st, u.change.Edit) {
+		return nil, u.conflictWith(st), true
+	}
+	body, err = fhir.EditContact(u.base.JSON, u.change.Edit, now)
+	if err != nil {
+		return nil, u.cannotRead(err), true
+	}
+	if bytes.Equal(body, u.base.JSON) {
+		if e, wait := u.notFenced(u.base.ETag); wait {
+			return nil, e, true
+		}
+		return nil, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
+	}
+	if u.open != nil { // the same PUT again
+		return body, ending{}, false
+	}
+	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now); err != nil {
+		return nil, u.cannotRead(err), true
+	}
+	return body, ending{}, false
+}
+
+// markSent writes into the journal that a PUT is about to leave, also when it
+// leaves again.
+func (u *update) markSent() error {
+	put, _ := json.Marshal(u.put) // strings and numbers always encode
+	reached(stepBeforeSent)
+	if err := u.Store.SendUpdate(u.id, u.owner, u.row.ID, u.put.IfMatch, string(put)); err != nil {
+		return err
+	}
+	reached(stepAfterSent)
+	u.sent = true
+	return nil
+}
+
+// cannotMark ends an update that may not send its PUT.
+func (u *update) cannotMark(err error) (ending, error) {
+	switch {
+	case u.open != nil: // of an earlier attempt
+		return unknown(u.open), nil
+	case errors.Is(err, db.ErrLostLease):
+		return notApplied(&Outcome{Code: Unavailable, Reason: "this server stood still for too long; nothing was sent", cause: err}), nil
+	}
+	return ending{}, err
+}
+
+// cannotRead ends an update that could not read the patient to change it.
+func (u *update) cannotRead(err error) ending {
+	if u.open != nil {
+		e := unknown(u.open)
+		e.gone = isGone(err)
+		return e
+	}
+	var f *fhir.Error
+	switch {
+	case u.stopping.Err() != nil:
+		return notApplied(u.notNow(err))
+	case !errors.As(err, &f): // the retry policy's own: the deadline, the caller gone
+		return notApplied(&Outcome{Code: Timeout, Reason: "Connection timeout", cause: err})
+	case f.Kind == fhir.Gone:
+		return ending{state: db.UpdateRejected, outcome: patientGone(f)}
+	}
+	return notApplied(unavailable(f))
+}
+
+// pauses are between the looks at what a server shows that said OK.
+var pauses = []time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
+
+// judge finds out what became of the PUT, and what comes next. The ending is for
+// the case that nothing may come any more.
+func (u *update) judge(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
+	var f *fhir.Error
+	if err != nil && !errors.As(err, &f) {
+		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
+	}
+	heard := hear(answer, err, u.put)
+	for look := 0; ; look++ {
+		h, s, seenErr := u.see(ctx, heard, answer, f)
+		c := caseOf(h, s)
+		c.Earlier, c.Expected, c.Wait = u.open != nil, u.change.ExpectedVersion != 0, f != nil && f.RetryAfter != 0
+		c.ByOthers = c.Expected && s.Next != nil && u.writtenByOthers(*s.Next, body)
+		r := judge.Decide(c)
+		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
+			continue
+		}
+		return u.rule(ctx, c, r, s, finding{f, seenErr, answer.Status, body})
+	}
+}
+
+// see returns what is seen of a PUT that was answered so. The version that it
+// made, in the answer or read, needs no history.
+func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *fhir.Error) (judge.Heard, judge.Sight, error) {
+	if h == judge.NotSent {
+		return h, judge.Sight{Read: judge.Unread, History: judge.Silent}, nil
+	}
+	if h == judge.Shown || h == judge.Created && answer.Resource.JSON != nil {
+		if s, err := u.put.SeeOwn(answer.Resource, u.Now()); err == nil {
+			return h, s, nil
+		}
+	}
+	s, now, err := u.look(ctx, u.row.FHIRID, u.put, u.base.JSON)
+	var read *fhir.Error
+	switch {
+	case h == judge.OK && isNew(answer.Resource, u.put) && now.ETag == answer.Resource.ETag:
+		if own, err := u.put.SeeOwn(now, u.Now()); err == nil {
+			return judge.Shown, own, nil
+		}
+	case s.Read == judge.Unread && f != nil && f.Kind == fhir.AuthFailed && errors.As(err, &read) && read.Kind == fhir.AuthFailed && read.Status == f.Status:
+		s.Read = judge.SeenDenied
+	}
+	return h, s, err
+}
+
+// resolve judges a PUT whose fate is open by what was just read.
+func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
+	s, err := u.lookAt(ctx, u.row.FHIRID, u.put, u.base, nil)
+	c := caseOf(judge.Nothing, s)
+	c.Earlier, c.Expected = true, u.change.ExpectedVersion != 0
+	r := judge.Decide(c)
+	return u.rule(ctx, c, r, s, finding{put: u.open, seen: err})
+}
+
+// writtenByOthers reports whether the version that followed is not the one that
+// the PUT makes: then the values that are there did not come with it.
+func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
+	p, err := fhir.ParsePatient(sent, u.Now())
+	if err != nil {
+		return true
+	}
+	ours, theirs := State(p), State(next)
+	if !sameAddress(ours.Address, theirs.Address) {
+		return true
+	}
+	ours.Address, ours.VersionID, ours.UpdatedAt = theirs.Address, theirs.VersionID, theirs.UpdatedAt
+	return ours != theirs
+}
+
+// scrub frees what the FHIR server said of the values that the patient has or
+// had, here and there: those in the PUT are gone from it already. The cause is
+// replaced too, for it may be logged.
+func (u *update) scrub(o *Outcome) {
+	var f *fhir.Error
+	if !errors.As(o.cause, &f) || len(f.Issues) == 0 {
+		return
+	}
+	secrets := fhir.SecretsOf(u.base.JSON, cachedValues(u.row))
+	clean := *f
+	clean.Issues = slices.Clone(f.Issues)
+	for n, issue := range f.Issues {
+		clean.Issues[n] = secrets.Scrub(issue)
+		if issue.Message == f.Reason { // else the reason is in our own words
+			clean.Reason = clean.Issues[n].Message
+		}
+	}
+	if o.Reason == f.Reason {
+		o.Reason = clean.Reason
+	}
+	o.Issues = slices.Clone(o.Issues)
+	for n := range o.Issues {
+		o.Issues[n].Issue = secrets.Scrub(o.Issues[n].Issue)
+	}
+	o.cause = &clean
+}
