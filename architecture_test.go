@@ -31,7 +31,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"graph":              {},
 		"httpapi":            {"auth", "db", "fhir", "graph", "jsonlimit", "resolvers", "web"},
 		"jsonlimit":          {},
-		"mirror":             {"db", "fhir", "record", "writethrough"},
+		"mirror":             {"db", "fhir", "record"},
 		"proofs":             {},
 		"record":             {"db", "fhir"},
 		"resolvers":          {"auth", "db", "fhir", "graph", "writethrough"},

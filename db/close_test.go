@@ -50,7 +50,7 @@ func TestCloseTheUsualUpdate(t *testing.T) {
 				if c.familyName != "" {
 					family = c.familyName
 				}
-				told := closed(t, s, usual("op-"+name, begun.Patient, FHIRState{FamilyName: family, Phone: "2", VersionID: "7"}))
+				told := closed(t, s, usual("op-"+name, begun.Patient, FHIRState{FamilyName: family, Phone: "2", FHIRVersionID: "7"}))
 				want.FamilyName, want.Phone, want.FHIRVersionID, want.SyncState = family, "2", "7", Synced
 				want.Version++
 				want.UpdatedAt, want.LastSyncedAt = told.UpdatedAt, told.LastSyncedAt

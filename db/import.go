@@ -47,7 +47,7 @@ var (
 const importTimeout = 30 * time.Second
 
 // ImportPatients stores a batch in one transaction. A row that exists is
-// updated only when the patient's State.UpdatedAt is later than what the row
+// updated only when the patient's State.FHIRUpdatedAt is later than what the row
 // last saw of FHIR, and never while it is PENDING: an old file does not
 // overwrite newer truth. A LOCAL_ONLY row becomes synced when a patient with
 // its number comes with a FHIR id.
@@ -78,11 +78,9 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 	return outcomes, nil
 }
 
-// The statements of an import. The rows are locked in the order in which the
-// journal locks them.
+// The statements of an import.
 var (
-	existingPatients = prepared("SELECT " + allColumns.names() + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE")
-	takeNumbers      = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
+	takeNumbers = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
 		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
 	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)`)
 )
@@ -182,13 +180,13 @@ func (i *importing) match(n NewPatient) (*Patient, error) {
 // may be one that we assigned.
 func samePerson(row *Patient, st FHIRState) bool {
 	return row.BirthDate == st.BirthDate &&
-		nameKey(row) == nameKey(&Patient{FamilyName: st.FamilyName, GivenName: st.GivenName, FullName: st.FullName})
+		nameKey(&row.FHIRState) == nameKey(&st)
 }
 
 // refresh brings a row up to date if the patient is newer.
 func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) (ImportResult, error) {
 	linked := row.FHIRID == "" && n.FHIRID != ""
-	newer := n.FHIRID != "" && n.State.UpdatedAt.After(row.FHIRUpdatedAt)
+	newer := n.FHIRID != "" && n.State.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
 	if row.SyncState == Pending || !linked && !newer {
 		return Kept, nil
 	}
@@ -196,7 +194,7 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) (Im
 		row.FHIRID = n.FHIRID
 		i.byFHIRID[n.FHIRID] = row
 	}
-	n.State.applyTo(row)
+	row.FHIRState = n.State
 	row.SyncState, row.LastSyncedAt = Synced, i.at
 	return Updated, i.store.update(ctx, i.tx, row, i.at)
 }
@@ -211,22 +209,20 @@ func (i *importing) insert(ctx context.Context) error {
 		return err
 	}
 	patients := make([]*Patient, 0, len(i.inserts))
-	values := make([]any, 0, len(i.inserts)*rowColumns)
+	values := make([]any, 0, len(i.inserts)*len(columns))
 	for _, k := range i.inserts {
 		n := i.batch[k]
-		p := &Patient{ID: n.HospitalID, FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
+		p := &Patient{ID: n.HospitalID, FHIRID: n.FHIRID, FHIRState: n.State, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}
 		if p.FHIRID != "" {
 			p.SyncState, p.LastSyncedAt = Synced, i.at
 		}
-		n.State.applyTo(p)
-		p.nameKey = nameKey(p)
 		patients, values = append(patients, p), append(values, rowValues(p)...)
 		i.outcomes[k] = ImportOutcome{ID: p.ID, Result: Inserted}
 	}
-	if err := i.store.insertRows(ctx, i.tx, insertPatients, rowColumns, values); err != nil {
+	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
 		return err
 	}
 	return i.store.insertGrams(ctx, i.tx, patients)

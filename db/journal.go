@@ -250,7 +250,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
 	before = p.SyncState
 	if c.Shown != nil {
-		c.Shown.applyTo(p)
+		p.FHIRState = *c.Shown
 		p.LastSyncedAt = fromMicros(toMicros(c.At))
 	}
 	if p.FHIRID != "" {
@@ -261,7 +261,7 @@ func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState)
 		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
 	}
 	if c.Told != nil {
-		c.Told.applyTo(&copied)
+		copied.FHIRState = *c.Told
 	}
 	return &copied, before
 }

@@ -80,21 +80,21 @@ func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, shown st
 // each update, for a patient may hold tens of kilobytes. Lines of older
 // programs hold it all the same, under these names.
 type shownFields struct {
-	Version       int64
-	SyncState     SyncState
-	LastSyncedAt  time.Time
-	UpdatedAt     time.Time
-	FHIRVersionID string
-	FHIRUpdatedAt time.Time
-	Phone         string
-	Email         string
-	Address       *Address
+	Version       int64     `json:"version"`
+	SyncState     SyncState `json:"syncState"`
+	LastSyncedAt  time.Time `json:"lastSyncedAt"`
+	UpdatedAt     time.Time `json:"updatedAt"`
+	FHIRVersionID string    `json:"fhirVersionID"`
+	FHIRUpdatedAt time.Time `json:"fhirUpdatedAt"`
+	Phone         string    `json:"phone"`
+	Email         string    `json:"email"`
+	Address       *Address  `json:"address"`
 }
 
 func shownJSON(p *Patient) string {
 	return clean(toJSON(shownFields{
 		p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt, p.FHIRVersionID, p.FHIRUpdatedAt, p.Phone, p.Email, p.Address,
-	}, false))
+	}))
 }
 
 // asShown returns the patient as an answer showed it; what the update was not

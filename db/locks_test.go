@@ -114,7 +114,7 @@ func TestImportAndWritesDoNotDeadlock(t *testing.T) {
 	for at := testTime; time.Now().Before(end); at = at.Add(time.Second) {
 		var batch []NewPatient
 		for k := range n {
-			batch = append(batch, NewPatient{HospitalID: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k), State: FHIRState{UpdatedAt: at.Add(time.Second)}})
+			batch = append(batch, NewPatient{HospitalID: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k), State: FHIRState{FHIRUpdatedAt: at.Add(time.Second)}})
 		}
 		imports++
 		if _, err := s.ImportPatients(ctx, batch, at); err != nil {

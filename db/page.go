@@ -126,7 +126,7 @@ func (o ordering) between(r PageRequest) (conditions, error) {
 		if bound.after != o.desc {
 			comparison = " > "
 		}
-		c.add("("+columnNames[o.column]+", id)"+comparison+"(?, ?)", key, id)
+		c.add("("+columns[o.column].name+", id)"+comparison+"(?, ?)", key, id)
 	}
 	return c, nil
 }
@@ -175,7 +175,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 		direction = " DESC"
 	}
 	set := setOf(r.Columns) | 1<<o.column
-	rows, err := s.query(ctx, "SELECT "+set.names()+" FROM "+table+where.String()+
+	rows, err := s.query(ctx, "SELECT "+set.names(", ")+" FROM "+table+where.String()+
 		" ORDER BY "+key+direction+", id"+direction+" LIMIT ?", append(where.args, max(r.First, r.Last)+1)...)
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 // by. Few matches are found first and then sorted, for the walk along the order
 // would pass by all others; many are met soon on that walk.
 func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
-	table, key = "patients", columnNames[o.column]
+	table, key = "patients", columns[o.column].name
 	where, err = s.where(ctx, f)
 	if err != nil || f.ID != "" || len(where.texts) == 0 || where.nothing {
 		return table, where, key, err
@@ -213,7 +213,7 @@ func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, w
 		few.add("id IN (SELECT id FROM patients" + where.String() + ")")
 		return table, few, o.sorted, nil
 	}
-	return table + s.along(o.index), where, key, nil
+	return s.along(table, o.index), where, key, nil
 }
 
 // page makes a page of the rows that were read for it.

@@ -128,7 +128,7 @@ func (*postgres) list(values []string) any { return values }
 // PostgreSQL plans the statement for these values.
 func (*postgres) once(args []any) []any { return append([]any{pgx.QueryExecModeExec}, args...) }
 
-func (*postgres) along(string) string { return "" } // it finds the index itself
+func (*postgres) along(table, _ string) string { return table } // it finds the index itself
 
 // What SQLite does in a transaction is one statement here.
 var (

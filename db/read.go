@@ -33,7 +33,7 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	if statement != nil {
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
-	query := s.translate("SELECT " + set.names() + " FROM patients WHERE id = ?")
+	query := s.translate("SELECT " + set.names(", ") + " FROM patients WHERE id = ?")
 	if full {
 		return set.scan(s.read.DB.QueryRowContext(ctx, query, id))
 	}

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"database/sql"
 	"encoding/json"
 	"strings"
 	"unicode"
@@ -10,46 +9,15 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// insertPatients is to be followed by the rows' values, as rowValues lists
-// them.
-const (
-	insertPatients = `INSERT INTO patients (fhir_id, family_name, given_name, full_name, name_key, birth_date,
-		gender, phone, phone_key, email, address, emergency_contact, allergies, blood_type,
-		sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at, id) VALUES `
-	rowColumns = 22
-)
-
-var updatePatient = prepared(`UPDATE patients SET fhir_id = ?, family_name = ?, given_name = ?, full_name = ?, name_key = ?, birth_date = ?,
-		gender = ?, phone = ?, phone_key = ?, email = ?, address = ?, emergency_contact = ?, allergies = ?, blood_type = ?,
-		sync_state = ?, last_synced_at = ?, fhir_version_id = ?, fhir_updated_at = ?, version = ?, created_at = ?, updated_at = ?
-		WHERE id = ?`)
-
 // maxCode is longer than any gender and date of FHIR: what is longer is none,
 // and would not go into the index of the filters (see maxKey).
 const maxCode = 32
-
-// rowValues returns a Patient as it is written, with its keys. PostgreSQL
-// cannot store U+0000 or what is no UTF-8: they become U+FFFD.
-func rowValues(p *Patient) []any {
-	return []any{
-		sql.NullString{String: clean(p.FHIRID), Valid: p.FHIRID != ""},
-		clean(p.FamilyName), clean(p.GivenName), clean(p.FullName), p.nameKey, atMost(clean(p.BirthDate), maxCode),
-		atMost(clean(p.Gender), maxCode), clean(p.Phone), digits(p.Phone), clean(p.Email),
-		toJSON(p.Address, p.Address == nil), toJSON(p.EmergencyContact, p.EmergencyContact == nil),
-		toJSON(p.Allergies, len(p.Allergies) == 0), clean(p.BloodType),
-		string(p.SyncState), toMicros(p.LastSyncedAt), clean(p.FHIRVersionID), toMicros(p.FHIRUpdatedAt),
-		p.Version, toMicros(p.CreatedAt), toMicros(p.UpdatedAt), p.ID,
-	}
-}
 
 func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-func toJSON(v any, absent bool) string {
-	if absent {
-		return ""
-	}
+func toJSON(v any) string {
 	text, _ := json.Marshal(v) // strings and slices of them always encode
 	return string(text)
 }
@@ -70,8 +38,8 @@ const separator = "\x1f"
 
 // nameKey is what a name is searched and sorted by: family, given and full
 // name, each folded.
-func nameKey(p *Patient) string {
-	return cut(fold(p.FamilyName)) + separator + cut(fold(p.GivenName)) + separator + cut(fold(p.FullName))
+func nameKey(st *FHIRState) string {
+	return cut(fold(st.FamilyName)) + separator + cut(fold(st.GivenName)) + separator + cut(fold(st.FullName))
 }
 
 // maxKey is how many characters of a name or phone are searched and sorted

@@ -68,7 +68,7 @@ func (sqlite) list(values []string) any {
 func (sqlite) once(args []any) []any { return args }
 
 // along: SQLite does not know what LIMIT means.
-func (sqlite) along(index string) string { return " INDEXED BY " + index }
+func (sqlite) along(table, index string) string { return table + " INDEXED BY " + index }
 
 func (q sqlite) one(patientID string, st *statement, args ...any) (changed int64, err error) {
 	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {

@@ -49,8 +49,8 @@ type database interface {
 	list(values []string) any
 	// once returns the arguments of a statement that is made anew for each use.
 	once(args []any) []any
-	// along stands behind a table that is read in the order of an index.
-	along(index string) string
+	// along names a table that is to be read in the order of an index.
+	along(table, index string) string
 
 	// one commits one statement, and returns how many rows it changed.
 	one(patientID string, st *statement, args ...any) (int64, error)

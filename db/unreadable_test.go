@@ -46,7 +46,7 @@ func TestAnUnreadableRow(t *testing.T) {
 			batch := []NewPatient{}
 			for n := range 8 {
 				st := fullState()
-				st.UpdatedAt, st.Phone = testTime.Add(time.Duration(k+1)*time.Hour), fmt.Sprint(k)
+				st.FHIRUpdatedAt, st.Phone = testTime.Add(time.Duration(k+1)*time.Hour), fmt.Sprint(k)
 				batch = append(batch, NewPatient{FHIRID: fmt.Sprint("a", n), State: st})
 			}
 			outcomes, err := s.ImportPatients(ctx, batch, testTime)
@@ -215,7 +215,7 @@ func TestALineOfAnOlderProgram(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
 		sent(t, s, "op-1", "P-1")
-		row := closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "2", VersionID: "7"}})
+		row := closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "2", FHIRVersionID: "7"}})
 		text, err := json.Marshal(row)
 		if err != nil {
 			t.Fatal(err)

@@ -25,12 +25,12 @@ func everyRequest(t *testing.T, s *Store, n int, v string) {
 	ctx := context.Background()
 	id, fhirID := fmt.Sprint("P-", n), fmt.Sprint("f", n)
 	state := FHIRState{
-		FamilyName: v, GivenName: v, FullName: v, BirthDate: v, Gender: v, Phone: v, Email: v, VersionID: v,
-		Address: &Address{Text: v, Lines: []string{v}, City: v}, UpdatedAt: testTime,
+		FamilyName: v, GivenName: v, FullName: v, BirthDate: v, Gender: v, Phone: v, Email: v, FHIRVersionID: v,
+		Address: &Address{Text: v, Lines: []string{v}, City: v}, FHIRUpdatedAt: testTime,
 	}
 	for _, p := range []NewPatient{
 		{HospitalID: id, FHIRID: fhirID, State: state}, {HospitalID: v, FHIRID: v, State: state}, {HospitalID: v, State: state},
-		{FHIRID: fhirID, State: FHIRState{FamilyName: v + "2", Phone: v, UpdatedAt: testTime.Add(time.Hour)}}, {HospitalID: "L-" + id, State: state},
+		{FHIRID: fhirID, State: FHIRState{FamilyName: v + "2", Phone: v, FHIRUpdatedAt: testTime.Add(time.Hour)}}, {HospitalID: "L-" + id, State: state},
 	} {
 		if _, err := s.ImportPatients(ctx, []NewPatient{p}, testTime); err != nil {
 			t.Fatalf("import of %q: %v", v, err)
@@ -88,7 +88,7 @@ func everySearch(t *testing.T, s *Store, v string) {
 			if o != OrderNameAsc && name != "name" && name != "all" {
 				continue
 			}
-			cursor := order.cursorOf(o, &Patient{ID: clean(v), nameKey: clean(v), BirthDate: clean(v), CreatedAt: testTime, UpdatedAt: testTime})
+			cursor := order.cursorOf(o, &Patient{ID: clean(v), nameKey: clean(v), FHIRState: FHIRState{BirthDate: clean(v)}, CreatedAt: testTime, UpdatedAt: testTime})
 			for _, r := range []PageRequest{{Filter: f, First: 173}, {Filter: f, Last: 173}, {Filter: f, First: 173, After: cursor}, {Filter: f, Last: 173, Before: cursor}} {
 				r.Order = o
 				page, err := s.Patients(ctx, r)

@@ -12,27 +12,6 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// FHIRState is everything in a row that FHIR is the truth of.
-type FHIRState struct {
-	FamilyName string
-	GivenName  string
-	FullName   string
-	BirthDate  string
-	Gender     string
-	Phone      string
-	Email      string
-	Address    *Address
-	VersionID  string    // meta.versionId
-	UpdatedAt  time.Time // meta.lastUpdated
-}
-
-func (st FHIRState) applyTo(p *Patient) {
-	p.FamilyName, p.GivenName, p.FullName = st.FamilyName, st.GivenName, st.FullName
-	p.BirthDate, p.Gender = st.BirthDate, st.Gender
-	p.Phone, p.Email, p.Address = st.Phone, st.Email, st.Address
-	p.FHIRVersionID, p.FHIRUpdatedAt = st.VersionID, st.UpdatedAt
-}
-
 // ContactEdit says which contact values to change; a set field that is empty
 // is cleared.
 type ContactEdit struct {
@@ -125,11 +104,6 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 	return changed, nil
 }
 
-var (
-	readPatient = "SELECT " + allColumns.names() + " FROM patients WHERE id = ?"
-	lockPatient = prepared(readPatient + " FOR UPDATE")
-)
-
 // lockedRow reads a whole row for a change: on SQLite the transaction is the
 // only writer from its start. ErrNotFound.
 func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, error) {
@@ -146,7 +120,6 @@ func newVersion(p *Patient, at time.Time) []any {
 	p.Version++
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
-	p.nameKey = nameKey(p)
 	return rowValues(p)
 }
 

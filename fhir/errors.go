@@ -54,12 +54,12 @@ func (k Kind) String() string {
 }
 
 // Issue is one entry of an OperationOutcome, or what stands for one in the
-// other forms that servers use.
+// other forms that servers use. The JSON form is for storage; it is not FHIR's.
 type Issue struct {
-	Severity   string   // fatal, error, warning, information
-	Code       string   // IssueType code, e.g. "processing", "invalid"
-	Message    string   // diagnostics or details.text, freed of patient values
-	Expression []string // FHIRPath of the elements concerned, never nil
+	Severity   string   `json:"severity"`   // fatal, error, warning, information
+	Code       string   `json:"code"`       // IssueType code, e.g. "processing", "invalid"
+	Message    string   `json:"message"`    // diagnostics or details.text, freed of patient values
+	Expression []string `json:"expression"` // FHIRPath of the elements concerned, never nil
 }
 
 // The operations that Error.Op names.

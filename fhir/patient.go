@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -35,32 +36,30 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 		return Patient{}, unusable(OpParse, err)
 	}
 	meta := member(doc, "meta")
+	var shown shown
 	p := Patient{
-		ID:        str(doc, "id"),
-		VersionID: str(meta, "versionId"),
-		BirthDate: birthDate(str(doc, "birthDate")),
-		Gender:    gender(str(doc, "gender")),
-		Contact:   contactOf(doc, now),
+		ID:        shown.keep(str(doc, "id")),
+		VersionID: shown.keep(str(meta, "versionId")),
+		BirthDate: shown.keep(birthDate(str(doc, "birthDate"))),
+		Gender:    shown.keep(gender(str(doc, "gender"))),
+		Contact:   shown.keepContact(contactOf(doc, now)),
 	}
 	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
 		p.LastUpdated = t
 	}
 	if names := elements(member(doc, "name")); len(names) > 0 {
 		name := names[pickName(names, now)]
-		p.FamilyName = str(name, "family")
-		p.GivenName = strings.Join(strs(member(name, "given")), " ")
-		p.FullName = str(name, "text")
-		if p.FullName == "" {
-			p.FullName = fullName(p.FamilyName, p.GivenName)
-		}
+		p.FamilyName = shown.keep(str(name, "family"))
+		p.GivenName = shown.keep(strings.Join(strs(member(name, "given")), " "))
+		p.FullName = shown.keep(cmp.Or(str(name, "text"), fullName(p.FamilyName, p.GivenName)))
 	}
 	for _, id := range elements(member(doc, "identifier")) {
 		if value := str(id, "value"); value != "" {
 			p.Identifiers = append(p.Identifiers, Identifier{System: str(id, "system"), Value: value})
 		}
 	}
-	if err := p.keepShown(); err != nil {
-		return Patient{}, unusable(OpParse, err)
+	if shown.size > maxShown {
+		return Patient{}, unusable(OpParse, errShowsTooMuch)
 	}
 	if err := p.keepIdentifiers(); err != nil {
 		return Patient{}, unusable(OpParse, err)
@@ -68,33 +67,32 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	return p, nil
 }
 
-// keepShown copies what the record shows out of the body, which it would keep
-// in memory otherwise, unless that is too much.
-func (p *Patient) keepShown() error {
-	shown := []*string{
-		&p.ID, &p.VersionID, &p.FamilyName, &p.GivenName, &p.FullName, &p.BirthDate, &p.Gender, &p.Contact.Phone, &p.Contact.Email,
+// shown counts what one record shows and copies it out of the body, which it
+// would keep in memory otherwise. Of one that shows too much it copies no more.
+type shown struct{ size int }
+
+func (s *shown) keep(text string) string {
+	if s.size += len(text); s.size > maxShown {
+		return ""
 	}
-	size := 0
-	if a := p.Contact.Address; a != nil {
-		shown = append(shown, &a.Text, &a.City, &a.District, &a.State, &a.PostalCode, &a.Country)
-		size += 3 * len(a.Lines) // the cache keeps them as JSON
-		for i := range a.Lines {
-			shown = append(shown, &a.Lines[i])
-		}
-	}
-	for _, s := range shown {
-		size += len(*s)
-	}
-	if size > maxShown {
-		return errShowsTooMuch
-	}
-	for _, s := range shown {
-		*s = strings.Clone(*s)
-	}
-	return nil
+	return strings.Clone(text)
 }
 
-// keepIdentifiers does the same for the identifiers.
+func (s *shown) keepContact(c Contact) Contact {
+	c.Phone, c.Email = s.keep(c.Phone), s.keep(c.Email)
+	if a := c.Address; a != nil {
+		for _, text := range []*string{&a.Text, &a.City, &a.District, &a.State, &a.PostalCode, &a.Country} {
+			*text = s.keep(*text)
+		}
+		s.size += 3 * len(a.Lines) // the cache keeps them as JSON
+		for i, line := range a.Lines {
+			a.Lines[i] = s.keep(line)
+		}
+	}
+	return c
+}
+
+// keepIdentifiers copies the identifiers out of the body, unless they are too many.
 func (p *Patient) keepIdentifiers() error {
 	size := 0
 	for _, id := range p.Identifiers {

@@ -14,7 +14,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
-	"patientgraph/writethrough"
+	"patientgraph/record"
 )
 
 const (
@@ -109,14 +109,7 @@ func (i *importer) add(line int, text []byte) {
 		return
 	}
 	i.bytes += len(text)
-	n := db.NewPatient{FHIRID: p.ID, State: writethrough.State(p)}
-	for _, id := range p.Identifiers {
-		if i.PatientIDSystem != "" && id.System == i.PatientIDSystem && id.Value != "" {
-			n.HospitalID = id.Value
-			break
-		}
-	}
-	i.batch = append(i.batch, n)
+	i.batch = append(i.batch, record.New(p, i.PatientIDSystem))
 	i.lines = append(i.lines, line)
 }
 

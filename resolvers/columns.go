@@ -2,34 +2,29 @@ package resolvers
 
 import (
 	"context"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 
 	"patientgraph/db"
 )
 
-// columnsOf lists the columns that a field of the GraphQL type Patient needs
-// beside the keys.
-var columnsOf = map[string][]db.Column{
-	"familyName":       {db.ColFamilyName},
-	"givenName":        {db.ColGivenName},
-	"fullName":         {db.ColFullName},
-	"birthDate":        {db.ColBirthDate},
-	"birthYear":        {db.ColBirthDate},
-	"gender":           {db.ColGender},
-	"phone":            {db.ColPhone},
-	"email":            {db.ColEmail},
-	"address":          {db.ColAddress},
-	"emergencyContact": {db.ColEmergencyContact},
-	"allergies":        {db.ColAllergies},
-	"bloodType":        {db.ColBloodType},
-	"fhirId":           {db.ColFHIRID},
-	"isSynced":         {db.ColFHIRID},
-	"lastSyncedAt":     {db.ColLastSyncedAt},
-	"syncState":        {db.ColSyncState},
-	"version":          {db.ColVersion},
-	"createdAt":        {db.ColCreatedAt},
-	"updatedAt":        {db.ColUpdatedAt},
+// columnOf has the column that a field of the GraphQL type Patient needs beside
+// the keys.
+var columnOf = columnsByField()
+
+// columnsByField gives each field the column of its name, birth_date to birthDate,
+// and those that have another name theirs.
+func columnsByField() map[string]db.Column {
+	of := map[string]db.Column{"birthYear": db.ColBirthDate, "isSynced": db.ColFHIRID}
+	for name, c := range db.Columns() {
+		words := strings.Split(name, "_")
+		for i, word := range words[1:] {
+			words[i+1] = strings.ToUpper(word[:1]) + word[1:]
+		}
+		of[strings.Join(words, "")] = c
+	}
+	return of
 }
 
 // selectedColumns returns the columns that the client asked for under the
@@ -49,11 +44,9 @@ func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
 				}
 				continue
 			}
-			for _, c := range columnsOf[f.Name] {
-				if !found[c] {
-					found[c] = true
-					cols = append(cols, c)
-				}
+			if c, ok := columnOf[f.Name]; ok && !found[c] {
+				found[c] = true
+				cols = append(cols, c)
 			}
 		}
 	}

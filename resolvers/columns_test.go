@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,13 +38,32 @@ func (r *recorder) SetProfile(string, db.ProfileEdit, int64, time.Time) (*db.Pat
 	return nil, db.ErrNotFound
 }
 
+// ask puts a query to the resolvers as an admin.
+func ask(t *testing.T, store Store, query string) string {
+	t.Helper()
+	server := handler.New(graph.NewExecutableSchema(graph.Config{Resolvers: &Resolver{Store: store}}))
+	server.AddTransport(transport.POST{})
+	body, err := json.Marshal(map[string]string{"query": query})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(string(body)))
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	server.ServeHTTP(answer, request.WithContext(auth.WithViewer(request.Context(), auth.Viewer{Role: auth.RoleAdmin})))
+	if strings.Contains(answer.Body.String(), `"errors"`) {
+		t.Fatalf("%s: %s", query, answer.Body)
+	}
+	return answer.Body.String()
+}
+
 func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		query string
 		want  []db.Column
 	}{
-		{`{ patient(id: "x") { id } }`, nil},
+		{`{ patient(id: "x") { id } }`, []db.Column{db.ColID}},
 		{`{ patient(id: "x") { __typename phone } }`, []db.Column{db.ColPhone}},
 		{`{ patient(id: "x") { number: phone other: phone } }`, []db.Column{db.ColPhone}},
 		{`{ patient(id: "x") { birthYear isSynced } }`, []db.Column{db.ColBirthDate, db.ColFHIRID}},
@@ -55,19 +75,7 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 		{`{ patients { totalCount } }`, nil},
 	} {
 		store := &recorder{}
-		server := handler.New(graph.NewExecutableSchema(graph.Config{Resolvers: &Resolver{Store: store}}))
-		server.AddTransport(transport.POST{})
-		body, err := json.Marshal(map[string]string{"query": c.query})
-		if err != nil {
-			t.Fatal(err)
-		}
-		request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(string(body)))
-		request.Header.Set("Content-Type", "application/json")
-		answer := httptest.NewRecorder()
-		server.ServeHTTP(answer, request.WithContext(auth.WithViewer(request.Context(), auth.Viewer{Role: auth.RoleAdmin})))
-		if strings.Contains(answer.Body.String(), `"errors"`) {
-			t.Fatalf("%s: %s", c.query, answer.Body)
-		}
+		ask(t, store, c.query)
 		var want []db.Column // a count alone loads no page
 		if !strings.Contains(c.query, "totalCount") {
 			want = append([]db.Column{db.ColVersion}, c.want...) // a key, always there
@@ -76,6 +84,109 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 		slices.Sort(store.columns)
 		if !slices.Equal(store.columns, want) {
 			t.Errorf("%s selects columns %v, want %v", c.query, store.columns, want)
+		}
+	}
+}
+
+// fullRow is a row that has everything.
+func fullRow() *db.Patient {
+	row := &db.Patient{
+		ID: "x", FHIRID: "x", SyncState: db.Synced, LastSyncedAt: time.Unix(1, 0), Version: 1, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0),
+		EmergencyContact: &db.EmergencyContact{Name: "x", Relationship: "x", Phone: "x"}, Allergies: []string{"x"}, BloodType: "A+",
+		FHIRState: db.FHIRState{
+			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0),
+			Address: &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
+		},
+	}
+	for state, n := reflect.ValueOf(&row.FHIRState).Elem(), 0; n < state.NumField(); n++ {
+		if state.Field(n).IsZero() {
+			state.Field(n).SetString("x")
+		}
+	}
+	return row
+}
+
+// A field that toPatient does not set, or whose column is not selected, is empty
+// though the row has everything.
+func TestEachFieldOfAPatientIsShown(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	store, err := db.Open(ctx, "sqlite::memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	row := fullRow()
+	if _, err := store.ImportPatients(ctx, []db.NewPatient{{HospitalID: row.ID, FHIRID: row.FHIRID, State: row.FHIRState}}, row.CreatedAt); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.SetProfile(row.ID, db.ProfileEdit{
+		SetEmergencyContact: true, EmergencyContact: row.EmergencyContact, SetAllergies: true, Allergies: row.Allergies,
+		SetBloodType: true, BloodType: row.BloodType,
+	}, 0, row.UpdatedAt); err != nil {
+		t.Fatal(err)
+	}
+	types := graph.NewExecutableSchema(graph.Config{}).Schema().Types
+	for _, field := range types["Patient"].Fields {
+		query := field.Name
+		if parts := types[field.Type.Name()].Fields; len(parts) > 0 {
+			query += " {"
+			for _, part := range parts {
+				query += " " + part.Name
+			}
+			query += " }"
+		}
+		answer := ask(t, store, `{ patient(id: "x") { `+query+` } }`)
+		for _, empty := range []string{"null", `""`, "[]", "false", "UNKNOWN", "0001-01-01"} {
+			if strings.Contains(answer, empty) {
+				t.Errorf("%s: %s", field.Name, answer)
+			}
+		}
+	}
+}
+
+// mayOnlyWrite is an admin whose token has the scope to write records, not to read
+// them.
+func mayOnlyWrite(t *testing.T) auth.Viewer {
+	t.Helper()
+	secret := []byte(strings.Repeat("s", 32))
+	token, err := auth.Sign(secret, auth.Config{PatientClaim: "scope"}, auth.RoleAdmin, "user/Patient.u", time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := auth.NewVerifier(context.Background(), auth.Config{Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewer, err := verifier.Verify(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return viewer
+}
+
+// A new field is shown to nobody who was not to see it.
+func TestWhoSeesWhichFields(t *testing.T) {
+	t.Parallel()
+	always := "CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
+	for _, c := range []struct {
+		viewer auth.Viewer
+		want   string
+	}{
+		{mayOnlyWrite(t), always},
+		{auth.Viewer{Role: auth.RoleAnalyst}, always + " Allergies BirthYear BloodType FhirID Gender"},
+	} {
+		want := strings.Fields(c.want)
+		p := reflect.ValueOf(toPatient(fullRow(), c.viewer)).Elem()
+		for n := range p.NumField() {
+			name := p.Type().Field(n).Name
+			shown := !p.Field(n).IsZero() && p.Field(n).Interface() != graph.GenderUnknown
+			if shown != slices.Contains(want, name) {
+				t.Errorf("%+v sees %s: %v", c.viewer, name, shown)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 	"patientgraph/writethrough/judge"
 )
 
@@ -58,7 +59,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 			Untouched: fhir.Untouched(u.base.JSON, f.body, cause.Issues, u.change.Edit.Fields()),
 		}
 	case r.Why == judge.WhyConflict:
-		e.outcome = conflict(withState(*u.row, *e.shown), u.change.Edit)
+		e.outcome = u.conflictWith(*e.shown).outcome
 	default:
 		e.outcome = told(r, c.Heard, s, u.put, cause, f.status)
 	}
@@ -83,11 +84,11 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 func endingOf(r judge.Ruling, s judge.Sight) ending {
 	e := ending{state: db.UpdateState(r.State), fence: r.Fence, gone: r.Gone}
 	if r.Follow {
-		st := State(*s.Now)
+		st := record.State(*s.Now)
 		e.shown = &st
 	}
 	if r.TellNext {
-		st := State(*s.Next)
+		st := record.State(*s.Next)
 		e.next = &st
 	}
 	return e
@@ -103,13 +104,15 @@ func (w *Writer) alarm(ctx context.Context, patientID, operationID string) {
 // conflictWith ends an update with a conflict. The cache follows the truth, so
 // that the caller's next try starts from the version reported.
 func (u *update) conflictWith(st db.FHIRState) ending {
-	return ending{state: db.UpdateConflict, outcome: conflict(withState(*u.row, st), u.change.Edit), shown: &st}
+	row := *u.row
+	row.FHIRState = st
+	return ending{state: db.UpdateConflict, outcome: conflict(&row, u.change.Edit), shown: &st}
 }
 
 func conflict(current *db.Patient, e fhir.ContactEdit) *Outcome {
 	return &Outcome{
 		Code: Conflict, Reason: "the record was changed by somebody else",
-		Patient: current, Conflicting: differing(current, e),
+		Patient: current, Conflicting: record.Unmet(current.FHIRState, e),
 	}
 }
 
@@ -185,7 +188,7 @@ func (u *update) asShown(e ending) *db.Patient {
 	row := *u.row
 	for _, st := range []*db.FHIRState{e.shown, e.next} {
 		if st != nil {
-			row = *withState(row, *st)
+			row.FHIRState = *st
 		}
 	}
 	if u.sent {

@@ -9,13 +9,13 @@ import (
 	"patientgraph/db"
 )
 
-// lease is what keeps an operation from being taken over.
+// lease is what keeps an update from being taken over.
 type lease struct {
 	owner   string
 	renewed time.Time
 }
 
-// keepLease has the lease of an operation renewed until endLease.
+// keepLease has the lease of an update renewed until endLease.
 func (w *Writer) keepLease(id, owner string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -35,15 +35,15 @@ type unstored struct {
 	told *db.ContactUpdate // what a retry with the same key is told; nil: it tries again
 }
 
-// keepUnstored has the end of an operation written down as soon as the database
-// takes it. Until then the operation goes on holding its patient.
+// keepUnstored has the end of an update written down as soon as the database
+// takes it. Until then the update goes on holding its patient.
 func (w *Writer) keepUnstored(u *unstored) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unstored[u.end.ID] = u
 }
 
-// unstoredEnd returns how this process knows that an operation ended, if the
+// unstoredEnd returns how this process knows that an update ended, if the
 // database did not take that yet.
 func (w *Writer) unstoredEnd(id string) (db.Closing, bool) {
 	w.mu.Lock()
@@ -75,7 +75,7 @@ func (w *Writer) stored(id string) {
 	delete(w.unstored, id)
 }
 
-// reopen corrects an operation that took effect though it was settled as
+// reopen corrects an update that took effect though it was settled as
 // NOT_APPLIED, as soon as the database takes that.
 func (w *Writer) reopen(id, patientID string) {
 	err := w.Store.ReopenUpdate(id, patientID)
@@ -91,10 +91,7 @@ func (w *Writer) reopen(id, patientID string) {
 	w.late[id] = patientID
 }
 
-// tick is how often leases are looked after.
-func (w *Writer) tick() time.Duration { return w.Lease / 5 }
-
-// Run keeps the leases of this process's operations and settles what crashes
+// Run keeps the leases of this process's updates and settles what crashes
 // and lost answers left open, of any process. When ctx ends it takes no more
 // writes, and it returns when those under way have ended, or abandon ends:
 // what they leave is settled by whoever runs next.
@@ -131,7 +128,7 @@ func (w *Writer) idle() bool {
 	return len(w.running) == 0 && len(w.unstored) == 0 && len(w.late) == 0
 }
 
-// renew extends the leases of operations that take long.
+// renew extends the leases of updates that take long.
 func (w *Writer) renew() {
 	now := time.Now()
 	ids := map[string][]string{} // by owner
@@ -187,7 +184,7 @@ func (w *Writer) storeUnstored() {
 	}
 }
 
-// takenFrom forgets an end whose operation somebody else took over and judged,
+// takenFrom forgets an end whose update somebody else took over and judged,
 // be it as UNKNOWN: the patient may have been written since. Until then it may
 // be this process that takes it over.
 func (w *Writer) takenFrom(c *db.Closing) {

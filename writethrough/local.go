@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"patientgraph/db"
+	"patientgraph/record"
 )
 
 // updateLocal changes a patient that the FHIR server does not have.
@@ -14,11 +15,7 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 	if err != nil {
 		return nil, fmt.Errorf("read cached patient: %w", err)
 	}
-	e := db.ContactEdit{
-		SetPhone: c.Edit.SetPhone, Phone: c.Edit.Phone,
-		SetEmail: c.Edit.SetEmail, Email: c.Edit.Email,
-		SetAddress: c.Edit.SetAddress, Address: cacheAddress(c.Edit.Address),
-	}
+	e := record.Edit(c.Edit)
 	if a := e.Address; a != nil && a.Text == "" && row.Address != nil && row.Address.Text != "" {
 		a.Text = c.Edit.Address.Compose() // the text must agree with the parts, as on the FHIR server
 	}

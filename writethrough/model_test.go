@@ -14,6 +14,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 )
 
 const (
@@ -87,7 +88,7 @@ func newModel(log func(string, ...any), h habits) *model {
 	if err = m.store.Migrate(ctx); err != nil {
 		panic(err)
 	}
-	batch := []db.NewPatient{{HospitalID: modelNumber, FHIRID: modelID, State: State(p)}}
+	batch := []db.NewPatient{{HospitalID: modelNumber, FHIRID: modelID, State: record.State(p)}}
 	if outcomes, err := m.store.ImportPatients(ctx, batch, time.Now()); err != nil || outcomes[0].Err != nil {
 		panic(fmt.Sprint(err, outcomes))
 	}

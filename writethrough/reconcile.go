@@ -13,14 +13,6 @@ import (
 	"patientgraph/writethrough/judge"
 )
 
-// How much is settled at once, and how often settled updates are cleaned up.
-const (
-	settleAtOnce = 64
-	// After so many settle windows a history that cannot be read does not tell.
-	historyWindows = 10
-	cleanInterval  = 10 * time.Minute
-)
-
 // reconcileUntil settles what was left open, until ctx ends.
 func (w *Writer) reconcileUntil(ctx context.Context) {
 	ticker := time.NewTicker(w.tick())
@@ -70,9 +62,9 @@ func (w *Writer) reconcilePatient(ctx context.Context, patientID string) {
 	settling.Wait()
 }
 
-// reconcile takes over operations whose leases ran out, of one patient or,
+// reconcile takes over updates whose leases ran out, of one patient or,
 // with "", of any, at most limit of them, and has start settle each. Every
-// claim has an owner of its own: the process that began an operation may be
+// claim has an owner of its own: the process that began an update may be
 // this one, alive behind a lease that ran out.
 func (w *Writer) reconcile(ctx context.Context, patientID string, limit int, start func(settle func())) (claimed int) {
 	if limit == 0 || ctx.Err() != nil {
@@ -161,7 +153,7 @@ func (w *Writer) storeEnd(line db.ContactUpdate, owner string) bool {
 	return !errors.Is(err, db.ErrVersionMismatch)
 }
 
-// hold keeps all others from writing the patient of an operation: it may be
+// hold keeps all others from writing the patient of an update: it may be
 // UNKNOWN, and then they may. Once it is claimed, no write begins before it.
 func (w *Writer) hold(ctx context.Context, u db.ContactUpdate, owner string) error {
 	ctx, cancel := context.WithTimeout(ctx, w.Lease/2)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"patientgraph/db"
@@ -59,14 +58,6 @@ func (w *Writer) begin(ctx context.Context, id string, c Change) (*Outcome, erro
 	return nil, err
 }
 
-// databaseTimeout bounds a look into the journal that the caller's leaving
-// must not end.
-const databaseTimeout = 5 * time.Second
-
-func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), databaseTimeout)
-}
-
 // toldBefore returns what a request with the same idempotency key was told.
 // While that one is under way elsewhere it waits for its end.
 func (w *Writer) toldBefore(ctx context.Context, c Change) (*Outcome, error) {
@@ -111,12 +102,6 @@ func answerTo(c Change, u *db.ContactUpdate) (*Outcome, error) {
 	return outcomeOf(u)
 }
 
-// How often the journal is asked while another process holds a patient.
-const (
-	pollAtFirst = 10 * time.Millisecond
-	pollAtMost  = 250 * time.Millisecond
-)
-
 // waitForOther waits until no other process holds the patient, but at least
 // about as long as pause.
 func (w *Writer) waitForOther(ctx context.Context, c Change, pause time.Duration) error {
@@ -139,20 +124,5 @@ func (w *Writer) waitForOther(ctx context.Context, c Change, pause time.Duration
 		if sleep(ctx, pause) != nil {
 			return nil // the caller sees that its time is over
 		}
-	}
-}
-
-// sleep waits about that long; the spread keeps replicas out of step.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

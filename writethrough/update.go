@@ -10,13 +10,9 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/record"
 	"patientgraph/writethrough/judge"
 )
-
-// maxAttempts bounds how often one update sends a PUT: again because somebody
-// else changed the patient between our read and our PUT, or because the answer
-// was lost and If-Match makes the repetition safe.
-const maxAttempts = 3
 
 // update is one contact update of a patient that FHIR has, seen through by the
 // process that began it. It holds the patient in the journal.
@@ -169,11 +165,11 @@ func (u *update) merge() (body []byte, e ending, done bool) {
 	if err != nil {
 		return nil, u.cannotRead(err), true
 	}
-	st := State(p)
+	st := record.State(p)
 	if u.seen != nil {
 		u.seen = &st
 	}
-	if u.change.ExpectedVersion != 0 && moved(u.row, st, u.change.Edit) {
+	if u.change.ExpectedVersion != 0 && len(record.Differing(u.row.FHIRState, st, u.change.Edit)) > 0 {
 		return nil, u.conflictWith(st), true
 	}
 	body, err = fhir.EditContact(u.base.JSON, u.change.Edit, now)
@@ -238,9 +234,6 @@ func (u *update) cannotRead(err error) ending {
 	return notApplied(unavailable(f))
 }
 
-// pauses are between the looks at what a server shows that said OK.
-var pauses = []time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
-
 // judge finds out what became of the PUT, and what comes next. The ending is for
 // the case that nothing may come any more.
 func (u *update) judge(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
@@ -302,12 +295,7 @@ func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
 	if err != nil {
 		return true
 	}
-	ours, theirs := State(p), State(next)
-	if !sameAddress(ours.Address, theirs.Address) {
-		return true
-	}
-	ours.Address, ours.VersionID, ours.UpdatedAt = theirs.Address, theirs.VersionID, theirs.UpdatedAt
-	return ours != theirs
+	return !record.Same(record.State(p), record.State(next))
 }
 
 // scrub frees what the FHIR server said of the values that the patient has or
@@ -318,7 +306,7 @@ func (u *update) scrub(o *Outcome) {
 	if !errors.As(o.cause, &f) || len(f.Issues) == 0 {
 		return
 	}
-	secrets := fhir.SecretsOf(u.base.JSON, cachedValues(u.row))
+	secrets := fhir.SecretsOf(u.base.JSON, record.Resource(u.row))
 	clean := *f
 	clean.Issues = slices.Clone(f.Issues)
 	for n, issue := range f.Issues {

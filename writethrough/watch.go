@@ -11,10 +11,6 @@ import (
 	"patientgraph/db"
 )
 
-// watchEvery is how often the journal is asked for the operations that somebody
-// in this process waits for. Those that end in this process are seen at once.
-const watchEvery = 250 * time.Millisecond
-
 // Await returns an update once it is settled, or as it stands when this process
 // stops. A database that fails is asked again. db.ErrNotFound.
 func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error) {
@@ -45,7 +41,7 @@ func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error)
 	}
 }
 
-// watchJournal asks for all operations that are waited for with one query at a
+// watchJournal asks for all updates that are waited for with one query at a
 // time, as long as there are any.
 func (w *Writer) watchJournal() {
 	ticker := time.NewTicker(watchEvery)
@@ -73,23 +69,23 @@ func (w *Writer) watchJournal() {
 	}
 }
 
-// watcher knows who waits for the end of which operation. Its zero value is
+// watcher knows who waits for the end of which update. Its zero value is
 // ready.
 type watcher struct {
 	mu      sync.Mutex
-	waited  map[string]*waited // by operation
+	waited  map[string]*waited // by update
 	running bool
-	hints   map[string]bool // operations that may have ended just now
+	hints   map[string]bool // updates that may have ended just now
 	look    chan struct{}   // holds an element while there are hints
 }
 
-// waited is an operation that somebody waits for.
+// waited is an update that somebody waits for.
 type waited struct {
 	by    int
 	ended chan struct{} // closed when the journal says that it is no longer open
 }
 
-// join waits for one more operation until leave is called, and starts watching
+// join waits for one more update until leave is called, and starts watching
 // if nothing is watched.
 func (w *watcher) join(id string, watch func()) (ended <-chan struct{}, leave func()) {
 	w.mu.Lock()
@@ -116,7 +112,7 @@ func (w *watcher) join(id string, watch func()) (ended <-chan struct{}, leave fu
 	}
 }
 
-// all returns every operation that is waited for. nil: there is none, and the
+// all returns every update that is waited for. nil: there is none, and the
 // watching ends.
 func (w *watcher) all() []string {
 	w.mu.Lock()
@@ -126,7 +122,7 @@ func (w *watcher) all() []string {
 	return slices.Collect(maps.Keys(w.waited))
 }
 
-// hint has an operation looked at without waiting for the next round, if
+// hint has an update looked at without waiting for the next round, if
 // somebody waits for it.
 func (w *watcher) hint(id string) {
 	w.mu.Lock()
@@ -141,7 +137,7 @@ func (w *watcher) hint(id string) {
 	}
 }
 
-// hinted returns the operations that hint named since.
+// hinted returns the updates that hint named since.
 func (w *watcher) hinted() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,7 +146,7 @@ func (w *watcher) hinted() []string {
 	return ids
 }
 
-// wake tells those who wait for one of these operations that it ended, but for
+// wake tells those who wait for one of these updates that it ended, but for
 // those still open.
 func (w *watcher) wake(ids, open []string) {
 	stillOpen := make(map[string]bool, len(open))

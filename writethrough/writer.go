@@ -53,7 +53,7 @@ type Config struct {
 	Timeout time.Duration // bound of the whole FHIR conversation of one write
 	Keep    time.Duration // how long a settled update and its idempotency key are remembered
 	Now     func() time.Time
-	NewID   func() string         // names an operation, and this process
+	NewID   func() string         // names an update, and this process
 	Metrics prometheus.Registerer // nil: none are registered
 
 	// Lease is how long a process that stands still keeps its patients from
@@ -79,20 +79,14 @@ type Writer struct {
 	stopping context.Context // ends when no more writes are taken
 	stop     context.CancelFunc
 	mu       sync.Mutex
-	running  map[string]lease     // of the operations of this process
+	running  map[string]lease     // of the updates of this process
 	unstored map[string]*unstored // their ends that the database did not take yet
 	late     map[string]string    // the patients of those that took effect though the journal says NOT_APPLIED
 }
 
 // New returns a Writer.
 func New(c Config) *Writer {
-	if c.Lease == 0 {
-		c.Lease = 10 * time.Second
-	}
-	if c.SettleWindow == 0 {
-		c.SettleWindow = max(2*c.Timeout, 20*time.Second)
-	}
-	testTimings(&c)
+	c.setTimings()
 	w := &Writer{
 		Config: c, owner: c.NewID(), circuit: newCircuit(c.Log, c.Now), retry: newRetry(), metrics: newMetrics(c.Metrics),
 		running: map[string]lease{}, unstored: map[string]*unstored{}, late: map[string]string{},
@@ -117,7 +111,7 @@ func (c Change) digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// errAgain: what the operation started from has changed meanwhile.
+// errAgain: what the update started from has changed meanwhile.
 var errAgain = errors.New("begin again")
 
 // UpdateContact makes one change: on the FHIR server first, in the cache what

@@ -184,17 +184,34 @@ func lessThan(c Case) map[string]Case {
 // testdata/rulings.txt is what a reader is shown, and a reviewer sees change.
 func TestRulingsAreAsWritten(t *testing.T) {
 	got := rulings()
-	if *update {
-		if err := os.WriteFile("testdata/rulings.txt", []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	const page, begin, end = "../../docs/write-through.md", "<!-- rulings.txt -->\n```text\n", "```\n<!-- end -->\n"
+	doc := read(t, page)
+	before, rest, found := strings.Cut(doc, begin)
+	shown, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("%s has no place for the rulings", page)
 	}
-	want, err := os.ReadFile("testdata/rulings.txt")
+	if *update {
+		write(t, "testdata/rulings.txt", got)
+		write(t, page, before+begin+got+end+after)
+	} else if got != read(t, "testdata/rulings.txt") || got != shown {
+		t.Errorf("the rulings have changed; if that is meant: go test ./writethrough/judge -update, and look at the difference\n%s", got)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != string(want) {
-		t.Errorf("the rulings have changed; if that is meant: go test ./writethrough/judge -update, and look at the difference\n%s", got)
+	return string(text)
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

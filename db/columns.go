@@ -1,0 +1,230 @@
+package db
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"math/bits"
+	"strings"
+	"time"
+)
+
+// Column is a column of patients that a query may ask for. Columns are numbered
+// so that a set of them is a bit mask.
+type Column uint8
+
+// The columns, in the order of SELECT. A new one is a line here, above
+// colPhoneKey, and a migration.
+var (
+	ColID               = column("id", func(p *Patient) any { return &p.ID })
+	ColFHIRID           = column("fhir_id", func(p *Patient) any { return nullable{&p.FHIRID} })
+	ColSyncState        = column("sync_state", func(p *Patient) any { return (*string)(&p.SyncState) })
+	ColVersion          = column("version", func(p *Patient) any { return &p.Version })
+	ColFamilyName       = column("family_name", func(p *Patient) any { return &p.FamilyName })
+	ColGivenName        = column("given_name", func(p *Patient) any { return &p.GivenName })
+	ColFullName         = column("full_name", func(p *Patient) any { return &p.FullName })
+	ColBirthDate        = column("birth_date", func(p *Patient) any { return &p.BirthDate })
+	ColGender           = column("gender", func(p *Patient) any { return &p.Gender })
+	ColPhone            = column("phone", func(p *Patient) any { return &p.Phone })
+	ColEmail            = column("email", func(p *Patient) any { return &p.Email })
+	ColAddress          = document("address", func(p *Patient) any { return &p.Address })
+	ColEmergencyContact = document("emergency_contact", func(p *Patient) any { return &p.EmergencyContact })
+	ColAllergies        = document("allergies", func(p *Patient) any { return &p.Allergies })
+	ColBloodType        = column("blood_type", func(p *Patient) any { return &p.BloodType })
+	ColLastSyncedAt     = column("last_synced_at", func(p *Patient) any { return micros{&p.LastSyncedAt} })
+	ColCreatedAt        = column("created_at", func(p *Patient) any { return micros{&p.CreatedAt} })
+	ColUpdatedAt        = column("updated_at", func(p *Patient) any { return micros{&p.UpdatedAt} })
+	_                   = column("fhir_version_id", func(p *Patient) any { return &p.FHIRVersionID })
+	_                   = column("fhir_updated_at", func(p *Patient) any { return micros{&p.FHIRUpdatedAt} })
+	colNameKey          = column("name_key", func(p *Patient) any { return &p.nameKey })
+	colPhoneKey         = column("phone_key", func(p *Patient) any { key := digits(p.Phone); return &key }) // written, never read
+)
+
+// What is made of all columns stands below them: Go gives variables their values
+// from top to bottom.
+var (
+	// keyColumns come along with whatever a query asks for.
+	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion)
+	allColumns = columnSet(1<<colPhoneKey - 1)
+	written    = (allColumns | 1<<colPhoneKey) &^ (1 << ColID)
+
+	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
+	lockPatient = prepared(readPatient + " FOR UPDATE")
+	// existingPatients locks the rows in the order in which the journal locks them.
+	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE")
+	// insertPatients is to be followed by the values of the rows, see rowValues.
+	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
+	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
+)
+
+// columnOf is a line of the table. A Patient keeps the value of the column in a
+// *string, an *int64 or what is both a sql.Scanner and a driver.Valuer.
+type columnOf struct {
+	name string
+	in   func(*Patient) any
+}
+
+// columns are numbered by Column.
+var columns []columnOf
+
+func column(name string, in func(*Patient) any) Column {
+	columns = append(columns, columnOf{name, in})
+	return Column(len(columns) - 1)
+}
+
+// document is a column of JSON.
+func document(name string, in func(*Patient) any) Column {
+	return column(name, func(p *Patient) any { return &jsonText{p, name, in(p)} })
+}
+
+// Columns lists the columns by name.
+func Columns() map[string]Column {
+	byName := make(map[string]Column, len(columns))
+	for c, column := range columns {
+		byName[column.name] = Column(c)
+	}
+	return byName
+}
+
+// rowValues returns a Patient as insertPatients and updatePatient write it, and
+// makes of it what they keep. PostgreSQL cannot store U+0000 or what is no
+// UTF-8: they become U+FFFD.
+func rowValues(p *Patient) []any {
+	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
+	p.nameKey = nameKey(&p.FHIRState)
+	values := make([]any, 0, len(columns))
+	for _, column := range columns[1:] {
+		switch at := column.in(p).(type) {
+		case *string:
+			values = append(values, clean(*at))
+		case *int64:
+			values = append(values, *at)
+		case driver.Valuer:
+			value, _ := at.Value() // those below cannot fail
+			values = append(values, value)
+		}
+	}
+	return append(values, p.ID)
+}
+
+// columnSet has one bit for each Column.
+type columnSet uint64
+
+// setOf returns the columns and the keys; of none, every column.
+func setOf(columns []Column) columnSet {
+	if len(columns) == 0 {
+		return allColumns
+	}
+	set := keyColumns
+	for _, c := range columns {
+		set |= 1 << c
+	}
+	return set
+}
+
+// names lists the columns of the set in their order.
+func (set columnSet) names(separator string) string {
+	names := make([]string, 0, bits.OnesCount64(uint64(set)))
+	for c, column := range columns {
+		if set&(1<<c) != 0 {
+			names = append(names, column.name)
+		}
+	}
+	return strings.Join(names, separator)
+}
+
+// scan reads one row of the set's columns. With ErrUnreadable the rest of the
+// patient is there.
+func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
+	p := &Patient{}
+	targets := make([]any, 0, bits.OnesCount64(uint64(set)))
+	for c := range columns {
+		if set&(1<<c) != 0 {
+			targets = append(targets, columns[c].in(p))
+		}
+	}
+	if err := row.Scan(targets...); err != nil {
+		return nil, err
+	}
+	if len(p.unreadable) > 0 {
+		return p, fmt.Errorf("%w (patient %s, column %s): correct the value of the column, or set it to ''",
+			ErrUnreadable, p.ID, strings.Join(p.unreadable, " and "))
+	}
+	return p, nil
+}
+
+// jsonText is a value that is stored as JSON; "" is none.
+type jsonText struct {
+	patient *Patient // hears whether the column can be read
+	column  string
+	value   any // a pointer to it
+}
+
+// Scan implements sql.Scanner. What cannot be read is no error here: it would
+// keep back the columns that follow.
+func (j *jsonText) Scan(stored any) error {
+	if text, ok := stored.(string); !ok || text != "" && !readable(text, j.value) {
+		j.patient.unreadable = append(j.patient.unreadable, j.column)
+	}
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (j *jsonText) Value() (driver.Value, error) {
+	text := toJSON(j.value)
+	if text == "null" || text == "[]" {
+		text = ""
+	}
+	return text, nil
+}
+
+// nullable is a text that is NULL where it is empty.
+type nullable struct{ s *string }
+
+// Scan implements sql.Scanner.
+func (n nullable) Scan(stored any) error {
+	text, ok := stored.(string)
+	if !ok && stored != nil {
+		return fmt.Errorf("a text column holds %T", stored)
+	}
+	*n.s = text
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (n nullable) Value() (driver.Value, error) {
+	if *n.s == "" {
+		return nil, nil
+	}
+	return clean(*n.s), nil
+}
+
+// micros is a time that is stored as microseconds since 1970; 0 is the zero
+// time.
+type micros struct{ t *time.Time }
+
+// Scan implements sql.Scanner.
+func (m micros) Scan(stored any) error {
+	n, ok := stored.(int64)
+	if !ok {
+		return fmt.Errorf("a time column holds %T", stored)
+	}
+	*m.t = fromMicros(n)
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (m micros) Value() (driver.Value, error) { return toMicros(*m.t), nil }
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+func toMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
