@@ -157,7 +157,7 @@ func (s *shownEntries) telecomField(index int, where string) []string {
 	return []string{FieldEmail}
 }
 
-// Untouched tells whether a rejection is certainly about something that the
+// Untouched reports whether a rejection is certainly about something that the
 // edit did not change: a bad phone of another entry, stored earlier, say.
 // base is the body that was edited, sent what EditContact made of it, fields
 // what the edit set. It holds if each error among the issues names an element,
@@ -241,7 +241,7 @@ func (b bothBodies) pair(name string) *pair {
 	return p
 }
 
-// same tells whether what the path names is certainly the same, byte for byte,
+// same reports whether what the path names is certainly the same, byte for byte,
 // in both bodies.
 func (b bothBodies) same(path string) bool {
 	m := topElement.FindStringSubmatch(path)

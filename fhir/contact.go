@@ -135,8 +135,8 @@ func Entries(body []byte, fields []string) (count int) {
 	return count
 }
 
-// current holds for a ContactPoint or Address that is neither old nor
-// temporary and whose period is not over.
+// current reports whether a ContactPoint or Address is neither old nor temporary,
+// and its period not over.
 func current(use, end string, now time.Time) bool {
 	return use != "old" && use != "temp" && !over(end, now)
 }
@@ -146,7 +146,7 @@ var partialDates = []struct {
 	years, months, days int
 }{{"2006", 1, 0, 0}, {"2006-01", 0, 1, 0}, {time.DateOnly, 0, 0, 1}}
 
-// over tells whether a period that ends then has ended. A date without time
+// over reports whether a period that ends then has ended. A date without time
 // lasts to its end (FHIR datatypes#Period) in now's time zone. What is no date
 // ends nothing.
 func over(end string, now time.Time) bool {

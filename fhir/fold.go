@@ -153,8 +153,8 @@ var withBlanks = []*unicode.RangeTable{unicode.Latin, unicode.Greek, unicode.Cyr
 
 func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
-// isInvisible holds for what may stand within a word without being seen; the
-// four of Hangul are fillers.
+// isInvisible reports whether a character may stand within a word without being
+// seen. The four of Hangul are fillers.
 func isInvisible(r rune) bool {
 	switch r {
 	case '\u115F', '\u1160', '\u3164', '\uFFA0':

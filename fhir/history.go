@@ -160,8 +160,8 @@ func (c *Client) readVersion(ctx context.Context, id, version string) (r Resourc
 	return r, unanswered(err), err
 }
 
-// unanswered holds for failures that say nothing about the history: to ask
-// again may help.
+// unanswered reports whether a failure says nothing about the history: to ask again
+// may help.
 func unanswered(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) || e.Status == http.StatusForbidden || e.Status == http.StatusNotImplemented {

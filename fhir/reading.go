@@ -71,7 +71,7 @@ func (r *reading) findSafe() {
 	}
 }
 
-// inSafe holds for what lies within something safe and is not all of it.
+// inSafe reports whether it lies within something safe and is not all of it.
 func (r *reading) inSafe(from, to int) bool {
 	return slices.ContainsFunc(r.safe, func(s span) bool {
 		return from < s.to && to > s.from && (from > s.from || to < s.to)

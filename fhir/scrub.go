@@ -81,8 +81,8 @@ func (s *Secrets) hide(text string) (string, bool) {
 	return text, text != hidden
 }
 
-// pathPattern holds for a path of elements and indexes only; which are elements
-// isPath knows.
+// pathPattern matches a path of elements and indexes only. isPath knows which
+// are elements.
 var pathPattern = regexp.MustCompile(`^[A-Za-z_]+(?:\[(?:\d{1,2}|x)\])?(?:\.[A-Za-z]+(?:\[(?:\d{1,2}|x)\])?)*$`)
 
 // longIndex is an index that may be a year or a part of a number. No list of a

@@ -145,7 +145,7 @@ func hasError(outcome gjson.Result) bool {
 	return false
 }
 
-// below tells whether u has the base URL's origin and path.
+// below reports whether u has the base URL's origin and path.
 func (c *Client) below(u *url.URL) bool {
 	base := strings.TrimRight(c.base.Path, "/")
 	// A path that cleaning would change ("/fhir/../admin") may be cleaned by a

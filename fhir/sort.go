@@ -39,8 +39,8 @@ func (a *answer) failure() error {
 	return e
 }
 
-// silent holds for an OK that shows no resource, in a form that FHIR allows
-// (http#return): no body, or an OperationOutcome. Any other body is no answer
+// silent reports whether it is an OK that shows no resource, in a form that FHIR
+// allows (http#return): no body, or an OperationOutcome. Any other body is no answer
 // of a FHIR server.
 func (a *answer) silent() bool {
 	switch {
@@ -80,8 +80,8 @@ func (a *answer) checkBody(e *Error) error {
 	return e
 }
 
-// mayQuote holds for what a server says of its failure to read a patient: it may
-// quote the patient, and nothing is at hand to find that by, so it is not
+// mayQuote reports whether a server says why it failed to read a patient. It may
+// quote the patient then, and nothing is at hand to find that by, so it is not
 // repeated, unless it is that the patient is gone. A 401 is about ourselves.
 func (a *answer) mayQuote() bool {
 	return (a.op == OpRead || a.op == OpHistory) && a.status != http.StatusUnauthorized
@@ -168,7 +168,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 	return Rejected
 }
 
-// isMissing holds for a 404 that speaks of the patient: an OperationOutcome or
+// isMissing reports whether it is a 404 that speaks of the patient: an OperationOutcome or
 // OpenEMR's []. A missing route, a proxy's page or an unknown resource type (a
 // wrong base URL on HAPI) is no proof that the patient is gone.
 func (a *answer) isMissing(issues []Issue) bool {

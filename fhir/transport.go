@@ -112,7 +112,7 @@ func (w *wire) wasAsked() bool {
 	return w.asked
 }
 
-// mayHaveSent tells whether a byte of the request can have left. It is asked
+// mayHaveSent reports whether a byte of the request can have left. It is asked
 // after the round trip failed, when the connection is closed.
 func (w *wire) mayHaveSent() bool {
 	w.mu.Lock()

@@ -56,7 +56,7 @@ func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
 	return cols
 }
 
-// selected tells whether the client asked for a field directly under the
+// selected reports whether the client asked for a field directly under the
 // current one.
 func selected(ctx context.Context, name string) bool {
 	for _, f := range graphql.CollectFieldsCtx(ctx, nil) {

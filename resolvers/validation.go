@@ -67,7 +67,7 @@ func omittableValue(field reflect.Value) any {
 	return nil
 }
 
-// isText tells whether s has something to read and no control characters but
+// isText reports whether s has something to read and no control characters but
 // those allowed.
 func isText(s, allowed string) bool {
 	return strings.TrimSpace(s) != "" && !strings.ContainsFunc(s, func(r rune) bool {

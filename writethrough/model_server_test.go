@@ -124,7 +124,7 @@ func edited(body []byte, e fhir.ContactEdit) []byte {
 	return out
 }
 
-// shows tells whether the version holds what the edit asks for.
+// shows reports whether the version holds what the edit asks for.
 func (v *version) shows(e fhir.ContactEdit) bool {
 	return !v.deleted && bytes.Equal(edited(v.body, e), v.body)
 }
@@ -185,17 +185,17 @@ func (s *server) take(p *put) (v *version, created bool) {
 
 func cut(s string) string { return s[:min(len(s), 3)] }
 
-// full tells whether the PUT took effect as it was.
+// full reports whether the PUT took effect as it was.
 func (p *put) full() bool {
 	return p.landed != nil && len(fhir.Missing(p.landed.contact, contactOf(p.body), p.op.change.Edit.Fields())) == 0
 }
 
-// mayLand tells whether a PUT that is under way may still take effect.
+// mayLand reports whether a PUT that is under way may still take effect.
 func (s *server) mayLand(p *put) bool {
 	return p.late && time.Since(p.since) < modelWindow && s.refusal(p) == nil
 }
 
-// mistaken tells whether the operation counts as applied because somebody else
+// mistaken reports whether the operation counts as applied because somebody else
 // wrote the same, on a server without versions: it cannot be told from ours.
 func (s *server) mistaken(op *opTruth) bool {
 	return s.versions == "none" && slices.ContainsFunc(s.history[op.since:], func(v *version) bool {

@@ -306,7 +306,7 @@ func (m *model) checkRow(t *rapid.T) {
 	}
 }
 
-// blurred tells whether nobody can find out that the operation took effect:
+// blurred reports whether nobody can find out that the operation took effect:
 // it was overwritten where no history tells of it.
 func (m *model) blurred(op *opTruth) bool {
 	return slices.ContainsFunc(op.puts, func(p *put) bool {

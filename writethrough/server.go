@@ -150,7 +150,7 @@ func (w *Writer) after(ctx context.Context, fhirID, etag string) (fhir.Resource,
 	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.After(ctx, fhirID, etag) })
 }
 
-// passing tells whether the same request may succeed in a moment. A server
+// passing reports whether the same request may succeed in a moment. A server
 // that says when to come back (Retry-After) is not asked before; the caller is
 // told.
 func passing(err error) bool {

@@ -166,7 +166,7 @@ func (s *Server) IDs() []string {
 	return ids
 }
 
-// same tells whether two resources say the same, the server's own part of
+// same reports whether two resources say the same, the server's own part of
 // meta apart. The order of members does not count, the digits of numbers do.
 func same(a, b []byte) bool {
 	var trees [2]any

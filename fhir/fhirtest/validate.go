@@ -175,7 +175,7 @@ var patientElements = []string{
 	"generalPractitioner", "managingOrganization", "link",
 }
 
-// known tells whether FHIR defines an element of Patient (or its _companion).
+// known reports whether FHIR defines an element of Patient (or its _companion).
 func known(element string) bool {
 	return slices.Contains(patientElements, strings.TrimPrefix(element, "_"))
 }

@@ -281,7 +281,7 @@ func (b *box) cell(n int, all []ruled) string {
 		}
 	}
 	if len(names) > 4 {
-		return "not " + strings.Join(others, ", ")
+		return "all but " + strings.Join(others, ", ")
 	}
 	return strings.Join(names, ", ")
 }

@@ -158,7 +158,7 @@ type pageRow struct {
 	err     error
 }
 
-// pageRows reads the rows of a page, and one more that tells whether there are.
+// pageRows reads the rows of a page, and one more to see whether there are.
 func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds conditions) ([]pageRow, error) {
 	done, err := s.search(ctx)
 	if err != nil {

@@ -25,7 +25,7 @@ type Filter struct {
 // the cache has so many.
 func (f Filter) nothing() bool { return f.None || longer(f.Name, maxFold) }
 
-// anySyncState holds for every row. The index patients_by_filters begins with
+// anySyncState is true of every row. The index patients_by_filters begins with
 // the state: only a statement that names the states can use what follows there.
 var anySyncState = "sync_state IN ('" + strings.Join(syncStates, "', '") + "')"
 

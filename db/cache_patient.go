@@ -8,7 +8,7 @@ import (
 	"patientgraph/jsonlimit"
 )
 
-// SyncState tells whether a row is known to agree with the FHIR server.
+// SyncState says whether a row is known to agree with the FHIR server.
 type SyncState string
 
 // The states of a row; syncStates lists them.
