@@ -20,14 +20,14 @@ func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		".":                  {"app"},
-		"app":                {"auth", "db", "fhir", "fhir/fhirtest", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
-		"app/apptest":        {"app", "auth", "db/dbtest", "fhir", "fhir/fhirtest"},
+		"app":                {"auth", "db", "fhir", "fhir/fhirsim", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
+		"app/apptest":        {"app", "auth", "db/dbtest", "fhir", "fhir/fhirsim"},
 		"auth":               {"jsonlimit"},
 		"db":                 {"jsonlimit"},
 		"db/dbtest":          {},
 		"e2e":                {},
 		"fhir":               {"jsonlimit"},
-		"fhir/fhirtest":      {"jsonlimit"},
+		"fhir/fhirsim":       {"jsonlimit"},
 		"graph":              {},
 		"httpapi":            {"auth", "db", "fhir", "graph", "jsonlimit", "resolvers", "web"},
 		"jsonlimit":          {},

@@ -14,7 +14,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/mirror"
 	"patientgraph/web"
 )
@@ -23,7 +23,7 @@ import (
 // synthetic patients, a cache in a temporary directory, a signed token.
 type demo struct {
 	token    string
-	patients []fhirtest.DemoPatient
+	patients []fhirsim.DemoPatient
 	stopFHIR func()
 	dir      *demoDir
 }
@@ -33,8 +33,8 @@ const demoTokenTTL = 12 * time.Hour
 
 // startDemo starts the FHIR server and fills in the settings that lead to it.
 func startDemo(c *Config) (*demo, error) {
-	d := &demo{patients: fhirtest.DemoPatients()}
-	server, err := fhirtest.NewDemo()
+	d := &demo{patients: fhirsim.DemoPatients()}
+	server, err := fhirsim.NewDemo()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func startDemo(c *Config) (*demo, error) {
 		return nil, err
 	}
 	c.DatabaseURL = "sqlite:" + filepath.Join(d.dir.path, "cache.db")
-	c.PatientIDSystem = fhirtest.DemoIdentifierSystem
+	c.PatientIDSystem = fhirsim.DemoIdentifierSystem
 	if c.JWTSecret == "" {
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // crypto/rand never fails
@@ -72,7 +72,7 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 		lines.WriteByte('\n')
 	}
 	result, err := mirror.Import(ctx, &lines, store, mirror.ImportOptions{
-		PatientIDSystem: fhirtest.DemoIdentifierSystem, Now: time.Now,
+		PatientIDSystem: fhirsim.DemoIdentifierSystem, Now: time.Now,
 		BadLine: func(line int, err error) { log.Error("demo patient not imported", "line", line, "error", err) },
 	})
 	if err != nil {

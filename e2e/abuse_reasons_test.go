@@ -6,11 +6,11 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // solveig is the patient of the chatty server.
-const solveig = `{"resourceType":"Patient","id":"s1","identifier":[{"system":"` + fhirtest.DemoIdentifierSystem + `","value":"P-2025-000017"}],` +
+const solveig = `{"resourceType":"Patient","id":"s1","identifier":[{"system":"` + fhirsim.DemoIdentifierSystem + `","value":"P-2025-000017"}],` +
 	`"text":{"status":"generated","div":"<div><p>Allergic to peanuts; her son Håkon visits</p></div>"},` +
 	`"name":[{"family":"Aune","given":["Solveig","Bo"]},{"use":"old","family":"Ångström-Müller"}],"birthDate":"1938-04-17",` +
 	`"telecom":[{"system":"phone","value":"73 55 01 02","use":"home"},{"system":"email","value":"solveig.aune@example.org"}],` +
@@ -49,7 +49,7 @@ func TestAbuseReasonsHoldNothingOfThePatient(t *testing.T) {
 				{"severity": "error", "code": "value", "diagnostics": d.reason, "expression": []string{"Patient.telecom.where(value='" + d.reason + "')", "Patient.telecom[0].value"}},
 				{"severity": "Solveig", "code": d.reason, "details": Object{"text": d.reason}},
 			}})
-			s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json", Body: body})
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json", Body: body})
 			input := Object{"patientId": "P-2025-000017", "phone": "010-9999-8888"}
 			answer := s.Update(input)
 			Want(t, answer, Object{"__typename": "FhirRejected"})
@@ -86,7 +86,7 @@ func TestAbuseOrdinaryReasonsReachTheCaller(t *testing.T) {
 		"Patient.telecom[0].value: must match the pattern of phone-1",
 		"Error 0f8fad5b-d9cb-469f-a165-70867728950e in version 8.8.0",
 	} {
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
 			Body: `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"business-rule","diagnostics":"` + reason + `"}]}`})
 		answer := s.Update(Object{"patientId": Number, "phone": "010-9999-8888"})
 		Want(t, answer, Object{"__typename": "FhirRejected", "message": reason})
@@ -98,7 +98,7 @@ func TestAbuseOrdinaryReasonsReachTheCaller(t *testing.T) {
 func TestAbuseAHugeCodeGoesNowhere(t *testing.T) {
 	t.Parallel()
 	s := StartSystem(t, SQLite(t))
-	s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
+	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
 		Body: `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"` + strings.Repeat("x", 3<<20) + `","diagnostics":"Invalid phone format"}]}`})
 	answer := s.Update(Object{"patientId": Number, "phone": "010-9999-8888"})
 	Want(t, answer, Object{"__typename": "FhirRejected", "message": "Invalid phone format"})

@@ -10,7 +10,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 const profileMutation = `mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) { __typename
@@ -194,11 +194,11 @@ func TestAbusePatientScopeDoesNotLetAnAnalystFilterByName(t *testing.T) {
 // server's faults are cleared.
 func pendingUpdate(s *System) string {
 	s.T.Helper()
-	s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
 	answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
 	Want(s.T, answer, Object{"applied": "UNKNOWN"})
 	s.FHIR.ClearFaults()
-	s.FHIR.SetFault("", fhirtest.Fault{Status: http.StatusServiceUnavailable})
+	s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusServiceUnavailable})
 	return answer["operationId"].(string)
 }
 

@@ -10,7 +10,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // TestAbuseHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
@@ -44,7 +44,7 @@ func TestAbuseHeadersOfEveryAnswer(t *testing.T) {
 // answer /metadata: one question leaves, and a write is made meanwhile.
 func TestAbuseReadyzAsksLittle(t *testing.T) {
 	t.Parallel()
-	server, _ := StartFHIR(t, fhirtest.Options{})
+	server, _ := StartFHIR(t, fhirsim.Options{})
 	var asked atomic.Int64
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/metadata") {

@@ -9,7 +9,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 func TestRequestsThatAreNoOperation(t *testing.T) {
@@ -201,7 +201,7 @@ func TestHugeAndBrokenFHIRAnswers(t *testing.T) {
 			t.Parallel()
 			s := StartSystem(t, SQLite(t))
 			check := s.Untouched()
-			s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodGet, Status: http.StatusOK, Body: body, ContentType: "application/fhir+json"})
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodGet, Status: http.StatusOK, Body: body, ContentType: "application/fhir+json"})
 			answer := s.Update(Object{"patientId": Number, "phone": "010-1"})
 			Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "NO"})
 			check()

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // wantNamed returns the operationId of an answer, and fails unless the log names
@@ -43,17 +43,17 @@ func TestEveryOutcomeNamesItsOperation(t *testing.T) {
 		s := StartSystem(t, databaseURL)
 		input := Object{"patientId": Number, "phone": NewPhone}
 		for n, c := range []struct {
-			fault    fhirtest.Fault
+			fault    fhirsim.Fault
 			input    Object
 			typename string
 			state    string // of contactUpdate; "": null
 		}{
-			{fhirtest.Fault{}, input, "UpdatePatientContactSuccess", "APPLIED"},
-			{fhirtest.Fault{}, Object{"patientId": LocalNumber, "phone": NewPhone}, "UpdatePatientContactSuccess", "APPLIED"},
-			{fhirtest.Fault{}, Object{"patientId": Number, "phone": "010-1", "expectedVersion": "zz"}, "UpdateConflict", "CONFLICT"},
-			{fhirtest.Fault{}, Object{"patientId": LocalNumber, "phone": "010-1", "expectedVersion": "zz"}, "UpdateConflict", ""},
-			{fhirtest.Fault{}, Object{"patientId": Number, "phone": "invalid-phone"}, "FhirRejected", "REJECTED"},
-			{fhirtest.Fault{Close: true}, input, "FhirUnavailable", "NOT_APPLIED"},
+			{fhirsim.Fault{}, input, "UpdatePatientContactSuccess", "APPLIED"},
+			{fhirsim.Fault{}, Object{"patientId": LocalNumber, "phone": NewPhone}, "UpdatePatientContactSuccess", "APPLIED"},
+			{fhirsim.Fault{}, Object{"patientId": Number, "phone": "010-1", "expectedVersion": "zz"}, "UpdateConflict", "CONFLICT"},
+			{fhirsim.Fault{}, Object{"patientId": LocalNumber, "phone": "010-1", "expectedVersion": "zz"}, "UpdateConflict", ""},
+			{fhirsim.Fault{}, Object{"patientId": Number, "phone": "invalid-phone"}, "FhirRejected", "REJECTED"},
+			{fhirsim.Fault{Close: true}, input, "FhirUnavailable", "NOT_APPLIED"},
 		} {
 			s.FHIR.ClearFaults()
 			s.FHIR.SetFault("", c.fault)
@@ -73,7 +73,7 @@ func TestEveryOutcomeNamesItsOperation(t *testing.T) {
 func TestWaitingInVainNamesItsOperation(t *testing.T) {
 	t.Parallel()
 	s := StartSystem(t, SQLite(t))
-	s.FHIR.SetFault("", fhirtest.Fault{Hang: true})
+	s.FHIR.SetFault("", fhirsim.Fault{Hang: true})
 	const callers = 6 // each write takes most of the time that a caller waits
 	answers := make(chan Object, callers)
 	for range callers {

@@ -8,7 +8,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 func TestHowAnUpdateEnded(t *testing.T) {
@@ -27,7 +27,7 @@ func TestHowAnUpdateEnded(t *testing.T) {
 		}
 
 		// The PUT hangs somewhere on the way and lands after everybody gave up.
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 600 * time.Millisecond, Late: true})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 600 * time.Millisecond, Late: true})
 		lost := s.As(own).Update(Object{"patientId": Number, "phone": "010-8888-8888"})
 		Want(t, lost, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN"})
 		Want(t, s.As(own).ContactUpdate(lost["operationId"]), Object{"state": "PENDING", "settledAt": nil, "result": nil})
@@ -44,7 +44,7 @@ func TestRejectionOfWhatWasNotTouched(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
 			Body: `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"Invalid phone format","expression":["Patient.telecom[1].value"]}]}`})
 		Want(t, s.Update(Object{"patientId": Number, "email": "new@example.org"}), Object{
 			"__typename": "FhirRejected", "message": "Invalid phone format",
@@ -70,7 +70,7 @@ func TestOpenCircuit(t *testing.T) {
 		patients = append(patients, fmt.Sprint("P-2025-00000", n))
 	}
 	input := Object{"patientId": Number, "phone": "010-9876-5432"}
-	s.FHIR.SetFault("", fhirtest.Fault{Close: true})
+	s.FHIR.SetFault("", fhirsim.Fault{Close: true})
 	for n := range 10 { // fewer patients do not open it
 		other := Object{"patientId": patients[n%len(patients)], "phone": "010-9876-5432"}
 		Want(t, s.Update(other), Object{"__typename": "FhirUnavailable", "applied": "NO"})

@@ -7,7 +7,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 func TestSuccessWithSync(t *testing.T) {
@@ -85,7 +85,7 @@ func TestOutage(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
 		check := s.Untouched()
-		s.FHIR.SetFault("", fhirtest.Fault{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"7"}}})
+		s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"7"}}})
 		answer := s.Update(Object{"patientId": Number, "phone": "010-9876-5432"})
 		Want(t, answer, Object{
 			"__typename": "FhirUnavailable", "message": "FHIR server communication failed", "code": "FHIR_UNAVAILABLE",
@@ -116,7 +116,7 @@ func TestTimeout(t *testing.T) {
 		check := s.Untouched()
 		input := Object{"patientId": Number, "phone": "010-9876-5432"}
 
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodGet, Hang: true})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodGet, Hang: true})
 		Want(t, s.Update(input), Object{
 			"__typename": "FhirUnavailable", "code": "FHIR_TIMEOUT", "applied": "NO", "detail": "Connection timeout",
 		})
@@ -124,7 +124,7 @@ func TestTimeout(t *testing.T) {
 		Want(t, s.Patient(Number), Object{"syncState": "SYNCED"})
 
 		s.FHIR.ClearFaults()
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
 		Want(t, s.Update(input), Object{
 			"__typename": "FhirUnavailable", "code": "FHIR_OUTCOME_UNKNOWN", "applied": "UNKNOWN", "detail": "Connection timeout",
 		})
@@ -140,7 +140,7 @@ func TestTimeout(t *testing.T) {
 
 func TestAnswerLostAfterTheWriteIsReadBack(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]fhirtest.Fault{
+	for name, fault := range map[string]fhirsim.Fault{
 		"connection closed": {On: http.MethodPut, Apply: true, Close: true},
 		"truncated":         {On: http.MethodPut, Truncate: true},
 		"bad gateway":       {On: http.MethodPut, Apply: true, Status: http.StatusBadGateway, Body: "<html>Bad Gateway</html>", ContentType: "text/html"},
@@ -168,7 +168,7 @@ func TestAcceptedButNotSaved(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Drop: []string{"address"}})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Drop: []string{"address"}})
 		answer := s.Update(Object{
 			"patientId": Number, "phone": "010-9876-5432", "address": Object{"city": "Busan"},
 		})
@@ -281,7 +281,7 @@ func TestAMereReadDoesNotSettleALostWrite(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
 		Want(t, s.Update(Object{"patientId": Number, "phone": "010-9876-5432"}), Object{"applied": "UNKNOWN"})
 		s.FHIR.ClearFaults()
 		// FHIR still shows the old value: no PUT is needed, but the lost one may
@@ -294,7 +294,7 @@ func TestAMereReadDoesNotSettleALostWrite(t *testing.T) {
 
 func TestCreatedIsNeverSuccess(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]fhirtest.Fault{
+	for name, fault := range map[string]fhirsim.Fault{
 		"created":               {On: http.MethodPut, Apply: true, Status: http.StatusCreated, Body: PatientJSON("a1", Number), ContentType: "application/fhir+json"},
 		"created, without body": {On: http.MethodPut, Apply: true, Status: http.StatusCreated},
 	} {
@@ -323,7 +323,7 @@ func TestConflict(t *testing.T) {
 		again := s.Update(Object{"patientId": Number, "phone": "010-9876-5432", "expectedVersion": answer.At("current", "version")})
 		Want(t, again, Object{"__typename": "UpdatePatientContactSuccess"})
 
-		s.FHIR.SetFault("", fhirtest.Fault{Compete: true})
+		s.FHIR.SetFault("", fhirsim.Fault{Compete: true})
 		Want(t, s.Update(Object{"patientId": Number, "phone": "010-1"}), Object{"__typename": "UpdateConflict"})
 	})
 }
@@ -333,7 +333,7 @@ func TestRefusedCredentials(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
 		check := s.Untouched()
-		s.FHIR.SetFault("", fhirtest.Fault{Status: http.StatusUnauthorized})
+		s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusUnauthorized})
 		answer := s.Update(Object{"patientId": Number, "phone": "010-9876-5432"})
 		Want(t, answer, Object{"__typename": "FhirUnavailable", "code": "FHIR_AUTH_FAILED", "applied": "NO", "retryable": false, "retryAfterSeconds": nil})
 		check()

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 func TestDisconnectDoesNotCancelAPut(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 400 * time.Millisecond})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 400 * time.Millisecond})
 		request := s.Request(http.MethodPost, "/graphql", Body(t, ContactMutation, Object{"input": Object{"patientId": Number, "phone": "010-9876-5432"}}))
 		impatient := &http.Client{Timeout: 200 * time.Millisecond}
 		if response, err := impatient.Do(request); err == nil {
@@ -29,7 +29,7 @@ func TestShutdownLetsWritesFinish(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 500 * time.Millisecond})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 500 * time.Millisecond})
 		answered := make(chan Object, 1)
 		go func() {
 			answered <- s.Update(Object{"patientId": Number, "phone": "010-9876-5432"})
@@ -46,7 +46,7 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=5s")
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: time.Second})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: time.Second})
 		first := make(chan Object, 1)
 		go func() { first <- s.Update(Object{"patientId": Number, "phone": NewPhone}) }()
 		Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
@@ -76,7 +76,7 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 func TestShutdownEndsSubscriptions(t *testing.T) {
 	t.Parallel()
 	s := StartSystem(t, SQLite(t), "FHIR_TIMEOUT=500ms")
-	s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Hang: true})
+	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
 	lost := s.Update(Object{"patientId": Number, "phone": NewPhone})
 	Want(t, lost, Object{"applied": "UNKNOWN"})
 	stream := s.Settlement(lost["operationId"])

@@ -13,7 +13,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // What is asked for and what FHIR sends are values, also for a PostgreSQL that
@@ -101,7 +101,7 @@ func TestAbuseTheDatabaseFileIsDeleted(t *testing.T) {
 func TestAbuseTheDatabaseFileIsDeletedDuringAWrite(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cache.db")
-	f := watchFHIR(t, fhirtest.HAPI(), 1)
+	f := watchFHIR(t, fhirsim.HAPI(), 1)
 	p := f.product("sqlite:" + path)
 	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 		if r.Method == http.MethodPut {
@@ -204,7 +204,7 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("a1", fhirtest.Fault{Status: http.StatusInternalServerError})
+		s.FHIR.SetFault("a1", fhirsim.Fault{Status: http.StatusInternalServerError})
 		_ = s.Update(Object{"patientId": Number, "phone": "010-5555-0000"}) // it leaves a line in the journal
 		database := openDatabase(t, databaseURL)
 		deep := strings.Repeat("[", 1<<20)

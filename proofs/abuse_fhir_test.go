@@ -13,7 +13,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // What a FHIR server may say once, and must not stop the product with.
@@ -43,12 +43,12 @@ func TestAbuseHostileBodies(t *testing.T) {
 			statuses = []int{200, 400, 404, 410, 422, 500}
 		}
 		for _, status := range statuses {
-			s.FHIR.SetFault("a1", fhirtest.Fault{On: http.MethodGet, Status: status, Body: body, ContentType: "application/fhir+json"})
+			s.FHIR.SetFault("a1", fhirsim.Fault{On: http.MethodGet, Status: status, Body: body, ContentType: "application/fhir+json"})
 			if answer := write(); answer["__typename"] != "FhirUnavailable" || answer["applied"] != "NO" {
 				t.Errorf("%s in a %d to the read: %v", name, status, answer)
 			}
 			s.FHIR.ClearFaults()
-			s.FHIR.SetFault("a1", fhirtest.Fault{On: http.MethodPut, Times: 1, Apply: true, Status: status, Body: body, ContentType: "application/fhir+json"})
+			s.FHIR.SetFault("a1", fhirsim.Fault{On: http.MethodPut, Times: 1, Apply: true, Status: status, Body: body, ContentType: "application/fhir+json"})
 			if answer := write(); answer["__typename"] != "UpdatePatientContactSuccess" {
 				t.Errorf("%s in a %d to the PUT, which took effect: %v", name, status, answer)
 			}
@@ -65,12 +65,12 @@ func TestAbuseUnreadablePatientAfterACrash(t *testing.T) {
 		for name, body := range map[string]string{
 			"deep": hostileBodies["arrays in arrays"], "large": hostileBodies["a phone of 1 MiB"],
 		} {
-			f := watchFHIR(t, fhirtest.HAPI(), 2)
+			f := watchFHIR(t, fhirsim.HAPI(), 2)
 			broken, other := f.patients[0], f.patients[1]
 			MustImport(t, databaseURL, f.lines())
 			leaveSent(t, databaseURL, name+"-1", broken)
 			leaveSent(t, databaseURL, name+"-2", other)
-			f.SetFault(fhirOf(broken), fhirtest.Fault{On: http.MethodGet, Status: 200, Body: body, ContentType: "application/fhir+json"})
+			f.SetFault(fhirOf(broken), fhirsim.Fault{On: http.MethodGet, Status: 200, Body: body, ContentType: "application/fhir+json"})
 			p := StartWith(t, f.url, databaseURL)
 			settledAs(p, name+"-2", "NOT_APPLIED")
 			p.UntilLog("the outcome of a contact update is still not known")
@@ -111,7 +111,7 @@ func TestAbuseImport(t *testing.T) {
 // answer must end the conversation, for a write as for a read, and nothing of it
 // may stay.
 func TestAbuseSwitchingProtocols(t *testing.T) {
-	f := watchFHIR(t, fhirtest.HAPI(), 1)
+	f := watchFHIR(t, fhirsim.HAPI(), 1)
 	var switched atomic.Value // the method that is answered so
 	switched.Store("")
 	var open atomic.Int64
@@ -155,7 +155,7 @@ func TestAbuseSwitchingProtocols(t *testing.T) {
 // written, and nothing is written without a guard.
 func TestAbuseETags(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 2)
+	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	patient, other := f.patients[0], f.patients[1]
 	id := fhirOf(patient)
 	p := f.product(SQLite(t))
@@ -166,7 +166,7 @@ func TestAbuseETags(t *testing.T) {
 	}
 	for _, etag := range []string{"W/\"1\x01\"", "W/\"1\x7f\"", "W/\"1\t\"", `"` + strings.Repeat("1", 2000) + `"`, "*", `"1", "2"`, `1,2`, `W/"`, `""`, "W/\"é\""} {
 		stored, _, _ := f.Get(id)
-		fault := fhirtest.Fault{On: http.MethodGet, Times: 1, Status: 200, ContentType: "application/fhir+json", Header: http.Header{"Etag": {etag}}}
+		fault := fhirsim.Fault{On: http.MethodGet, Times: 1, Status: 200, ContentType: "application/fhir+json", Header: http.Header{"Etag": {etag}}}
 		fault.Body = string(stored)
 		f.SetFault(id, fault)
 		malformed := strings.ContainsAny(etag, "\x01\x7f") // net/http refuses the whole answer
@@ -197,10 +197,10 @@ func TestAbuseSilentPatients(t *testing.T) {
 	for _, silent := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(silent), func(t *testing.T) {
 			t.Parallel()
-			f := watchFHIR(t, fhirtest.HAPI(), silent+1)
+			f := watchFHIR(t, fhirsim.HAPI(), silent+1)
 			p := f.product(SQLite(t))
 			for n := range silent {
-				f.SetFault(fhirOf(f.patients[n]), fhirtest.Fault{Close: true})
+				f.SetFault(fhirOf(f.patients[n]), fhirsim.Fault{Close: true})
 			}
 			for n := range 24 {
 				Want(t, p.Update(Object{"patientId": f.patients[n%silent], "phone": NewPhone}), Object{"__typename": "FhirUnavailable"})
@@ -215,14 +215,14 @@ func TestAbuseSilentPatients(t *testing.T) {
 // answer: the others can be written again.
 func TestAbuseImpatientCallersAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 7)
+	f := watchFHIR(t, fhirsim.HAPI(), 7)
 	p := f.product(SQLite(t))
-	f.SetFault("", fhirtest.Fault{Close: true})
+	f.SetFault("", fhirsim.Fault{Close: true})
 	for n := range 10 {
 		Want(t, p.Update(Object{"patientId": f.patients[n%5], "phone": NewPhone}), Object{"__typename": "FhirUnavailable"})
 	}
 	f.ClearFaults()
-	f.SetFault(fhirOf(f.patients[5]), fhirtest.Fault{Delay: time.Second})
+	f.SetFault(fhirOf(f.patients[5]), fhirsim.Fault{Delay: time.Second})
 
 	hangUp := func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)

@@ -16,7 +16,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // lossyNetwork stands between the program and a FHIR server, and now and then
@@ -186,7 +186,7 @@ func contactIn(resource []byte) (Contact, error) {
 }
 
 // memoryTruth is a FHIR server in this process.
-type memoryTruth struct{ server *fhirtest.Server }
+type memoryTruth struct{ server *fhirsim.Server }
 
 func (m memoryTruth) put(resource string) error { return m.server.Put([]byte(resource)) }
 
@@ -208,7 +208,7 @@ func (m memoryTruth) current(id string) (Contact, error) {
 }
 
 func (m memoryTruth) compete(id string, n int) {
-	m.server.SetFault(id, fhirtest.Fault{On: http.MethodPut, Compete: true, Times: 1 + n%2})
+	m.server.SetFault(id, fhirsim.Fault{On: http.MethodPut, Compete: true, Times: 1 + n%2})
 }
 
 // hapiTruth is a real HAPI FHIR server.

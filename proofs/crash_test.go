@@ -15,7 +15,7 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // killSteps are the steps of writethrough/steps.go.
@@ -71,7 +71,7 @@ const crashPatients = 16
 // nothing is imported yet.
 func simulated(t *testing.T, databaseURL string) *crash {
 	t.Helper()
-	server, base := StartFHIR(t, fhirtest.Options{})
+	server, base := StartFHIR(t, fhirsim.Options{})
 	return newCrash(t, databaseURL, base, memoryTruth{server}, timings{fhir: 600 * time.Millisecond, lease: 400 * time.Millisecond, settle: 2 * time.Second})
 }
 

@@ -16,7 +16,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // TestDatabaseKilled kills PostgreSQL with SIGKILL, again and again, under the
@@ -65,7 +65,7 @@ func TestDatabaseFull(t *testing.T) {
 // certain step of a write on.
 func TestDatabaseFullAtEachStep(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 0)
+	f := watchFHIR(t, fhirsim.HAPI(), 0)
 	c := newCrash(t, "", f.url, memoryTruth{f.Server}, timings{fhir: 2 * time.Second, lease: 2 * time.Second, settle: 4 * time.Second})
 	c.network.calm()
 	p, disk := c.launchOnSmallDisk()
@@ -229,7 +229,7 @@ func TestDatabaseLocked(t *testing.T) {
 func TestDatabaseLockedForLong(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		f := watchFHIR(t, fhirtest.HAPI(), 16)
+		f := watchFHIR(t, fhirsim.HAPI(), 16)
 		MustImport(t, databaseURL, f.lines())
 		p := Launch(t, Binary(t, ""), f.url, databaseURL)
 		release := lockDatabase(t, databaseURL)

@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // rig is the product in front of toxiproxy, in front of a server that answers
@@ -36,16 +36,16 @@ type rig struct {
 
 const rigTimeout = 3 * time.Second
 
-func (f fault) habits() fhirtest.Habits {
+func (f fault) habits() fhirsim.Habits {
 	if f.server == nil {
-		return fhirtest.HAPI()
+		return fhirsim.HAPI()
 	}
 	return f.server()
 }
 
 func newRig(t *testing.T, f fault) *rig {
 	t.Helper()
-	server, base := StartFHIR(t, fhirtest.Options{Habits: f.habits()})
+	server, base := StartFHIR(t, fhirsim.Options{Habits: f.habits()})
 	target, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func (r *rig) keepsSecrets() {
 type script struct {
 	fault  fault
 	target *url.URL
-	fhir   *fhirtest.Server
+	fhir   *fhirsim.Server
 	poison func(toxic string)
 	late   sync.WaitGroup
 	once   sync.Once

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // replies are the answers to a PUT that rows are generated for.
@@ -64,7 +64,7 @@ func generated(t *testing.T) []fault {
 			t.Errorf("%q is not what the rule says: %s %s", known.name, f.want, f.ends)
 		}
 	}
-	for suffix, server := range map[string]func() fhirtest.Habits{"": nil, ", UUID versions": fhirtest.Medplum, ", no versions": fhirtest.PlainR4} {
+	for suffix, server := range map[string]func() fhirsim.Habits{"": nil, ", UUID versions": fhirsim.Medplum, ", no versions": fhirsim.PlainR4} {
 		for _, r := range replies {
 			if !r.kind && server != nil {
 				continue

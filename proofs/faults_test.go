@@ -9,7 +9,7 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 const otherPhone = "010-5555-6666"
@@ -18,16 +18,16 @@ const otherPhone = "010-5555-6666"
 // it.
 type fault struct {
 	name   string
-	server func() fhirtest.Habits // nil: HAPI's
-	on     string                 // the method that it befalls
-	times  int                    // how often; 0: until the answer is there
-	apply  bool                   // the request is carried out all the same
-	late   bool                   // or carried out when the caller has his answer
-	reply  string                 // see script.reply
-	rival  string                 // a phone that somebody else writes right after a PUT was carried out
-	toxic  string                 // or a toxic of toxiproxy, added when the PUT arrives
-	before string                 // or one added while the patient is being read
-	lie    fhirtest.Fault         // or what the FHIR server itself does
+	server func() fhirsim.Habits // nil: HAPI's
+	on     string                // the method that it befalls
+	times  int                   // how often; 0: until the answer is there
+	apply  bool                  // the request is carried out all the same
+	late   bool                  // or carried out when the caller has his answer
+	reply  string                // see script.reply
+	rival  string                // a phone that somebody else writes right after a PUT was carried out
+	toxic  string                // or a toxic of toxiproxy, added when the PUT arrives
+	before string                // or one added while the patient is being read
+	lie    fhirsim.Fault         // or what the FHIR server itself does
 
 	then        string // the reply to the reads after the first PUT; "": they go well
 	thenTimes   int    // to how many of them; 0: until the answer is there
@@ -92,29 +92,29 @@ var faultTable = []fault{
 	{name: "PUT, 504 after", on: onPut, apply: true, reply: "504", want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT, 409 after", on: onPut, apply: true, times: 1, reply: "409", want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT, 201", on: onPut, apply: true, reply: "201", want: gone, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT, reset after, UUID versions", server: fhirtest.Medplum, on: onPut, apply: true, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT, reset after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT, 502 after, no versions", server: fhirtest.PlainR4, on: onPut, apply: true, reply: "502", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, reset after, UUID versions", server: fhirsim.Medplum, on: onPut, apply: true, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, reset after, no versions", server: fhirsim.PlainR4, on: onPut, apply: true, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, 502 after, no versions", server: fhirsim.PlainR4, on: onPut, apply: true, reply: "502", want: success, cache: NewPhone, fhir: NewPhone},
 
 	// The PUT is not carried out.
 	{name: "PUT lost once", on: onPut, times: 1, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT lost twice", on: onPut, times: 2, reply: "close", want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT lost once, UUID versions", server: fhirtest.Medplum, on: onPut, times: 1, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT lost once, UUID versions", server: fhirsim.Medplum, on: onPut, times: 1, reply: "reset", want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT lost", on: onPut, reply: "reset", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT lost, no versions", server: fhirtest.PlainR4, on: onPut, times: 1, reply: "reset", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT lost, no versions", server: fhirsim.PlainR4, on: onPut, times: 1, reply: "reset", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT unanswered", on: onPut, reply: "hang", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT late", on: onPut, late: true, reply: "hang", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT late, no versions", server: fhirtest.PlainR4, on: onPut, late: true, reply: "hang", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT late, no versions", server: fhirsim.PlainR4, on: onPut, late: true, reply: "hang", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT late, behind HTML with 200", on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT late, behind HTML with 200, no versions", server: fhirtest.PlainR4, on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT late, behind 502, UUID versions", server: fhirtest.Medplum, on: onPut, late: true, reply: "502", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT late, behind HTML with 200, no versions", server: fhirsim.PlainR4, on: onPut, late: true, reply: "html", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT late, behind 502, UUID versions", server: fhirsim.Medplum, on: onPut, late: true, reply: "502", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT, HTML with 200, not saved", on: onPut, reply: "html", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 204, not saved", on: onPut, reply: "204", want: unknown, ends: "REJECTED", cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 204 that names the old version, not saved", on: onPut, reply: "204 old ETag", want: notSaved, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 204 that names the old version, not saved, UUID versions", server: fhirtest.Medplum, on: onPut, reply: "204 old ETag", want: notSaved, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 204 that names the old version, not saved, UUID versions", server: fhirsim.Medplum, on: onPut, reply: "204 old ETag", want: notSaved, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 204 that names the old version", on: onPut, apply: true, reply: "204 old ETag", want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "PUT, the old patient with 200, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Ignore: true}, want: notSaved, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, normalised, and the answer lost", on: onPut, apply: true, reply: "reset", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
+	{name: "PUT, the old patient with 200, no versions", server: fhirsim.PlainR4, lie: fhirsim.Fault{On: onPut, Ignore: true}, want: notSaved, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, normalised, and the answer lost", on: onPut, apply: true, reply: "reset", lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
 	{name: "PUT, 400", on: onPut, reply: "400", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 401", on: onPut, reply: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 403", on: onPut, reply: "403", want: authFailed, cache: OldPhone, fhir: OldPhone},
@@ -122,18 +122,18 @@ var faultTable = []fault{
 	{name: "PUT, 410", on: onPut, reply: "410", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 409, version unmoved", on: onPut, reply: "409", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 412, version unmoved", on: onPut, reply: "412", want: rejected, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 412, no versions", server: fhirtest.PlainR4, on: onPut, reply: "412", want: rejected, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 412, no versions", server: fhirsim.PlainR4, on: onPut, reply: "412", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 422", on: onPut, reply: "422", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 429", on: onPut, reply: "429", want: rateLimited, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 500", on: onPut, reply: "500", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 503 with Retry-After", on: onPut, reply: "503", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 503, no versions", server: fhirtest.PlainR4, on: onPut, reply: "503", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 503, no versions", server: fhirsim.PlainR4, on: onPut, reply: "503", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 502 once", on: onPut, times: 1, reply: "502", want: success, cache: NewPhone, fhir: NewPhone},
 
 	// The PUT was carried out, and somebody else has written since: the history
 	// tells that ours landed.
 	{name: "PUT, 409 once after, overwritten", on: onPut, apply: true, times: 1, reply: "409", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
-	{name: "PUT, 412 once after, overwritten, UUID versions", server: fhirtest.Medplum, on: onPut, apply: true, times: 1, reply: "412", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, 412 once after, overwritten, UUID versions", server: fhirsim.Medplum, on: onPut, apply: true, times: 1, reply: "412", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
 	{name: "PUT, 422 after, overwritten", on: onPut, apply: true, reply: "422", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
 	{name: "PUT, reset after, overwritten", on: onPut, apply: true, reply: "reset", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
 	{name: "PUT, 204, overwritten", on: onPut, apply: true, reply: "204", rival: otherPhone, want: success, cache: otherPhone, fhir: otherPhone},
@@ -148,14 +148,14 @@ var faultTable = []fault{
 	{name: "PUT, 401, then reads 401", on: onPut, reply: "401", then: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 403, then reads 401", on: onPut, reply: "403", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 403, then reads 403", on: onPut, reply: "403", then: "403", want: authFailed, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 401, then reads 401, no versions", server: fhirtest.PlainR4, on: onPut, reply: "401", then: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 401, then reads 401, no versions", server: fhirsim.PlainR4, on: onPut, reply: "401", then: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 400, then reads 401", on: onPut, reply: "400", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 409, then reads 401", on: onPut, reply: "409", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 502 after, then reads 401", on: onPut, apply: true, reply: "502", then: "401", want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
 	{name: "PUT, 404, then reads 410", on: onPut, reply: "404", then: "410", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 410, then reads 410", on: onPut, reply: "410", then: "410", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 409, then reads 410", on: onPut, reply: "409", then: "410", want: gone, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 404, then reads 404, UUID versions", server: fhirtest.Medplum, on: onPut, reply: "404", then: "404", want: gone, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 404, then reads 404, UUID versions", server: fhirsim.Medplum, on: onPut, reply: "404", then: "404", want: gone, cache: OldPhone, fhir: OldPhone},
 
 	// The patient cannot be read: nothing is sent.
 	{name: "GET reset", on: onGet, reply: "reset", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
@@ -179,17 +179,17 @@ var faultTable = []fault{
 	{name: "toxiproxy: the PUT cut after 200 bytes", before: `{"name":"t","type":"limit_data","stream":"upstream","attributes":{"bytes":200}}`, want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "toxiproxy: reset_peer on the PUT", before: `{"name":"t","type":"reset_peer","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "toxiproxy: the PUT gets nowhere", before: `{"name":"t","type":"timeout","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
-	{name: "toxiproxy: the PUT gets nowhere, no versions", server: fhirtest.PlainR4, before: `{"name":"t","type":"timeout","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
+	{name: "toxiproxy: the PUT gets nowhere, no versions", server: fhirsim.PlainR4, before: `{"name":"t","type":"timeout","stream":"upstream","attributes":{"timeout":0}}`, want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "toxiproxy: the PUT is held up, then arrives", before: `{"name":"t","type":"bandwidth","stream":"upstream","attributes":{"rate":0}}`, want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
 
 	// The FHIR server says 200 and does something else, or somebody else writes.
-	{name: "200, nothing saved", lie: fhirtest.Fault{On: onPut, Ignore: true}, want: notSaved, cache: OldPhone, fhir: OldPhone},
-	{name: "200, the value cut", lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
-	{name: "200, the value cut, no versions", server: fhirtest.PlainR4, lie: fhirtest.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
-	{name: "somebody else was quicker once", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "somebody else is always quicker", lie: fhirtest.Fault{On: onPut, Compete: true}, want: conflict, cache: OldPhone, fhir: OldPhone},
-	{name: "somebody else was quicker, UUID versions", server: fhirtest.Medplum, lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
-	{name: "somebody else was quicker, and the answer is lost", on: onPut, apply: true, reply: "close", lie: fhirtest.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "200, nothing saved", lie: fhirsim.Fault{On: onPut, Ignore: true}, want: notSaved, cache: OldPhone, fhir: OldPhone},
+	{name: "200, the value cut", lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
+	{name: "200, the value cut, no versions", server: fhirsim.PlainR4, lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
+	{name: "somebody else was quicker once", lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "somebody else is always quicker", lie: fhirsim.Fault{On: onPut, Compete: true}, want: conflict, cache: OldPhone, fhir: OldPhone},
+	{name: "somebody else was quicker, UUID versions", server: fhirsim.Medplum, lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "somebody else was quicker, and the answer is lost", on: onPut, apply: true, reply: "close", lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
 }
 
 // cutPhone stores what a short column would.

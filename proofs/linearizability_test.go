@@ -16,7 +16,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // register is what one patient's phone is to clients: a write that was
@@ -111,7 +111,7 @@ type unknownWrite struct {
 }
 
 func newLinear(t *testing.T) *linear {
-	databaseURL, binary, f := dbtest.Postgres(t), Binary(t, "crashtest"), watchFHIR(t, fhirtest.HAPI(), 6)
+	databaseURL, binary, f := dbtest.Postgres(t), Binary(t, "crashtest"), watchFHIR(t, fhirsim.HAPI(), 6)
 	times := timings{fhir: time.Second, lease: time.Second, settle: 3 * time.Second}
 	l := &linear{
 		t: t, epoch: time.Now(), fhir: f, network: newLossyNetwork(t, f.url, rand.Uint64(), times), told: map[string]string{},

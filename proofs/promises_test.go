@@ -11,7 +11,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // The nine promises of docs/write-through.md, each in its plainest case; the
@@ -21,7 +21,7 @@ func TestPromise1FHIRFirst(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 300 * time.Millisecond})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 300 * time.Millisecond})
 		done := make(chan Object, 1)
 		go func() {
 			done <- s.Update(Object{"patientId": Number, "phone": NewPhone})
@@ -51,7 +51,7 @@ func TestPromise1FHIRFirst(t *testing.T) {
 
 func TestPromise2NoFalseSuccess(t *testing.T) {
 	t.Parallel()
-	for name, lie := range map[string]fhirtest.Fault{
+	for name, lie := range map[string]fhirsim.Fault{
 		"nothing saved":   {On: http.MethodPut, Ignore: true},
 		"a part saved":    {On: http.MethodPut, Drop: []string{"telecom"}},
 		"another value":   {On: http.MethodPut, Store: cutPhone},
@@ -81,7 +81,7 @@ func TestPromise2NoFalseSuccess(t *testing.T) {
 func TestPromise3NoLostTruth(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		f := watchFHIR(t, fhirtest.HAPI(), 1)
+		f := watchFHIR(t, fhirsim.HAPI(), 1)
 		MustImport(t, databaseURL, f.lines())
 		start := func(settings ...string) *Process {
 			return Launch(t, Binary(t, "crashtest"), f.url, databaseURL, append(settings, "PATIENTGRAPH_LEASE=1s")...)
@@ -104,7 +104,7 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 700 * time.Millisecond, Late: true})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 700 * time.Millisecond, Late: true})
 		answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
 		Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN", "retryable": true})
 		s.FHIR.ClearFaults()
@@ -116,7 +116,7 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 func TestPromise5OneWriterPerPatient(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.Postgres(t)
-	f := watchFHIR(t, fhirtest.PlainR4(), 2) // nothing else keeps writers apart
+	f := watchFHIR(t, fhirsim.PlainR4(), 2) // nothing else keeps writers apart
 	busy, other := f.patients[0], f.patients[1]
 	hold := make(chan struct{})
 	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -192,7 +192,7 @@ func TestPromise8ARetryWritesOnce(t *testing.T) {
 		own := Token(t, auth.RolePatient, Number)
 		input := Object{"patientId": Number, "phone": "010-9876-5432", "idempotencyKey": "key-1"}
 
-		s.FHIR.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 300 * time.Millisecond})
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 300 * time.Millisecond})
 		answers := make([]Object, 8)
 		var wg sync.WaitGroup
 		for n := range answers {
@@ -224,7 +224,7 @@ func TestPromise8ARetryWritesOnce(t *testing.T) {
 		}
 
 		down := Object{"patientId": Number, "phone": "010-2222-3333", "idempotencyKey": "key-3"}
-		s.FHIR.SetFault("", fhirtest.Fault{Status: http.StatusServiceUnavailable})
+		s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusServiceUnavailable})
 		Want(t, s.Update(down), Object{"__typename": "FhirUnavailable", "applied": "NO"})
 		s.FHIR.ClearFaults()
 		Want(t, s.Update(down), Object{"__typename": "UpdatePatientContactSuccess"}) // nothing was written before
@@ -248,7 +248,7 @@ func TestPromise9NoPatientDataInLogs(t *testing.T) {
 		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
 		secret := Object{"patientId": Number, "phone": "010-7777-1234", "email": "very.secret@example.org", "address": Object{"lines": []string{"Hidden Street 7"}, "city": "Atlantis"}}
 		answers := []Object{s.Update(secret)}
-		for _, fault := range []fhirtest.Fault{
+		for _, fault := range []fhirsim.Fault{
 			{On: http.MethodPut, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json", Body: `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","diagnostics":"The value 010-8888-1234 of very.hidden@example.org in Atlantis City is bad"}]}`},
 			{On: http.MethodPut, Ignore: true},
 			{On: http.MethodPut, Hang: true},

@@ -15,7 +15,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // TestReplicasOneWriterPerPatient has 16 clients change phone and email of one
@@ -24,7 +24,7 @@ import (
 // without versions, where nothing else would save it.
 func TestReplicasOneWriterPerPatient(t *testing.T) {
 	t.Parallel()
-	for name, habits := range map[string]fhirtest.Habits{"HAPI": fhirtest.HAPI(), "without versions": fhirtest.PlainR4()} {
+	for name, habits := range map[string]fhirsim.Habits{"HAPI": fhirsim.HAPI(), "without versions": fhirsim.PlainR4()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := watchFHIR(t, habits, 1)
@@ -91,7 +91,7 @@ func checkSteps(t *testing.T, history []Contact, writes []string) {
 // patient: writes of another go through at once, in either process.
 func TestReplicasOtherPatientsDoNotWait(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 2)
+	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	release := make(chan struct{})
 	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 		if r.Method == http.MethodPut && path.Base(r.URL.Path) == fhirOf(f.patients[0]) {
@@ -131,8 +131,8 @@ func TestReplicaKilledDuringPut(t *testing.T) {
 	for name, lands := range map[string]bool{"the PUT landed": true, "the PUT did not land": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := watchFHIR(t, fhirtest.HAPI(), 1)
-			f.SetFault("", fhirtest.Fault{On: http.MethodPut, Times: 1, Apply: lands, Hang: true})
+			f := watchFHIR(t, fhirsim.HAPI(), 1)
+			f.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Apply: lands, Hang: true})
 			replicas, databaseURL := twoReplicas(t, f)
 			go func() { // no answer comes
 				if answer, err := replicas[0].TryUpdate(Object{"patientId": f.patients[0], "phone": "010-0000-0001"}); err == nil {
@@ -174,13 +174,13 @@ func TestReplicaKilledDuringPut(t *testing.T) {
 func TestReplicaStoppedDuringPut(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		habits fhirtest.Habits
+		habits fhirsim.Habits
 		late   bool   // the PUT is carried out after the other's write
 		state  string // of the PUT in the end
 	}{
-		"the answer waits for it":           {fhirtest.HAPI(), false, "APPLIED"},
-		"the answer waits, without ETags":   {fhirtest.PlainR4(), false, "APPLIED"},
-		"the PUT comes after the other one": {fhirtest.HAPI(), true, "NOT_APPLIED"},
+		"the answer waits for it":           {fhirsim.HAPI(), false, "APPLIED"},
+		"the answer waits, without ETags":   {fhirsim.PlainR4(), false, "APPLIED"},
+		"the PUT comes after the other one": {fhirsim.HAPI(), true, "NOT_APPLIED"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -232,8 +232,8 @@ func TestReplicaStoppedDuringPut(t *testing.T) {
 // each is written once, and all are told the same.
 func TestReplicasIdempotencyKey(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 1)
-	f.SetFault("", fhirtest.Fault{On: http.MethodPut, Delay: 50 * time.Millisecond})
+	f := watchFHIR(t, fhirsim.HAPI(), 1)
+	f.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 50 * time.Millisecond})
 	replicas, _ := twoReplicas(t, f, "FHIR_TIMEOUT=20s")
 	phones := []string{OldPhone}
 	for n := range length(10, 100) {
@@ -260,7 +260,7 @@ func TestReplicasIdempotencyKey(t *testing.T) {
 // out all the same.
 func TestReplicaSettlesABusyPatient(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 1)
+	f := watchFHIR(t, fhirsim.HAPI(), 1)
 	var lost atomic.Bool
 	var failed atomic.Int64
 	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -303,7 +303,7 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 // what was read before that does not reach the cache.
 func TestReplicaReadsSlowly(t *testing.T) {
 	t.Parallel()
-	f := watchFHIR(t, fhirtest.HAPI(), 2)
+	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	busy, other := f.patients[0], f.patients[1]
 	databaseURL, binary := dbtest.Postgres(t), Binary(t, "crashtest")
 	MustImport(t, databaseURL, f.lines())
@@ -311,7 +311,7 @@ func TestReplicaReadsSlowly(t *testing.T) {
 		return Launch(t, binary, f.url, databaseURL, "FHIR_TIMEOUT=30s", "PATIENTGRAPH_LEASE=1s", "PATIENTGRAPH_SETTLE=60s")
 	}
 	dieWriting := func(i int) {
-		f.SetFault(fhirOf(f.patients[i]), fhirtest.Fault{On: http.MethodPut, Times: 1, Hang: true})
+		f.SetFault(fhirOf(f.patients[i]), fhirsim.Fault{On: http.MethodPut, Times: 1, Hang: true})
 		dying := start()
 		go func() {
 			_, _ = dying.TryUpdate(Object{"patientId": f.patients[i], "phone": "010-0000-0001"})

@@ -14,13 +14,13 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // watchedFHIR is a FHIR server that notes what overlaps. What each request
 // gets is decided by hook.
 type watchedFHIR struct {
-	*fhirtest.Server
+	*fhirsim.Server
 	t        *testing.T
 	url      string
 	patients []string // their numbers; their FHIR ids are fhirOf(number)
@@ -35,10 +35,10 @@ type watchedFHIR struct {
 type hook func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc)
 
 // watchFHIR starts a FHIR server with n patients.
-func watchFHIR(t *testing.T, habits fhirtest.Habits, n int) *watchedFHIR {
+func watchFHIR(t *testing.T, habits fhirsim.Habits, n int) *watchedFHIR {
 	t.Helper()
 	f := &watchedFHIR{
-		Server: fhirtest.New(fhirtest.Options{Habits: habits}), t: t, writing: map[string]int{},
+		Server: fhirsim.New(fhirsim.Options{Habits: habits}), t: t, writing: map[string]int{},
 		hook: func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) { serve(w, r) },
 	}
 	for i := range n {

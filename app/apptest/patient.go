@@ -3,7 +3,7 @@ package apptest
 import (
 	"fmt"
 
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // The patients of a System: Number is a1 on the FHIR server, LocalNumber is in the
@@ -22,7 +22,7 @@ const (
 // PatientJSON is a FHIR Patient with everything that must survive an edit.
 func PatientJSON(fhirID, number string) string {
 	return fmt.Sprintf(`{"resourceType":"Patient","id":%q,"extension":[{"url":"http://example.org/score","valueDecimal":0.05000}],"identifier":[{"system":%q,"value":%q}],"name":[{"use":"official","text":"홍길동","family":"홍","given":["길동"]}],"telecom":[{"system":"fax","value":"02-111-2222"},{"system":"phone","value":"010-1111-2222","use":"mobile"},{"system":"email","value":"old@example.org","use":"home"}],"gender":"male","birthDate":"1990-05","_birthDate":{"extension":[{"url":"http://example.org/source","valueString":"passport"}]},"address":[{"use":"home","line":["1 Main St"],"city":"Seoul","postalCode":"04524","country":"KR"}],"unknownElement":{"kept":true}}`,
-		fhirID, fhirtest.DemoIdentifierSystem, number)
+		fhirID, fhirsim.DemoIdentifierSystem, number)
 }
 
 // PatientFields is every field of Patient.

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"patientgraph/app"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // Product is the whole program in the test's own process.
@@ -60,7 +60,7 @@ func StartWith(t testing.TB, fhirURL, databaseURL string, settings ...string) *P
 func outsideDemo(fhirURL, databaseURL string) []string {
 	return []string{
 		"FHIR_BASE_URL=" + fhirURL, "DATABASE_URL=" + databaseURL, "JWT_SECRET=" + Secret,
-		"PATIENT_ID_SYSTEM=" + fhirtest.DemoIdentifierSystem,
+		"PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem,
 	}
 }
 
@@ -112,7 +112,7 @@ func Import(t testing.TB, databaseURL, patients string, settings ...string) (str
 	}
 	var out, log Buffer
 	err := Run(context.Background(), []string{"import", file}, &out, &log,
-		slices.Concat([]string{"DATABASE_URL=" + databaseURL, "PATIENT_ID_SYSTEM=" + fhirtest.DemoIdentifierSystem}, settings)...)
+		slices.Concat([]string{"DATABASE_URL=" + databaseURL, "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem}, settings)...)
 	return out.String() + log.String(), err
 }
 

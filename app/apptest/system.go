@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"patientgraph/db/dbtest"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 )
 
 // OnEachDatabase runs test with an empty SQLite database and an empty PostgreSQL one.
@@ -43,12 +43,12 @@ func HAPI(t testing.TB) string {
 
 // StartFHIR starts a FHIR server that holds these patients; without any it holds one,
 // a1.
-func StartFHIR(t testing.TB, options fhirtest.Options, patients ...string) (server *fhirtest.Server, base string) {
+func StartFHIR(t testing.TB, options fhirsim.Options, patients ...string) (server *fhirsim.Server, base string) {
 	t.Helper()
 	if len(patients) == 0 {
 		patients = []string{PatientJSON("a1", Number)}
 	}
-	server = fhirtest.New(options)
+	server = fhirsim.New(options)
 	for _, patient := range patients {
 		if err := server.Put([]byte(patient)); err != nil {
 			t.Fatal(err)
@@ -66,13 +66,13 @@ func StartFHIR(t testing.TB, options fhirtest.Options, patients ...string) (serv
 // cache alone has LocalNumber.
 type System struct {
 	*Product
-	FHIR *fhirtest.Server
+	FHIR *fhirsim.Server
 }
 
 // StartSystem starts a FHIR server, imports its patient, and starts the product.
 func StartSystem(t testing.TB, databaseURL string, settings ...string) *System {
 	t.Helper()
-	server, base := StartFHIR(t, fhirtest.Options{})
+	server, base := StartFHIR(t, fhirsim.Options{})
 	stored, _, _ := server.Get("a1")
 	MustImport(t, databaseURL, string(stored), strings.Replace(PatientJSON("", LocalNumber), `"id":"",`, "", 1))
 	return &System{Product: StartWith(t, base, databaseURL, settings...), FHIR: server}

@@ -1,4 +1,4 @@
-package fhirtest
+package fhirsim
 
 import (
 	"fmt"
@@ -53,8 +53,8 @@ var scripts = map[string][]step{
 	"numeric id":                  {putTo("/Patient/98765432101", "", `{"resourceType":"Patient","id":"98765432101"}`, 400, "HAPI-0960")},
 	"long id":                     {putTo("/Patient/{id}"+strings.Repeat("-x", 33), "", `{"resourceType":"Patient","id":"{id}`+strings.Repeat("-x", 33)+`"}`, 400, "HAPI-0521")},
 	"body without id":             {create, put("", `{"resourceType":"Patient"}`, 400, "", "HAPI-0419"), putTo("/Patient", "", first, 400, "HAPI-0418")},
-	"body of another":             {create, put("", `{"resourceType":"Patient","id":"fhirtest-another"}`, 400, "", "HAPI-0420")},
-	"body of another, odd header": {create, put("If-Match: *", `{"resourceType":"Patient","id":"fhirtest-another"}`, 400, "", "HAPI-0420")},
+	"body of another":             {create, put("", `{"resourceType":"Patient","id":"fhirsim-another"}`, 400, "", "HAPI-0420")},
+	"body of another, odd header": {create, put("If-Match: *", `{"resourceType":"Patient","id":"fhirsim-another"}`, 400, "", "HAPI-0420")},
 	"deleted": {create, remove, get(resource, 410, "", ""), get(resource+"/_history/1", 200, "1", ""), get(resource+"/_history/2", 410, "", ""),
 		put(`If-Match: W/"1"`, second, 409, "", "HAPI-0550 HAPI-0989"), put(`If-Match: W/"2"`, second, 201, "3", ""), get(resource, 200, "3", "")},
 	"resurrected":             {create, remove, put("", first, 201, "3", "")},
@@ -64,7 +64,7 @@ var scripts = map[string][]step{
 	"bad phone":               {create, put("", badPhone, 422, "", ""), put(`If-Match: W/"9"`, badPhone, 422, "", ""), put("If-Match: *", badPhone, 422, "", ""), get(resource, 200, "1", "")},
 	"bad phone, new patient":  {put("", badPhone, 422, "", ""), get(resource, 404, "", "HAPI-2001")},
 	"telecom as an object":    {create, put("", `{"resourceType":"Patient","id":"{id}","telecom":{"system":"phone","value":"x"}}`, 422, "", "")},
-	"bad phone of another id": {create, put("", strings.Replace(badPhone, "{id}", "fhirtest-another", 1), 422, "", "")},
+	"bad phone of another id": {create, put("", strings.Replace(badPhone, "{id}", "fhirsim-another", 1), 422, "", "")},
 	"good phones": {put("", phoneOf("+82 (10) 1111/2222"), 201, "1", ""), put("", phoneOf("02-555-0123 x701 #1"), 200, "2", ""), put("", phoneOf("(02) 555.0123"), 200, "3", ""),
 		put("", phoneOf("1234"), 422, "", ""), put("", phoneOf("010-1111-2222 ext"), 422, "", ""), put("", phoneOf("०१०१११२२२२"), 422, "", "")},
 	"malformed": {create, put("", `{"resourceType":"Patient","id":"{id}"`, 500, "", "HAPI-0331 HAPI-1861"), put("", first+"{}", 500, "", "HAPI-0331 HAPI-1861"),
@@ -89,9 +89,9 @@ var scripts = map[string][]step{
 	"other paths":    {get("/Foo", 404, "", "HAPI-0302"), get("", 400, "", "HAPI-0287"), create, get(resource+"/extra", 400, "", ""), {method: http.MethodOptions, path: resource, status: 400}},
 	"bad searches": {get("/Patient?foo=bar", 400, "", "HAPI-0524"), get("/Patient?_lastUpdated=bogus", 400, "", "HAPI-1940"), get("/Patient?_sort=foo", 400, "", "HAPI-1194"),
 		get("/Patient?_count=abc", 400, "", "HAPI-0375"), get("?_getpages=00000000-0000-0000-0000-000000000000&_getpagesoffset=5", 410, "", "HAPI-0417")},
-	"search by id": {get("/Patient?_id={id}", 200, "", ""), create, get("/Patient?_id={id},fhirtest-nobody", 200, "", ""), get("/Patient?_id={id}&_summary=count", 200, "", ""),
+	"search by id": {get("/Patient?_id={id}", 200, "", ""), create, get("/Patient?_id={id},fhirsim-nobody", 200, "", ""), get("/Patient?_id={id}&_summary=count", 200, "", ""),
 		get("/Patient?_id={id}&_count=0", 200, "", ""), remove, get("/Patient?_id={id}&_total=accurate", 200, "", "")},
-	"search by identifier": {put("", identified("{id}"), 201, "1", ""), get("/Patient?identifier=http://fhirtest.example|{id}", 200, "", ""),
+	"search by identifier": {put("", identified("{id}"), 201, "1", ""), get("/Patient?identifier=http://fhirsim.example|{id}", 200, "", ""),
 		get("/Patient?identifier={id}", 200, "", ""), get("/Patient?identifier=http://other.example|{id}", 200, "", "")},
 	"search by time": {create, get("/Patient?_id={id}&_lastUpdated=gt2020-01-01", 200, "", ""), get("/Patient?_id={id}&_lastUpdated=gt2090-01-01", 200, "", ""),
 		get("/Patient?_id={id}&_lastUpdated=ge2020-01-01T00:00:00Z&_lastUpdated=lt2090", 200, "", ""), get("/Patient?_id={id}&_lastUpdated=lt2020", 200, "", "")},
@@ -105,7 +105,7 @@ func phoneOf(number string) string {
 }
 
 func identified(value string) string {
-	return `{"resourceType":"Patient","id":"{id}","identifier":[{"system":"http://fhirtest.example","value":"` + value + `"}]}`
+	return `{"resourceType":"Patient","id":"{id}","identifier":[{"system":"http://fhirsim.example","value":"` + value + `"}]}`
 }
 
 // member creates a further patient of a script.
@@ -146,7 +146,7 @@ func TestAnswersAsHAPI(t *testing.T) {
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			play(t, base, "fhirtest-"+strings.NewReplacer(" ", "-", ",", "").Replace(name), script)
+			play(t, base, "fhirsim-"+strings.NewReplacer(" ", "-", ",", "").Replace(name), script)
 		})
 	}
 }
@@ -165,7 +165,7 @@ func TestRealHAPIAnswersTheSame(t *testing.T) {
 	n := 0
 	for name, script := range scripts {
 		n++
-		id := fmt.Sprintf("fhirtest-%d-%d", stamp, n)
+		id := fmt.Sprintf("fhirsim-%d-%d", stamp, n)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Cleanup(func() {
@@ -174,7 +174,7 @@ func TestRealHAPIAnswersTheSame(t *testing.T) {
 				}
 			})
 			if diff := cmp.Diff(play(t, real, id, script), play(t, base, id, script)); diff != "" {
-				t.Errorf("HAPI (-) and fhirtest (+) differ:\n%s", diff)
+				t.Errorf("HAPI (-) and fhirsim (+) differ:\n%s", diff)
 			}
 		})
 	}

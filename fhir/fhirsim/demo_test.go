@@ -1,4 +1,4 @@
-package fhirtest
+package fhirsim
 
 import (
 	"bytes"
@@ -111,7 +111,7 @@ func TestRealHAPITakesTheDemo(t *testing.T) {
 		t.Skip("TEST_FHIR_URL is not set: no HAPI FHIR server to compare with")
 	}
 	for _, p := range DemoPatients() {
-		id := fmt.Sprintf("fhirtest-%d-%s", time.Now().UnixMilli(), p.Number)
+		id := fmt.Sprintf("fhirsim-%d-%s", time.Now().UnixMilli(), p.Number)
 		var want map[string]any
 		if err := json.Unmarshal(p.Resource, &want); err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package fhirtest
+package fhirsim
 
 import (
 	"encoding/json"
@@ -186,7 +186,7 @@ func (f *Fault) stored(old, body []byte) []byte {
 	if f.Store != nil {
 		body = f.Store(slices.Clone(old), slices.Clone(body))
 		if !json.Valid(body) {
-			panic(fmt.Sprintf("fhirtest: Fault.Store returned no JSON: %.100s", body))
+			panic(fmt.Sprintf("fhirsim: Fault.Store returned no JSON: %.100s", body))
 		}
 	}
 	return body
