@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 
 	"github.com/tidwall/gjson"
 )
@@ -218,12 +218,12 @@ func TestAfterWithoutAnswer(t *testing.T) {
 // TestAfterOnHabits tells, on each kind of server, whose change followed.
 func TestAfterOnHabits(t *testing.T) {
 	t.Parallel()
-	servers := map[string]func() fhirtest.Habits{"HAPI": fhirtest.HAPI, "Medplum": fhirtest.Medplum}
+	servers := map[string]func() fhirsim.Habits{"HAPI": fhirsim.HAPI, "Medplum": fhirsim.Medplum}
 	for name, habits := range servers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := testNow
-			s := fhirtest.New(fhirtest.Options{Habits: habits(), Now: func() time.Time { return at }})
+			s := fhirsim.New(fhirsim.Options{Habits: habits(), Now: func() time.Time { return at }})
 			base, stop, err := s.Start()
 			if err != nil {
 				t.Fatal(err)
@@ -254,7 +254,7 @@ func TestAfterOnHabits(t *testing.T) {
 	}
 	t.Run("no versions", func(t *testing.T) {
 		t.Parallel()
-		s := fhirtest.New(fhirtest.Options{Habits: fhirtest.PlainR4()})
+		s := fhirsim.New(fhirsim.Options{Habits: fhirsim.PlainR4()})
 		base, stop, err := s.Start()
 		if err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
 
@@ -192,7 +192,7 @@ func TestLeaversKeepTheCircuitClosed(t *testing.T) {
 // Nor does one patient whose PUT the server cannot digest.
 func TestOnePatientKeepsTheCircuitClosed(t *testing.T) {
 	r := newRig(t, 2)
-	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Status: 500})
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Status: 500})
 	w := r.writer(true, r.client, r.store, nil)
 	for range 10 {
 		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))

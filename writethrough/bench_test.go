@@ -13,7 +13,7 @@ import (
 
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
 
@@ -95,7 +95,7 @@ func Benchmark512Clients(b *testing.B) {
 	const clients, each, answers = 512, 10, 200 * time.Millisecond
 	onEachDatabase(b, func(b *testing.B, databaseURL string) {
 		s := newBench(b, databaseURL, clients)
-		s.server.SetFault("", fhirtest.Fault{Delay: answers})
+		s.server.SetFault("", fhirsim.Fault{Delay: answers})
 		round := func(what func(context.Context, int) error) time.Duration {
 			began := time.Now()
 			var wg sync.WaitGroup

@@ -16,7 +16,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
 
@@ -37,9 +37,9 @@ func trims(old, new []byte) []byte {
 }
 
 // newRigLike is newRig on a server with other habits.
-func newRigLike(t *testing.T, h fhirtest.Habits) *rig {
+func newRigLike(t *testing.T, h fhirsim.Habits) *rig {
 	r := newRigOn(t, dbtest.SQLite(t), 1)
-	server := fhirtest.New(fhirtest.Options{Habits: h})
+	server := fhirsim.New(fhirsim.Options{Habits: h})
 	base, stop, err := server.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestNormalisedWithoutETag(t *testing.T) {
 	for _, body := range []bool{true, false} {
 		t.Run(fmt.Sprint("body ", body), func(t *testing.T) {
 			r := newRig(t, 1)
-			r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Store: trims})
+			r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
 			n := &scriptedFHIR{Client: r.client}
 			puts := 0
 			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
@@ -90,8 +90,8 @@ func TestNormalisedWithoutETag(t *testing.T) {
 func TestNormalisedIsWrittenOnce(t *testing.T) {
 	for _, how := range []string{"200 without ETag", "answer lost"} {
 		t.Run(how, func(t *testing.T) {
-			r := newRigLike(t, fhirtest.Medplum())
-			r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Store: trims})
+			r := newRigLike(t, fhirsim.Medplum())
+			r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
 			n := &scriptedFHIR{Client: r.client}
 			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
 				time.Sleep(3 * time.Millisecond)
@@ -115,7 +115,7 @@ func TestNormalisedIsWrittenOnce(t *testing.T) {
 // another phone, which must stay.
 func TestNormalisedDoesNotOverwriteARival(t *testing.T) {
 	r := newRig(t, 1)
-	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Store: trims})
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
 	n := &scriptedFHIR{Client: r.client}
 	puts := 0
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
@@ -176,7 +176,7 @@ func TestNormalisedAndReconciled(t *testing.T) {
 // 200 without ETag, the phone normalised, and no history to be had.
 func TestNormalisedWithoutHistory(t *testing.T) {
 	r := newRig(t, 1)
-	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Store: trims})
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
 	n := &scriptedFHIR{Client: r.client}
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
 		u, err := r.client.Update(ctx, id, b, ifMatch)
@@ -202,8 +202,8 @@ func TestNormalisedWithoutHistory(t *testing.T) {
 
 // 200 without ETag, a new version, and telecom ignored.
 func TestIgnoredWithoutETag(t *testing.T) {
-	r := newRigLike(t, fhirtest.Medplum())
-	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Drop: []string{"telecom"}})
+	r := newRigLike(t, fhirsim.Medplum())
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Drop: []string{"telecom"}})
 	n := &scriptedFHIR{Client: r.client}
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
 		time.Sleep(3 * time.Millisecond)

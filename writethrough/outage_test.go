@@ -13,7 +13,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
 
@@ -142,7 +142,7 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1)
-			r.server.SetFault("f0", fhirtest.Fault{On: "PUT", RejectPhone: "Invalid phone format"})
+			r.server.SetFault("f0", fhirsim.Fault{On: "PUT", RejectPhone: "Invalid phone format"})
 			n, s := r.awayAfterPut()
 			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
 			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}

@@ -12,7 +12,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/record"
 	"patientgraph/writethrough"
 )
@@ -52,7 +52,7 @@ var errReset = &fhir.Error{Kind: fhir.Lost, Op: fhir.OpUpdate, Reason: "Connecti
 type rig struct {
 	t      testing.TB
 	client *fhir.Client
-	server *fhirtest.Server
+	server *fhirsim.Server
 	store  *db.Store
 }
 
@@ -62,7 +62,7 @@ func newRig(t testing.TB, patients int) *rig {
 
 func newRigOn(t testing.TB, url string, patients int) *rig {
 	t.Helper()
-	server := fhirtest.New(fhirtest.Options{})
+	server := fhirsim.New(fhirsim.Options{})
 	base, stop, err := server.Start()
 	if err != nil {
 		t.Fatal(err)

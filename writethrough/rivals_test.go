@@ -10,7 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
 
@@ -116,11 +116,11 @@ func TestConflictWithoutHistory(t *testing.T) {
 // The phone is to change, the e-mail is there already; the server says 204 and
 // keeps the phone: the issues do not name the e-mail.
 func TestIssuesNameWhatWasNotSaved(t *testing.T) {
-	r := newRigLike(t, fhirtest.Medplum())
+	r := newRigLike(t, fhirsim.Medplum())
 	mail := `,{"system":"email","value":"x@example.org"}`
 	time.Sleep(5 * time.Millisecond)
 	r.put(`{"system":"phone","value":"010-0000-0000","use":"mobile"}` + mail)
-	r.server.SetFault("f0", fhirtest.Fault{On: "PUT", Drop: []string{"telecom"}})
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Drop: []string{"telecom"}})
 	n := &scriptedFHIR{Client: r.client}
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
 		time.Sleep(3 * time.Millisecond)

@@ -1,0 +1,36 @@
+package apptest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"patientgraph/auth"
+)
+
+// Secret is the JWT_SECRET of every product that this package starts.
+const Secret = "0123456789abcdef0123456789abcdef"
+
+// Token returns a token for a role and, if it is not "", a patient's number.
+func Token(t testing.TB, role auth.Role, patientID string) string {
+	t.Helper()
+	signed, err := auth.Sign([]byte(Secret), auth.Config{RoleClaim: "role", PatientClaim: "patient_id"}, role, patientID, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// TokenOf signs these claims; without exp they are good for an hour.
+func TokenOf(t testing.TB, claims Object) string {
+	t.Helper()
+	if claims["exp"] == nil {
+		claims["exp"] = time.Now().Add(time.Hour).Unix()
+	}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(claims)).SignedString([]byte(Secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}

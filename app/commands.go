@@ -1,0 +1,168 @@
+package app
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+	"patientgraph/mirror"
+)
+
+// cli is the command line: the settings, and what to do.
+type cli struct {
+	Config
+	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default)."`
+	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON) into the cache."`
+	Sync    syncCommand    `cmd:"" help:"Fill the cache from the FHIR server (not available yet)."`
+	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
+	Doctor  doctorCommand  `cmd:"" help:"Check configuration, database and FHIR server."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date."`
+	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema."`
+}
+
+type serveCommand struct{}
+
+func (serveCommand) Run(p *program) error { return serve(p) }
+
+type importCommand struct {
+	File string `arg:"" help:"NDJSON file, or - for standard input."`
+}
+
+// Run loads what it can, reports each bad line, and fails if there was one.
+func (i importCommand) Run(p *program) error {
+	var input io.Reader = os.Stdin
+	if i.File != "-" {
+		file, err := os.Open(i.File)
+		if err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		defer file.Close()
+		input = file
+	}
+	store, err := openStore(p.ctx, p.config)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	result, err := mirror.Import(p.ctx, input, store, mirror.ImportOptions{
+		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
+		BadLine: func(line int, err error) { p.log.Error("line not imported", "line", line, "error", err) },
+	})
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	fmt.Fprintf(p.stdout, "%d new, %d updated, %d kept as they were, %d bad lines\n",
+		result.Inserted, result.Updated, result.Kept, result.Bad)
+	if result.Bad > 0 {
+		return fmt.Errorf("import: %d lines were not imported; see the log above", result.Bad)
+	}
+	return nil
+}
+
+type syncCommand struct {
+	Full bool `help:"Read every patient again."`
+}
+
+func (syncCommand) Run(*program) error {
+	return errors.New("sync is not available yet; use import with an NDJSON export of the FHIR server")
+}
+
+type tokenCommand struct {
+	Role    string        `required:"" enum:"${roles}" help:"Role of the viewer: ${enum}."`
+	Patient string        `help:"Number of the viewer's own record, for role patient."`
+	TTL     time.Duration `name:"ttl" default:"1h" help:"How long the token is valid."`
+}
+
+func (t tokenCommand) Run(p *program) error {
+	switch {
+	case len(p.config.JWTSecret) < 32:
+		return errors.New("JWT_SECRET of at least 32 bytes is needed: the one that the server runs with")
+	case t.Role == string(auth.RolePatient) && t.Patient == "":
+		return errors.New("--patient is needed with --role patient")
+	case t.TTL <= 0:
+		return errors.New("--ttl must be more than 0")
+	}
+	token, err := auth.Sign([]byte(p.config.JWTSecret), authConfig(p.config), auth.Role(t.Role), t.Patient, t.TTL, time.Now())
+	if err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	fmt.Fprintln(p.stdout, token)
+	return nil
+}
+
+type doctorCommand struct{}
+
+// Run checks everything and reports each thing on a line of its own.
+func (doctorCommand) Run(p *program) error {
+	out := bufio.NewWriter(p.stdout)
+	defer out.Flush()
+	failed := 0
+	report := func(what string, err error, found string) {
+		if err != nil {
+			failed++
+			fmt.Fprintf(out, "FAIL  %s: %v\n", what, err)
+			return
+		}
+		fmt.Fprintf(out, "ok    %s: %s\n", what, found)
+	}
+	if p.config.Demo {
+		fmt.Fprintln(out, "FHIR_BASE_URL is not set: serve would start the demo; nothing to check")
+		return nil
+	}
+	report("settings", p.config.check(), "complete")
+	report("database", checkDatabase(p), databaseKind(p.config.databaseURL()))
+	found, err := describeFHIR(p)
+	report("FHIR server", err, found)
+	if failed > 0 {
+		return fmt.Errorf("doctor: %d checks failed", failed)
+	}
+	return nil
+}
+
+func checkDatabase(p *program) error {
+	store, err := db.Open(p.ctx, p.config.databaseURL())
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Ping(p.ctx), store.Close())
+}
+
+func describeFHIR(p *program) (string, error) {
+	client, err := newFHIRClient(p.config, maxDoctorConns)
+	if err != nil {
+		return "", err
+	}
+	found, err := client.Capabilities(p.ctx)
+	if err != nil {
+		return "", err
+	}
+	versions := "keeps no versions: a concurrent change by another client can be overwritten"
+	if found.Versioned {
+		versions = "keeps versions: a concurrent change is detected"
+	}
+	return fmt.Sprintf("%s %s, FHIR %s, %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions), nil
+}
+
+type migrateCommand struct{}
+
+func (migrateCommand) Run(p *program) error {
+	store, err := openStore(p.ctx, p.config)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, "the database schema is up to date")
+	return store.Close()
+}
+
+type schemaCommand struct{}
+
+func (schemaCommand) Run(p *program) error {
+	_, err := io.WriteString(p.stdout, graph.SDL())
+	return err
+}

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"patientgraph/httpapi"
+)
+
+// Config holds every setting. Each is a flag and an environment variable of
+// the same name in capitals; a secret may also come from a file named by
+// NAME_FILE. It is read once, at start.
+type Config struct {
+	ListenAddr  string `default:"127.0.0.1:8080" help:"Address to serve on."`
+	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://… (default sqlite:patientgraph.db; demo: a temporary file)."`
+
+	FHIRBaseURL  string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
+	FHIRServer   string        `name:"fhir-server" default:"auto" enum:"auto,r4,hapi,openemr" help:"Kind of FHIR server."`
+	FHIRTimeout  time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
+	FHIRAuth     string        `name:"fhir-auth" default:"none" help:"none, bearer or basic."`
+	FHIRToken    string        `name:"fhir-token" help:"Token for FHIR_AUTH=bearer."`
+	FHIRUsername string        `name:"fhir-username" help:"User for FHIR_AUTH=basic."`
+	FHIRPassword string        `name:"fhir-password" help:"Password for FHIR_AUTH=basic."`
+
+	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
+
+	JWTSecret       string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
+	JWTJWKSURL      string `name:"jwt-jwks-url" help:"JWKS of the token issuer (RS, ES, EdDSA)."`
+	JWTIssuer       string `name:"jwt-issuer" help:"Required iss claim."`
+	JWTAudience     string `name:"jwt-audience" help:"Required aud claim."`
+	JWTRoleClaim    string `name:"jwt-role-claim" default:"role" help:"Claim that holds the role; dotted paths allowed."`
+	JWTPatientClaim string `name:"jwt-patient-claim" default:"patient_id" help:"Claim that holds a patient's number; dotted paths allowed."`
+
+	PhoneRegion   string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
+	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
+	Introspection *bool    `help:"Answer introspection (default: only in the demo)."`
+	CORSOrigins   []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
+	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
+	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
+
+	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
+	SyncInterval   *time.Duration `help:"Not available yet: has no effect."`
+
+	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
+}
+
+// secrets are the settings that may come from a file named by NAME_FILE.
+var secrets = []string{"DATABASE_URL", "FHIR_TOKEN", "FHIR_PASSWORD", "JWT_SECRET"}
+
+// complete fills in the defaults that differ in the demo.
+func (c *Config) complete() {
+	c.Demo = c.FHIRBaseURL == ""
+	if c.FHIRTimeout == 0 {
+		c.FHIRTimeout = 10 * time.Second
+		if c.Demo {
+			c.FHIRTimeout = 3 * time.Second // one of its patients shows a timeout
+		}
+	}
+}
+
+// databaseURL returns where the cache is.
+func (c *Config) databaseURL() string {
+	if c.DatabaseURL == "" {
+		return "sqlite:patientgraph.db"
+	}
+	return c.DatabaseURL
+}
+
+// environment makes each setting also an environment variable: --fhir-token
+// is FHIR_TOKEN.
+func environment(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		name := strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if value := getenv(name); value != "" {
+			return value, nil
+		}
+		file := getenv(name + "_FILE")
+		if file == "" || !slices.Contains(secrets, name) {
+			return nil, nil
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s_FILE: %w", name, err)
+		}
+		return strings.TrimRight(string(content), "\r\n"), nil
+	})
+}
+
+// check refuses a missing or unsafe setting; the error names it.
+func (c *Config) check() error {
+	if c.FHIRTimeout < 100*time.Millisecond || c.FHIRTimeout > 10*time.Minute {
+		return errors.New("FHIR_TIMEOUT must be from 100ms to 10m")
+	}
+	if c.IdempotencyTTL < time.Minute {
+		return errors.New("IDEMPOTENCY_TTL must be at least 1m")
+	}
+	for _, origin := range c.CORSOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("CORS_ORIGINS: %q is no origin such as https://app.example", origin)
+		}
+	}
+	if c.Demo {
+		return c.checkDemo()
+	}
+	if err := c.checkFHIR(); err != nil {
+		return err
+	}
+	return c.checkJWT()
+}
+
+// checkDemo refuses what would mix real data or the network with the demo,
+// whose token anybody on the page gets.
+func (c *Config) checkDemo() error {
+	host, _, err := net.SplitHostPort(c.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	if !httpapi.IsLoopback(host) {
+		return errors.New("LISTEN_ADDR: the demo (no FHIR_BASE_URL) hands out an admin token and serves on a loopback address only; set FHIR_BASE_URL, or LISTEN_ADDR=127.0.0.1:8080")
+	}
+	if c.DatabaseURL != "" {
+		return errors.New("FHIR_BASE_URL is needed when DATABASE_URL is set; leave both out for the demo")
+	}
+	if c.JWTJWKSURL != "" {
+		return errors.New("JWT_JWKS_URL: the demo makes its own tokens; set FHIR_BASE_URL or leave it out")
+	}
+	if c.JWTSecret != "" && len(c.JWTSecret) < 32 {
+		return errors.New("JWT_SECRET must have at least 32 bytes")
+	}
+	return nil
+}
+
+func (c *Config) checkFHIR() error {
+	u, err := url.Parse(c.FHIRBaseURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+		return errors.New("FHIR_BASE_URL must be an http(s) URL without user and password")
+	}
+	switch c.FHIRAuth {
+	case "none":
+	case "bearer":
+		if c.FHIRToken == "" {
+			return errors.New("FHIR_TOKEN is needed with FHIR_AUTH=bearer")
+		}
+	case "basic":
+		if c.FHIRUsername == "" || c.FHIRPassword == "" {
+			return errors.New("FHIR_USERNAME and FHIR_PASSWORD are needed with FHIR_AUTH=basic")
+		}
+	case "client_credentials", "refresh_token", "password":
+		return fmt.Errorf("FHIR_AUTH=%s is not available yet: use none, bearer or basic", c.FHIRAuth)
+	default:
+		return errors.New("FHIR_AUTH must be none, bearer or basic")
+	}
+	if c.FHIRAuth != "none" && u.Scheme != "https" && !httpapi.IsLoopback(u.Hostname()) {
+		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
+	}
+	return nil
+}
+
+func (c *Config) checkJWT() error {
+	switch {
+	case c.JWTSecret == "" && c.JWTJWKSURL == "":
+		return errors.New("JWT_SECRET or JWT_JWKS_URL is needed")
+	case c.JWTSecret != "" && c.JWTJWKSURL != "":
+		return errors.New("JWT_SECRET and JWT_JWKS_URL exclude each other")
+	case c.JWTSecret != "" && len(c.JWTSecret) < 32:
+		return errors.New("JWT_SECRET must have at least 32 bytes")
+	}
+	return nil
+}
+
+// on returns a setting that is true only in the demo unless it is given.
+func (c *Config) on(setting *bool) bool {
+	if setting == nil {
+		return c.Demo
+	}
+	return *setting
+}
+
+// LogValue shows the settings without secrets.
+func (c *Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("listen_addr", c.ListenAddr),
+		slog.String("database", databaseKind(c.databaseURL())),
+		slog.String("fhir_base_url", c.FHIRBaseURL),
+		slog.String("fhir_server", c.FHIRServer),
+		slog.Duration("fhir_timeout", c.FHIRTimeout),
+		slog.String("fhir_auth", c.FHIRAuth),
+		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
+		slog.String("patient_id_system", c.PatientIDSystem),
+		slog.String("jwt_jwks_url", c.JWTJWKSURL),
+		slog.String("phone_region", c.PhoneRegion),
+		slog.Bool("playground", c.on(c.Playground)),
+		slog.Bool("introspection", c.on(c.Introspection)),
+	)
+}
+
+// databaseKind names the database without what a URL may hold of secrets.
+func databaseKind(databaseURL string) string {
+	if u, err := url.Parse(databaseURL); err == nil && u.Host != "" {
+		return u.Scheme + "://" + u.Host + u.Path
+	}
+	kind, _, _ := strings.Cut(databaseURL, ":")
+	return kind
+}

@@ -1,0 +1,49 @@
+package app_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	. "patientgraph/app/apptest"
+)
+
+func TestBadSettingsStopTheStart(t *testing.T) {
+	t.Parallel()
+	good := []string{"FHIR_BASE_URL=http://127.0.0.1:1/fhir", "JWT_SECRET=" + Secret, "DATABASE_URL=sqlite::memory:", "LISTEN_ADDR=127.0.0.1:0"}
+	for name, c := range map[string]struct{ setting, value, names string }{
+		"no secret":           {"JWT_SECRET", "", "JWT_SECRET"},
+		"short secret":        {"JWT_SECRET", "short", "JWT_SECRET"},
+		"two kinds of tokens": {"JWT_JWKS_URL", "https://issuer.example/jwks", "JWT_JWKS_URL"},
+		"no address":          {"LISTEN_ADDR", "nowhere", "LISTEN_ADDR"},
+		"no database":         {"DATABASE_URL", "mysql://x", "DATABASE_URL"},
+		"database elsewhere":  {"DATABASE_URL", "sqlite:/nonexistent/dir/x.db", "DATABASE_URL"},
+		"no URL":              {"FHIR_BASE_URL", "hapi", "FHIR_BASE_URL"},
+		"password in URL":     {"FHIR_BASE_URL", "http://u:topsecret@127.0.0.1/fhir", "FHIR_BASE_URL"},
+		"no token":            {"FHIR_AUTH", "bearer", "FHIR_TOKEN"},
+		"later auth":          {"FHIR_AUTH", "client_credentials", "FHIR_AUTH"},
+		"timeout":             {"FHIR_TIMEOUT", "1ns", "FHIR_TIMEOUT"},
+		"no duration":         {"FHIR_TIMEOUT", "soon", "fhir-timeout"},
+		"region":              {"PHONE_REGION", "XX", "PHONE_REGION"},
+		"server":              {"FHIR_SERVER", "epic", "fhir-server"},
+		"origin":              {"CORS_ORIGINS", "*", "CORS_ORIGINS"},
+		"secret file":         {"JWT_SECRET_FILE", "/nonexistent/secret", "JWT_SECRET"},
+		"demo with database":  {"FHIR_BASE_URL", "", "FHIR_BASE_URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			settings := slices.Clone(good)
+			if name == "secret file" {
+				settings = append(settings, "JWT_SECRET=")
+			}
+			var out, log Buffer
+			err := Run(t.Context(), nil, &out, &log, append(settings, c.setting+"="+c.value)...)
+			if err == nil || !strings.Contains(err.Error(), c.names) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the start ended with %v, want one line that names %s", err, c.names)
+			}
+			if err != nil && strings.Contains(err.Error(), "topsecret") {
+				t.Errorf("the error shows a password: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,155 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/fhir/fhirsim"
+	"patientgraph/mirror"
+	"patientgraph/web"
+)
+
+// demo is a complete system of its own: an in-process FHIR server with
+// synthetic patients, a cache in a temporary directory, a signed token.
+type demo struct {
+	token    string
+	patients []fhirsim.DemoPatient
+	stopFHIR func()
+	dir      *demoDir
+}
+
+// demoTokenTTL is how long the printed token is valid.
+const demoTokenTTL = 12 * time.Hour
+
+// startDemo starts the FHIR server and fills in the settings that lead to it.
+func startDemo(c *Config) (*demo, error) {
+	d := &demo{patients: fhirsim.DemoPatients()}
+	server, err := fhirsim.NewDemo()
+	if err != nil {
+		return nil, err
+	}
+	if d.dir, err = newDemoDir(); err != nil {
+		return nil, err
+	}
+	if c.FHIRBaseURL, d.stopFHIR, err = server.Start(); err != nil {
+		d.dir.remove()
+		return nil, err
+	}
+	c.DatabaseURL = "sqlite:" + filepath.Join(d.dir.path, "cache.db")
+	c.PatientIDSystem = fhirsim.DemoIdentifierSystem
+	if c.JWTSecret == "" {
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret) // crypto/rand never fails
+		c.JWTSecret = hex.EncodeToString(secret)
+	}
+	if d.token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), auth.RoleAdmin, "", demoTokenTTL, time.Now()); err != nil {
+		d.stop()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *demo) stop() {
+	d.stopFHIR()
+	d.dir.remove()
+}
+
+// fill imports the patients, as an operator would.
+func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) error {
+	var lines bytes.Buffer
+	for _, p := range d.patients {
+		lines.Write(bytes.TrimSpace(p.Resource))
+		lines.WriteByte('\n')
+	}
+	result, err := mirror.Import(ctx, &lines, store, mirror.ImportOptions{
+		PatientIDSystem: fhirsim.DemoIdentifierSystem, Now: time.Now,
+		BadLine: func(line int, err error) { log.Error("demo patient not imported", "line", line, "error", err) },
+	})
+	if err != nil {
+		return err
+	}
+	if result.Inserted != len(d.patients) {
+		return fmt.Errorf("%d of %d patients imported", result.Inserted, len(d.patients))
+	}
+	_, err = store.SetProfile(d.patients[0].Number, db.ProfileEdit{
+		SetEmergencyContact: true, EmergencyContact: &db.EmergencyContact{Name: "홍판서", Relationship: "아버지", Phone: "010-9999-0000"},
+		SetAllergies: true, Allergies: []string{"Penicillin"}, SetBloodType: true, BloodType: "A+",
+	}, 0, time.Now())
+	return err
+}
+
+// scenarios says in words what each kind of demo patient shows, and the
+// contact to send.
+var scenarios = map[string]struct{ name, note, input string }{
+	"normal":           {"Success", "FHIR takes the change, then the cache has it.", `phone: "010-2345-6789"`},
+	"not synced":       {"NotOnFHIR", "No FHIR id: changed in the cache alone, with a warning in the log.", `phone: "010-3456-7890"`},
+	"rejected":         {"Rejected", "FHIR refuses the phone: FhirRejected with its reason, the cache is untouched.", `phone: "invalid-phone"`},
+	"timeout":          {"Timeout", "FHIR does not answer: FhirUnavailable, and the patient says PENDING.", `phone: "010-4567-8901"`},
+	"competing editor": {"Conflict", "Somebody else keeps changing the record: UpdateConflict.", `phone: "010-5678-9012"`},
+}
+
+// mutation is what the demo suggests for one patient; the playground shows
+// its name on the tab.
+func mutation(name, patientID, input string) string {
+	return `mutation ` + name + ` {
+  updatePatientContact(input: { patientId: "` + patientID + `", ` + input + ` }) {
+    __typename
+    ... on UpdatePatientContactSuccess { operationId patient { id fullName phone email syncState lastSyncedAt } }
+    ... on UserError { message code retryable }
+    ... on InvalidInput { fieldErrors { field message rule } }
+    ... on FhirRejected { operationId detail httpStatus issues { severity message expression field } }
+    ... on FhirUnavailable { operationId detail applied retryAfterSeconds }
+    ... on UpdateConflict { operationId conflictingFields current { id phone email version } }
+  }
+}
+`
+}
+
+// examples are the tabs of the playground.
+func (d *demo) examples() []web.Example {
+	examples := []web.Example{{
+		Title: "Patient", Note: "Answered from the cache.",
+		Query: "query Patient {\n  patient(id: \"" + d.patients[0].Number + `") {
+    id fullName birthDate gender phone email
+    address { text lines city postalCode }
+    bloodType allergies emergencyContact { name relationship phone }
+    isSynced syncState lastSyncedAt version
+  }
+  patients(first: 5, filter: { name: "길동" }) { totalCount nodes { id fullName } pageInfo { hasNextPage endCursor } }
+}
+`,
+	}}
+	for _, p := range d.patients {
+		if s, ok := scenarios[p.Scenario]; ok {
+			examples = append(examples, web.Example{Title: s.name, Note: s.note, Query: mutation(s.name, p.Number, s.input)})
+		}
+	}
+	return examples
+}
+
+// welcome prints what somebody needs who sees this for the first time.
+func (d *demo) welcome(w io.Writer, address net.Addr) error {
+	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops.
+
+  GraphiQL  http://%s/
+  Token     %s
+
+Try it (each of the first five patients shows another outcome; the playground has a tab for each):
+
+curl http://%s/graphql -H 'Content-Type: application/json' \
+  -H 'Authorization: Bearer %s' \
+  -d '{"query":"mutation { updatePatientContact(input: {patientId: \"%s\", phone: \"010-2345-6789\"}) { __typename ... on UpdatePatientContactSuccess { patient { id fullName phone syncState } } ... on UserError { message code } } }"}'
+
+`, len(d.patients), address, d.token, address, d.token, d.patients[0].Number)
+	return err
+}

@@ -1,0 +1,62 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"patientgraph/auth"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+// Run is the whole program: it reads the settings from args and getenv, does
+// what the command says, and returns when that is done or ctx ends.
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	var c cli
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
+		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
+		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
+		kong.Exit(func(int) { exited = true }))
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if exited { // --help
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.complete()
+	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout}
+	quietDefaultLog(p.log)
+	return command.Run(p)
+}
+
+// program is what every command has at hand.
+type program struct {
+	ctx    context.Context // of the process: kong hands its commands one value
+	config *Config
+	getenv func(string) string
+	log    *slog.Logger
+	stdout io.Writer
+}
+
+// newLog writes JSON, or text on a terminal.
+func newLog(c *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the words that kong let through
+	options := &slog.HandlerOptions{Level: level}
+	file, isFile := w.(*os.File)
+	terminal := isFile && term.IsTerminal(int(file.Fd()))
+	if c.LogFormat == "text" || c.LogFormat == "auto" && terminal {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}

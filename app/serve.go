@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/httpapi"
+	"patientgraph/resolvers"
+	"patientgraph/web"
+	"patientgraph/writethrough"
+)
+
+// gcPercent lets the heap, small here, grow to five times its live size
+// between collections: requests are then answered faster
+// (BenchmarkPatientOverHTTP). The runtime's own variable GOGC overrides it.
+const gcPercent = 400
+
+// memoryLimit is from how many bytes on the runtime collects more often, so that
+// gcPercent does not multiply a burst of large answers. GOMEMLIMIT overrides it.
+const memoryLimit = 512 << 20
+
+// tuneMemory sets how the runtime collects, unless its own variables say.
+func tuneMemory(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
+// serve runs the server until ctx ends, then lets writes under way finish.
+func serve(p *program) error {
+	c := p.config
+	if err := c.check(); err != nil {
+		return err
+	}
+	tuneMemory(p.getenv)
+	listener, err := net.Listen("tcp", c.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	defer listener.Close()
+
+	var demo *demo
+	if c.Demo {
+		if demo, err = startDemo(c); err != nil {
+			return fmt.Errorf("start demo: %w", err)
+		}
+		defer demo.stop()
+	}
+	p.log.Info("starting", "settings", c)
+	if c.SyncInterval != nil {
+		p.log.Warn("SYNC_INTERVAL is not available yet and has no effect")
+	}
+	store, err := openStore(p.ctx, c)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if demo != nil {
+		if err := demo.fill(p.ctx, store, p.log); err != nil {
+			return fmt.Errorf("fill demo: %w", err)
+		}
+	}
+	handler, writer, err := newProduct(p, store, demo)
+	if err != nil {
+		return err
+	}
+	if demo != nil {
+		if err := demo.welcome(p.stdout, listener.Addr()); err != nil {
+			return err
+		}
+	}
+	return listenAndServe(p, listener, handler, writer)
+}
+
+// newProduct puts together what answers requests, and what writes.
+func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writethrough.Writer, error) {
+	c := p.config
+	client, err := newFHIRClient(c, maxFHIRConns)
+	if err != nil {
+		return nil, nil, err
+	}
+	probe, err := newFHIRClient(c, maxProbeConns)
+	if err != nil {
+		return nil, nil, err
+	}
+	verifier, err := newVerifier(p.ctx, p.log, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	validation, err := resolvers.NewValidation(c.PhoneRegion)
+	if err != nil {
+		return nil, nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
+	writer := writethrough.New(writethrough.Config{
+		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
+		Now: time.Now, NewID: newID,
+	})
+	handler, err := httpapi.New(httpapi.Options{
+		Log: p.log, Store: store, Probe: probe, Verifier: verifier, Metrics: metrics,
+		Resolver: &resolvers.Resolver{
+			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
+		},
+		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
+		Playground: playground(c, demo), OnlyLocal: demo != nil,
+	})
+	return handler, writer, err
+}
+
+// playground is the page at /, if it is wanted; the demo's has its token.
+func playground(c *Config, demo *demo) *web.Page {
+	switch {
+	case !c.on(c.Playground):
+		return nil
+	case demo == nil:
+		return &web.Page{}
+	}
+	return &web.Page{Token: demo.token, Examples: demo.examples()}
+}
+
+// listenAndServe serves until ctx ends. Then it takes no more writes, and waits
+// for those under way as long as one may take; what is left then is settled by
+// whoever runs next.
+func listenAndServe(p *program, listener net.Listener, handler http.Handler, writer *writethrough.Writer) error {
+	server := httpapi.NewServer(handler, log.New(quietLog{p.log, "HTTP server"}, "", 0))
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	running, stop := context.WithCancel(p.ctx)
+	defer stop()
+	bound, abandon := context.WithCancel(context.Background())
+	defer abandon()
+	written := make(chan struct{})
+	go func() { defer close(written); writer.Run(running, bound) }()
+	p.log.Info("serving", "address", listener.Addr().String())
+
+	var err error
+	select {
+	case failure := <-failed:
+		err = fmt.Errorf("serve: %w", failure)
+		stop()
+	case <-p.ctx.Done():
+		p.log.Info("shutting down: no more writes are taken, those under way may finish")
+	}
+	defer time.AfterFunc(p.config.FHIRTimeout+cacheGrace, abandon).Stop()
+	if shut := server.Shutdown(bound); shut != nil {
+		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
+	}
+	<-written
+	return err
+}
+
+// cacheGrace is what a write may take beside its FHIR conversation.
+const cacheGrace = 5 * time.Second
+
+// openStore opens the cache and brings its schema up to date.
+func openStore(ctx context.Context, c *Config) (*db.Store, error) {
+	store, err := db.Open(ctx, c.databaseURL())
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("DATABASE_URL: migrate: %w", err), store.Close())
+	}
+	return store, nil
+}
+
+// How many connections to the FHIR server writes may open, readiness, and doctor.
+const (
+	maxFHIRConns   = 512
+	maxProbeConns  = 2
+	maxDoctorConns = 1
+)
+
+func newFHIRClient(c *Config, conns int) (*fhir.Client, error) {
+	client, err := fhir.NewClient(fhir.Options{
+		MaxConns: conns,
+		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
+		Auth: fhir.Auth{Mode: c.FHIRAuth, Token: c.FHIRToken, Username: c.FHIRUsername, Password: c.FHIRPassword},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("FHIR_BASE_URL: %w", err)
+	}
+	return client, nil
+}
+
+func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {
+	a := authConfig(c)
+	a.Log = log
+	verifier, err := auth.NewVerifier(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("JWT_SECRET, JWT_JWKS_URL: %w", err)
+	}
+	return verifier, nil
+}
+
+func authConfig(c *Config) auth.Config {
+	return auth.Config{
+		Secret: []byte(c.JWTSecret), JWKSURL: c.JWTJWKSURL, Issuer: c.JWTIssuer, Audience: c.JWTAudience,
+		RoleClaim: c.JWTRoleClaim, PatientClaim: c.JWTPatientClaim, Now: time.Now,
+	}
+}

@@ -1,0 +1,256 @@
+package e2e_test
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/auth"
+	"patientgraph/fhir/fhirsim"
+)
+
+const profileMutation = `mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) { __typename
+  ... on UserError { code } ... on UpdatePatientProfileSuccess { patient { id fullName gender phone bloodType allergies emergencyContact { name } } } } }`
+
+func updateProfile(c *Client, input Object) Object {
+	c.T.Helper()
+	return c.Query(profileMutation, Object{"input": input})["updatePatientProfile"].(map[string]any)
+}
+
+// listed returns the ids in the viewer's list.
+func listed(c *Client) []string {
+	c.T.Helper()
+	ids := []string{}
+	for _, node := range c.Query(`{ patients { nodes { id } } }`, nil).At("patients", "nodes").([]any) {
+		ids = append(ids, Object(node.(map[string]any))["id"].(string))
+	}
+	return ids
+}
+
+func TestAbuseScopesNarrowTheRole(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := StartSystem(t, databaseURL)
+		const success, refused = "UpdatePatientContactSuccess", "NotPermitted"
+		for _, c := range []struct {
+			role                  auth.Role
+			scope                 any
+			reads, listed, writes string // which of "own" and "other"
+		}{
+			{"patient", nil, "own", "own", "own"},
+			{"patient", "openid launch/patient offline_access", "own", "own", "own"},
+			{"patient", "patient/Patient.write patient/Patient.read", "own", "own", "own"},
+			{"patient", "launch/patient patient/Patient.r", "own", "", ""},
+			{"patient", "patient/Patient.rs", "own", "own", ""},
+			{"patient", "patient/Immunization.rs", "", "", ""},
+			{"patient", "user/Patient.cruds", "own", "own", "own"},
+			{"admin", "user/Patient.read user/Encounter.write", "own other", "own other", ""},
+			{"admin", []string{"user/Patient.rs", "user/Patient.u"}, "own other", "own other", "own other"},
+			{"admin", "patient/*.*", "own", "own", "own"},
+			{"admin", "user/Patient.s", "", "own other", ""},
+			{"admin", "user/Patient.cruds?gender=female", "", "", ""},
+			{"admin", "user/Patient.READ user/Patient.WRITE", "", "", ""},
+			{"admin", 7, "", "", ""},
+			{"doctor", "user/Patient.cruds", "own other", "own other", ""},
+			{"janitor", "system/*.*", "", "", ""},
+		} {
+			claims := Object{"sub": "s", "role": string(c.role), "patient_id": Number}
+			if c.scope != nil {
+				claims["scope"] = c.scope
+			}
+			bearer := TokenOf(t, claims)
+			Want(t, s.As(bearer).Query(`{ viewer { role patientId } }`, nil), Object{"viewer.role": string(c.role), "viewer.patientId": Number})
+			ids := strings.Join(listed(s.As(bearer)), " ")
+			for name, id := range map[string]string{"own": Number, "other": LocalNumber} {
+				seen := s.As(bearer).Query(`query($id: ID!) { patient(id: $id) { id } }`, Object{"id": id})["patient"] != nil
+				if seen != strings.Contains(c.reads, name) || strings.Contains(ids, id) != strings.Contains(c.listed, name) {
+					t.Errorf("%s with %v: sees the %s record: %v; its list holds %q", c.role, c.scope, name, seen, ids)
+				}
+				typename := refused
+				if strings.Contains(c.writes, name) {
+					typename = success
+				}
+				answer := s.As(bearer).Query(`mutation($id: ID!) { updatePatientContact(input: { patientId: $id, phone: "010-2222-3333" }) { __typename ... on UpdatePatientContactSuccess { operationId } } }`, Object{"id": id})
+				Want(t, answer, Object{"updatePatientContact.__typename": typename})
+				if op := answer.At("updatePatientContact", "operationId"); op != nil {
+					Want(t, s.As(bearer).ContactUpdate(op), Object{"state": "APPLIED", "patientId": id})
+				}
+			}
+		}
+	})
+}
+
+// TestAbuseWhoMayOnlyWriteSeesNothing: the answer to a change, or to what became of
+// it, is no way around a scope that does not allow to read.
+func TestAbuseWhoMayOnlyWriteSeesNothing(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, SQLite(t))
+	updateProfile(s.Client, Object{"patientId": Number, "bloodType": "A+", "allergies": []string{"latex"}, "emergencyContact": Object{"name": "임꺽정"}})
+	bearer := TokenOf(t, Object{"sub": "kiosk", "role": "admin", "scope": "user/Patient.u"})
+	const everything = `id familyName fullName birthDate birthYear gender phone email address { text city } emergencyContact { name } allergies bloodType fhirId syncState version`
+	hidden := func(p any) {
+		t.Helper()
+		Want(t, Object(p.(map[string]any)), Object{
+			"id": Number, "familyName": nil, "fullName": nil, "birthDate": nil, "birthYear": nil, "gender": "UNKNOWN", "phone": nil, "email": nil,
+			"address": nil, "emergencyContact": nil, "allergies": nil, "bloodType": nil, "fhirId": nil, "syncState": "SYNCED",
+		})
+	}
+	answer := s.As(bearer).Query(`mutation($input: UpdatePatientContactInput!) { updatePatientContact(input: $input) { ... on UpdatePatientContactSuccess { operationId patient { `+everything+` } } } }`,
+		Object{"input": Object{"patientId": Number, "phone": "010-2222-3333"}})
+	hidden(answer.At("updatePatientContact", "patient"))
+	ended := s.As(bearer).Query(`query($id: ID!) { contactUpdate(operationId: $id) { state result { ... on UpdatePatientContactSuccess { patient { `+everything+` } } } } }`,
+		Object{"id": answer.At("updatePatientContact", "operationId")})
+	Want(t, ended, Object{"contactUpdate.state": "APPLIED"})
+	hidden(ended.At("contactUpdate", "result", "patient"))
+	for _, input := range []Object{{"patientId": Number, "bloodType": "B+"}, {"patientId": Number, "bloodType": "B+", "expectedVersion": "1"}} {
+		answer := s.As(bearer).Query(`mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) {
+			... on UpdatePatientProfileSuccess { patient { `+everything+` } } ... on UpdateConflict { current { `+everything+` } } } }`, Object{"input": input})
+		hidden(cmp.Or(answer.At("updatePatientProfile", "patient"), answer.At("updatePatientProfile", "current")))
+	}
+	conflict := s.As(bearer).Query(`mutation($input: UpdatePatientContactInput!) { updatePatientContact(input: $input) { ... on UpdateConflict { current { `+everything+` } } } }`,
+		Object{"input": Object{"patientId": Number, "phone": "010-9", "expectedVersion": "1"}})
+	hidden(conflict.At("updatePatientContact", "current"))
+	Want(t, s.Patient(Number), Object{"phone": "010-2222-3333", "bloodType": "B+", "allergies": []string{"latex"}})
+}
+
+func TestAbuseWhoMayChangeWhichProfileField(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := StartSystem(t, databaseURL)
+		for _, id := range []string{Number, LocalNumber} {
+			Want(t, updateProfile(s.Client, Object{"patientId": id, "bloodType": "O-", "allergies": []string{"dust"}, "emergencyContact": Object{"name": "임꺽정"}}),
+				Object{"__typename": "UpdatePatientProfileSuccess"})
+		}
+		contact, allergies, blood := Object{"emergencyContact": Object{"name": "Amara"}}, Object{"allergies": []string{"latex"}}, Object{"bloodType": "AB+"}
+		nulls := []Object{{"emergencyContact": nil}, {"allergies": nil}, {"bloodType": nil}, {"allergies": []string{}}}
+		mixed := []Object{
+			{"allergies": []string{"latex"}, "emergencyContact": Object{"name": "Amara"}},
+			{"bloodType": nil, "emergencyContact": Object{"name": "Amara"}},
+			{"allergies": []string{"latex"}, "emergencyContact": nil},
+			{"bloodType": "wrong", "emergencyContact": Object{"name": ""}}, // refused before anything is said of the input
+		}
+		medical := append([]Object{allergies, blood}, nulls[1:]...)
+		whose := append([]Object{contact}, nulls[0])
+		nothing := append(append(append([]Object{{}}, medical...), whose...), mixed...)
+		for _, c := range []struct {
+			role   auth.Role
+			id     string
+			inputs []Object
+		}{
+			{"patient", Number, append(medical, mixed...)},
+			{"patient", LocalNumber, nothing},
+			{"patient", "P-2025-999999", nothing},
+			{"doctor", LocalNumber, append(whose, mixed...)},
+			{"doctor", "P-2025-999999", append(whose, mixed...)},
+			{"nurse", Number, append(whose, mixed...)},
+			{"rib", Number, nothing},
+			{"lab", Number, nothing},
+			{"analyst", Number, nothing},
+			{"janitor", Number, nothing},
+		} {
+			before, otherBefore := s.Patient(Number), s.Patient(LocalNumber)
+			for _, fields := range c.inputs {
+				input := Object{"patientId": c.id}
+				for name, value := range fields {
+					input[name] = value
+				}
+				if got := updateProfile(s.As(Token(t, c.role, Number)), input); got["code"] != "NOT_PERMITTED" {
+					t.Errorf("%s, %v: %v, want NOT_PERMITTED", c.role, input, got)
+				}
+			}
+			Want(t, s.Patient(Number), before)
+			Want(t, s.Patient(LocalNumber), otherBefore)
+		}
+		own := Token(t, auth.RolePatient, Number)
+		Want(t, updateProfile(s.As(own), Object{"patientId": Number, "emergencyContact": Object{"name": "Amara"}}), Object{"__typename": "UpdatePatientProfileSuccess", "patient.emergencyContact.name": "Amara"})
+		Want(t, updateProfile(s.As(own), Object{"patientId": Number, "emergencyContact": nil}), Object{"patient.emergencyContact": nil, "patient.bloodType": "O-"})
+		Want(t, updateProfile(s.As(own), Object{"patientId": Number}), Object{"__typename": "InvalidInput"})
+		for _, role := range []auth.Role{auth.RoleDoctor, auth.RoleNurse} {
+			Want(t, updateProfile(s.As(Token(t, role, "")), Object{"patientId": LocalNumber, "allergies": []string{string(role)}, "bloodType": nil}),
+				Object{"__typename": "UpdatePatientProfileSuccess", "patient.allergies": []string{string(role)}, "patient.emergencyContact.name": "임꺽정"})
+			Want(t, updateProfile(s.As(Token(t, role, "")), Object{"patientId": "P-2025-999999", "bloodType": "A+"}), Object{"__typename": "PatientNotFound"})
+		}
+	})
+}
+
+// An analyst sees no names, also not of the one record that a patient scope
+// covers.
+func TestAbusePatientScopeDoesNotLetAnAnalystFilterByName(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, SQLite(t))
+	bearer := TokenOf(t, Object{"role": "analyst", "patient_id": Number, "scope": "patient/Patient.rs"})
+	for _, arguments := range []string{`filter: { name: "홍" }`, `filter: { phone: "010-1111-2222" }`, `filter: { birthDate: "1990" }`, `orderBy: NAME_ASC`} {
+		if answer := s.As(bearer).Post(fmt.Sprintf(`{"query":%q}`, `{ patients(`+arguments+`) { totalCount } }`)); answer.At("errors") == nil {
+			t.Errorf("%s: %v", arguments, answer)
+		}
+	}
+}
+
+// pendingUpdate leaves an update whose outcome nobody learns until the FHIR
+// server's faults are cleared.
+func pendingUpdate(s *System) string {
+	s.T.Helper()
+	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
+	answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
+	Want(s.T, answer, Object{"applied": "UNKNOWN"})
+	s.FHIR.ClearFaults()
+	s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusServiceUnavailable})
+	return answer["operationId"].(string)
+}
+
+func TestAbuseSubscriptionEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
+		id := pendingUpdate(s)
+		// Accepted for ten seconds more: clocks may differ by 30 s.
+		short := s.As(TokenOf(t, Object{"sub": "admin", "role": "admin", "exp": time.Now().Add(-20 * time.Second).Unix()})).Settlement(id)
+		long := s.Settlement(id)
+		if data, ended := short.Next(); !ended {
+			t.Errorf("told %v", data)
+		}
+		s.FHIR.ClearFaults()
+		if data, ended := long.Next(); ended || data.At("data", "contactUpdateSettled", "state") == "PENDING" {
+			t.Errorf("the other one heard %v, ended: %v", data, ended)
+		}
+	})
+}
+
+func TestAbuseSubscriptionsOfOneViewer(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, SQLite(t), "FHIR_TIMEOUT=500ms")
+	done := s.Update(Object{"patientId": Number, "phone": "010-2222-3333"})["operationId"].(string)
+	id := pendingUpdate(s)
+	var streams []*Stream
+	for range 50 {
+		streams = append(streams, s.Settlement(id))
+	}
+	// What is settled already is told at once, unless there is no room for it. A
+	// stream begins before its subscription does.
+	var data Object
+	Until(t, "the 51st is refused", func() bool {
+		data, _ = s.Settlement(done).Next()
+		return data["errors"] != nil
+	})
+	refusal := Object(data["errors"].([]any)[0].(map[string]any))
+	Want(t, refusal, Object{"extensions.code": "LIMIT_EXCEEDED"})
+	if message := refusal["message"].(string); !strings.Contains(message, "50") {
+		t.Errorf("the refusal does not say the limit: %s", message)
+	}
+	another := s.As(TokenOf(t, Object{"sub": "another", "role": "admin"})).Settlement(id)
+	streams[0].Leave()
+	Until(t, "there is room after one has left", func() bool {
+		data, _ := s.Settlement(done).Next()
+		return data.At("data", "contactUpdateSettled", "state") == "APPLIED"
+	})
+	s.FHIR.ClearFaults()
+	for n, stream := range append(streams[1:], another) {
+		if data, ended := stream.Next(); ended || data.At("data", "contactUpdateSettled", "state") == nil {
+			t.Errorf("subscription %d heard %v, ended: %v", n, data, ended)
+		}
+	}
+}

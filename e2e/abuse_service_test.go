@@ -1,0 +1,102 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/auth"
+	"patientgraph/fhir/fhirsim"
+)
+
+// TestAbuseHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
+func TestAbuseHeadersOfEveryAnswer(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, SQLite(t))
+	admin := Token(t, auth.RoleAdmin, "")
+	for name, c := range map[string]struct{ method, path, bearer, accept, body string }{
+		"data":       {http.MethodPost, "/graphql", admin, "", `{"query":"{ viewer { role } }"}`},
+		"errors":     {http.MethodPost, "/graphql", admin, "", `{"query":"{ x }"}`},
+		"no request": {http.MethodPost, "/graphql", admin, "", `x`},
+		"no token":   {http.MethodPost, "/graphql", "", "", `{}`},
+		"events":     {http.MethodPost, "/graphql", admin, "text/event-stream", `{"query":"{ viewer { role } }"}`},
+		"by GET":     {http.MethodGet, "/graphql?query=%7Bviewer%7Brole%7D%7D", admin, "", ``},
+		"readyz":     {http.MethodGet, "/readyz", "", "", ``},
+		"metrics":    {http.MethodGet, "/metrics", "", "", ``},
+		"not found":  {http.MethodGet, "/nowhere", "", "", ``},
+	} {
+		response, err := http.DefaultClient.Do(s.As(c.bearer).Request(c.method, c.path, c.body, "Accept", c.accept))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if h := response.Header; h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", name, h)
+		}
+	}
+}
+
+// TestAbuseReadyzAsksLittle asks 600 times at once while the FHIR server does not
+// answer /metadata: one question leaves, and a write is made meanwhile.
+func TestAbuseReadyzAsksLittle(t *testing.T) {
+	t.Parallel()
+	server, _ := StartFHIR(t, fhirsim.Options{})
+	var asked atomic.Int64
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/metadata") {
+			asked.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	databaseURL := SQLite(t)
+	stored, _, _ := server.Get("a1")
+	MustImport(t, databaseURL, string(stored))
+	p := StartWith(t, front.URL+"/fhir", databaseURL, "FHIR_TIMEOUT=30s")
+	ended := make(chan string)
+	for range 600 {
+		go func() {
+			_, body := p.Get("/readyz?verbose")
+			ended <- strings.TrimSpace(body)
+		}()
+	}
+	Until(t, "the FHIR server is asked", func() bool { return asked.Load() > 0 })
+	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
+	for range 600 {
+		if body := <-ended; body != `{"database":"ok","fhir":"unavailable"}` {
+			t.Errorf("%s", body)
+		}
+	}
+	if n := asked.Load(); n > 2 { // those that come after ten seconds ask again
+		t.Errorf("the FHIR server was asked %d times", n)
+	}
+}
+
+// TestAbusePatientsChangeTheirRecordAtABoundedRate grows the journal as fast as a
+// patient can, until that is refused.
+func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, SQLite(t))
+	own := Token(t, auth.RolePatient, Number)
+	refused := false
+	for i := 0; i < 3_000 && !refused; i++ { // it takes 61 unless each takes a second
+		body := Body(t, fmt.Sprintf(`mutation { updatePatientContact(input: {patientId: %q, phone: "010-1111-%04d"}) { __typename } }`, Number, i), nil)
+		answer := s.As(own).Post(body)
+		if answer.ErrorCode() == "LIMIT_EXCEEDED" {
+			refused = true
+			if seconds, _ := Object(answer.At("errors").([]any)[0].(map[string]any)).At("extensions", "retryAfterSeconds").(float64); seconds < 1 {
+				t.Fatalf("no hint when to try again: %v", answer)
+			}
+		}
+	}
+	if !refused {
+		t.Error("no change was refused")
+	}
+	Want(t, s.Update(Object{"patientId": Number, "phone": "010-2345-6789"}), Object{"__typename": "UpdatePatientContactSuccess"})
+}

@@ -1,0 +1,72 @@
+package e2e_test
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The abuse suite: what a hostile caller, FHIR server or neighbour tried, one
+// test each, in the files abuse_*_test.go. Costs are compared with a normal
+// request of the same run.
+
+// cost is what was spent while something ran, by the whole process: tests that
+// measure it are not parallel.
+type cost struct {
+	cpu   time.Duration
+	bytes uint64
+}
+
+func spent(t testing.TB, run func()) cost {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := cpuTime(t)
+	run()
+	used := cpuTime(t) - began
+	runtime.ReadMemStats(&after)
+	return cost{used, after.TotalAlloc - before.TotalAlloc}
+}
+
+// liveHeap is what stays after a collection.
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools hold goes with the second
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func cpuTime(t testing.TB) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// repeated writes a text n times, with the number of each in the place of %d.
+func repeated(n int, text string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.ReplaceAll(text, "%d", strconv.Itoa(i)))
+	}
+	return b.String()
+}
+
+// chain is n fragments on Patient and a last one with a field; the text of each
+// has the number of the next in the place of %d.
+func chain(n int, text string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "fragment F%d on Patient { %s } ", i, strings.ReplaceAll(text, "%d", strconv.Itoa(i+1)))
+	}
+	fmt.Fprintf(&b, "fragment F%d on Patient { id }", n)
+	return b.String()
+}

@@ -1,0 +1,186 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
+)
+
+// fromHAPI reads a patient around the product.
+func fromHAPI(t *testing.T, base, id string) map[string]any {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, base+"/Patient/"+id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Cache-Control", "no-cache")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(response.Body)
+		t.Fatalf("HAPI answers %d: %s", response.StatusCode, text)
+	}
+	decoder := json.NewDecoder(response.Body)
+	decoder.UseNumber()
+	var resource map[string]any
+	if err := decoder.Decode(&resource); err != nil {
+		t.Fatal(err)
+	}
+	delete(resource, "meta")
+	return resource
+}
+
+// leaves flattens a resource into "telecom[0].value" → value.
+func leaves(prefix string, v any, into map[string]string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			leaves(strings.TrimPrefix(prefix+"."+key, "."), value, into)
+		}
+	case []any:
+		for i, value := range v {
+			leaves(fmt.Sprintf("%s[%d]", prefix, i), value, into)
+		}
+	default:
+		into[prefix] = fmt.Sprint(v)
+	}
+}
+
+// changes lists the leaves that differ, sorted.
+func changes(before, after map[string]any) []string {
+	was, is := map[string]string{}, map[string]string{}
+	leaves("", before, was)
+	leaves("", after, is)
+	var changed []string
+	for path, value := range is {
+		if was[path] != value {
+			changed = append(changed, path)
+		}
+		delete(was, path)
+	}
+	for path := range was {
+		changed = append(changed, path)
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+// TestHAPIEveryPatient updates phone, email and address of each of the 120
+// patients: HAPI then differs in exactly what was asked, and the cache agrees.
+func TestHAPIEveryPatient(t *testing.T) {
+	base := HAPI(t)
+	ndjson, err := os.ReadFile("testdata/synthea-patients.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	test := func(t *testing.T, databaseURL string) {
+		out, err := Import(t, databaseURL, string(ndjson), "PATIENT_ID_SYSTEM=http://hospital.smarthealthit.org")
+		if err != nil || !strings.Contains(out, "120 new") {
+			t.Fatalf("import: %v\n%s", err, out)
+		}
+		p := StartWith(t, base, databaseURL, "FHIR_TIMEOUT=30s")
+		stamp := time.Now().UnixNano() / 1000 % 10_000_000
+		for i, line := range strings.Split(strings.TrimSpace(string(ndjson)), "\n") {
+			var patient struct{ ID string }
+			if err := json.Unmarshal([]byte(line), &patient); err != nil {
+				t.Fatal(err)
+			}
+			id := patient.ID // these records carry their FHIR id as the hospital's number
+			phone, email := fmt.Sprintf("555-%07d", (stamp+int64(i))%10_000_000), fmt.Sprintf("p%d@example.org", stamp+int64(i))
+			address := Object{"lines": []string{fmt.Sprint(stamp, " 세종대로")}, "city": "서울", "postalCode": "04524", "country": "KR"}
+
+			before := fromHAPI(t, base, id)
+			Want(t, p.Update(Object{"patientId": id, "phone": phone}), Object{"__typename": "UpdatePatientContactSuccess", "patient.syncState": "SYNCED"})
+			afterPhone := fromHAPI(t, base, id)
+			wantOnly(t, changes(before, afterPhone), `telecom[0].value`)
+
+			Want(t, p.Update(Object{"patientId": id, "email": email}), Object{"__typename": "UpdatePatientContactSuccess"})
+			afterEmail := fromHAPI(t, base, id)
+			wantOnly(t, changes(afterPhone, afterEmail), "telecom[1].system", "telecom[1].use", "telecom[1].value")
+
+			Want(t, p.Update(Object{"patientId": id, "address": address}), Object{"__typename": "UpdatePatientContactSuccess"})
+			afterAddress := fromHAPI(t, base, id)
+			wantOnly(t, changes(afterEmail, afterAddress), "address[0].city", "address[0].country", "address[0].line[0]", "address[0].postalCode", "address[0].state")
+
+			Want(t, p.Patient(id), Object{"phone": phone, "email": email, "address.city": "서울", "address.lines": address["lines"], "fhirId": id})
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, dbtest.Postgres(t)) })
+}
+
+// wantOnly fails if a path changed that is not allowed, or nothing did.
+func wantOnly(t *testing.T, changed []string, allowed ...string) {
+	t.Helper()
+	for _, path := range changed {
+		if !slices.Contains(allowed, path) {
+			t.Errorf("HAPI's resource changed at %s; allowed: %v", path, allowed)
+		}
+	}
+	if len(changed) == 0 {
+		t.Error("HAPI's resource did not change")
+	}
+}
+
+// TestHAPIRejectionAndOutage has HAPI reject a phone, and then be gone.
+func TestHAPIRejectionAndOutage(t *testing.T) {
+	base := HAPI(t)
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		id := strings.ToLower("product-" + strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+		create, err := http.NewRequest(http.MethodPut, base+"/Patient/"+id, strings.NewReader(PatientJSON(id, Number)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		create.Header.Set("Content-Type", "application/fhir+json")
+		response, err := http.DefaultClient.Do(create)
+		if err != nil || response.StatusCode/100 != 2 {
+			t.Fatalf("create patient on HAPI: %v %v", response, err)
+		}
+		response.Body.Close()
+
+		MustImport(t, databaseURL, PatientJSON(id, Number))
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := &http.Server{Handler: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host}) }}}
+		go func() { _ = proxy.Serve(listener) }()
+		p := StartWith(t, "http://"+listener.Addr().String()+target.Path, databaseURL, "FHIR_TIMEOUT=30s")
+		cached, stored := p.Patient(Number), fromHAPI(t, base, id)
+
+		Want(t, p.Update(Object{"patientId": Number, "phone": "invalid-phone"}), Object{
+			"__typename": "FhirRejected", "message": "Invalid phone format", "httpStatus": 422, "code": "FHIR_REJECTED",
+		})
+		Want(t, p.Patient(Number), cached)
+		if changed := changes(stored, fromHAPI(t, base, id)); len(changed) > 0 {
+			t.Errorf("HAPI's resource changed at %v", changed)
+		}
+
+		if err := proxy.Close(); err != nil {
+			t.Fatal(err)
+		}
+		Want(t, p.Update(Object{"patientId": Number, "phone": "010-9876-5432"}), Object{
+			"__typename": "FhirUnavailable", "applied": "NO", "detail": "Connection refused",
+		})
+		Want(t, p.Patient(Number), cached)
+	})
+}

@@ -1,0 +1,75 @@
+package fhirsim
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+)
+
+// DemoIdentifierSystem is the identifier.system of the demo patients' hospital
+// number.
+const DemoIdentifierSystem = "https://patientgraph.example/patient-number"
+
+// demoPatients holds synthetic patients, one a line.
+//
+//go:embed demo/patients.ndjson
+var demoPatients []byte
+
+// DemoPatient is a synthetic patient of the demo.
+type DemoPatient struct {
+	Number   string // hospital number: P-2025-000001
+	Scenario string // "normal", "not synced", "rejected", "timeout", "competing editor"; "": none
+	Resource []byte // FHIR Patient on one line; without an id where Scenario is "not synced"
+	Fault    *Fault // how the demo's FHIR server treats the patient; nil: as any other
+}
+
+// demoScenarios are what the first patients show.
+var demoScenarios = []struct {
+	name  string
+	fault *Fault
+}{
+	{name: "normal"},
+	{name: "not synced"},
+	{name: "rejected", fault: &Fault{On: http.MethodPut, RejectPhone: invalidPhone}},
+	{name: "timeout", fault: &Fault{On: http.MethodPut, Hang: true}},
+	{name: "competing editor", fault: &Fault{Compete: true}},
+}
+
+// DemoPatients returns the demo's patients, those with a scenario first.
+func DemoPatients() []DemoPatient {
+	var list []DemoPatient
+	for i, line := range bytes.Split(bytes.TrimSpace(demoPatients), []byte("\n")) {
+		p := DemoPatient{Number: gjson.GetBytes(line, "identifier.0.value").Str, Resource: bytes.Clone(line)}
+		if i < len(demoScenarios) {
+			p.Scenario = demoScenarios[i].name
+			if fault := demoScenarios[i].fault; fault != nil {
+				own := *fault
+				p.Fault = &own
+			}
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// NewDemo returns a server with the demo's patients, as far as they have an
+// id, and their faults.
+func NewDemo() (*Server, error) {
+	s := New(Options{})
+	for _, p := range DemoPatients() {
+		id := gjson.GetBytes(p.Resource, "id").Str
+		if id == "" {
+			continue
+		}
+		if err := s.Put(p.Resource); err != nil {
+			return nil, fmt.Errorf("seed %s: %w", p.Number, err)
+		}
+		if p.Fault != nil {
+			s.SetFault(id, *p.Fault)
+		}
+	}
+	return s, nil
+}

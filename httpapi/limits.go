@@ -1,0 +1,143 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/lexer"
+	"github.com/vektah/gqlparser/v2/parser"
+
+	"patientgraph/resolvers"
+)
+
+// The limits of one request; docs/security.md has what a request at each of
+// them costs.
+const (
+	maxBody   = 1 << 20  // bytes
+	maxQuery  = 64 << 10 // bytes of the document
+	maxTokens = 5_000
+	maxName   = 100 // characters: an unknown name is compared with every name of the schema
+	maxNested = 50  // brackets of any kind: the parser recurses
+	maxDepth  = 20  // of fields
+	maxWithin = 10  // fragments within each other: gqlgen merges the fields of each into the next
+	maxFields = 500 // of one object: gqlgen looks for each among those before it
+	// Fields, fragments, directives, arguments and values, those of a fragment
+	// counted wherever it is spread, and once for itself.
+	maxParts      = 3_000
+	maxOperations = 50
+	maxVariables  = 100    // of one operation: each use of one looks through them
+	maxPairs      = 10_000 // fields with one name in the answer, and fragments spread side by side, are compared each with each other
+
+	maxJSONDepth  = 32     // of the body, variables among it
+	maxJSONValues = 10_000 // likewise, its brackets and commas: a value in memory can take fifty times its text
+
+	queryTimeout = 10 * time.Second
+)
+
+// limitExceeded is the error for a request that is over one of the limits.
+func limitExceeded(format string, args ...any) *gqlerror.Error {
+	return &gqlerror.Error{
+		Message: fmt.Sprintf(format, args...), Extensions: map[string]any{"code": resolvers.CodeLimitExceeded},
+	}
+}
+
+// documentLimits refuses a document before anything walks it whose effort grows
+// faster than the document. gqlgen 0.17.98 and gqlparser 2.5.64 have several such
+// walks: the complexity of an operation expands fragments (40 of them that each
+// spread the next one twice keep it busy for ever), and the rule that fields with
+// one name must agree compares each with each other.
+type documentLimits struct {
+	known graphql.Cache[*ast.QueryDocument] // documents that have passed
+}
+
+func (documentLimits) ExtensionName() string                   { return "DocumentLimits" }
+func (documentLimits) Validate(graphql.ExecutableSchema) error { return nil }
+
+func (l documentLimits) MutateOperationParameters(ctx context.Context, request *graphql.RawParams) *gqlerror.Error {
+	if _, passed := l.known.Get(ctx, request.Query); passed {
+		return nil
+	}
+	if err := checkText(request.Query); err != nil {
+		return err
+	}
+	document, err := parser.ParseQuery(&ast.Source{Input: request.Query})
+	if err != nil {
+		return nil // gqlgen finds the same and says it
+	}
+	return survey(document)
+}
+
+// checkText looks at the tokens, for the parser keeps all and recurses.
+func checkText(query string) *gqlerror.Error {
+	if len(query) > maxQuery {
+		return limitExceeded("the query has more than %d bytes", maxQuery)
+	}
+	tokens := lexer.New(&ast.Source{Input: query})
+	nested := 0
+	for n := 1; ; n++ {
+		token, err := tokens.ReadToken()
+		if err != nil || token.Kind == lexer.EOF {
+			return nil // the parser finds the same error and says it
+		}
+		switch token.Kind {
+		case lexer.BraceL, lexer.BracketL, lexer.ParenL:
+			nested++
+		case lexer.BraceR, lexer.BracketR, lexer.ParenR:
+			nested--
+		}
+		switch {
+		case n > maxTokens:
+			return limitExceeded("the query has more than %d tokens", maxTokens)
+		case nested > maxNested:
+			return limitExceeded("the query nests more than %d brackets", maxNested)
+		case token.Kind == lexer.Name && len(token.Value) > maxName:
+			return limitExceeded("the query has a name of more than %d characters", maxName)
+		}
+	}
+}
+
+// shortQueries keeps the parsed form of queries, which takes some thirty times the
+// memory of their text: a full cache has about 12 MiB (TestAbuseCachesStaySmall).
+type shortQueries struct {
+	graphql.Cache[*ast.QueryDocument]
+}
+
+const (
+	maxCachedQuery   = 4 << 10 // bytes
+	maxCachedQueries = 100
+)
+
+func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDocument) {
+	if len(query) <= maxCachedQuery {
+		c.Cache.Add(ctx, query, parsed)
+	}
+}
+
+// operationDeadline ends what an operation waits for when its time is over. A
+// subscription has no such end.
+type operationDeadline struct {
+	mutation time.Duration
+}
+
+func (operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
+func (operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
+
+func (d operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	limit := queryTimeout
+	switch graphql.GetOperationContext(ctx).Operation.Operation {
+	case ast.Mutation:
+		limit = d.mutation
+	case ast.Subscription:
+		return next(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	respond := next(ctx)
+	return func(ctx context.Context) *graphql.Response {
+		defer cancel()
+		return respond(ctx)
+	}
+}

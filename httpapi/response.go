@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+)
+
+// sendTimeout is how long a client may take to receive what is written at once:
+// a whole answer, or one event.
+const sendTimeout = 30 * time.Second
+
+// guarded sends every answer with the headers that patient data needs, and
+// cuts off a client that does not receive.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&guardedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: sendTimeout}, r)
+	})
+}
+
+// guardedWriter is the writer of one answer.
+type guardedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+	begun   bool
+}
+
+func (w *guardedWriter) WriteHeader(status int) {
+	if !w.begun {
+		w.begun = true
+		header := w.Header()
+		header.Set("X-Content-Type-Options", "nosniff")
+		if _, isPage := header["Etag"]; !isPage { // the page's files hold no patient data and may be kept
+			header.Set("Cache-Control", "no-store")
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *guardedWriter) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush sends what was written, for server-sent events.
+func (w *guardedWriter) Flush() {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.control.SetWriteDeadline(time.Now().Add(w.timeout)) == nil {
+		_ = w.control.Flush() // the next write fails too
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *guardedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,104 @@
+package httpapi
+
+import (
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/cors"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/resolvers"
+	"patientgraph/web"
+)
+
+// Options is what the handler is made of.
+type Options struct {
+	Log      *slog.Logger
+	Store    *db.Store    // for readiness
+	Probe    *fhir.Client // likewise; it does not take connections from the writes
+	Verifier *auth.Verifier
+	Resolver *resolvers.Resolver
+	Metrics  *prometheus.Registry
+
+	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
+	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
+	Introspection bool
+	Playground    *web.Page // at /; nil: none
+	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
+}
+
+// New returns everything that is served over HTTP.
+func New(o Options) (http.Handler, error) {
+	mux := http.NewServeMux()
+	allowed := cors.New(cors.Options{
+		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders:  []string{"Authorization", "Content-Type", "Accept-Language"},
+		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
+	})
+	mux.Handle("/graphql", allowed.Handler(o.Verifier.Middleware(checkedRequest(withLanguage(newGraphQL(o))))))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.Handle("GET /readyz", newReadiness(o.Log, o.Store, o.Probe))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	if o.Playground != nil {
+		playground, err := web.Handler(*o.Playground)
+		if err != nil {
+			return nil, fmt.Errorf("playground: %w", err)
+		}
+		mux.Handle("/", playground)
+	}
+	if o.OnlyLocal {
+		return guarded(onlyThisMachine(mux)), nil
+	}
+	return guarded(mux), nil
+}
+
+// NewServer bounds how long a client may take to send. What goes wrong below HTTP
+// is written to errors.
+func NewServer(handler http.Handler, errors *log.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: errors,
+	}
+}
+
+// noOrigin refuses every origin when none is configured: the library would
+// otherwise allow all.
+func noOrigin(origins []string) func(string) bool {
+	if len(origins) > 0 {
+		return nil
+	}
+	return func(string) bool { return false }
+}
+
+// onlyThisMachine refuses requests to another name than one of this machine: a
+// page elsewhere could have its own name lead here, and read the token that the
+// playground holds.
+func onlyThisMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if !IsLoopback(strings.Trim(host, "[]")) {
+			writeError(w, http.StatusMisdirectedRequest, resolvers.CodeBadUserInput, "this server answers to localhost and loopback addresses only")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// IsLoopback reports whether a host, without port and brackets, is certainly this
+// machine: no name but localhost is looked up.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

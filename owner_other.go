@@ -1,9 +1,0 @@
-//go:build !unix
-
-package main
-
-import "os"
-
-// isOurs reports whether a file belongs to the user of this process: elsewhere
-// each user has a directory of their own for temporary files.
-func isOurs(os.FileInfo) bool { return true }
