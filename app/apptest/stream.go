@@ -51,10 +51,12 @@ func (c *Client) Settlement(operationID any) *Stream {
 // Leave hangs up.
 func (s *Stream) Leave() { s.leave() }
 
-// Next returns the next event. ended: there was none before the end.
+// Next returns the next event. ended: there was none before the end. After two minutes
+// without either it fails the test without ending it: streams may be read in
+// goroutines of their own.
 func (s *Stream) Next() (event Object, ended bool) {
 	s.client.T.Helper()
-	timeout := time.After(time.Minute)
+	timeout := time.After(2 * time.Minute)
 	for {
 		select {
 		case line, open := <-s.lines:
@@ -63,12 +65,13 @@ func (s *Stream) Next() (event Object, ended bool) {
 			}
 			if text, found := strings.CutPrefix(line, "data: "); found {
 				if err := json.Unmarshal([]byte(text), &event); err != nil {
-					s.client.T.Fatal(err)
+					s.client.T.Error(err)
 				}
 				return event, false
 			}
 		case <-timeout:
-			s.client.T.Fatal("the stream neither ends nor says anything")
+			s.client.T.Error("the stream neither ends nor says anything")
+			return nil, true
 		}
 	}
 }
