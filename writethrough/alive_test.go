@@ -29,7 +29,7 @@ func (r *rig) leave(n int, id, etag string) {
 }
 
 // Two replicas, and a FHIR server whose reads take longer than a lease (10 s;
-// FHIR_TIMEOUT may be up to 10 minutes): each takes the operation from the
+// FHIR_TIMEOUT may be up to 10 minutes): each takes the update from the
 // other before it is done.
 func TestTwoReconcilersAndSlowReads(t *testing.T) {
 	r := newRig(t, 1)

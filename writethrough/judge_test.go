@@ -113,7 +113,7 @@ func TestCreatedAndUnreadable(t *testing.T) {
 	}
 	first := ask()
 	if ask().OperationID != first.OperationID {
-		t.Error("the retry is another operation")
+		t.Error("the retry is another update")
 	}
 	if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.SyncState != db.Pending {
 		t.Errorf("%v %v", p, err)
@@ -205,8 +205,9 @@ func TestHistoryFailsForEver(t *testing.T) {
 }
 
 // Success without a PUT (the server shows the values already), but the database
-// does not take the end; then the profile changes.
-func TestUnsavedSuccessBecomesNotApplied(t *testing.T) {
+// does not take the end. Then the profile changes: whoever was told Success hears
+// APPLIED later.
+func TestUnstoredSuccessStaysApplied(t *testing.T) {
 	r := newRig(t, 1)
 	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"patientgraph/writethrough"
 )
 
-// net stands between a Writer and the FHIR server.
+// scriptedFHIR stands between a Writer and the FHIR server.
 type scriptedFHIR struct {
 	*fhir.Client
 	read   func(ctx context.Context, id string) (fhir.Resource, error)

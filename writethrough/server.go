@@ -90,7 +90,7 @@ func (c *circuit) record(patientID string, signal serverSignal) {
 		c.wait(patientID, min(max(c.turns[patientID], 1)+1, maxTurns))
 		if signal == silence {
 			c.reopen()
-		} else { // no verdict: others may try at once
+		} else { // no signal: others may try at once
 			c.tryFrom = c.now()
 		}
 	case signal == silence:
