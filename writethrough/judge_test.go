@@ -27,8 +27,8 @@ func TestLostResurrectionIsNoSuccess(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if err == nil {
-		t.Errorf("told Success (%s) for a PUT that resurrected a patient", a.Patient.SyncState)
+	if codeOf(err) != writethrough.PatientGone {
+		t.Errorf("told %v (%v) for a PUT that resurrected a patient", a, err)
 	}
 }
 
