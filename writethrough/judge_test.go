@@ -160,20 +160,6 @@ func TestStaleReadAfterOK(t *testing.T) {
 	}
 }
 
-// await waits until the cache shows that.
-func (r *rig) await(state db.SyncState, phone string) {
-	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		p, err := r.store.Patient(context.Background(), patientID(0))
-		if err == nil && p.SyncState == state && p.Phone == phone {
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("still %s with %s (%v)", p.SyncState, p.Phone, err)
-		}
-	}
-}
-
 // _history answers 500 for ever (or 401: no scope for it).
 func TestHistoryFailsForEver(t *testing.T) {
 	r := newRig(t, 1)
@@ -194,14 +180,7 @@ func TestHistoryFailsForEver(t *testing.T) {
 	})
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	t.Log(err)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if p, err := r.store.Patient(t.Context(), patientID(0)); err == nil && p.SyncState == db.Synced {
-			return
-		}
-		if time.Now().After(deadline) { // a hundred settle windows
-			t.Fatal("still PENDING, and will be for ever")
-		}
-	}
+	r.await(db.Synced, "010-5555-5555") // a minute is a hundred settle windows
 }
 
 // Success without a PUT (the server shows the values already), but the database

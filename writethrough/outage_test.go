@@ -264,15 +264,8 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		p, err := r.store.Patient(t.Context(), patientID(0))
-		if err == nil && p.SyncState == db.Synced && p.Phone == "010-7777-7777" && r.state(a.OperationID) == db.UpdateApplied {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("told Success; the cache says %s with %s; the journal says %s", p.SyncState, p.Phone, r.state(a.OperationID))
-		}
-	}
+	r.until("the journal says what was told", func() bool { return r.state(a.OperationID) == db.UpdateApplied })
+	r.await(db.Synced, "010-7777-7777")
 	if s.tries.Load() <= 3 {
 		t.Error("setup: nothing failed")
 	}
