@@ -149,7 +149,7 @@ func (w *Writer) storeEnd(line db.ContactUpdate, owner string) bool {
 	c.Owner = owner
 	_, err := w.Store.CloseUpdate(c)
 	if err == nil || errors.Is(err, db.ErrVersionMismatch) {
-		w.stored(line.ID)
+		w.forgetUnstored(line.ID)
 	}
 	return !errors.Is(err, db.ErrVersionMismatch)
 }
