@@ -2,7 +2,7 @@ package main
 
 import (
 	"go/parser"
-	gotoken "go/token"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,7 +48,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		if !known {
 			t.Errorf("%s: say in this test what package %s may import", path, dir)
 		}
-		file, err := parser.ParseFile(gotoken.NewFileSet(), path, nil, parser.ImportsOnly)
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ type quietLog struct {
 	source string
 }
 
+// Write implements io.Writer: it logs that there was a line.
 func (q quietLog) Write(line []byte) (int, error) {
 	q.log.Warn("a library logged a line; its text may hold patient data and is not repeated", "source", q.source, "bytes", len(line))
 	return len(line), nil

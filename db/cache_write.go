@@ -35,8 +35,9 @@ type ProfileEdit struct {
 }
 
 // SetContact changes the contact of a patient without a FHIR id and notes that
-// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest). An expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch,
-// ErrHasFHIRID, ErrBusy: the idempotency key is in use.
+// in the journal, as the line says (ID, Actor, IdempotencyKey, Digest). An
+// expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch, ErrHasFHIRID,
+// ErrBusy: the idempotency key is in use.
 func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at time.Time, line ContactUpdate) (*Patient, error) {
 	return s.change(id, expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
 		if p.FHIRID != "" {

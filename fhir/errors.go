@@ -33,10 +33,11 @@ const (
 	// RateLimited: 429. Like Lost for a write, with a hint when to retry.
 	RateLimited
 	// Unusable: the server answered 2xx with something that is no Patient
-	// JSON of that id (HTML, empty, oversized, two values, duplicate keys),
-	// or with a redirect, an interim status (101), none that HTTP knows (000) or a malformed header, or a
-	// read with a 404 that is no proof of absence (wrong base URL). For a write
-	// the outcome is unknown until read back.
+	// JSON of that id (HTML, empty, oversized, two values, duplicate keys); or
+	// with a redirect, an interim status (101), a status that HTTP does not know
+	// (000) or a malformed header; or a read with a 404 that is no proof of
+	// absence (wrong base URL). For a write the outcome is unknown until read
+	// back.
 	Unusable
 )
 

@@ -93,9 +93,7 @@ func deleted(status int) *Error {
 	return &Error{Kind: Gone, Op: OpHistory, Status: status, Reason: "The version that followed deletes the patient"}
 }
 
-var (
-	numberPattern = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,17})$`)
-)
+var numberPattern = regexp.MustCompile(`^(?:0|[1-9][0-9]{0,17})$`)
 
 // versionInURL is the version at the end of a URL, if it names one.
 func versionInURL(url string) string {

@@ -80,9 +80,10 @@ func (a *answer) checkBody(e *Error) error {
 	return e
 }
 
-// mayQuote reports whether a server says why it failed to read a patient. It may
-// quote the patient then, and nothing is at hand to find that by, so it is not
-// repeated, unless it is that the patient is gone. A 401 is about ourselves.
+// mayQuote reports whether an answer may quote a patient: it says why one could
+// not be read, and no record is at hand to find the values by. So its words are
+// not repeated, unless they say that the patient is gone. A 401 is about
+// ourselves.
 func (a *answer) mayQuote() bool {
 	return (a.op == OpRead || a.op == OpHistory) && a.status != http.StatusUnauthorized
 }
@@ -168,9 +169,9 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 	return Rejected
 }
 
-// isMissing reports whether it is a 404 that speaks of the patient: an OperationOutcome or
-// OpenEMR's []. A missing route, a proxy's page or an unknown resource type (a
-// wrong base URL on HAPI) is no proof that the patient is gone.
+// isMissing reports whether it is a 404 that speaks of the patient: an
+// OperationOutcome or OpenEMR's []. A missing route, a proxy's page or an unknown
+// resource type (a wrong base URL on HAPI) is no proof that the patient is gone.
 func (a *answer) isMissing(issues []Issue) bool {
 	if a.id == "" {
 		return false

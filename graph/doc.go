@@ -1,3 +1,5 @@
 // Package graph is the GraphQL layer that gqlgen generates from
-// schema.graphqls, and the two scalars that it needs. It must hold no logic.
+// schema.graphqls, with what is written by hand for it: two scalars, and the
+// inputs of the mutations, whose tags are the rules of validation. It must hold
+// no logic.
 package graph

@@ -1499,7 +1499,7 @@ enum ContactUpdateState {
   PENDING
   "The FHIR server shows the values."
   APPLIED
-  "The FHIR server refused it."
+  "The FHIR server refused it or did not save all of it, or the patient is gone there."
   REJECTED
   "Somebody else's change stood in the way."
   CONFLICT

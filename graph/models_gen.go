@@ -467,7 +467,7 @@ const (
 	ContactUpdateStatePending ContactUpdateState = "PENDING"
 	// The FHIR server shows the values.
 	ContactUpdateStateApplied ContactUpdateState = "APPLIED"
-	// The FHIR server refused it.
+	// The FHIR server refused it or did not save all of it, or the patient is gone there.
 	ContactUpdateStateRejected ContactUpdateState = "REJECTED"
 	// Somebody else's change stood in the way.
 	ContactUpdateStateConflict ContactUpdateState = "CONFLICT"

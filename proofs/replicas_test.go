@@ -297,9 +297,9 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 	replicas[1].WantRead(f.patients[0], history[len(history)-1].Phone, "SYNCED")
 }
 
-// TestReplicaReadsSlowly has a process look for how an operation ended, with
+// TestReplicaReadsSlowly has a process look for how an update ended, with
 // answers of the FHIR server that take longer than its lease. Meanwhile the
-// operation is looked into again by the same process, and the patient written:
+// update is looked into again by the same process, and the patient written:
 // what was read before that does not reach the cache.
 func TestReplicaReadsSlowly(t *testing.T) {
 	t.Parallel()

@@ -58,7 +58,7 @@ var messages = map[language.Tag]map[string]string{
 	},
 }
 
-// fieldNames says in Korean what the API calls in English.
+// koreanFields says in Korean what the API calls in English.
 var koreanFields = map[string]string{
 	"patientId": "환자 번호", "phone": "전화번호", "email": "이메일", "address": "주소",
 	"text": "주소 전문", "lines": "상세 주소", "city": "시/도시", "district": "구/군", "state": "시/도",

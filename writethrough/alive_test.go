@@ -29,7 +29,7 @@ func (r *rig) leave(n int, id, etag string) {
 }
 
 // Two replicas, and a FHIR server whose reads take longer than a lease (10 s;
-// FHIR_TIMEOUT may be up to 10 minutes): each takes the operation from the
+// FHIR_TIMEOUT may be up to 10 minutes): each takes the update from the
 // other before it is done.
 func TestTwoReconcilersAndSlowReads(t *testing.T) {
 	r := newRig(t, 1)
@@ -66,11 +66,7 @@ func TestManyLeftBehind(t *testing.T) {
 	}
 	r.writer(true, n, r.store, nil)
 	for k := range 512 {
-		for deadline := time.Now().Add(time.Minute); r.state(fmt.Sprint("op-", k)) == db.UpdateSent; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("a patient is held for ever")
-			}
-		}
+		r.until("a patient is not held any more", func() bool { return r.state(fmt.Sprint("op-", k)) != db.UpdateSent })
 	}
 	if most.Load() < 32 {
 		t.Errorf("at most %d were settled at a time", most.Load())
@@ -223,11 +219,7 @@ func TestAHangingReadDoesNotHoldTheReconciler(t *testing.T) {
 		c.Lease = time.Second
 		c.SettleWindow = time.Millisecond
 	})
-	for deadline := time.Now().Add(time.Minute); hanging.Load() == 0 || r.state("op-1").Open(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is settled")
-		}
-	}
+	r.until("one read hangs, and the other patient's update is settled", func() bool { return hanging.Load() > 0 && !r.state("op-1").Open() })
 	r.leave(1, "op-2", `W/"0"`)
 	for r.state("op-2").Open() {
 		if hanging.Load() > 1 { // the first read of the patient that hangs is over

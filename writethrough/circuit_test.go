@@ -198,8 +198,9 @@ func TestTheOnlyPatientClosesTheCircuit(t *testing.T) {
 	}
 }
 
-// The outage is over. A caller who leaves before the answer gives no verdict:
-// the next patient is tried at once, and the one left lets others go first.
+// The outage is over. A caller who leaves before the answer says nothing of the
+// server: the next patient is tried at once, and the one left lets others go
+// first.
 func TestLeaversDoNotKeepTheCircuitOpen(t *testing.T) {
 	c := newCircuitRig(t)
 	c.outage()
@@ -235,8 +236,8 @@ func TestLeaversGoBehindThoseOfTheOutage(t *testing.T) {
 	}
 }
 
-// A request that could not be made, and a panic, give no verdict either.
-func TestNoVerdictWithoutASignal(t *testing.T) {
+// A request that could not be made, and a panic, say nothing of it either.
+func TestWhatSaysNothingOfTheServer(t *testing.T) {
 	c := newCircuitRig(t)
 	c.outage()
 	c.now = c.now.Add(5 * time.Second)
@@ -267,7 +268,7 @@ func TestOneTriesTheServer(t *testing.T) {
 			t.Error("two writes try the server")
 			return
 		}
-		if _, err := c.write(7); kindOf(err) != writethrough.Unavailable {
+		if _, err := c.write(7); codeOf(err) != writethrough.Unavailable {
 			t.Error(err)
 		}
 	}

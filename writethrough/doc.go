@@ -39,9 +39,9 @@
 //     PUTs at most (timing.go).
 //  7. CloseUpdate writes the end, in one transaction with the cached row, which
 //     follows what the server showed or keeps its values (ending.go), and is
-//     SYNCED again if no other update of the patient is open. If the database fails here the caller
-//     hears the truth all the same, with PENDING, and the end is written as soon
-//     as the database takes it.
+//     SYNCED again if no other update of the patient is open. If the database
+//     fails here the caller hears the truth all the same, with PENDING, and the
+//     end is written as soon as the database takes it.
 //
 // # The states of an update
 //
@@ -57,10 +57,11 @@
 // The reconciler (reconcile.go) runs in every process, at start and every two
 // seconds. It claims updates whose lease ran out: their process died, or they
 // are UNKNOWN and it is time to look again. ACCEPTED ends as NOT_APPLIED. Of the
-// others it reads the patient and asks the same judge.Decide, which sends nothing
-// again; until the settle window is over (twice FHIR_TIMEOUT, at least 20 s; a
-// PUT leaves within three quarters of it, or not at all) a PUT may still be under
-// way. If it cannot know it leaves the update UNKNOWN and looks again later.
+// others it reads the patient and asks the same judge.Decide, but sends nothing
+// again. A PUT leaves within three quarters of FHIR_TIMEOUT, or not at all. It may
+// be under way until the settle window is over (twice FHIR_TIMEOUT, at least
+// 20 s). If the reconciler cannot know, it leaves the update UNKNOWN and looks
+// again later.
 //
 // A process that only stood still (a lease is 10 s, timing.go) finds its lease gone
 // and writes nothing. If it knows more (its PUT did land) it tells its caller so

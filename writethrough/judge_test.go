@@ -27,8 +27,8 @@ func TestLostResurrectionIsNoSuccess(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if err == nil {
-		t.Errorf("told Success (%s) for a PUT that resurrected a patient", a.Patient.SyncState)
+	if codeOf(err) != writethrough.PatientGone {
+		t.Errorf("told %v (%v) for a PUT that resurrected a patient", a, err)
 	}
 }
 
@@ -113,7 +113,7 @@ func TestCreatedAndUnreadable(t *testing.T) {
 	}
 	first := ask()
 	if ask().OperationID != first.OperationID {
-		t.Error("the retry is another operation")
+		t.Error("the retry is another update")
 	}
 	if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.SyncState != db.Pending {
 		t.Errorf("%v %v", p, err)
@@ -160,20 +160,6 @@ func TestStaleReadAfterOK(t *testing.T) {
 	}
 }
 
-// await waits until the cache shows that.
-func (r *rig) await(state db.SyncState, phone string) {
-	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		p, err := r.store.Patient(context.Background(), patientID(0))
-		if err == nil && p.SyncState == state && p.Phone == phone {
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("still %s with %s (%v)", p.SyncState, p.Phone, err)
-		}
-	}
-}
-
 // _history answers 500 for ever (or 401: no scope for it).
 func TestHistoryFailsForEver(t *testing.T) {
 	r := newRig(t, 1)
@@ -194,19 +180,13 @@ func TestHistoryFailsForEver(t *testing.T) {
 	})
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	t.Log(err)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if p, err := r.store.Patient(t.Context(), patientID(0)); err == nil && p.SyncState == db.Synced {
-			return
-		}
-		if time.Now().After(deadline) { // a hundred settle windows
-			t.Fatal("still PENDING, and will be for ever")
-		}
-	}
+	r.await(db.Synced, "010-5555-5555") // a minute is a hundred settle windows
 }
 
 // Success without a PUT (the server shows the values already), but the database
-// does not take the end; then the profile changes.
-func TestUnsavedSuccessBecomesNotApplied(t *testing.T) {
+// does not take the end. Then the profile changes: whoever was told Success hears
+// APPLIED later.
+func TestUnstoredSuccessStaysApplied(t *testing.T) {
 	r := newRig(t, 1)
 	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
 		t.Fatal(err)

@@ -68,8 +68,8 @@ func (w *Writer) unstoredAnswer(actor, key string) *db.ContactUpdate {
 	return nil
 }
 
-// stored forgets an end that stands in the journal.
-func (w *Writer) stored(id string) {
+// forgetUnstored forgets an end that stands in the journal.
+func (w *Writer) forgetUnstored(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.unstored, id)
@@ -170,13 +170,13 @@ func (w *Writer) storeUnstored() {
 		switch {
 		case err == nil:
 			w.Log.Info("how a contact update ended is written down now", "patient", c.PatientID, "operation", c.ID)
-			w.stored(c.ID)
+			w.forgetUnstored(c.ID)
 			w.endLease(c.ID)
 		case errors.Is(err, db.ErrLostLease):
 			w.takenFrom(c)
 		case errors.Is(err, db.ErrUnreadable): // this patient's row alone; finish has said so
 		case errors.Is(err, db.ErrVersionMismatch), errors.Is(err, db.ErrNotFound):
-			w.stored(c.ID)
+			w.forgetUnstored(c.ID)
 			w.endLease(c.ID)
 		default: // the database fails still
 			return
@@ -192,7 +192,7 @@ func (w *Writer) takenFrom(c *db.Closing) {
 	defer cancel()
 	u, err := w.Store.ContactUpdate(ctx, c.ID)
 	if err == nil && u.State != db.UpdateAccepted && u.State != db.UpdateSent || errors.Is(err, db.ErrNotFound) {
-		w.stored(c.ID)
+		w.forgetUnstored(c.ID)
 		w.endLease(c.ID)
 	}
 }

@@ -20,7 +20,8 @@ import (
 	"patientgraph/writethrough"
 )
 
-func kindOf(err error) writethrough.Code {
+// codeOf is what the caller was told.
+func codeOf(err error) writethrough.Code {
 	var e *failure
 	if errors.As(err, &e) {
 		return e.Code
@@ -79,8 +80,8 @@ func TestNormalisedWithoutETag(t *testing.T) {
 			}
 			w := r.writer(true, n, r.store, nil)
 			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-			if puts != 1 || kindOf(err) != writethrough.NotApplied {
-				t.Errorf("%d PUTs landed, the FHIR history has %d versions; told %s", puts, len(r.server.History("f0")), kindOf(err))
+			if puts != 1 || codeOf(err) != writethrough.NotApplied {
+				t.Errorf("%d PUTs landed, the FHIR history has %d versions; told %s", puts, len(r.server.History("f0")), codeOf(err))
 			}
 		})
 	}
@@ -105,7 +106,7 @@ func TestNormalisedIsWrittenOnce(t *testing.T) {
 			w := r.writer(true, n, r.store, nil)
 			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 			if v := len(r.server.History("f0")); v != 2 {
-				t.Errorf("the history has %d versions: our write was carried out %d times; told %s (%v)", v, v-1, kindOf(err), err)
+				t.Errorf("the history has %d versions: our write was carried out %d times; told %s (%v)", v, v-1, codeOf(err), err)
 			}
 		})
 	}
@@ -133,7 +134,7 @@ func TestNormalisedDoesNotOverwriteARival(t *testing.T) {
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	if puts > 1 {
 		now, _ := r.client.Read(t.Context(), "f0")
-		t.Errorf("%d PUTs landed; the second overwrote a later write of somebody else; told %s; %s", puts, kindOf(err), now.JSON)
+		t.Errorf("%d PUTs landed; the second overwrote a later write of somebody else; told %s; %s", puts, codeOf(err), now.JSON)
 	}
 }
 
@@ -213,8 +214,8 @@ func TestIgnoredWithoutETag(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if v := len(r.server.History("f0")); v != 2 || kindOf(err) != writethrough.NotApplied {
-		t.Errorf("the history has %d versions; told %s (%v)", v, kindOf(err), err)
+	if v := len(r.server.History("f0")); v != 2 || codeOf(err) != writethrough.NotApplied {
+		t.Errorf("the history has %d versions; told %s (%v)", v, codeOf(err), err)
 	}
 }
 
@@ -248,8 +249,8 @@ func TestLaggingReadWithoutVersions(t *testing.T) {
 	time.Sleep(time.Second)
 	p, _ := r.store.Patient(t.Context(), patientID(0))
 	now, _ := r.client.Read(t.Context(), "f0")
-	if kindOf(err) != "SUCCESS" && kindOf(err) != writethrough.OutcomeUnknown || p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
-		t.Errorf("told %s; the cache says %s with %s, the server has %s", kindOf(err), p.SyncState, p.Phone, now.JSON)
+	if codeOf(err) != "SUCCESS" && codeOf(err) != writethrough.OutcomeUnknown || p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
+		t.Errorf("told %s; the cache says %s with %s, the server has %s", codeOf(err), p.SyncState, p.Phone, now.JSON)
 	}
 }
 
@@ -277,8 +278,8 @@ func TestLaggingReadAfterSilentOK(t *testing.T) {
 	_, err = update(t.Context(), w, setPhone("010-7777-7777"))
 	time.Sleep(time.Second)
 	p, _ := r.store.Patient(t.Context(), patientID(0))
-	if k := kindOf(err); k != "SUCCESS" && k != writethrough.OutcomeUnknown || p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
-		t.Errorf("told %s; cache %s %s", kindOf(err), p.SyncState, p.Phone)
+	if k := codeOf(err); k != "SUCCESS" && k != writethrough.OutcomeUnknown || p.SyncState == db.Synced && p.Phone != "010-7777-7777" {
+		t.Errorf("told %s; cache %s %s", codeOf(err), p.SyncState, p.Phone)
 	}
 }
 
@@ -295,8 +296,8 @@ func TestExpectedVersionAndARivalWithTheSamePhone(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), ExpectedVersion: 1})
-	if kindOf(err) != writethrough.Conflict {
-		t.Errorf("told %s although the version was not the expected one and our PUT was refused", kindOf(err))
+	if codeOf(err) != writethrough.Conflict {
+		t.Errorf("told %s although the version was not the expected one and our PUT was refused", codeOf(err))
 	}
 }
 

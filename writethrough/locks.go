@@ -13,8 +13,8 @@ type locks struct {
 }
 
 type lock struct {
-	token   chan struct{} // holds one value while the lock is taken
-	waiters int           // holders and waiters; the entry goes when none is left
+	token chan struct{} // holds one value while the lock is taken
+	users int           // who holds it or waits for it; the entry goes when none is left
 }
 
 // acquire waits for the patient's lock and returns what releases it.
@@ -28,13 +28,13 @@ func (l *locks) acquire(ctx context.Context, patientID string) (release func(), 
 		k = &lock{token: make(chan struct{}, 1)}
 		l.held[patientID] = k
 	}
-	k.waiters++
+	k.users++
 	l.mu.Unlock()
 
 	leave := func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if k.waiters--; k.waiters == 0 {
+		if k.users--; k.users == 0 {
 			delete(l.held, patientID)
 		}
 	}

@@ -195,7 +195,7 @@ func (s *server) mayLand(p *put) bool {
 	return p.late && time.Since(p.since) < modelWindow && s.refusal(p) == nil
 }
 
-// mistaken reports whether the operation counts as applied because somebody else
+// mistaken reports whether the update counts as applied because somebody else
 // wrote the same, on a server without versions: it cannot be told from ours.
 func (s *server) mistaken(op *opTruth) bool {
 	return s.versions == "none" && slices.ContainsFunc(s.history[op.since:], func(v *version) bool {

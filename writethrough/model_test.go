@@ -30,7 +30,7 @@ const (
 // callKey is where a context holds its call.
 type callKey struct{}
 
-// opTruth is one operation of the journal and what really became of it.
+// opTruth is one update of the journal and what really became of it.
 type opTruth struct {
 	id     string
 	change Change
@@ -144,7 +144,7 @@ func (m *model) row() *db.Patient {
 	return row
 }
 
-// begun notes whose operation it is.
+// begun notes whose update it is.
 func (m *model) begun(ctx context.Context, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +154,7 @@ func (m *model) begun(ctx context.Context, id string) {
 	m.log("  %s begins %s for %s", c.p.name, id, c.change.Actor)
 }
 
-// sent notes that the PUT of an operation is about to leave.
+// sent notes that the PUT of an update is about to leave.
 func (m *model) sent(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -306,7 +306,7 @@ func (m *model) checkRow(t *rapid.T) {
 	}
 }
 
-// blurred reports whether nobody can find out that the operation took effect:
+// blurred reports whether nobody can find out that the update took effect:
 // it was overwritten where no history tells of it.
 func (m *model) blurred(op *opTruth) bool {
 	return slices.ContainsFunc(op.puts, func(p *put) bool {

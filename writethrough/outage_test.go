@@ -37,12 +37,12 @@ func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
 	}
 	w := r.writer(false, n, r.store, nil)
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if kindOf(err) != writethrough.OutcomeUnknown {
+	if codeOf(err) != writethrough.OutcomeUnknown {
 		t.Fatal(err)
 	}
 	failReads.Store(false)
 	_, err = update(t.Context(), w, setPhone("010-0000-0000"))
-	if kindOf(err) != writethrough.Unavailable {
+	if codeOf(err) != writethrough.Unavailable {
 		t.Errorf("B: %v", err)
 	}
 	if _, lateErr := r.client.Update(t.Context(), "f0", late, `W/"1"`); lateErr == nil && err == nil {
@@ -103,7 +103,7 @@ func TestForgottenLine(t *testing.T) {
 	}
 	w := r.writer(false, n, r.store, nil)
 	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
-	if _, err := update(t.Context(), w, c); kindOf(err) != writethrough.Unavailable {
+	if _, err := update(t.Context(), w, c); codeOf(err) != writethrough.Unavailable {
 		t.Errorf("told %v", err)
 	}
 	if _, version, _ := r.server.Get("f0"); version != 1 {
@@ -147,15 +147,15 @@ func TestOutageAndTheSameAnswer(t *testing.T) {
 			w := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
 			c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
 			_, first := update(t.Context(), w, c)
-			if _, err := update(t.Context(), w, c); kindOf(err) != kindOf(first) {
-				t.Errorf("first %s (%v), meanwhile %s (%v)", kindOf(first), first, kindOf(err), err)
+			if _, err := update(t.Context(), w, c); codeOf(err) != codeOf(first) {
+				t.Errorf("first %s (%v), meanwhile %s (%v)", codeOf(first), first, codeOf(err), err)
 			}
 			time.Sleep(1200 * time.Millisecond)
 			s.away.Store(false)
 			time.Sleep(time.Second)
 			_, second := update(t.Context(), w, c)
-			if kindOf(first) != kindOf(second) {
-				t.Errorf("first %s (%v), then %s (%v)", kindOf(first), first, kindOf(second), second)
+			if codeOf(first) != codeOf(second) {
+				t.Errorf("first %s (%v), then %s (%v)", codeOf(first), first, codeOf(second), second)
 			}
 		})
 	}
@@ -230,11 +230,11 @@ func TestOutageAndTheSameSuccess(t *testing.T) {
 	}
 	first := ask("first")
 	if ask("while the database is away") != first {
-		t.Error("another operation")
+		t.Error("another update")
 	}
 	other := c
 	other.Edit = phone("010-9999-9999")
-	if _, err := update(t.Context(), w, other); kindOf(err) != writethrough.KeyReused {
+	if _, err := update(t.Context(), w, other); codeOf(err) != writethrough.KeyReused {
 		t.Errorf("other content: %v", err)
 	}
 	s.away.Store(false)
@@ -264,15 +264,8 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		p, err := r.store.Patient(t.Context(), patientID(0))
-		if err == nil && p.SyncState == db.Synced && p.Phone == "010-7777-7777" && r.state(a.OperationID) == db.UpdateApplied {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("told Success; the cache says %s with %s; the journal says %s", p.SyncState, p.Phone, r.state(a.OperationID))
-		}
-	}
+	r.until("the journal says what was told", func() bool { return r.state(a.OperationID) == db.UpdateApplied })
+	r.await(db.Synced, "010-7777-7777")
 	if s.tries.Load() <= 3 {
 		t.Error("setup: nothing failed")
 	}
@@ -319,7 +312,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	w := r.writer(true, n, r.store, nil)
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 	time.Sleep(5 * time.Second) // two ticks of the reconciler
-	if kindOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
-		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", kindOf(err), reads.Load())
+	if codeOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
+		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", codeOf(err), reads.Load())
 	}
 }

@@ -139,7 +139,8 @@ func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string
 }
 
 // storeEnd writes down an end that this process knew and the database did not
-// take. false: there is none, or the row has moved on since.
+// take, or leaves it for another time. false: there is none, or the row has moved
+// on since, and the update must be judged.
 func (w *Writer) storeEnd(line db.ContactUpdate, owner string) bool {
 	c, ok := w.unstoredEnd(line.ID)
 	if !ok || line.State == db.UpdateUnknown { // others may have judged since
@@ -148,7 +149,7 @@ func (w *Writer) storeEnd(line db.ContactUpdate, owner string) bool {
 	c.Owner = owner
 	_, err := w.Store.CloseUpdate(c)
 	if err == nil || errors.Is(err, db.ErrVersionMismatch) {
-		w.stored(line.ID)
+		w.forgetUnstored(line.ID)
 	}
 	return !errors.Is(err, db.ErrVersionMismatch)
 }

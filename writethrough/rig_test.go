@@ -17,7 +17,7 @@ import (
 	"patientgraph/writethrough"
 )
 
-// net stands between a Writer and the FHIR server.
+// scriptedFHIR stands between a Writer and the FHIR server.
 type scriptedFHIR struct {
 	*fhir.Client
 	read   func(ctx context.Context, id string) (fhir.Resource, error)
@@ -136,17 +136,33 @@ func (r *rig) state(id string) db.UpdateState {
 	return u.State
 }
 
-// settled waits for the end of an update.
-func (r *rig) settled(id string) db.UpdateState {
+// until waits until done reports true, a minute at most.
+func (r *rig) until(what string, done func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if st := r.state(id); !st.Open() {
-			return st
-		}
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("%s is not settled", id)
+			r.t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// settled waits for the end of an update.
+func (r *rig) settled(id string) (state db.UpdateState) {
+	r.t.Helper()
+	r.until(id+" is settled", func() bool {
+		state = r.state(id)
+		return !state.Open()
+	})
+	return state
+}
+
+// await waits until the cache shows this of the first patient.
+func (r *rig) await(state db.SyncState, phone string) {
+	r.t.Helper()
+	r.until("the cache says "+string(state)+" with "+phone, func() bool {
+		p, err := r.store.Patient(context.Background(), patientID(0))
+		return err == nil && p.SyncState == state && p.Phone == phone
+	})
 }
 
 // failure is an outcome that is no success.

@@ -39,7 +39,7 @@ func TestClearOneOfTwoEqualPhones(t *testing.T) {
 	w := r.writer(true, n, r.store, nil)
 	a, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: fhir.ContactEdit{SetPhone: true}})
 	if err != nil || puts < 2 || len(r.server.History("f0")) != 4 {
-		t.Errorf("%d PUTs, %d versions; told %s with %+v", puts, len(r.server.History("f0")), kindOf(err), a)
+		t.Errorf("%d PUTs, %d versions; told %s with %+v", puts, len(r.server.History("f0")), codeOf(err), a)
 	}
 }
 
@@ -79,8 +79,8 @@ func TestRejectionBesideAnotherWrite(t *testing.T) {
 			e := phone("invalid-phone")
 			e.SetEmail, e.Email = true, "x@example.org"
 			_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: e})
-			if kindOf(err) != writethrough.Rejected {
-				t.Errorf("422 by the server; told %s: %v", kindOf(err), err)
+			if codeOf(err) != writethrough.Rejected {
+				t.Errorf("422 by the server; told %s: %v", codeOf(err), err)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestConflictWithoutHistory(t *testing.T) {
 			w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
 			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
 			if err != nil || puts != 2 {
-				t.Errorf("%d PUTs, told %s (%v)", puts, kindOf(err), err)
+				t.Errorf("%d PUTs, told %s (%v)", puts, codeOf(err), err)
 			}
 		})
 	}
@@ -155,8 +155,8 @@ func TestExpectedVersionAndARivalWithTheSameContact(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	a, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), ExpectedVersion: 1})
-	if kindOf(err) != writethrough.Conflict {
-		t.Errorf("expectedVersion, 409, the name and gender are others now; told %s %+v", kindOf(err), a)
+	if codeOf(err) != writethrough.Conflict {
+		t.Errorf("expectedVersion, 409, the name and gender are others now; told %s %+v", codeOf(err), a)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestWaitingKeepsTheCircuitClosed(t *testing.T) {
 	w := r.writer(false, r.client, r.store, nil)
 	for range 10 {
 		_, err := update(t.Context(), w, setPhone("010-0000-0000"))
-		if kindOf(err) != writethrough.Unavailable {
+		if codeOf(err) != writethrough.Unavailable {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestHoldTwice(t *testing.T) {
 	}
 }
 
-// A's PUT landed, and A is cut from the database. B takes the operation over and
+// A's PUT landed, and A is cut from the database. B takes the update over and
 // cannot read (UNKNOWN); another write follows and is SYNCED, or lands and is
 // UNKNOWN; B looks again (SENT) and is killed. A is back and takes over: its
 // row is old by now.

@@ -89,15 +89,15 @@ func (c *circuit) record(patientID string, signal serverSignal) {
 	case tried: // whoever tried in vain is the last to try again
 		c.wait(patientID, min(max(c.turns[patientID], 1)+1, maxTurns))
 		if signal == silence {
-			c.reopen()
-		} else { // no verdict: others may try at once
+			c.trip()
+		} else { // no signal: others may try at once
 			c.tryFrom = c.now()
 		}
 	case signal == silence:
 		c.wait(patientID, max(c.turns[patientID], 1))
 		c.silences++
 		if !c.open && c.silences >= silentWrites && len(c.turns) >= silentPatients {
-			c.reopen()
+			c.trip()
 		}
 	}
 }
@@ -110,7 +110,8 @@ func (c *circuit) wait(patientID string, turns int) {
 	c.turns[patientID] = turns
 }
 
-func (c *circuit) reopen() {
+// trip opens the circuit, or keeps it open for another while.
+func (c *circuit) trip() {
 	c.open, c.tryFrom = true, c.now().Add(openDelay)
 	c.log.Error("the FHIR server does not answer: no writes are sent to it for a while", "for", openDelay)
 }

@@ -62,10 +62,10 @@ func (j *journal) asked() (reads int, queries [][]string) {
 	return j.reads, slices.Clone(j.queries)
 }
 
-// watching returns a Writer and its journal, with so many open operations.
-func watching(operations int) (*Writer, *journal, []string) {
+// watching returns a Writer and its journal, with so many open updates.
+func watching(updates int) (*Writer, *journal, []string) {
 	j := &journal{states: map[string]db.UpdateState{}}
-	for n := range operations {
+	for n := range updates {
 		j.states[fmt.Sprint("op-", n)] = db.UpdateUnknown
 	}
 	w := New(Config{Store: j, Log: slog.New(slog.DiscardHandler), Timeout: time.Second, NewID: func() string { return "me" }, Now: time.Now})
@@ -100,15 +100,15 @@ func (w *watcher) waiting() (n int) {
 
 func TestAllWhoWaitCostOneQuery(t *testing.T) {
 	t.Parallel()
-	const waiters, operations = 600, 30
-	w, j, ids := watching(operations)
+	const waiters, updates = 600, 30
+	w, j, ids := watching(updates)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan *Update, waiters)
 	failed := make(chan error, waiters)
 	for n := range waiters {
 		go func() {
-			u, err := w.Await(ctx, ids[n%operations])
+			u, err := w.Await(ctx, ids[n%updates])
 			if err != nil {
 				failed <- err
 				return
@@ -121,26 +121,26 @@ func TestAllWhoWaitCostOneQuery(t *testing.T) {
 	eventually(t, "six rounds", func() bool { _, now := j.asked(); return len(now) >= len(before)+6 })
 	reads, queries := j.asked()
 	if reads != waiters {
-		t.Errorf("%d reads of single operations by %d who wait, want one each", reads, waiters)
+		t.Errorf("%d reads of single updates by %d who wait, want one each", reads, waiters)
 	}
 	for _, q := range queries[len(before)+1:] {
 		if !slices.Equal(slices.Sorted(slices.Values(q)), ids) {
-			t.Errorf("a round asked for %d operations, want each of %d once", len(q), operations)
+			t.Errorf("a round asked for %d updates, want each of %d once", len(q), updates)
 		}
 	}
 
 	j.set(db.UpdateApplied, ids[0], ids[1]) // by another process
-	for range 2 * waiters / operations {
+	for range 2 * waiters / updates {
 		if u := <-ended; u.State != db.UpdateApplied || u.Outcome.Code != Success {
 			t.Errorf("told %+v", u)
 		}
 	}
-	if n := w.watcher.waiting(); n != waiters-2*waiters/operations || len(ended) > 0 {
+	if n := w.watcher.waiting(); n != waiters-2*waiters/updates || len(ended) > 0 {
 		t.Errorf("%d wait on, and %d more were told", n, len(ended))
 	}
 
 	cancel() // everybody leaves
-	for range waiters - 2*waiters/operations {
+	for range waiters - 2*waiters/updates {
 		if err := <-failed; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
@@ -148,7 +148,7 @@ func TestAllWhoWaitCostOneQuery(t *testing.T) {
 	eventually(t, "nothing is watched any more", w.watcher.idle)
 }
 
-// TestWhatEndsHereIsSeenAtOnce: the operation is asked for by itself, out of
+// TestWhatEndsHereIsSeenAtOnce: the update is asked for by itself, out of
 // turn, and only if somebody waits for it.
 func TestWhatEndsHereIsSeenAtOnce(t *testing.T) {
 	t.Parallel()
@@ -175,7 +175,7 @@ func TestWhatEndsHereIsSeenAtOnce(t *testing.T) {
 	// A round may come just before, so that the hint is no news.
 	eventually(t, "it is asked for by itself", func() bool { w.endLease(ids[0]); return alone() > 0 })
 	if len(ended) > 0 {
-		t.Error("an operation that ended as UNKNOWN was told as settled")
+		t.Error("an update that ended as UNKNOWN was told as settled")
 	}
 	w.endLease(ids[2])
 	j.set(db.UpdateRejected, ids[0])
@@ -226,6 +226,6 @@ func TestAwaitDuringAnOutageAndAtTheStop(t *testing.T) {
 		t.Errorf("after the stop: %+v, %v", u, err)
 	}
 	if _, err := w.Await(t.Context(), "none"); !errors.Is(err, db.ErrNotFound) {
-		t.Errorf("an operation that does not exist: %v", err)
+		t.Errorf("an update that does not exist: %v", err)
 	}
 }

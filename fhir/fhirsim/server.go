@@ -1,9 +1,3 @@
-// Package fhirsim is a FHIR R4 server for Patient in one process: the demo
-// runs on it, and so do the tests. It behaves as a HAPI FHIR JPA server 8.8
-// does, or as the Habits given say, and fails on demand (Fault).
-//
-// It stores what it is sent byte for byte; of meta it sets versionId and
-// lastUpdated and nothing else.
 package fhirsim
 
 import (

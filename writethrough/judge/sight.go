@@ -11,8 +11,8 @@ import (
 type Sight struct {
 	Read     Read
 	Fate     Fate
-	Versions bool
-	Moved    bool
+	Versions bool // as in Case
+	Moved    bool // as in Case
 	History  History
 	Missing  []string      // the edited fields that lack their value, where Fate was judged
 	Now      *fhir.Patient // what is there; nil unless Seen
