@@ -29,7 +29,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"fhir":               {"jsonlimit"},
 		"fhir/fhirsim":       {"jsonlimit"},
 		"graph":              {},
-		"httpapi":            {"auth", "db", "fhir", "graph", "jsonlimit", "resolvers", "web"},
+		"httpapi":            {"auth", "graph", "jsonlimit", "resolvers", "web"},
 		"jsonlimit":          {},
 		"mirror":             {"db", "fhir", "record"},
 		"proofs":             {},

@@ -116,7 +116,11 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 		Now: time.Now, NewID: newID,
 	})
 	handler, err := httpapi.New(httpapi.Options{
-		Log: p.log, Store: store, Probe: probe, Verifier: verifier, Metrics: metrics,
+		Log: p.log, Verifier: verifier, Metrics: metrics, Database: store.Ping,
+		FHIR: func(ctx context.Context) error {
+			_, err := probe.Capabilities(ctx)
+			return err
+		},
 		Resolver: &resolvers.Resolver{
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 		},

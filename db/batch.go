@@ -92,7 +92,7 @@ func (b *batcher[T]) work() {
 			}
 			b.running.Go(func() { // one must not fail the others, nor keep them waiting
 				q := t.place()
-				if err := again(err, func() error { return b.run([]T{t}) }); err != nil {
+				if err := retryAlone(err, func() error { return b.run([]T{t}) }); err != nil {
 					q.err = err
 				}
 				close(q.done)

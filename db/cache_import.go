@@ -12,9 +12,9 @@ import (
 
 // NewPatient is one patient to bring into the cache.
 type NewPatient struct {
-	HospitalID string // the hospital's patient number; "" = P-<year>-<sequence> is assigned
-	FHIRID     string // "" = LOCAL_ONLY
-	State      FHIRState
+	Number string // the hospital's patient number; "" = P-<year>-<sequence> is assigned
+	FHIRID string // "" = LOCAL_ONLY
+	State  FHIRState
 }
 
 // ImportResult says what became of one patient.
@@ -72,7 +72,7 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		defer cancel()
 		return s.journal.RunInTx(ctx, nil, run)
 	}
-	if err := again(commit(), commit); err != nil {
+	if err := retryAlone(commit(), commit); err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
 	return outcomes, nil
@@ -103,8 +103,8 @@ type importing struct {
 func (i *importing) findExisting(ctx context.Context) error {
 	var ids, fhirIDs []string
 	for _, n := range i.batch {
-		if n.HospitalID != "" {
-			ids = append(ids, clean(n.HospitalID))
+		if n.Number != "" {
+			ids = append(ids, clean(n.Number))
 		}
 		if n.FHIRID != "" {
 			fhirIDs = append(fhirIDs, clean(n.FHIRID))
@@ -140,10 +140,10 @@ func (i *importing) sort(ctx context.Context) error {
 		switch {
 		case err != nil:
 			i.outcomes[k].Err = err
-		case row == nil && n.HospitalID != "" && fresh["id "+n.HospitalID], n.FHIRID != "" && fresh["fhir "+n.FHIRID]:
+		case row == nil && n.Number != "" && fresh["id "+n.Number], n.FHIRID != "" && fresh["fhir "+n.FHIRID]:
 			i.outcomes[k].Err = errBatchRepeats
 		case row == nil:
-			fresh["id "+n.HospitalID], fresh["fhir "+n.FHIRID] = true, true
+			fresh["id "+n.Number], fresh["fhir "+n.FHIRID] = true, true
 			i.inserts = append(i.inserts, k)
 		default:
 			result, err := i.refresh(ctx, row, n)
@@ -158,12 +158,12 @@ func (i *importing) sort(ctx context.Context) error {
 
 // match finds the row that a patient is, nil when there is none.
 func (i *importing) match(n NewPatient) (*Patient, error) {
-	if clean(n.HospitalID) != n.HospitalID || len([]rune(n.HospitalID)) > 64 || fold(n.HospitalID) == "" && n.HospitalID != "" || hasControl(n.HospitalID) {
+	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || fold(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
 		return nil, errBadNumber
 	}
-	byID, byFHIRID := i.byID[n.HospitalID], i.byFHIRID[n.FHIRID]
+	byID, byFHIRID := i.byID[n.Number], i.byFHIRID[n.FHIRID]
 	switch {
-	case byFHIRID != nil && n.HospitalID != "" && byFHIRID.ID != n.HospitalID:
+	case byFHIRID != nil && n.Number != "" && byFHIRID.ID != n.Number:
 		return nil, errNumberMoved
 	case i.unreadable[cmp.Or(byFHIRID, byID)] != nil:
 		return nil, i.unreadable[cmp.Or(byFHIRID, byID)]
@@ -212,7 +212,7 @@ func (i *importing) insert(ctx context.Context) error {
 	values := make([]any, 0, len(i.inserts)*len(columns))
 	for _, k := range i.inserts {
 		n := i.batch[k]
-		p := &Patient{ID: n.HospitalID, FHIRID: n.FHIRID, FHIRState: n.State, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
+		p := &Patient{ID: n.Number, FHIRID: n.FHIRID, FHIRState: n.State, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}
@@ -233,7 +233,7 @@ func (i *importing) insert(ctx context.Context) error {
 func (i *importing) assign(ctx context.Context) ([]string, error) {
 	need, own := 0, map[string]bool{}
 	for _, k := range i.inserts {
-		if number := i.batch[k].HospitalID; number != "" {
+		if number := i.batch[k].Number; number != "" {
 			own[number] = true
 		} else {
 			need++

@@ -96,7 +96,7 @@ func TestPagesAgreeWithASortedList(t *testing.T) {
 				BirthDate: []string{"", "1949", "1949-11", "1949-11-14", "2001-01-01"}[n%5],
 			}
 			id := fmt.Sprintf("P-%d", n)
-			add(t, s, testTime.Add(time.Duration(n%7)*time.Second), NewPatient{HospitalID: id, State: st})
+			add(t, s, testTime.Add(time.Duration(n%7)*time.Second), NewPatient{Number: id, State: st})
 			p, err := s.Patient(context.Background(), id)
 			if err != nil {
 				t.Fatal(err)
@@ -120,12 +120,12 @@ func TestPagesStayWherePatientsAreAdded(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		for n := range 20 {
-			add(t, s, testTime.Add(time.Duration(n)*time.Second), NewPatient{HospitalID: fmt.Sprintf("A-%02d", n)})
+			add(t, s, testTime.Add(time.Duration(n)*time.Second), NewPatient{Number: fmt.Sprintf("A-%02d", n)})
 		}
 		extra := 0
 		got := walk(t, s, PageRequest{Order: OrderCreatedDesc}, 3, true, func() {
 			extra++
-			add(t, s, testTime.Add(time.Hour), NewPatient{HospitalID: fmt.Sprintf("B-%02d", extra)})
+			add(t, s, testTime.Add(time.Hour), NewPatient{Number: fmt.Sprintf("B-%02d", extra)})
 		})
 		if len(got) != 20 || got[0] != "A-19" || got[19] != "A-00" {
 			t.Errorf("the pages hold %v", got)
@@ -136,7 +136,7 @@ func TestPagesStayWherePatientsAreAdded(t *testing.T) {
 func TestBadCursors(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+		add(t, s, testTime, NewPatient{Number: "P-1"})
 		page, err := s.Patients(context.Background(), PageRequest{Order: OrderNameAsc, First: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBadCursors(t *testing.T) {
 
 func FuzzCursor(f *testing.F) {
 	s := openStore(f, "sqlite::memory:")
-	add(f, s, testTime, NewPatient{HospitalID: "P-1"})
+	add(f, s, testTime, NewPatient{Number: "P-1"})
 	f.Add("")
 	f.Add(base64.RawURLEncoding.EncodeToString([]byte(`{"o":"name-asc","t":"' OR 1=1 --","i":"x"}`)))
 	f.Fuzz(func(t *testing.T, c string) {
@@ -184,7 +184,7 @@ func TestNameSearchAgreesWithTheModel(t *testing.T) {
 				id := fmt.Sprint("P-", n)
 				parts := [3]string{name.Draw(t, "family"), name.Draw(t, "given"), name.Draw(t, "full")}
 				names[id] = parts
-				batch = append(batch, NewPatient{HospitalID: id, State: FHIRState{FamilyName: parts[0], GivenName: parts[1], FullName: parts[2]}})
+				batch = append(batch, NewPatient{Number: id, State: FHIRState{FamilyName: parts[0], GivenName: parts[1], FullName: parts[2]}})
 			}
 			if _, err := s.ImportPatients(context.Background(), batch, testTime); err != nil {
 				t.Fatal(err)
@@ -234,10 +234,10 @@ func TestFilters(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
 		add(t, s, testTime,
-			NewPatient{HospitalID: "A", FHIRID: "a", State: FHIRState{BirthDate: "1949", Gender: "male", Phone: "010-1111-2222"}},
-			NewPatient{HospitalID: "B", FHIRID: "b", State: FHIRState{BirthDate: "1949-11", Gender: "female", Phone: "+82 10"}},
-			NewPatient{HospitalID: "C", State: FHIRState{BirthDate: "1949-11-14", Gender: "", Phone: "call me"}})
-		add(t, s, testTime.Add(time.Hour), NewPatient{HospitalID: "D", FHIRID: "d", State: FHIRState{BirthDate: "1950", Gender: "asked-unknown"}})
+			NewPatient{Number: "A", FHIRID: "a", State: FHIRState{BirthDate: "1949", Gender: "male", Phone: "010-1111-2222"}},
+			NewPatient{Number: "B", FHIRID: "b", State: FHIRState{BirthDate: "1949-11", Gender: "female", Phone: "+82 10"}},
+			NewPatient{Number: "C", State: FHIRState{BirthDate: "1949-11-14", Gender: "", Phone: "call me"}})
+		add(t, s, testTime.Add(time.Hour), NewPatient{Number: "D", FHIRID: "d", State: FHIRState{BirthDate: "1950", Gender: "asked-unknown"}})
 		sent(t, s, "op-1", "B")
 		for _, c := range []struct {
 			name string
@@ -274,7 +274,7 @@ func TestFilters(t *testing.T) {
 
 func BenchmarkPatient(b *testing.B) {
 	s := openStore(b, "sqlite:"+b.TempDir()+"/x.db")
-	add(b, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a", State: fullState()})
+	add(b, s, testTime, NewPatient{Number: "P-1", FHIRID: "a", State: fullState()})
 	for b.Loop() {
 		if _, err := s.Patient(context.Background(), "P-1", ColFullName, ColPhone, ColEmail, ColBirthDate, ColGender); err != nil {
 			b.Fatal(err)
@@ -286,7 +286,7 @@ func BenchmarkPatient(b *testing.B) {
 func BenchmarkPage(b *testing.B) {
 	s := openStore(b, "sqlite:"+b.TempDir()+"/x.db")
 	for n := range 200 {
-		add(b, s, testTime, NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n), State: fullState()})
+		add(b, s, testTime, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n), State: fullState()})
 	}
 	for b.Loop() {
 		if _, err := s.Patients(context.Background(), PageRequest{Order: OrderCreatedDesc, First: 200}); err != nil {

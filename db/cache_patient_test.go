@@ -38,7 +38,7 @@ func TestEveryColumnComesBack(t *testing.T) {
 	}
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: st})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: st})
 		if _, err := s.SetProfile("P-1", ProfileEdit{
 			SetEmergencyContact: true, EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"},
 			SetAllergies: true, Allergies: []string{"땅콩", "Penicillin"}, SetBloodType: true, BloodType: "AB-",
@@ -68,7 +68,7 @@ func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: fullState()})
 		for c := range ColUpdatedAt + 1 {
 			if keyColumns&(1<<c) != 0 {
 				continue
@@ -102,7 +102,7 @@ func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
 func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, "sqlite::memory:")
-	add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+	add(t, s, testTime, NewPatient{Number: "P-1"})
 	for n := range 2 * maxPrepared {
 		var columns []Column
 		for c := range Column(10) {
@@ -123,7 +123,7 @@ func TestSetContactIsForPatientsWithoutFHIRID(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{HospitalID: "P-2", State: fullState()})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{Number: "P-2", State: fullState()})
 		edit := ContactEdit{SetPhone: true, Phone: "1\x002", SetAddress: true}
 		if _, err := s.SetContact("P-1", edit, 0, testTime, ContactUpdate{ID: "1"}); !errors.Is(err, ErrHasFHIRID) {
 			t.Errorf("with a FHIR id: %v", err)
@@ -155,7 +155,7 @@ func TestConcurrentChangesAllCount(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+		add(t, s, testTime, NewPatient{Number: "P-1"})
 		var wg sync.WaitGroup
 		for n := range 8 {
 			wg.Go(func() {
@@ -181,11 +181,11 @@ func TestImportRules(t *testing.T) {
 			return FHIRState{Phone: phone, FHIRUpdatedAt: testTime.Add(time.Duration(minutes) * time.Minute)}
 		}
 		add(t, s, testTime,
-			NewPatient{HospitalID: "P-1", FHIRID: "a1", State: at(10, "old")},
-			NewPatient{HospitalID: "P-2", State: at(0, "local")},
-			NewPatient{HospitalID: "P-4", State: FHIRState{FamilyName: "One", GivenName: strings.Repeat("가", 4000), Phone: strings.Repeat("1234567890", 800)}},
-			NewPatient{HospitalID: "P-3", FHIRID: "a3", State: at(10, "pending")},
-			NewPatient{HospitalID: "P-2025-000001", FHIRID: "a4", State: at(10, "x")})
+			NewPatient{Number: "P-1", FHIRID: "a1", State: at(10, "old")},
+			NewPatient{Number: "P-2", State: at(0, "local")},
+			NewPatient{Number: "P-4", State: FHIRState{FamilyName: "One", GivenName: strings.Repeat("가", 4000), Phone: strings.Repeat("1234567890", 800)}},
+			NewPatient{Number: "P-3", FHIRID: "a3", State: at(10, "pending")},
+			NewPatient{Number: "P-2025-000001", FHIRID: "a4", State: at(10, "x")})
 		sent(t, s, "op-1", "P-3")
 		for _, c := range []struct {
 			name   string
@@ -193,17 +193,17 @@ func TestImportRules(t *testing.T) {
 			result ImportResult
 			err    error
 		}{
-			{"older", NewPatient{HospitalID: "P-1", FHIRID: "a1", State: at(5, "new")}, Kept, nil},
+			{"older", NewPatient{Number: "P-1", FHIRID: "a1", State: at(5, "new")}, Kept, nil},
 			{"same age", NewPatient{FHIRID: "a1", State: at(10, "new")}, Kept, nil},
 			{"newer, found by FHIR id", NewPatient{FHIRID: "a1", State: at(20, "new")}, Updated, nil},
 			{"pending", NewPatient{FHIRID: "a3", State: at(20, "new")}, Kept, nil},
-			{"local again", NewPatient{HospitalID: "P-2", State: at(20, "new")}, Kept, nil},
-			{"local becomes synced", NewPatient{HospitalID: "P-2", FHIRID: "a2", State: at(20, "new")}, Updated, nil},
-			{"number taken", NewPatient{HospitalID: "P-1", FHIRID: "a9", State: at(30, "new")}, 0, errNumberTaken},
-			{"number of a stranger without FHIR id", NewPatient{HospitalID: "P-4", FHIRID: "a8", State: FHIRState{FamilyName: "Two"}}, 0, errNumberTaken},
-			{"number moved", NewPatient{HospitalID: "P-9", FHIRID: "a1", State: at(30, "new")}, 0, errNumberMoved},
-			{"number with a line break", NewPatient{HospitalID: "P\n9"}, 0, errBadNumber},
-			{"number too long", NewPatient{HospitalID: strings.Repeat("9", 65)}, 0, errBadNumber},
+			{"local again", NewPatient{Number: "P-2", State: at(20, "new")}, Kept, nil},
+			{"local becomes synced", NewPatient{Number: "P-2", FHIRID: "a2", State: at(20, "new")}, Updated, nil},
+			{"number taken", NewPatient{Number: "P-1", FHIRID: "a9", State: at(30, "new")}, 0, errNumberTaken},
+			{"number of a stranger without FHIR id", NewPatient{Number: "P-4", FHIRID: "a8", State: FHIRState{FamilyName: "Two"}}, 0, errNumberTaken},
+			{"number moved", NewPatient{Number: "P-9", FHIRID: "a1", State: at(30, "new")}, 0, errNumberMoved},
+			{"number with a line break", NewPatient{Number: "P\n9"}, 0, errBadNumber},
+			{"number too long", NewPatient{Number: strings.Repeat("9", 65)}, 0, errBadNumber},
 			{"number assigned, one is in use", NewPatient{FHIRID: "a5", State: at(0, "y")}, Inserted, nil},
 		} {
 			outcomes, err := s.ImportPatients(ctx, []NewPatient{c.n}, testTime)
@@ -216,7 +216,7 @@ func TestImportRules(t *testing.T) {
 				t.Errorf("%s has %+v, %v, want phone %s", id, p, err, phone)
 			}
 		}
-		outcomes, err := s.ImportPatients(ctx, []NewPatient{{FHIRID: "b"}, {FHIRID: "b"}, {HospitalID: "H"}, {HospitalID: "H"}}, testTime)
+		outcomes, err := s.ImportPatients(ctx, []NewPatient{{FHIRID: "b"}, {FHIRID: "b"}, {Number: "H"}, {Number: "H"}}, testTime)
 		if err != nil || outcomes[1].Err == nil || outcomes[3].Err == nil || outcomes[0].Err != nil || outcomes[2].Err != nil {
 			t.Errorf("twice in a batch: %+v, %v", outcomes, err)
 		}

@@ -82,7 +82,7 @@ func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at t
 // change edits one row in a transaction that nothing else can interleave.
 func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func(context.Context, bun.Tx, *Patient) error) (*Patient, error) {
 	var changed *Patient
-	err := s.together(id, func(ctx context.Context, tx bun.Tx) error {
+	err := s.transact(id, func(ctx context.Context, tx bun.Tx) error {
 		p, err := s.lockedRow(ctx, tx, id)
 		if err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 )
 
 // usual is how most updates end: FHIR shows the new phone, and the row is the
-// one that the update began with.
+// runOne that the update began with.
 func usual(id string, row *Patient, shown FHIRState) Closing {
 	return Closing{ID: id, PatientID: row.ID, Row: row, State: UpdateApplied, Shown: &shown}
 }
@@ -33,7 +33,7 @@ func TestCloseTheUsualUpdate(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				id := "P-" + name
-				add(t, s, testTime, NewPatient{HospitalID: id, FHIRID: name, State: FHIRState{FamilyName: "Windsor", Phone: "1"}})
+				add(t, s, testTime, NewPatient{Number: id, FHIRID: name, State: FHIRState{FamilyName: "Windsor", Phone: "1"}})
 				begun, err := begin(s, "op-"+name, id, "")
 				if err != nil {
 					t.Fatal(err)
@@ -88,7 +88,7 @@ func setBloodType(t *testing.T, s *Store, id string) {
 func TestCloseBesideAReopenedUpdate(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 		sent(t, s, "op-1", "P-1")
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateNotApplied})
 		begun, err := begin(s, "op-2", "P-1", "")
@@ -137,7 +137,7 @@ func TestCloseWaitsForAChangedRow(t *testing.T) {
 		"nothing": `SELECT 1 FROM patients WHERE id = $1 FOR UPDATE`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			add(t, s, testTime, NewPatient{HospitalID: name, FHIRID: name, State: FHIRState{Phone: "1"}})
+			add(t, s, testTime, NewPatient{Number: name, FHIRID: name, State: FHIRState{Phone: "1"}})
 			begun, err := begin(s, "op-"+name, name, "")
 			if err != nil {
 				t.Fatal(err)
@@ -194,7 +194,7 @@ func TestTheRestIsDurable(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 32 {
 			id := fmt.Sprint("P-", n)
-			add(t, s, testTime, NewPatient{HospitalID: id, FHIRID: id})
+			add(t, s, testTime, NewPatient{Number: id, FHIRID: id})
 			wg.Go(func() {
 				_, _ = begin(s, "op-"+id, id, "")
 				_, _ = begin(s, "op2-"+id, id, "") // refused

@@ -24,9 +24,9 @@ type work func(ctx context.Context, tx bun.Tx) error
 // runInTx is as bun's RunInTx.
 type runInTx func(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error
 
-// together runs work in one transaction with what others want committed at
+// transact runs work in one transaction with what others want committed at
 // the same time.
-func (s *Store) together(patientID string, w work) error {
+func (s *Store) transact(patientID string, w work) error {
 	return s.commits.do(&commit{queued: queued{patientID: patientID}, work: w})
 }
 
@@ -57,10 +57,10 @@ func (s *Store) runTogether(batch []*commit) error {
 	return err
 }
 
-// again repeats what failed, alone: it may have failed for another's sake, or
+// retryAlone repeats what failed, alone: it may have failed for another's sake, or
 // with the connection, and all work may run twice. For as long as a commit may
 // take it repeats what waits for a row that somebody else has locked.
-func again(err error, run func() error) error {
+func retryAlone(err error, run func() error) error {
 	once := err != nil && !errors.Is(err, errNotBegun) && !errors.Is(err, context.DeadlineExceeded)
 	for deadline := time.Now().Add(commitTimeout); once || isLocked(err) && time.Now().Before(deadline); once = false {
 		err = run()

@@ -95,9 +95,9 @@ func TestCommitAnswerLost(t *testing.T) {
 			s := openStore(t, proxied)
 			const n, cuts = 200, 5
 			for k := range n {
-				p := NewPatient{HospitalID: fmt.Sprintf("P-%03d", k)}
+				p := NewPatient{Number: fmt.Sprintf("P-%03d", k)}
 				if c.onFHIR {
-					p.FHIRID = p.HospitalID
+					p.FHIRID = p.Number
 				}
 				add(t, s, testTime, p)
 			}

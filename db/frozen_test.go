@@ -18,7 +18,7 @@ func TestPostgresStandsStill(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t, dbtest.Postgres(t))
 	s := openStore(t, p.url)
-	add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2"})
+	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"})
 	search := PageRequest{Order: OrderNameAsc, First: 1, Filter: Filter{Name: "kim", Gender: "male"}}
 	reads := map[string]func(ctx context.Context) error{
 		"patient": func(ctx context.Context) error { _, err := s.Patient(ctx, "P-1", ColPhone); return err },
@@ -28,7 +28,7 @@ func TestPostgresStandsStill(t *testing.T) {
 		"line":    func(ctx context.Context) error { _, err := s.ContactUpdate(ctx, "op-1"); return err },
 		"ping":    s.Ping,
 		"import": func(ctx context.Context) error {
-			_, err := s.ImportPatients(ctx, []NewPatient{{HospitalID: "P-3"}}, testTime)
+			_, err := s.ImportPatients(ctx, []NewPatient{{Number: "P-3"}}, testTime)
 			return err
 		},
 	}

@@ -73,8 +73,8 @@ const longestLease = 5 * time.Minute
 
 // Begun is what an accepted update starts from.
 type Begun struct {
-	Patient *Patient
-	Unknown []ContactUpdate // earlier updates of the patient that are not settled
+	Patient    *Patient
+	Unresolved []ContactUpdate // earlier updates of the patient that are not settled
 }
 
 // BeginUpdate writes the update into the journal as ACCEPTED: until it is
@@ -91,7 +91,7 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 	}
 	if err != nil {
 		if n > 0 { // nothing was sent; should this fail too, the lease runs out
-			_, dropErr := s.one(u.PatientID, dropUpdate, u.ID, owner)
+			_, dropErr := s.runOne(u.PatientID, dropUpdate, u.ID, owner)
 			err = errors.Join(err, dropErr)
 		}
 		return nil, fmt.Errorf("begin contact update: %w", err)
@@ -113,7 +113,7 @@ func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p
 	}
 	begun = &Begun{Patient: p}
 	if p.SyncState == Pending {
-		begun.Unknown, err = s.updates(ctx, bun.Tx{}, unknownUpdates, p.ID)
+		begun.Unresolved, err = s.updates(ctx, bun.Tx{}, unknownUpdates, p.ID)
 	}
 	return begun, err
 }
@@ -130,7 +130,7 @@ func (s *Store) SendUpdate(id, owner, patientID, ifMatch, put string) error {
 // HoldUpdate makes an update that is UNKNOWN hold its patient again, as SENT:
 // nobody writes the patient while it is settled. ErrBusy: somebody does now.
 func (s *Store) HoldUpdate(id, owner, patientID string) error {
-	n, err := s.one(patientID, holdUpdate, id, owner)
+	n, err := s.runOne(patientID, holdUpdate, id, owner)
 	if err == nil && n == 0 {
 		err = ErrBusy
 	}
@@ -153,7 +153,7 @@ func (s *Store) ReopenUpdate(id, patientID string) error {
 
 // changeAndMark changes one line of the journal, and marks its patient.
 func (s *Store) changeAndMark(patientID string, change, mark *statement, args ...any) error {
-	return s.together(patientID, func(ctx context.Context, tx bun.Tx) error {
+	return s.transact(patientID, func(ctx context.Context, tx bun.Tx) error {
 		n, err := s.exec(ctx, tx, change, args...)
 		if err == nil && n == 0 {
 			err = ErrLostLease
@@ -174,7 +174,7 @@ type Closing struct {
 	Heard                string      // UpdateUnknown: how the FHIR server answered the PUT
 	Gone                 bool
 	Shown                *FHIRState // what the FHIR server shows: the row follows; nil leaves the row
-	Told                 *FHIRState // what the answer shows in place of Shown, if it is something older
+	ShownInstead         *FHIRState // what the answer shows in place of Shown, if it is something older
 	At                   time.Time  // when it was shown
 	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0: SENT kept others from it
 	RetryIn              time.Duration
@@ -189,7 +189,7 @@ type Closing struct {
 func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 	told, err := s.closeAtOnce(c)
 	if err == nil && told == nil {
-		err = s.together(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
+		err = s.transact(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
 			told, err = s.closeIn(ctx, tx, c)
 			return err
 		})
@@ -260,8 +260,8 @@ func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState)
 	if c.Shown != nil { // as update will write it
 		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
 	}
-	if c.Told != nil {
-		copied.FHIRState = *c.Told
+	if c.ShownInstead != nil {
+		copied.FHIRState = *c.ShownInstead
 	}
 	return &copied, before
 }

@@ -21,9 +21,9 @@ func (s *Store) ContactUpdateByKey(ctx context.Context, actor, key string, ttl t
 	return s.line(ctx, byKey, clean(actor), clean(key), ttl.Microseconds())
 }
 
-// OpenUpdate returns the line that is ACCEPTED or SENT and so holds the
+// HoldingUpdate returns the line that is ACCEPTED or SENT and so holds the
 // patient. ErrNotFound.
-func (s *Store) OpenUpdate(ctx context.Context, patientID string) (*ContactUpdate, error) {
+func (s *Store) HoldingUpdate(ctx context.Context, patientID string) (*ContactUpdate, error) {
 	return s.line(ctx, openOf, clean(patientID))
 }
 
@@ -126,7 +126,7 @@ func (u *ContactUpdate) Decode(column, text string, into any) error {
 
 // RenewUpdates extends the leases of an owner's updates.
 func (s *Store) RenewUpdates(owner string, ids []string, lease time.Duration) error {
-	err := s.together("", func(ctx context.Context, tx bun.Tx) error {
+	err := s.transact("", func(ctx context.Context, tx bun.Tx) error {
 		for _, id := range ids {
 			if _, err := s.exec(ctx, tx, renewUpdate, lease.Microseconds(), id, owner); err != nil {
 				return err
@@ -144,7 +144,7 @@ func (s *Store) RenewUpdates(owner string, ids []string, lease time.Duration) er
 // patient or, with "", of any. Two owners never claim the same one.
 func (s *Store) ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]ContactUpdate, error) {
 	var claimed []ContactUpdate
-	err := s.together("", func(ctx context.Context, tx bun.Tx) (err error) {
+	err := s.transact("", func(ctx context.Context, tx bun.Tx) (err error) {
 		claimed, err = s.updates(ctx, tx, claimUpdates, owner, lease.Microseconds(), clean(patientID), limit)
 		return err
 	})
@@ -159,7 +159,7 @@ func (s *Store) ClaimUpdates(owner, patientID string, lease time.Duration, limit
 func (s *Store) CleanUpdates(ctx context.Context, keep time.Duration) (deleted int, err error) {
 	const atOnce = 500
 	for n := int64(atOnce); n == atOnce && ctx.Err() == nil; {
-		err := s.together("", func(ctx context.Context, tx bun.Tx) (err error) {
+		err := s.transact("", func(ctx context.Context, tx bun.Tx) (err error) {
 			n, err = s.exec(ctx, tx, cleanUpdates, keep.Microseconds(), atOnce)
 			return err
 		})

@@ -83,7 +83,7 @@ func steps() []step {
 			return err
 		}},
 		{"BeginUpdate", noLine, true, func(s *Store, owner, id, patientID string) error { // when it cannot go on
-			_, err := s.one(patientID, dropUpdate, id, owner)
+			_, err := s.runOne(patientID, dropUpdate, id, owner)
 			return err
 		}},
 		{"SetContact", "", false, func(s *Store, _, id, patientID string) error {
@@ -171,7 +171,7 @@ func TestTransitions(t *testing.T) {
 			for _, st := range steps() {
 				for _, owner := range []string{"me", "somebody else"} {
 					n++
-					id, patient := fmt.Sprint("op-", n), NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("f", n)}
+					id, patient := fmt.Sprint("op-", n), NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("f", n)}
 					if st.by == "SetContact" {
 						patient.FHIRID = ""
 					}
@@ -181,12 +181,12 @@ func TestTransitions(t *testing.T) {
 						lease = -time.Minute
 					}
 					if from != noLine {
-						if err := s.insertLine(id, patient.HospitalID, from, lease); err != nil {
+						if err := s.insertLine(id, patient.Number, from, lease); err != nil {
 							t.Fatal(err)
 						}
 					}
 					_, before := lineNow(t, s, id)
-					err := st.run(s, owner, id, patient.HospitalID)
+					err := st.run(s, owner, id, patient.Number)
 					to, after := lineNow(t, s, id)
 					got := transition{from, to, st.by}
 					want := slices.ContainsFunc(table, func(tr transition) bool {

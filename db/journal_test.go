@@ -60,7 +60,7 @@ func stateOf(t *testing.T, s *Store, id string) UpdateState {
 func TestOneOpenUpdateForEachPatient(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2", FHIRID: "a2"}, NewPatient{HospitalID: "P-3"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2", FHIRID: "a2"}, NewPatient{Number: "P-3"})
 		var begun atomic.Int32
 		var wg sync.WaitGroup
 		for n := range 16 {
@@ -93,7 +93,7 @@ func TestCloseUpdate(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: fullState()})
 		sent(t, s, "op-1", "P-1")
 		if p, err := s.Patient(ctx, "P-1"); err != nil || p.SyncState != Pending || p.Version != 1 {
 			t.Fatalf("while the PUT is under way: %+v, %v", p, err)
@@ -128,11 +128,11 @@ func TestCloseUpdate(t *testing.T) {
 func TestAnUnsettledUpdateKeepsThePatientPending(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 		sent(t, s, "op-1", "P-1")
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateUnknown, RetryIn: time.Hour})
 		begun, err := begin(s, "op-2", "P-1", "")
-		if err != nil || len(begun.Unknown) != 1 || begun.Unknown[0].ID != "op-1" || begun.Unknown[0].IfMatch != `W/"1"` {
+		if err != nil || len(begun.Unresolved) != 1 || begun.Unresolved[0].ID != "op-1" || begun.Unresolved[0].IfMatch != `W/"1"` {
 			t.Fatalf("%+v, %v", begun, err)
 		}
 		p := closed(t, s, Closing{ID: "op-2", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "2"}, IfVersion: begun.Patient.Version})
@@ -150,7 +150,7 @@ func TestAnUnsettledUpdateKeepsThePatientPending(t *testing.T) {
 func TestSlowAnswersDoNotGoBackwards(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 		sent(t, s, "op-1", "P-1")
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateUnknown, RetryIn: -time.Second})
 		begun, err := begin(s, "op-2", "P-1", "")
@@ -186,7 +186,7 @@ func TestSlowAnswersDoNotGoBackwards(t *testing.T) {
 func TestLeases(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2", FHIRID: "a2"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2", FHIRID: "a2"})
 		for n, id := range []string{"P-1", "P-2"} {
 			if _, err := s.BeginUpdate(context.Background(), ContactUpdate{ID: fmt.Sprint("op-", n+1), PatientID: id}, "dead", 20*time.Millisecond); err != nil {
 				t.Fatal(err)
@@ -224,7 +224,7 @@ func TestIdempotencyKeysAreKeptAndForgotten(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2", FHIRID: "a2"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2", FHIRID: "a2"})
 		if _, err := begin(s, "op-1", "P-1", "key"); err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +267,7 @@ func TestOneFailureInACommitFailsNoOther(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		patients := make([]NewPatient, 40)
 		for n := range patients {
-			patients[n] = NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n)}
+			patients[n] = NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n)}
 		}
 		add(t, s, testTime, patients...)
 		broken := errors.New("broken")
@@ -279,7 +279,7 @@ func TestOneFailureInACommitFailsNoOther(t *testing.T) {
 				}
 			})
 			wg.Go(func() {
-				err := s.together("P-0", func(ctx context.Context, tx bun.Tx) error {
+				err := s.transact("P-0", func(ctx context.Context, tx bun.Tx) error {
 					if _, err := tx.ExecContext(ctx, "SELECT * FROM nowhere"); err == nil {
 						return errors.New("there is a table nowhere")
 					}
@@ -297,7 +297,7 @@ func TestOneFailureInACommitFailsNoOther(t *testing.T) {
 func TestALateEffectReopensAnUpdate(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 		sent(t, s, "op-1", "P-1")
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateNotApplied})
 		if err := s.ReopenUpdate("op-1", "P-1"); err != nil {

@@ -14,7 +14,7 @@ func TestStillOpen(t *testing.T) {
 		ctx := context.Background()
 		var patients []NewPatient
 		for n := range 5 {
-			patients = append(patients, NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("f", n)})
+			patients = append(patients, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("f", n)})
 		}
 		ids := []string{}
 		for n, id := range add(t, s, testTime, patients...) {

@@ -16,7 +16,7 @@ import (
 func TestSendWaitsForAChangedRow(t *testing.T) {
 	s := openStore(t, dbtest.Postgres(t))
 	ctx := context.Background()
-	add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 	if _, err := begin(s, "op-1", "P-1", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 			s := openStore(t, dbtest.Postgres(t))
 			ctx := context.Background()
 			for n := range 72 {
-				add(t, s, testTime, NewPatient{HospitalID: fmt.Sprintf("P-%02d", n), FHIRID: fmt.Sprint("a", n)})
+				add(t, s, testTime, NewPatient{Number: fmt.Sprintf("P-%02d", n), FHIRID: fmt.Sprint("a", n)})
 			}
 			tx, err := s.write.DB.BeginTx(ctx, nil)
 			if err != nil {
@@ -96,7 +96,7 @@ func TestImportAndWritesDoNotDeadlock(t *testing.T) {
 	ctx := context.Background()
 	const n = 200
 	for k := n - 1; k >= 0; k-- {
-		add(t, s, testTime, NewPatient{HospitalID: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k)})
+		add(t, s, testTime, NewPatient{Number: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k)})
 	}
 	end := time.Now().Add(6 * time.Second)
 	var wg sync.WaitGroup
@@ -114,7 +114,7 @@ func TestImportAndWritesDoNotDeadlock(t *testing.T) {
 	for at := testTime; time.Now().Before(end); at = at.Add(time.Second) {
 		var batch []NewPatient
 		for k := range n {
-			batch = append(batch, NewPatient{HospitalID: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k), State: FHIRState{FHIRUpdatedAt: at.Add(time.Second)}})
+			batch = append(batch, NewPatient{Number: fmt.Sprintf("P-%03d", k), FHIRID: fmt.Sprint("a", k), State: FHIRState{FHIRUpdatedAt: at.Add(time.Second)}})
 		}
 		imports++
 		if _, err := s.ImportPatients(ctx, batch, at); err != nil {

@@ -16,7 +16,7 @@ import (
 var migrations embed.FS
 
 // ErrNewerSchema: a newer program has changed the database, in a way that this
-// one does not know.
+// runOne does not know.
 var ErrNewerSchema = errors.New("the database belongs to a newer program")
 
 // SchemaVersion is the newest that this program knows.

@@ -150,7 +150,7 @@ type single struct {
 	readErr error    // ErrUnreadable: the patient, not the statement, is at fault
 }
 
-func (p *postgres) one(patientID string, st *statement, args ...any) (int64, error) {
+func (p *postgres) runOne(patientID string, st *statement, args ...any) (int64, error) {
 	return p.single(patientID, st.postgres, args)
 }
 

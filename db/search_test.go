@@ -15,7 +15,7 @@ func TestNothingCostsNothing(t *testing.T) {
 	t.Parallel()
 	watched(t, func(t *testing.T, s *Store, w *watch) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", State: FHIRState{FamilyName: "Kim"}})
+		add(t, s, testTime, NewPatient{Number: "P-1", State: FHIRState{FamilyName: "Kim"}})
 		w.take()
 		for _, f := range []Filter{{None: true}, {None: true, Name: "Kim", Gender: "male"}, {Name: strings.Repeat("k", maxFold+1)}} {
 			page, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 1, Filter: f})
@@ -95,7 +95,7 @@ func TestOnlyTheBeginningOfANameIsFolded(t *testing.T) {
 func TestListsLeaveRoomForPatients(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+		add(t, s, testTime, NewPatient{Number: "P-1"})
 		if most := s.read.DB.Stats().MaxOpenConnections; most > 1 && cap(s.searches) > most/2 {
 			t.Errorf("%d of %d connections may list", cap(s.searches), most)
 		}

@@ -70,7 +70,7 @@ func (sqlite) once(args []any) []any { return args }
 // along: SQLite does not know what LIMIT means.
 func (sqlite) along(table, index string) string { return table + " INDEXED BY " + index }
 
-func (q sqlite) one(patientID string, st *statement, args ...any) (changed int64, err error) {
+func (q sqlite) runOne(patientID string, st *statement, args ...any) (changed int64, err error) {
 	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		changed, err = q.s.exec(ctx, tx, st, args...)
 		return err

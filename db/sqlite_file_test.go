@@ -34,7 +34,7 @@ func TestTheFileIsItsOwnersAlone(t *testing.T) { // not parallel: the umask is t
 				}
 			}
 			s := openStore(t, "sqlite:"+path)
-			add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"})
+			add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 			found := 0
 			if err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
 				if err != nil || entry.IsDir() {
@@ -74,7 +74,7 @@ func TestAReplacedFileIsNoticed(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
 			s := openStore(t, "sqlite:"+path)
 			ctx := context.Background()
-			add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1"}, NewPatient{HospitalID: "P-2"}, NewPatient{HospitalID: "P-3", FHIRID: "a3"})
+			add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"}, NewPatient{Number: "P-3", FHIRID: "a3"})
 			begun, err := begin(s, "op-1", "P-1", "")
 			if err != nil {
 				t.Fatal(err)
@@ -88,7 +88,7 @@ func TestAReplacedFileIsNoticed(t *testing.T) {
 			_, closeErr := s.CloseUpdate(c)
 			_, profileErr := s.SetProfile("P-2", ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
 			_, contactErr := s.SetContact("P-2", ContactEdit{SetPhone: true, Phone: "1"}, 0, testTime, ContactUpdate{ID: "op-3"})
-			_, importErr := s.ImportPatients(ctx, []NewPatient{{HospitalID: "P-4"}}, testTime)
+			_, importErr := s.ImportPatients(ctx, []NewPatient{{Number: "P-4"}}, testTime)
 			_, claimErr := s.ClaimUpdates("me", "", time.Minute, 9)
 			_, cleanErr := s.CleanUpdates(ctx, 0)
 			for what, err := range map[string]error{
@@ -123,7 +123,7 @@ func TestAFileThatGoesBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	s := openStore(t, "sqlite:"+path)
-	add(t, s, testTime, NewPatient{HospitalID: "P-1"})
+	add(t, s, testTime, NewPatient{Number: "P-1"})
 	_, err := s.change("P-1", 0, testTime, func(_ context.Context, _ bun.Tx, p *Patient) error {
 		p.BloodType = "A"
 		return os.Remove(path)

@@ -52,8 +52,8 @@ type database interface {
 	// along names a table that is to be read in the order of an index.
 	along(table, index string) string
 
-	// one commits one statement, and returns how many rows it changed.
-	one(patientID string, st *statement, args ...any) (int64, error)
+	// runOne commits one statement, and returns how many rows it changed.
+	runOne(patientID string, st *statement, args ...any) (int64, error)
 	// begin runs beginUpdate and reads the patient after it. ErrNotFound.
 	begin(patientID string, args ...any) (changed int64, p *Patient, err error)
 	// send runs sendUpdate and marks the patient. ErrLostLease.

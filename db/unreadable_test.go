@@ -27,7 +27,7 @@ func TestAnUnreadableRow(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
 		for n := range 8 {
-			add(t, s, testTime, NewPatient{HospitalID: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n), State: fullState()})
+			add(t, s, testTime, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n), State: fullState()})
 		}
 		for k, text := range damaged {
 			column := []string{"address", "emergency_contact", "allergies"}[k%3]
@@ -80,7 +80,7 @@ func TestPagesPassByAnUnreadableRow(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		for n := range 4 {
-			add(t, s, testTime, NewPatient{HospitalID: fmt.Sprint("P-", n), State: fullState()})
+			add(t, s, testTime, NewPatient{Number: fmt.Sprint("P-", n), State: fullState()})
 		}
 		s.damage(t, "patients", "address", "P-1", "{")
 		r, seen := PageRequest{Order: OrderCreatedAsc, First: 1}, []string{}
@@ -108,7 +108,7 @@ func TestAnUnreadableLine(t *testing.T) {
 		ctx := context.Background()
 		for n := range 3 {
 			id := fmt.Sprint("P-", n)
-			add(t, s, testTime, NewPatient{HospitalID: id, FHIRID: fmt.Sprint("a", n)})
+			add(t, s, testTime, NewPatient{Number: id, FHIRID: fmt.Sprint("a", n)})
 			sent(t, s, "op-"+id, id)
 			closed(t, s, Closing{ID: "op-" + id, PatientID: id, State: UpdateNotApplied})
 			if err := s.ReopenUpdate("op-"+id, id); err != nil {
@@ -150,7 +150,7 @@ func TestALineWithoutItsPatient(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		for n, state := range []UpdateState{UpdateApplied, UpdateConflict} {
 			id := fmt.Sprint("P-", n)
-			add(t, s, testTime, NewPatient{HospitalID: id, FHIRID: fmt.Sprint("a", n), State: fullState()})
+			add(t, s, testTime, NewPatient{Number: id, FHIRID: fmt.Sprint("a", n), State: fullState()})
 			sent(t, s, "op-"+id, id)
 			row := closed(t, s, Closing{ID: "op-" + id, PatientID: id, State: state, Shown: &FHIRState{Phone: "2"}})
 			s.damage(t, "contact_updates", "patient", "op-"+id, "")
@@ -166,7 +166,7 @@ func TestTheJournalKeepsNoRecords(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		ctx := context.Background()
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{HospitalID: "P-2", State: fullState()})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: fullState()}, NewPatient{Number: "P-2", State: fullState()})
 		allergies := make([]string, 100)
 		for n := range allergies {
 			allergies[n] = strings.Repeat("😀", 200)
@@ -213,7 +213,7 @@ func TestTheJournalKeepsNoRecords(t *testing.T) {
 func TestALineOfAnOlderProgram(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		add(t, s, testTime, NewPatient{HospitalID: "P-1", FHIRID: "a1", State: fullState()})
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: fullState()})
 		sent(t, s, "op-1", "P-1")
 		row := closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "2", FHIRVersionID: "7"}})
 		text, err := json.Marshal(row)

@@ -29,8 +29,8 @@ func everyRequest(t *testing.T, s *Store, n int, v string) {
 		Address: &Address{Text: v, Lines: []string{v}, City: v}, FHIRUpdatedAt: testTime,
 	}
 	for _, p := range []NewPatient{
-		{HospitalID: id, FHIRID: fhirID, State: state}, {HospitalID: v, FHIRID: v, State: state}, {HospitalID: v, State: state},
-		{FHIRID: fhirID, State: FHIRState{FamilyName: v + "2", Phone: v, FHIRUpdatedAt: testTime.Add(time.Hour)}}, {HospitalID: "L-" + id, State: state},
+		{Number: id, FHIRID: fhirID, State: state}, {Number: v, FHIRID: v, State: state}, {Number: v, State: state},
+		{FHIRID: fhirID, State: FHIRState{FamilyName: v + "2", Phone: v, FHIRUpdatedAt: testTime.Add(time.Hour)}}, {Number: "L-" + id, State: state},
 	} {
 		if _, err := s.ImportPatients(ctx, []NewPatient{p}, testTime); err != nil {
 			t.Fatalf("import of %q: %v", v, err)

@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"patientgraph/db"
-	"patientgraph/fhir"
 )
 
 // How long one look at a part of the system counts, and how long it may take.
@@ -26,13 +23,10 @@ type readiness struct {
 	database, fhir *look
 }
 
-func newReadiness(log *slog.Logger, store *db.Store, client *fhir.Client) *readiness {
+func newReadiness(o Options) *readiness {
 	return &readiness{
-		database: &look{name: "database", log: log, keep: databaseLookFor, now: time.Now, ask: store.Ping},
-		fhir: &look{name: "fhir", log: log, keep: fhirLookFor, now: time.Now, ask: func(ctx context.Context) error {
-			_, err := client.Capabilities(ctx)
-			return err
-		}},
+		database: &look{name: "database", log: o.Log, keep: databaseLookFor, now: time.Now, ask: o.Database},
+		fhir:     &look{name: "fhir", log: o.Log, keep: fhirLookFor, now: time.Now, ask: o.FHIR},
 	}
 }
 

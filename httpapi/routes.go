@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"log/slog"
@@ -14,8 +15,6 @@ import (
 	"github.com/rs/cors"
 
 	"patientgraph/auth"
-	"patientgraph/db"
-	"patientgraph/fhir"
 	"patientgraph/resolvers"
 	"patientgraph/web"
 )
@@ -23,8 +22,8 @@ import (
 // Options is what the handler is made of.
 type Options struct {
 	Log      *slog.Logger
-	Store    *db.Store    // for readiness
-	Probe    *fhir.Client // likewise; it does not take connections from the writes
+	Database func(context.Context) error // asks whether it can be reached
+	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
 	Verifier *auth.Verifier
 	Resolver *resolvers.Resolver
 	Metrics  *prometheus.Registry
@@ -46,7 +45,7 @@ func New(o Options) (http.Handler, error) {
 	})
 	mux.Handle("/graphql", allowed.Handler(o.Verifier.Middleware(checkedRequest(withLanguage(newGraphQL(o))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /readyz", newReadiness(o.Log, o.Store, o.Probe))
+	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	if o.Playground != nil {
 		playground, err := web.Handler(*o.Playground)

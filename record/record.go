@@ -14,7 +14,7 @@ func New(p fhir.Patient, numberSystem string) db.NewPatient {
 	n := db.NewPatient{FHIRID: p.ID, State: State(p)}
 	for _, id := range p.Identifiers {
 		if numberSystem != "" && id.System == numberSystem && id.Value != "" {
-			n.HospitalID = id.Value
+			n.Number = id.Value
 			break
 		}
 	}

@@ -85,7 +85,7 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	var p fhir.Patient
 	fill(t, &p)
 	want := map[string]any{
-		".HospitalID": p.Identifiers[1].Value, ".FHIRID": p.ID,
+		".Number": p.Identifiers[1].Value, ".FHIRID": p.ID,
 		".State.FHIRVersionID": p.VersionID, ".State.FHIRUpdatedAt": p.LastUpdated,
 	}
 	for path, value := range values(&p) {
@@ -97,8 +97,8 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	if diff := cmp.Diff(want, values(&got)); diff != "" {
 		t.Error(diff)
 	}
-	if n := New(p, ""); n.HospitalID != "" {
-		t.Errorf("without a system the number is %s", n.HospitalID)
+	if n := New(p, ""); n.Number != "" {
+		t.Errorf("without a system the number is %s", n.Number)
 	}
 	if empty := New(fhir.Patient{}, ""); empty != (db.NewPatient{}) {
 		t.Errorf("of nothing: %+v", empty)

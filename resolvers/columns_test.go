@@ -120,7 +120,7 @@ func TestEachFieldOfAPatientIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := fullRow()
-	if _, err := store.ImportPatients(ctx, []db.NewPatient{{HospitalID: row.ID, FHIRID: row.FHIRID, State: row.FHIRState}}, row.CreatedAt); err != nil {
+	if _, err := store.ImportPatients(ctx, []db.NewPatient{{Number: row.ID, FHIRID: row.FHIRID, State: row.FHIRState}}, row.CreatedAt); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.SetProfile(row.ID, db.ProfileEdit{

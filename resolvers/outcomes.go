@@ -64,7 +64,7 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting), nil
-	case writethrough.Rejected, writethrough.NotApplied, writethrough.PatientGone:
+	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone:
 		return fhirRejected(o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
 		return fhirUnavailable(o), nil

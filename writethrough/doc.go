@@ -68,6 +68,6 @@
 // and reopens the update: NOT_APPLIED becomes UNKNOWN, and the next look corrects
 // the record.
 //
-// While the FHIR server is silent the circuit (server.go) refuses writes at once,
+// While the FHIR server is silent the circuit (circuit.go) refuses writes at once,
 // but for one at a time that tries it.
 package writethrough

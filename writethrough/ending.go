@@ -16,7 +16,7 @@ type ending struct {
 	outcome *Outcome
 	heard   judge.Heard   // UpdateUnknown: how the FHIR server answered
 	shown   *db.FHIRState // what the FHIR server shows now: the cache follows; nil leaves the cache
-	next    *db.FHIRState // applied and overwritten since: what the caller is shown in place of shown
+	instead *db.FHIRState // applied and overwritten since: what the caller is shown in place of shown
 	fence   bool          // no other PUT that named the same version can land
 	gone    bool          // the FHIR server said that the patient is gone
 }
@@ -48,7 +48,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 		errors.As(f.seen, &cause)
 	}
 	if c.Earlier && c.Heard == judge.NotSent {
-		cause = u.open
+		cause = u.lost
 	}
 	switch {
 	case r.Why == judge.WhyNotSent && u.stopping.Err() != nil:
@@ -61,16 +61,16 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 	case r.Why == judge.WhyConflict:
 		e.outcome = u.conflictWith(*e.shown).outcome
 	default:
-		e.outcome = told(r, c.Heard, s, u.put, cause, f.status)
+		e.outcome = outcomeFor(r, c.Heard, s, u.put, cause, f.status)
 	}
 	if r.Alarm {
 		u.alarm(ctx, u.row.ID, u.id)
 	}
 	switch r.Next {
 	case judge.SendAgain:
-		u.open = cause
+		u.lost = cause
 	case judge.MergeAgain:
-		u.open = nil
+		u.lost = nil
 		if e.shown != nil {
 			u.seen = e.shown
 		}
@@ -87,9 +87,9 @@ func endingOf(r judge.Ruling, s judge.Sight) ending {
 		st := record.State(*s.Now)
 		e.shown = &st
 	}
-	if r.TellNext {
-		st := record.State(*s.Next)
-		e.next = &st
+	if r.ShowFollowed {
+		st := record.State(*s.Followed)
+		e.instead = &st
 	}
 	return e
 }
@@ -156,12 +156,12 @@ func (u *update) finish(ctx context.Context, e ending) (*Outcome, error) {
 func (u *update) closing(e ending) db.Closing {
 	c := db.Closing{
 		ID: u.id, Owner: u.owner, PatientID: u.row.ID, State: e.state, Answer: e.outcome.encode(), Heard: string(e.heard),
-		Gone: e.gone, Shown: e.shown, Told: e.next, At: u.Now(), FencedAnswer: neverTookEffect().encode(),
+		Gone: e.gone, Shown: e.shown, ShownInstead: e.instead, At: u.Now(), FencedAnswer: neverTookEffect().encode(),
 	}
 	if e.fence {
 		c.LandedETag = u.put.IfMatch
 	}
-	if len(u.unresolved) == 0 {
+	if len(u.earlier) == 0 {
 		c.Row = u.row
 	}
 	if e.state == db.UpdateUnknown {
@@ -186,7 +186,7 @@ func (e ending) tell(id string, row *db.Patient) *Outcome {
 // asShown is the patient as the FHIR server shows it, not as the cache does.
 func (u *update) asShown(e ending) *db.Patient {
 	row := *u.row
-	for _, st := range []*db.FHIRState{e.shown, e.next} {
+	for _, st := range []*db.FHIRState{e.shown, e.instead} {
 		if st != nil {
 			row.FHIRState = *st
 		}

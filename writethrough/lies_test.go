@@ -80,7 +80,7 @@ func TestNormalisedWithoutETag(t *testing.T) {
 			}
 			w := r.writer(true, n, r.store, nil)
 			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-			if puts != 1 || codeOf(err) != writethrough.NotApplied {
+			if puts != 1 || codeOf(err) != writethrough.NotSaved {
 				t.Errorf("%d PUTs landed, the FHIR history has %d versions; told %s", puts, len(r.server.History("f0")), codeOf(err))
 			}
 		})
@@ -214,7 +214,7 @@ func TestIgnoredWithoutETag(t *testing.T) {
 	}
 	w := r.writer(true, n, r.store, nil)
 	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if v := len(r.server.History("f0")); v != 2 || codeOf(err) != writethrough.NotApplied {
+	if v := len(r.server.History("f0")); v != 2 || codeOf(err) != writethrough.NotSaved {
 		t.Errorf("the history has %d versions; told %s (%v)", v, codeOf(err), err)
 	}
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
 
 	"patientgraph/fhir"
 	"patientgraph/writethrough/judge"
@@ -71,7 +75,7 @@ func (w *Writer) look(ctx context.Context, fhirID string, p judge.Put, base []by
 
 // lookAt is look where the patient has just been read.
 func (w *Writer) lookAt(ctx context.Context, fhirID string, p judge.Put, now fhir.Resource, base []byte) (judge.Sight, error) {
-	a := judge.Answer{History: judge.Silent}
+	a := judge.Past{History: judge.Silent}
 	var historyErr error
 	if p.AsksHistory(now) {
 		a, historyErr = w.askHistory(ctx, fhirID, p.IfMatch)
@@ -82,20 +86,20 @@ func (w *Writer) lookAt(ctx context.Context, fhirID string, p judge.Put, now fhi
 
 // askHistory asks for the version that followed. The error is why it may tell
 // more another time.
-func (w *Writer) askHistory(ctx context.Context, fhirID, etag string) (judge.Answer, error) {
+func (w *Writer) askHistory(ctx context.Context, fhirID, etag string) (judge.Past, error) {
 	next, err := w.after(ctx, fhirID, etag)
 	var f *fhir.Error
 	switch {
 	case err == nil:
-		return judge.Answer{History: judge.Told, Next: next}, nil
+		return judge.Past{History: judge.Told, Next: next}, nil
 	case isGone(err): // after a deletion ours may have made it anew
-		return judge.Answer{History: judge.Silent, Deleted: true}, nil
+		return judge.Past{History: judge.Silent, Deleted: true}, nil
 	case errors.As(err, &f) && f.Kind == fhir.Unusable:
-		return judge.Answer{History: judge.Silent}, nil
+		return judge.Past{History: judge.Silent}, nil
 	case f != nil && f.Status != 0:
-		return judge.Answer{History: judge.Failing}, err
+		return judge.Past{History: judge.Failing}, err
 	}
-	return judge.Answer{History: judge.Unanswered}, err
+	return judge.Past{History: judge.Unanswered}, err
 }
 
 // caseOf is what is known of a PUT that the FHIR server answered so.
@@ -103,4 +107,30 @@ func caseOf(h judge.Heard, s judge.Sight) judge.Case {
 	return judge.Case{
 		When: judge.AtOnce, Heard: h, Read: s.Read, Fate: s.Fate, Versions: s.Versions, Moved: s.Moved, History: s.History,
 	}
+}
+
+// newRetry repeats a read twice at most.
+func newRetry() failsafe.Executor[fhir.Resource] {
+	return failsafe.With(retrypolicy.NewBuilder[fhir.Resource]().
+		HandleIf(func(_ fhir.Resource, err error) bool { return passing(err) }).
+		WithMaxRetries(2).WithBackoff(50*time.Millisecond, 200*time.Millisecond).WithJitterFactor(0.3).
+		ReturnLastFailure().Build())
+}
+
+// read reads the Patient, again if that may help.
+func (w *Writer) read(ctx context.Context, fhirID string) (fhir.Resource, error) {
+	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.Read(ctx, fhirID) })
+}
+
+// after reads the version that followed, again if that may help.
+func (w *Writer) after(ctx context.Context, fhirID, etag string) (fhir.Resource, error) {
+	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.After(ctx, fhirID, etag) })
+}
+
+// passing reports whether the same request may succeed in a moment. A server
+// that says when to come back (Retry-After) is not asked before; the caller is
+// told.
+func passing(err error) bool {
+	var f *fhir.Error
+	return errors.As(err, &f) && (f.Kind == fhir.NotSent || f.Kind == fhir.Lost) && !f.Timeout && !f.NotAsked && f.RetryAfter == 0
 }

@@ -348,8 +348,8 @@ func (p *process) ContactUpdateByKey(ctx context.Context, actor, key string, ttl
 	return ask(p, func() (*db.ContactUpdate, error) { return p.m.store.ContactUpdateByKey(ctx, actor, key, ttl) })
 }
 
-func (p *process) OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error) {
-	return ask(p, func() (*db.ContactUpdate, error) { return p.m.store.OpenUpdate(ctx, patientID) })
+func (p *process) HoldingUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error) {
+	return ask(p, func() (*db.ContactUpdate, error) { return p.m.store.HoldingUpdate(ctx, patientID) })
 }
 
 func (p *process) RenewUpdates(owner string, ids []string, lease time.Duration) error {

@@ -88,7 +88,7 @@ func newModel(log func(string, ...any), h habits) *model {
 	if err = m.store.Migrate(ctx); err != nil {
 		panic(err)
 	}
-	batch := []db.NewPatient{{HospitalID: modelNumber, FHIRID: modelID, State: record.State(p)}}
+	batch := []db.NewPatient{{Number: modelNumber, FHIRID: modelID, State: record.State(p)}}
 	if outcomes, err := m.store.ImportPatients(ctx, batch, time.Now()); err != nil || outcomes[0].Err != nil {
 		panic(fmt.Sprint(err, outcomes))
 	}
@@ -359,7 +359,7 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 		return
 	}
 	switch o.Code {
-	case Conflict, Rejected, NotApplied, Unavailable, Timeout, AuthFailed, RateLimited:
+	case Conflict, Rejected, NotSaved, Unavailable, Timeout, AuthFailed, RateLimited:
 		m.noEffect(t, c.op, o.Code)
 		m.noEffect(t, m.find(o.OperationID), o.Code)
 	case PatientGone:

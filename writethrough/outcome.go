@@ -28,8 +28,8 @@ const (
 	Conflict Code = "UPDATE_CONFLICT"
 	// Rejected: the FHIR server refused the values.
 	Rejected Code = "FHIR_REJECTED"
-	// NotApplied: the FHIR server said yes but does not show the values.
-	NotApplied Code = "FHIR_NOT_APPLIED"
+	// NotSaved: the FHIR server said yes but does not show the values.
+	NotSaved Code = "FHIR_NOT_APPLIED"
 	// PatientGone: the patient is gone there, or the write created it anew.
 	PatientGone Code = "FHIR_PATIENT_GONE"
 	// Unavailable: the FHIR server could not be reached or is failing.
@@ -102,9 +102,9 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 	return o, nil
 }
 
-// told is what a ruling means for the caller. f: how the PUT failed, or the read
+// outcomeFor is what a ruling means for the caller. f: how the PUT failed, or the read
 // that says that the patient is gone; nil: the server said OK, with status.
-func told(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
+func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
 	switch r.Why {
 	case judge.WhyApplied:
 		return &Outcome{Code: Success}
@@ -144,7 +144,7 @@ var reports = map[Code]struct {
 	Success:        {slog.LevelInfo, "FHIR update success", ""},
 	Conflict:       {slog.LevelWarn, "FHIR update conflict", ""},
 	Rejected:       {slog.LevelWarn, "FHIR validation failed", ": "},
-	NotApplied:     {slog.LevelWarn, "FHIR validation failed", ": "},
+	NotSaved:       {slog.LevelWarn, "FHIR validation failed", ": "},
 	PatientGone:    {slog.LevelWarn, "FHIR validation failed", ": "},
 	Unavailable:    {slog.LevelError, "FHIR server error", ": "},
 	Timeout:        {slog.LevelError, "FHIR server error", ": "},
@@ -168,7 +168,7 @@ func (w *Writer) report(ctx context.Context, patientID, operationID string, o *O
 
 // notSaved says field by field what the server did not save.
 func notSaved(missing []string) *Outcome {
-	o := &Outcome{Code: NotApplied, Reason: "the FHIR server does not show the requested values"}
+	o := &Outcome{Code: NotSaved, Reason: "the FHIR server does not show the requested values"}
 	for _, field := range missing {
 		o.Issues = append(o.Issues, Issue{
 			Issue: fhir.Issue{

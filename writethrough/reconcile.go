@@ -116,7 +116,7 @@ func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string
 	}
 	c := db.Closing{
 		ID: line.ID, Owner: owner, PatientID: line.PatientID, State: e.state, Gone: e.gone,
-		Shown: e.shown, Told: e.next, At: w.Now(), RetryIn: retryIn,
+		Shown: e.shown, ShownInstead: e.instead, At: w.Now(), RetryIn: retryIn,
 	}
 	if e.state == db.UpdateUnknown {
 		c.Answer, c.Heard, c.Gone = line.Answer, line.Heard, e.gone || line.Gone
@@ -193,7 +193,7 @@ func (w *Writer) findOut(ctx context.Context, line db.ContactUpdate) (ending, er
 	}
 	f := &fhir.Error{}
 	errors.As(err, &f)
-	e.outcome = told(r, c.Heard, s, put, f, 0)
+	e.outcome = outcomeFor(r, c.Heard, s, put, f, 0)
 	if e.outcome.Code == PatientGone {
 		e.outcome.Issues = nil // they may quote the patient, whose row is not at hand
 	}

@@ -90,7 +90,7 @@ func newRigOn(t testing.TB, url string, patients int) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, db.NewPatient{HospitalID: patientID(n), FHIRID: fhirID(n), State: record.State(p)})
+		rows = append(rows, db.NewPatient{Number: patientID(n), FHIRID: fhirID(n), State: record.State(p)})
 	}
 	if _, err := store.ImportPatients(t.Context(), rows, time.Now()); err != nil {
 		t.Fatal(err)

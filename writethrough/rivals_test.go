@@ -133,7 +133,7 @@ func TestIssuesNameWhatWasNotSaved(t *testing.T) {
 	e.SetEmail, e.Email = true, "x@example.org"
 	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: e})
 	var f *failure
-	if !errors.As(err, &f) || f.Code != writethrough.NotApplied {
+	if !errors.As(err, &f) || f.Code != writethrough.NotSaved {
 		t.Fatal(err)
 	}
 	for _, i := range f.Issues {

@@ -45,8 +45,8 @@ func (w *Writer) begin(ctx context.Context, id string, c Change) (*Outcome, erro
 	switch {
 	case err == nil:
 		reached(stepAfterAccepted)
-		u := &update{Writer: w, id: line.ID, row: begun.Patient, unresolved: begun.Unknown, change: c}
-		return u.seeThrough(ctx)
+		u := &update{Writer: w, id: line.ID, row: begun.Patient, earlier: begun.Unresolved, change: c}
+		return u.complete(ctx)
 	case errors.Is(err, db.ErrNoFHIRID):
 		w.endLease(line.ID)
 		return w.updateLocal(ctx, c, line)
@@ -106,7 +106,7 @@ func answerTo(c Change, u *db.ContactUpdate) (*Outcome, error) {
 // about as long as pause.
 func (w *Writer) waitForOther(ctx context.Context, c Change, pause time.Duration) error {
 	for ; ; pause = min(2*pause, pollAtMost) {
-		open, err := w.Store.OpenUpdate(ctx, c.PatientID)
+		open, err := w.Store.HoldingUpdate(ctx, c.PatientID)
 		switch {
 		case errors.Is(err, db.ErrNotFound):
 			_ = sleep(ctx, pause) // perhaps something is being settled; the caller sees that its time is over

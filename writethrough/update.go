@@ -18,22 +18,22 @@ import (
 // process that began it. It holds the patient in the journal.
 type update struct {
 	*Writer
-	id         string
-	row        *db.Patient // the cached row that the change began with
-	unresolved []db.ContactUpdate
-	change     Change
+	id      string
+	row     *db.Patient        // the cached row that the change began with
+	earlier []db.ContactUpdate // updates of the patient that are unresolved
+	change  Change
 
 	attempt int
 	sent    bool          // a PUT may have left
 	put     judge.Put     // the last PUT
-	open    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
+	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that others came before; nil: none did
 }
 
-// seeThrough has the conversation with the FHIR server and writes down how it
+// complete has the conversation with the FHIR server and writes down how it
 // ended.
-func (u *update) seeThrough(ctx context.Context) (o *Outcome, err error) {
+func (u *update) complete(ctx context.Context) (o *Outcome, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			u.endLease(u.id) // others find out what became of it
@@ -80,7 +80,7 @@ func (u *update) run(ctx context.Context) (ending, error) {
 		}
 		u.circuit.record(u.row.ID, signal)
 	}()
-	e, err := u.converse(read, put, settle)
+	e, err := u.attempts(read, put, settle)
 	if err != nil {
 		signal = answered
 		return e, err
@@ -98,7 +98,7 @@ func (u *update) refuse() (ending, bool) {
 	if u.change.ExpectedVersion != 0 && u.change.ExpectedVersion != u.row.Version {
 		return ending{state: db.UpdateConflict, outcome: conflict(u.row, u.change.Edit)}, true
 	}
-	if e, wait := u.notFenced(""); wait { // without versions nothing keeps its late PUT from undoing ours
+	if e, wait := u.mustWait(""); wait { // without versions nothing keeps its late PUT from undoing ours
 		return e, true
 	}
 	if !u.circuit.allows(u.row.ID) {
@@ -110,10 +110,10 @@ func (u *update) refuse() (ending, bool) {
 	return ending{}, false
 }
 
-// notFenced refuses an update that would not keep an earlier one, whose PUT
+// mustWait refuses an update that would not keep an earlier one, whose PUT
 // named this version, from taking effect after it.
-func (u *update) notFenced(etag string) (ending, bool) {
-	for _, earlier := range u.unresolved {
+func (u *update) mustWait(etag string) (ending, bool) {
+	for _, earlier := range u.earlier {
 		if earlier.IfMatch == etag {
 			return notApplied(&Outcome{
 				Code: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
@@ -124,7 +124,7 @@ func (u *update) notFenced(etag string) (ending, bool) {
 	return ending{}, false
 }
 
-func (u *update) converse(read, put, settle context.Context) (ending, error) {
+func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 	for {
 		u.attempt++
 		base, err := u.read(read, u.row.FHIRID)
@@ -132,7 +132,7 @@ func (u *update) converse(read, put, settle context.Context) (ending, error) {
 			return u.cannotRead(err), nil
 		}
 		u.base = base
-		if u.open != nil && base.ETag != u.put.IfMatch { // others have written: can ours still land?
+		if u.lost != nil && base.ETag != u.put.IfMatch { // others have written: can ours still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
 			}
@@ -150,7 +150,7 @@ func (u *update) converse(read, put, settle context.Context) (ending, error) {
 		}
 		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
 		reached(stepAnswerCame)
-		e, next := u.judge(settle, answer, err, body)
+		e, next := u.findFate(settle, answer, err, body)
 		if next == judge.End || u.attempt == maxAttempts || sleep(put, time.Duration(u.attempt)*50*time.Millisecond) != nil {
 			return e, nil
 		}
@@ -177,12 +177,12 @@ func (u *update) merge() (body []byte, e ending, done bool) {
 		return nil, u.cannotRead(err), true
 	}
 	if bytes.Equal(body, u.base.JSON) {
-		if e, wait := u.notFenced(u.base.ETag); wait {
+		if e, wait := u.mustWait(u.base.ETag); wait {
 			return nil, e, true
 		}
 		return nil, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
 	}
-	if u.open != nil { // the same PUT again
+	if u.lost != nil { // the same PUT again
 		return body, ending{}, false
 	}
 	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now); err != nil {
@@ -207,8 +207,8 @@ func (u *update) markSent() error {
 // cannotMark ends an update that may not send its PUT.
 func (u *update) cannotMark(err error) (ending, error) {
 	switch {
-	case u.open != nil: // of an earlier attempt
-		return unknown(u.open), nil
+	case u.lost != nil: // of an earlier attempt
+		return unknown(u.lost), nil
 	case errors.Is(err, db.ErrLostLease):
 		return notApplied(&Outcome{Code: Unavailable, Reason: "this server stood still for too long; nothing was sent", cause: err}), nil
 	}
@@ -217,8 +217,8 @@ func (u *update) cannotMark(err error) (ending, error) {
 
 // cannotRead ends an update that could not read the patient to change it.
 func (u *update) cannotRead(err error) ending {
-	if u.open != nil {
-		e := unknown(u.open)
+	if u.lost != nil {
+		e := unknown(u.lost)
 		e.gone = isGone(err)
 		return e
 	}
@@ -234,9 +234,9 @@ func (u *update) cannotRead(err error) ending {
 	return notApplied(unavailable(f))
 }
 
-// judge finds out what became of the PUT, and what comes next. The ending is for
+// findFate finds out what became of the PUT, and what comes next. The ending is for
 // the case that nothing may come any more.
-func (u *update) judge(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
+func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
 	var f *fhir.Error
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
@@ -245,8 +245,8 @@ func (u *update) judge(ctx context.Context, answer fhir.Update, err error, body 
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
-		c.Earlier, c.Expected, c.Wait = u.open != nil, u.change.ExpectedVersion != 0, f != nil && f.RetryAfter != 0
-		c.ByOthers = c.Expected && s.Next != nil && u.writtenByOthers(*s.Next, body)
+		c.Earlier, c.Expected, c.Wait = u.lost != nil, u.change.ExpectedVersion != 0, f != nil && f.RetryAfter != 0
+		c.ByOthers = c.Expected && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
 		r := judge.Decide(c)
 		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
 			continue
@@ -288,7 +288,7 @@ func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
 	c := caseOf(judge.Nothing, s)
 	c.Earlier, c.Expected = true, u.change.ExpectedVersion != 0
 	r := judge.Decide(c)
-	return u.rule(ctx, c, r, s, finding{put: u.open, seen: err})
+	return u.rule(ctx, c, r, s, finding{put: u.lost, seen: err})
 }
 
 // writtenByOthers reports whether the version that followed is not the one that

@@ -38,7 +38,7 @@ type Store interface {
 	ReopenUpdate(id, patientID string) error
 	ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error)
 	ContactUpdateByKey(ctx context.Context, actor, key string, ttl time.Duration) (*db.ContactUpdate, error)
-	OpenUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
+	HoldingUpdate(ctx context.Context, patientID string) (*db.ContactUpdate, error)
 	RenewUpdates(owner string, ids []string, lease time.Duration) error
 	StillOpen(ctx context.Context, ids []string) ([]string, error)
 	ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error)

@@ -135,14 +135,14 @@ const (
 
 // Ruling is what follows from a Case.
 type Ruling struct {
-	Next     Next
-	State    State // how the update ends where Next is End, or where its tries or the time are used up
-	Why      Why
-	Follow   bool // the cache follows what was seen; else it keeps its values. PENDING goes with either, but for Unknown
-	TellNext bool // the caller is told the version that followed, not what is there now
-	Fence    bool // no other PUT that named the same version can land
-	Gone     bool // remember that the server said that the patient is gone
-	Alarm    bool // a PUT made a patient anew: somebody must look at it
+	Next         Next
+	State        State // how the update ends where Next is End, or where its tries or the time are used up
+	Why          Why
+	Follow       bool // the cache follows what was seen; else it keeps its values. PENDING goes with either, but for Unknown
+	ShowFollowed bool // the caller is told the version that followed, not what is there now
+	Fence        bool // no other PUT that named the same version can land
+	Gone         bool // remember that the server said that the patient is gone
+	Alarm        bool // a PUT made a patient anew: somebody must look at it
 }
 
 // String says a ruling in a line.
@@ -158,7 +158,7 @@ func (r Ruling) String() string {
 		does bool
 		what string
 	}{
-		{r.Follow, "the cache follows"}, {r.TellNext, "the caller is shown the version that followed"},
+		{r.Follow, "the cache follows"}, {r.ShowFollowed, "the caller is shown the version that followed"},
 		{r.Fence, "no other PUT of that version can land"}, {r.Gone, "remember that it was gone"}, {r.Alarm, "ALARM"},
 	} {
 		if also.does {

@@ -125,7 +125,7 @@ func byFate(c Case) Ruling {
 	case Landed:
 		return applied()
 	case Overwritten:
-		return Ruling{State: Applied, Follow: true, TellNext: true}
+		return Ruling{State: Applied, Follow: true, ShowFollowed: true}
 	case Recreated:
 		return Ruling{State: Rejected, Why: WhyDeleted, Follow: true, Gone: true, Alarm: true}
 	case Partly, Altered:

@@ -141,7 +141,7 @@ func brokenBy(c Case, r Ruling) (broken []string) {
 	check(r.State != Conflicting || c.When == AtOnce && (c.Heard == Conflict || absentForGood), "a conflict only where others wrote")
 	check((r.State == Unknown) == (r.Why == WhyNotKnown || r.Why == WhyNotShown) || c.Heard == Created, "only UNKNOWN says that it is not known")
 	check(!r.Fence || c.Heard == Shown && c.Fate == Landed, "others are fenced only by the version that the PUT made")
-	check(!r.TellNext || c.Fate == Overwritten && r.State == Applied, "the caller is shown the version that followed only where it was overwritten")
+	check(!r.ShowFollowed || c.Fate == Overwritten && r.State == Applied, "the caller is shown the version that followed only where it was overwritten")
 	check(!r.Alarm || c.Fate == Recreated || c.Heard == Created || c.WasGone, "no false alarm")
 	return broken
 }

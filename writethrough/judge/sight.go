@@ -16,16 +16,16 @@ type Sight struct {
 	History  History
 	Missing  []string      // the edited fields that lack their value, where Fate was judged
 	Now      *fhir.Patient // what is there; nil unless Seen
-	Next     *fhir.Patient // the version that followed the one that the PUT named; nil unless Told
+	Followed *fhir.Patient // the version that followed the one that the PUT named; nil unless Told
 }
 
 // AsksHistory reports whether the version that followed would tell more than
 // what is there now.
 func (p Put) AsksHistory(now fhir.Resource) bool { return p.IfMatch != "" && now.ETag != p.IfMatch }
 
-// Answer is what the history says of a PUT: how it could tell, and the version
+// Past is what the history says of a PUT: how it could tell, and the version
 // that followed if it did. Deleted: a deletion followed.
-type Answer struct {
+type Past struct {
 	History History
 	Next    fhir.Resource
 	Deleted bool
@@ -34,19 +34,19 @@ type Answer struct {
 // See judges by what is there now, and by the history where it tells. base is
 // what the PUT was based on, nil if that is not known any more; at is now. An
 // error means that the FHIR server sent what cannot be read.
-func (p Put) See(now fhir.Resource, base []byte, a Answer, at time.Time) (Sight, error) {
-	s := Sight{Read: Seen, Versions: p.IfMatch != "", Moved: p.AsksHistory(now), History: a.History}
+func (p Put) See(now fhir.Resource, base []byte, past Past, at time.Time) (Sight, error) {
+	s := Sight{Read: Seen, Versions: p.IfMatch != "", Moved: p.AsksHistory(now), History: past.History}
 	if !s.Versions && base != nil {
 		s.Moved = !bytes.Equal(now.JSON, base)
 	}
-	err := s.judge(p, now, a, at)
+	err := s.judge(p, now, past, at)
 	if err != nil {
 		return Sight{Read: Unread, History: Silent}, err
 	}
 	return s, nil
 }
 
-func (s *Sight) judge(p Put, now fhir.Resource, a Answer, at time.Time) error {
+func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 	patient, err := fhir.ParsePatient(now.JSON, at)
 	if err != nil {
 		return err
@@ -58,18 +58,18 @@ func (s *Sight) judge(p Put, now fhir.Resource, a Answer, at time.Time) error {
 	moved := s.Versions && s.Moved
 	// Values that were there before say nothing until the version has moved.
 	there := len(s.Missing) == 0 && (moved || len(p.Changed()) > 0)
-	if a.History == Told {
-		return s.judgeNext(p, a.Next, there, at)
+	if past.History == Told {
+		return s.judgeNext(p, past.Next, there, at)
 	}
 	switch {
-	case a.Deleted && there:
+	case past.Deleted && there:
 		s.Fate = Recreated
 	case there:
 		s.Fate = Landed
 	case len(s.Missing) == 0:
 		s.Fate = Alike
 	default:
-		s.Fate, err = p.instead(now.JSON, s.Missing)
+		s.Fate, err = p.otherFate(now.JSON, s.Missing)
 	}
 	return err
 }
@@ -85,7 +85,7 @@ func (s *Sight) judgeNext(p Put, next fhir.Resource, there bool, at time.Time) e
 	if err != nil {
 		return err
 	}
-	s.Next = &then
+	s.Followed = &then
 	switch {
 	case there:
 		s.Fate = Landed
@@ -93,7 +93,7 @@ func (s *Sight) judgeNext(p Put, next fhir.Resource, there bool, at time.Time) e
 		s.Fate = Overwritten
 	default:
 		s.Missing = missing
-		s.Fate, err = p.instead(next.JSON, missing)
+		s.Fate, err = p.otherFate(next.JSON, missing)
 	}
 	return err
 }
@@ -107,15 +107,15 @@ func (p Put) SeeOwn(shown fhir.Resource, at time.Time) (Sight, error) {
 	missing, err := p.Missing(shown.JSON)
 	s := Sight{Read: Seen, Fate: Landed, Versions: p.IfMatch != "", Moved: true, History: Silent, Missing: missing, Now: &patient}
 	if err == nil && len(missing) > 0 {
-		s.Fate, err = p.instead(shown.JSON, missing)
+		s.Fate, err = p.otherFate(shown.JSON, missing)
 	}
 	return s, err
 }
 
-// instead says what a body shows that lacks some of the values: what was there
+// otherFate says what a body shows that lacks some of the values: what was there
 // before; or perhaps what the server made of them (cut, normalised, a part of
 // them), and then they must not be written again.
-func (p Put) instead(body []byte, missing []string) (Fate, error) {
+func (p Put) otherFate(body []byte, missing []string) (Fate, error) {
 	have, err := fhir.ContactOf(body, p.At)
 	changed := p.Changed()
 	switch {

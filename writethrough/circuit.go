@@ -8,9 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/retrypolicy"
-
 	"patientgraph/fhir"
 )
 
@@ -132,32 +129,6 @@ const (
 	answered                     // whatever it said
 	noSignal                     // it was not asked, or not waited for
 )
-
-// newRetry repeats a read twice at most.
-func newRetry() failsafe.Executor[fhir.Resource] {
-	return failsafe.With(retrypolicy.NewBuilder[fhir.Resource]().
-		HandleIf(func(_ fhir.Resource, err error) bool { return passing(err) }).
-		WithMaxRetries(2).WithBackoff(50*time.Millisecond, 200*time.Millisecond).WithJitterFactor(0.3).
-		ReturnLastFailure().Build())
-}
-
-// read reads the Patient, again if that may help.
-func (w *Writer) read(ctx context.Context, fhirID string) (fhir.Resource, error) {
-	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.Read(ctx, fhirID) })
-}
-
-// after reads the version that followed, again if that may help.
-func (w *Writer) after(ctx context.Context, fhirID, etag string) (fhir.Resource, error) {
-	return w.retry.WithContext(ctx).Get(func() (fhir.Resource, error) { return w.FHIR.After(ctx, fhirID, etag) })
-}
-
-// passing reports whether the same request may succeed in a moment. A server
-// that says when to come back (Retry-After) is not asked before; the caller is
-// told.
-func passing(err error) bool {
-	var f *fhir.Error
-	return errors.As(err, &f) && (f.Kind == fhir.NotSent || f.Kind == fhir.Lost) && !f.Timeout && !f.NotAsked && f.RetryAfter == 0
-}
 
 // signalOf gives the signal in the end of an update. A 500 is an answer of its
 // own: it may be about this patient alone.
