@@ -1,0 +1,89 @@
+package judge
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"patientgraph/fhir"
+)
+
+var at = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// patient is a version of a Patient with these phones, the first the one shown,
+// and an e-mail.
+func patient(version int, email string, phones ...string) fhir.Resource {
+	var telecom string
+	for n, p := range phones {
+		telecom += fmt.Sprintf(`{"system":"phone","value":%q,"rank":%d},`, p, n+1)
+	}
+	return fhir.Resource{ID: "p", ETag: fmt.Sprintf(`W/"%d"`, version), JSON: fmt.Appendf(nil,
+		`{"resourceType":"Patient","id":"p","meta":{"versionId":"%d"},"telecom":[%s{"system":"email","value":%q}]}`, version, telecom, email)}
+}
+
+// put is the PUT that makes of base what the edit says.
+func put(t *testing.T, base fhir.Resource, edit fhir.ContactEdit) Put {
+	t.Helper()
+	was, err := fhir.ParsePatient(base.JSON, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := fhir.EditContact(base.JSON, edit, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPut(base, was.Contact, body, edit, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// What the server shows, and what that says of the PUT.
+func TestFates(t *testing.T) {
+	t.Parallel()
+	base := patient(1, "a@example.org", "010-1111-1111")
+	phone := put(t, base, fhir.ContactEdit{SetPhone: true, Phone: "010-2222-2222"})
+	both := put(t, base, fhir.ContactEdit{SetPhone: true, Phone: "010-2222-2222", SetEmail: true, Email: "b@example.org"})
+	unversioned := phone
+	unversioned.IfMatch = ""
+	twice := put(t, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), fhir.ContactEdit{SetPhone: true})
+	told := func(next fhir.Resource) Past { return Past{History: Told, Next: next} }
+	silent, deleted := Past{History: Silent}, Past{History: Silent, Deleted: true}
+	for name, c := range map[string]struct {
+		put     Put
+		now     fhir.Resource
+		past    Past
+		want    Fate
+		missing int
+	}{
+		"the values are there":                         {phone, patient(2, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"they are there, and the history says how":     {phone, patient(2, "a@example.org", "010-2222-2222"), told(patient(2, "a@example.org", "010-2222-2222")), Landed, 0},
+		"others set them too, after another version":   {phone, patient(3, "a@example.org", "010-2222-2222"), told(patient(2, "c@example.org", "010-1111-1111")), Landed, 0},
+		"they were there, and are not any more":        {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010-2222-2222")), Overwritten, 1},
+		"the version of before":                        {phone, base, silent, Absent, 1},
+		"another version, written by others":           {phone, patient(2, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
+		"what the server made of them":                 {phone, patient(2, "a@example.org", "01022222222"), told(patient(2, "a@example.org", "01022222222")), Altered, 1},
+		"one of two":                                   {both, patient(2, "b@example.org", "010-1111-1111"), told(patient(2, "b@example.org", "010-1111-1111")), Partly, 1},
+		"made anew after a deletion":                   {phone, patient(3, "a@example.org", "010-2222-2222"), deleted, Recreated, 0},
+		"deleted and made anew by others":              {phone, patient(3, "a@example.org", "010-1111-1111"), deleted, Absent, 1},
+		"no versions, and the values are there":        {unversioned, patient(1, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"no versions, and they are not":                {unversioned, base, silent, Absent, 1},
+		"one of two equal phones is gone, unversioned": {twice, patient(1, "a@example.org", "010-1111-1111"), silent, Alike, 0},
+		"one of two equal phones is gone":              {twice, patient(2, "a@example.org", "010-1111-1111"), silent, Landed, 0},
+		"both equal phones are there":                  {twice, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), silent, Absent, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := c.put.See(c.now, nil, c.past, at)
+			if err != nil || s.Read != Seen || s.Fate != c.want || len(s.Missing) != c.missing {
+				t.Errorf("%+v, %v; want %s", s, err, c.want)
+			}
+		})
+	}
+	for _, body := range []string{"", "[]", `{"resourceType":"Patient","telecom":"x"}`, `{"resourceType":"Group"}`} {
+		if s, err := phone.See(fhir.Resource{JSON: []byte(body)}, nil, silent, at); err == nil && s.Fate == Landed || err != nil && s.Read != Unread {
+			t.Errorf("%q: %+v, %v", body, s, err)
+		}
+	}
+}
