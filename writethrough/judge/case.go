@@ -48,7 +48,7 @@ type Fate string
 const (
 	NotSeen     Fate = ""            // nothing was read
 	Landed      Fate = "landed"      // its values are there
-	Alike       Fate = "alike"       // its values are there, and were before it (one of two equal phones was removed), in the same version
+	Alike       Fate = "alike"       // its values are there, and were before it; the version has not moved
 	Overwritten Fate = "overwritten" // its values were there in the version that followed, and are not any more
 	Absent      Fate = "absent"      // what it was to change shows what was there before
 	Partly      Fate = "partly"      // some of what it was to change shows its values

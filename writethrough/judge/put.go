@@ -15,6 +15,7 @@ type Put struct {
 	Base     fhir.Contact     `json:"base"`     // what it was based on
 	Intended fhir.Contact     `json:"intended"` // what it holds
 	Entries  int              `json:"entries"`  // how many entries of the edited fields it holds, see fhir.Entries
+	Before   int              `json:"before"`   // how many of them there were before it
 	At       time.Time        `json:"at"`       // when it was made: which entries are current is judged as then
 }
 
@@ -23,7 +24,7 @@ func NewPut(base fhir.Resource, was fhir.Contact, body []byte, edit fhir.Contact
 	intended, err := fhir.ContactOf(body, at)
 	return Put{
 		IfMatch: base.ETag, Edit: edit, Base: only(was, edit), Intended: only(intended, edit),
-		Entries: fhir.Entries(body, edit.Fields()), At: at,
+		Entries: fhir.Entries(body, edit.Fields()), Before: fhir.Entries(base.JSON, edit.Fields()), At: at,
 	}, err
 }
 
@@ -43,6 +44,11 @@ func only(c fhir.Contact, e fhir.ContactEdit) fhir.Contact {
 
 // Changed names the fields that the PUT was to change.
 func (p Put) Changed() []string { return fhir.Missing(p.Base, p.Intended, p.Edit.Fields()) }
+
+// tells reports whether a body that holds the values shows thereby that the PUT
+// took effect: they were not there before it. One of two equal phones that is
+// removed shows by the number of entries.
+func (p Put) tells() bool { return len(p.Changed()) > 0 || p.Entries != p.Before }
 
 // Missing names the edited fields that a body does not hold.
 func (p Put) Missing(body []byte) ([]string, error) {

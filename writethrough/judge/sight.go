@@ -57,7 +57,7 @@ func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 	s.Now = &patient
 	moved := s.Versions && s.Moved
 	// Values that were there before say nothing until the version has moved.
-	there := len(s.Missing) == 0 && (moved || len(p.Changed()) > 0)
+	there := len(s.Missing) == 0 && (moved || p.tells())
 	if past.History == Told {
 		return s.judgeNext(p, past.Next, there, at)
 	}

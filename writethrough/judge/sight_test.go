@@ -48,6 +48,8 @@ func TestFates(t *testing.T) {
 	unversioned := phone
 	unversioned.IfMatch = ""
 	twice := put(t, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), fhir.ContactEdit{SetPhone: true})
+	same := phone
+	same.Intended, same.Before = same.Base, same.Entries
 	told := func(next fhir.Resource) Past { return Past{History: Told, Next: next} }
 	silent, deleted := Past{History: Silent}, Past{History: Silent, Deleted: true}
 	for name, c := range map[string]struct {
@@ -57,21 +59,22 @@ func TestFates(t *testing.T) {
 		want    Fate
 		missing int
 	}{
-		"the values are there":                         {phone, patient(2, "a@example.org", "010-2222-2222"), silent, Landed, 0},
-		"they are there, and the history says how":     {phone, patient(2, "a@example.org", "010-2222-2222"), told(patient(2, "a@example.org", "010-2222-2222")), Landed, 0},
-		"others set them too, after another version":   {phone, patient(3, "a@example.org", "010-2222-2222"), told(patient(2, "c@example.org", "010-1111-1111")), Landed, 0},
-		"they were there, and are not any more":        {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010-2222-2222")), Overwritten, 1},
-		"the version of before":                        {phone, base, silent, Absent, 1},
-		"another version, written by others":           {phone, patient(2, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
-		"what the server made of them":                 {phone, patient(2, "a@example.org", "01022222222"), told(patient(2, "a@example.org", "01022222222")), Altered, 1},
-		"one of two":                                   {both, patient(2, "b@example.org", "010-1111-1111"), told(patient(2, "b@example.org", "010-1111-1111")), Partly, 1},
-		"made anew after a deletion":                   {phone, patient(3, "a@example.org", "010-2222-2222"), deleted, Recreated, 0},
-		"deleted and made anew by others":              {phone, patient(3, "a@example.org", "010-1111-1111"), deleted, Absent, 1},
-		"no versions, and the values are there":        {unversioned, patient(1, "a@example.org", "010-2222-2222"), silent, Landed, 0},
-		"no versions, and they are not":                {unversioned, base, silent, Absent, 1},
-		"one of two equal phones is gone, unversioned": {twice, patient(1, "a@example.org", "010-1111-1111"), silent, Alike, 0},
-		"one of two equal phones is gone":              {twice, patient(2, "a@example.org", "010-1111-1111"), silent, Landed, 0},
-		"both equal phones are there":                  {twice, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), silent, Absent, 1},
+		"the values are there":                          {phone, patient(2, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"they are there, and the history says how":      {phone, patient(2, "a@example.org", "010-2222-2222"), told(patient(2, "a@example.org", "010-2222-2222")), Landed, 0},
+		"others set them too, after another version":    {phone, patient(3, "a@example.org", "010-2222-2222"), told(patient(2, "c@example.org", "010-1111-1111")), Landed, 0},
+		"they were there, and are not any more":         {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010-2222-2222")), Overwritten, 1},
+		"the version of before":                         {phone, base, silent, Absent, 1},
+		"another version, written by others":            {phone, patient(2, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
+		"what the server made of them":                  {phone, patient(2, "a@example.org", "01022222222"), told(patient(2, "a@example.org", "01022222222")), Altered, 1},
+		"one of two":                                    {both, patient(2, "b@example.org", "010-1111-1111"), told(patient(2, "b@example.org", "010-1111-1111")), Partly, 1},
+		"made anew after a deletion":                    {phone, patient(3, "a@example.org", "010-2222-2222"), deleted, Recreated, 0},
+		"deleted and made anew by others":               {phone, patient(3, "a@example.org", "010-1111-1111"), deleted, Absent, 1},
+		"no versions, and the values are there":         {unversioned, patient(1, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"no versions, and they are not":                 {unversioned, base, silent, Absent, 1},
+		"one of two equal phones is gone, same version": {twice, patient(1, "a@example.org", "010-1111-1111"), silent, Landed, 0},
+		"nothing that shows was to change":              {same, base, silent, Alike, 0},
+		"one of two equal phones is gone":               {twice, patient(2, "a@example.org", "010-1111-1111"), silent, Landed, 0},
+		"both equal phones are there":                   {twice, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), silent, Absent, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,6 +13,7 @@ BEGIN
     BEGIN
       UPDATE contact_updates SET put = json_build_object('edit', line.asked::json, 'base', line.base::json,
           'intended', line.intended::json, 'entries', coalesce((line.intended::json ->> 'entries')::int, 0),
+          'before', coalesce((line.intended::json ->> 'entries')::int, 0), -- not known: as if it had not changed
           'at', line.base::json -> 'at')::text
         WHERE id = line.id;
     EXCEPTION WHEN data_exception THEN NULL; -- what cannot be read waits to be mended, as before

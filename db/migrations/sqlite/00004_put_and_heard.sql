@@ -6,7 +6,8 @@ ALTER TABLE contact_updates RENAME COLUMN base_etag TO if_match;
 ALTER TABLE contact_updates ADD COLUMN put TEXT NOT NULL DEFAULT '';
 ALTER TABLE contact_updates ADD COLUMN heard TEXT NOT NULL DEFAULT '';
 UPDATE contact_updates SET put = json_object('edit', json(asked), 'base', json(base), 'intended', json(intended),
-    'entries', coalesce(json_extract(intended, '$.entries'), 0), 'at', json_extract(base, '$.at'))
+    'entries', coalesce(json_extract(intended, '$.entries'), 0),
+    'before', coalesce(json_extract(intended, '$.entries'), 0), 'at', json_extract(base, '$.at'))
   WHERE state IN ('SENT', 'UNKNOWN') AND json_valid(asked) AND json_valid(base) AND json_valid(intended);
 UPDATE contact_updates SET heard = CASE WHEN answer LIKE '%"saidOK":true%' THEN 'OK' ELSE 'CREATED' END
   WHERE state IN ('SENT', 'UNKNOWN') AND (answer LIKE '%"saidOK":true%' OR answer LIKE '{"kind":"FHIR_PATIENT_GONE"%');
