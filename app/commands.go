@@ -112,7 +112,10 @@ func (doctorCommand) Run(p *program) error {
 		fmt.Fprintf(out, "ok    %s: %s\n", what, found)
 	}
 	if p.config.Demo {
-		fmt.Fprintln(out, "FHIR_BASE_URL is not set: serve would start the demo; nothing to check")
+		if err := p.config.check(); err != nil {
+			return fmt.Errorf("doctor: %w", err)
+		}
+		fmt.Fprintln(out, "FHIR_BASE_URL is not set: serve would start the demo; nothing else to check")
 		return nil
 	}
 	report("settings", p.config.check(), "complete")

@@ -3,6 +3,8 @@ package fhir
 import (
 	"errors"
 	"regexp"
+
+	"github.com/tidwall/gjson"
 )
 
 // maxETag bounds an ETag: it is sent back with a PUT and stands in the journal.
@@ -27,4 +29,15 @@ func (a *answer) etag() (string, error) {
 		return weakETag(id), nil
 	}
 	return "", errNoGuard
+}
+
+// versionInETag finds the version in an ETag: without the marks of weakness, and
+// without what compression on the way adds (Apache "1-gzip", Jetty "1--gzip").
+var versionInETag = regexp.MustCompile(`^(?:W/)?"?(.*?)(?:--?(?:gzip|br|deflate|zstd))?"?$`)
+
+// IsVersion reports whether a Patient says of itself (meta.versionId) that it is
+// the version that an ETag names, however that is spelled.
+func IsVersion(body []byte, etag string) bool {
+	id := str(member(gjson.ParseBytes(body), "meta"), "versionId")
+	return id != "" && versionInETag.FindStringSubmatch(etag)[1] == id
 }

@@ -204,7 +204,7 @@ func (u *update) takenOver(ctx context.Context, e ending) (*Outcome, error) {
 	bound, cancel := uncancelled(ctx)
 	defer cancel()
 	line, err := u.Store.ContactUpdate(bound, u.id)
-	landed := u.sent && e.shown != nil && e.state != db.UpdateConflict
+	landed := u.sent && e.shown != nil && (e.state == db.UpdateApplied || e.state == db.UpdateRejected)
 	switch {
 	case err == nil && !landed, err == nil && !line.State.Open() && line.State != db.UpdateNotApplied:
 		return outcomeOf(line)

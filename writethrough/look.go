@@ -21,7 +21,7 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.Created
 	case err == nil && answer.Resource.JSON != nil && isNew(answer.Resource, p):
 		return judge.Shown
-	case err == nil && (answer.Resource.ETag != "" && answer.Resource.ETag == p.IfMatch || lacks(answer.Resource.JSON, p)):
+	case err == nil && (p.Replaces(answer.Resource) || lacks(answer.Resource.JSON, p)):
 		return judge.Unchanged
 	case err == nil:
 		return judge.OK
@@ -46,7 +46,7 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 }
 
 // isNew reports whether a resource is of another version than the PUT named.
-func isNew(r fhir.Resource, p judge.Put) bool { return r.ETag != "" && r.ETag != p.IfMatch }
+func isNew(r fhir.Resource, p judge.Put) bool { return r.ETag != "" && !p.Replaces(r) }
 
 // lacks reports whether a body shows the patient without some of the values.
 func lacks(body []byte, p judge.Put) bool {

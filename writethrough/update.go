@@ -210,7 +210,7 @@ func (u *update) cannotMark(err error) (ending, error) {
 	case u.lost != nil: // of an earlier attempt
 		return unknown(u.lost), nil
 	case errors.Is(err, db.ErrLostLease):
-		return notApplied(&Outcome{Code: Unavailable, Reason: "this server stood still for too long; nothing was sent", cause: err}), nil
+		return notApplied(&Outcome{Code: Unavailable, Reason: "this server stood still for too long; nothing took effect", cause: err}), nil
 	}
 	return ending{}, err
 }
@@ -272,7 +272,7 @@ func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *
 	s, now, err := u.look(ctx, u.row.FHIRID, u.put, u.base.JSON)
 	var read *fhir.Error
 	switch {
-	case h == judge.OK && isNew(answer.Resource, u.put) && now.ETag == answer.Resource.ETag:
+	case h == judge.OK && answer.Resource.ETag != "" && now.ETag == answer.Resource.ETag && isNew(now, u.put):
 		if own, err := u.put.SeeOwn(now, u.Now()); err == nil {
 			return judge.Shown, own, nil
 		}

@@ -9,6 +9,8 @@ func Decide(c Case) Ruling {
 		return Ruling{Next: SendAgain, State: Unknown, Why: WhyNotKnown}
 	case c.Heard == NotSent:
 		return Ruling{Next: MergeAgain, State: NotApplied, Why: WhyNotSent}
+	case c.Heard == Shown && c.Read != Seen:
+		return unknown(c, WhyNotShown)
 	case c.Heard == Shown && c.Fate == Landed:
 		return Ruling{State: Applied, Follow: true, Fence: true} // of other PUTs the reconciler finds the fate
 	case c.Heard == Shown:
@@ -80,6 +82,8 @@ func refused(c Case) Ruling {
 		return byFate(c)
 	case c.Fate == Partly && !conflict:
 		return byFate(c)
+	case c.Fate == Altered && c.Heard == Denied && c.Moved: // it may be what the server made of ours
+		return byFate(c)
 	case conflict && c.Moved:
 		return mergeAgain(c)
 	}
@@ -96,7 +100,7 @@ func refused(c Case) Ruling {
 // later: nobody waits, and nothing is sent again.
 func later(c Case) Ruling {
 	saidOK := c.Heard == OK || c.Heard == Unchanged
-	alike := c.Fate == Alike && saidOK
+	there, alike := c.Fate == Landed || c.Fate == Overwritten, c.Fate == Alike && saidOK
 	noHistory := c.History == Failing || c.History == Unanswered
 	switch {
 	case c.Heard == Created && (c.Read == Seen || c.Read == SeenGone):
@@ -105,7 +109,11 @@ func later(c Case) Ruling {
 		return Ruling{State: Rejected, Why: WhyGone}
 	case c.Read != Seen:
 		return unknown(c, WhyNotKnown)
-	case (c.Fate == Landed || c.Fate == Overwritten || alike) && c.WasGone: // it shows our values again
+	case there && c.WasGone && c.History == Told: // it was not: ours followed directly
+		return byFate(c)
+	case there && c.WasGone && noHistory && c.When != VeryLate:
+		return unknown(c, WhyNotKnown)
+	case (there || alike) && c.WasGone: // it shows our values again
 		return Ruling{State: Rejected, Why: WhyDeleted, Follow: true, Alarm: true}
 	case alike:
 		return applied()

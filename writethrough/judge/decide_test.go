@@ -54,8 +54,10 @@ func possible(c Case) bool {
 	switch {
 	case (c.Read == Seen) != (c.Fate != NotSeen), c.Read != Seen && (c.Moved || c.History != Silent):
 		return false
-	case c.Heard == Shown && (c.Read != Seen || c.History != Silent || c.Fate == Overwritten || c.Fate == Recreated || c.Fate == Alike || !c.Moved):
+	case c.Heard == Shown && c.Read == Seen && (c.History != Silent || c.Fate == Overwritten || c.Fate == Recreated || c.Fate == Alike || !c.Moved):
 		return false // what the answer shows is read without a history
+	case c.Heard == Shown && c.Read != Seen && c.Read != Unread:
+		return false
 	case c.Heard == NotSent && c.Read != Unread:
 		return false // nobody looks
 	case c.History != Silent && !moved:
@@ -121,7 +123,7 @@ func brokenBy(c Case, r Ruling) (broken []string) {
 	valuesSeen := c.Fate == Landed || c.Fate == Overwritten || c.Fate == Alike && (c.Heard == OK || c.Heard == Unchanged)
 	windowOver := c.When == Late || c.When == VeryLate
 	refusal := c.Heard == Refused || c.Heard == Conflict || c.Heard == Gone || c.Heard == Denied
-	neverSeen := c.Fate != Landed && c.Fate != Overwritten && c.Fate != Recreated && c.Fate != Partly
+	neverSeen := c.Fate != Landed && c.Fate != Overwritten && c.Fate != Recreated && c.Fate != Partly && !(c.Fate == Altered && c.History == Told)
 	absentForGood := c.Fate == Absent && c.History == Told
 
 	check(r.State != Applied || valuesSeen, "APPLIED only where the values were seen")
@@ -169,7 +171,7 @@ func lessThan(c Case) map[string]Case {
 	noHistory.History = Unanswered
 	failing.History = Failing
 	less := map[string]Case{"no read": unread}
-	if c.History == Told && c.Fate != Overwritten {
+	if c.History == Told && c.Fate != Overwritten && !(c.WasGone && c.When == VeryLate) { // then a history that fails counts as none
 		less["no answer of the history"], less["a failing history"] = noHistory, failing
 	}
 	if c.When == Late || c.When == VeryLate {

@@ -19,9 +19,15 @@ type Sight struct {
 	Followed *fhir.Patient // the version that followed the one that the PUT named; nil unless Told
 }
 
+// Replaces reports whether a resource is of the version that the PUT named; false
+// on a server without versions.
+func (p Put) Replaces(r fhir.Resource) bool {
+	return p.IfMatch != "" && (r.ETag == p.IfMatch || fhir.IsVersion(r.JSON, p.IfMatch))
+}
+
 // AsksHistory reports whether the version that followed would tell more than
 // what is there now.
-func (p Put) AsksHistory(now fhir.Resource) bool { return p.IfMatch != "" && now.ETag != p.IfMatch }
+func (p Put) AsksHistory(now fhir.Resource) bool { return p.IfMatch != "" && !p.Replaces(now) }
 
 // Past is what the history says of a PUT: how it could tell, and the version
 // that followed if it did. Deleted: a deletion followed.

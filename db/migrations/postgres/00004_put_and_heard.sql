@@ -5,6 +5,8 @@
 ALTER TABLE contact_updates RENAME COLUMN base_etag TO if_match;
 ALTER TABLE contact_updates ADD COLUMN put TEXT COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE contact_updates ADD COLUMN heard TEXT COLLATE "C" NOT NULL DEFAULT '';
+UPDATE contact_updates SET put = '{"edit":' || asked || ',"base":' || base || ',"intended":' || intended || '}'
+  WHERE state IN ('SENT', 'UNKNOWN');
 -- +goose StatementBegin
 DO $$
 DECLARE line record;

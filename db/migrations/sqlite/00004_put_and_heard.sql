@@ -5,6 +5,9 @@
 ALTER TABLE contact_updates RENAME COLUMN base_etag TO if_match;
 ALTER TABLE contact_updates ADD COLUMN put TEXT NOT NULL DEFAULT '';
 ALTER TABLE contact_updates ADD COLUMN heard TEXT NOT NULL DEFAULT '';
+-- What cannot be read waits to be mended, as before.
+UPDATE contact_updates SET put = '{"edit":' || asked || ',"base":' || base || ',"intended":' || intended || '}'
+  WHERE state IN ('SENT', 'UNKNOWN');
 UPDATE contact_updates SET put = json_object('edit', json(asked), 'base', json(base), 'intended', json(intended),
     'entries', coalesce(json_extract(intended, '$.entries'), 0),
     'before', coalesce(json_extract(intended, '$.entries'), 0), 'at', json_extract(base, '$.at'))
