@@ -21,7 +21,8 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.Created
 	case err == nil && answer.Resource.JSON != nil && isNew(answer.Resource, p):
 		return judge.Shown
-	case err == nil && (p.Replaces(answer.Resource) || lacks(answer.Resource.JSON, p)):
+	// What the body says of its version is none: it may be an echo of what was sent.
+	case err == nil && (answer.Resource.ETag != "" && answer.Resource.ETag == p.IfMatch || lacks(answer.Resource.JSON, p)):
 		return judge.Unchanged
 	case err == nil:
 		return judge.OK
