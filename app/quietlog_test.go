@@ -14,6 +14,7 @@ import (
 
 	"patientgraph/app"
 	. "patientgraph/app/apptest"
+	"patientgraph/internal/wait"
 )
 
 // TestAbuseLibrariesDoNotLogPatients lets a server send more than its
@@ -49,7 +50,7 @@ func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
 	}
 	defer log.SetOutput(os.Stderr)
 	client := &Client{T: t, URL: "http://" + listener.Addr().String()}
-	Until(t, "a line is logged: else this test tests nothing", func() bool {
+	wait.Until(t, "a line is logged: else this test tests nothing", func() bool {
 		client.Get("/metadata")
 		time.Sleep(50 * time.Millisecond) // the connection is idle until the rest comes
 		return strings.Contains(out.String(), "default logger")

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/uptrace/bun"
 
 	"patientgraph/db/dbtest"
+	"patientgraph/internal/wait"
 )
 
 // usual is how most updates end: FHIR shows the new phone, and the row is the
@@ -174,16 +174,13 @@ func TestCloseWaitsForAChangedRow(t *testing.T) {
 // waitsForLock returns when a statement of this database waits for a row.
 func waitsForLock(t *testing.T, s *Store) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	wait.Until(t, "a statement waits for a lock", func() bool {
 		var n int
 		if err := s.read.DB.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
-		if n > 0 {
-			return
-		}
-	}
-	t.Fatal("nothing waits")
+		return n > 0
+	})
 }
 
 // Only what begins an update need not wait for the disk.

@@ -10,6 +10,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"patientgraph/db/dbtest"
+	"patientgraph/internal/wait"
 )
 
 // PostgreSQL stands still, and its connections with it: everything returns when
@@ -88,23 +89,14 @@ func TestPostgresStandsStill(t *testing.T) {
 
 	// A connection that was begun meanwhile may fail once more.
 	for name, read := range reads {
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		wait.Until(t, name+" goes on as the server does", func() bool {
 			err := read(context.Background())
-			if err == nil || name == "line" && errors.Is(err, ErrNotFound) {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the server goes on, and %s does not: %v", name, err)
-			}
-		}
+			return err == nil || name == "line" && errors.Is(err, ErrNotFound)
+		})
 	}
 	setBloodType(t, s, "P-2")
 	for name, pool := range map[string]*bun.DB{"read": s.read, "journal": s.journal} {
-		for deadline := time.Now().Add(time.Minute); pool.DB.Stats().InUse != 0; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("connections of the %s pool are not given back: %+v", name, pool.DB.Stats())
-			}
-		}
+		wait.Until(t, "the connections of the "+name+" pool are given back", func() bool { return pool.DB.Stats().InUse == 0 })
 	}
 	if n := len(s.searches); n != 0 {
 		t.Errorf("%d places for searches are not given back", n)

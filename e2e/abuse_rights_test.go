@@ -12,6 +12,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 const profileMutation = `mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) { __typename
@@ -254,7 +255,7 @@ func TestAbuseSubscriptionsOfOneViewer(t *testing.T) {
 		t.Errorf("another one than left heard %v", left.event)
 	}
 	// What is settled already is told at once, unless there is no room for it.
-	Until(t, "there is room after one has left", func() bool {
+	wait.Until(t, "there is room after one has left", func() bool {
 		event, _ := s.Settlement(done).Next()
 		return event.At("data", "contactUpdateSettled", "state") == "APPLIED"
 	})

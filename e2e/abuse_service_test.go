@@ -11,6 +11,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // TestAbuseHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
@@ -66,7 +67,7 @@ func TestAbuseReadyzAsksLittle(t *testing.T) {
 			ended <- strings.TrimSpace(body)
 		}()
 	}
-	Until(t, "the FHIR server is asked", func() bool { return asked.Load() > 0 })
+	wait.Until(t, "the FHIR server is asked", func() bool { return asked.Load() > 0 })
 	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
 	for range 600 {
 		if body := <-ended; body != `{"database":"ok","fhir":"unavailable"}` {

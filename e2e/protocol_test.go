@@ -9,6 +9,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 func TestHowAnUpdateEnded(t *testing.T) {
@@ -86,5 +87,5 @@ func TestOpenCircuit(t *testing.T) {
 	if now := len(s.FHIR.Requests()); now != asked {
 		t.Error("the FHIR server was asked while the circuit was open")
 	}
-	Until(t, "the circuit closes", func() bool { return s.Update(input)["__typename"] == "UpdatePatientContactSuccess" })
+	wait.Until(t, "the circuit closes", func() bool { return s.Update(input)["__typename"] == "UpdatePatientContactSuccess" })
 }

@@ -8,6 +8,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 func TestDisconnectDoesNotCancelAPut(t *testing.T) {
@@ -21,7 +22,7 @@ func TestDisconnectDoesNotCancelAPut(t *testing.T) {
 			response.Body.Close()
 			t.Fatal("the answer came before the client went away")
 		}
-		Until(t, "the change reaches the cache", func() bool { return s.Patient(Number)["phone"] == "010-9876-5432" })
+		wait.Until(t, "the change reaches the cache", func() bool { return s.Patient(Number)["phone"] == "010-9876-5432" })
 	})
 }
 
@@ -34,7 +35,7 @@ func TestShutdownLetsWritesFinish(t *testing.T) {
 		go func() {
 			answered <- s.Update(Object{"patientId": Number, "phone": "010-9876-5432"})
 		}()
-		Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
+		wait.Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
 		if err := s.Stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,7 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: time.Second})
 		first := make(chan Object, 1)
 		go func() { first <- s.Update(Object{"patientId": Number, "phone": NewPhone}) }()
-		Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
+		wait.Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
 		const queued = 20
 		waiting := make(chan Object, queued)
 		for n := range queued {

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"patientgraph/internal/wait"
 )
 
 // answering starts a server that answers each request as write does, on a
@@ -115,12 +117,13 @@ func TestEveryConversationEnds(t *testing.T) {
 func gone(t *testing.T, c *Client, open *atomic.Int64, goroutines int) {
 	t.Helper()
 	c.transport.CloseIdleConnections()
-	for deadline := time.Now().Add(time.Minute); open.Load() > 0 || runtime.NumGoroutine() > goroutines+2; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	defer func() {
+		if t.Failed() {
 			stacks := make([]byte, 64<<10)
-			t.Fatalf("%d connections and %d more goroutines stay:\n%s", open.Load(), runtime.NumGoroutine()-goroutines, stacks[:runtime.Stack(stacks, true)])
+			t.Logf("%d connections and %d more goroutines stay:\n%s", open.Load(), runtime.NumGoroutine()-goroutines, stacks[:runtime.Stack(stacks, true)])
 		}
-	}
+	}()
+	wait.Until(t, "connections and goroutines have ended", func() bool { return open.Load() == 0 && runtime.NumGoroutine() <= goroutines+2 })
 }
 
 // No reader of JSON sees a body that would end the process, whatever was asked
@@ -263,11 +266,7 @@ func TestFloodsAreCut(t *testing.T) {
 		if e := asError(t, err, Unusable); e.Reason != "The server answered with more than 1048576 bytes (status 200)" {
 			t.Errorf("%s: %q", name, e.Reason)
 		}
-		for deadline := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: the connection stays", name)
-			}
-		}
+		wait.Until(t, "the connection of "+name+" is closed", func() bool { return open.Load() == 0 })
 		if written.Load() > 32<<20 { // twice the body, and what the kernel holds
 			t.Errorf("%s: %d bytes were taken", name, written.Load())
 		}

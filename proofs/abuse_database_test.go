@@ -14,6 +14,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // What is asked for and what FHIR sends are values, also for a PostgreSQL that
@@ -93,7 +94,7 @@ func TestAbuseTheDatabaseFileIsDeleted(t *testing.T) {
 		t.Error("the write was sent")
 	}
 	s.WantLog("the database file was deleted or replaced while it was in use")
-	Until(t, "/readyz tells", func() bool { return !ready(s) })
+	wait.Until(t, "/readyz tells", func() bool { return !ready(s) })
 	Want(t, s.Patient(Number), Object{"phone": "010-1111-0001"}) // what is known is still told
 }
 
@@ -116,7 +117,7 @@ func TestAbuseTheDatabaseFileIsDeletedDuringAWrite(t *testing.T) {
 	if err := os.Rename(path+".away", path); err != nil {
 		t.Fatal(err)
 	}
-	Until(t, "the end is written down", func() bool { return p.Patient(f.patients[0])["syncState"] == "SYNCED" })
+	wait.Until(t, "the end is written down", func() bool { return p.Patient(f.patients[0])["syncState"] == "SYNCED" })
 	Want(t, p.Patient(f.patients[0]), Object{"phone": "010-0000-0005"})
 }
 
@@ -154,11 +155,11 @@ func TestAbusePostgresIsFrozen(t *testing.T) {
 			t.Fatal("a read has no end")
 		}
 	}
-	Until(t, "/readyz tells", func() bool { return !ready(s) })
+	wait.Until(t, "/readyz tells", func() bool { return !ready(s) })
 	server.signal(syscall.SIGCONT)
-	Until(t, "/readyz tells", func() bool { return ready(s) })
+	wait.Until(t, "/readyz tells", func() bool { return ready(s) })
 	Want(t, s.Patient(Number), Object{"id": Number})
-	Until(t, "it can be written", func() bool {
+	wait.Until(t, "it can be written", func() bool {
 		return s.Update(Object{"patientId": Number, "phone": "010-3333-3333"})["__typename"] == "UpdatePatientContactSuccess"
 	})
 }

@@ -14,6 +14,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // What a FHIR server may say once, and must not stop the product with.
@@ -141,14 +142,14 @@ func TestAbuseSwitchingProtocols(t *testing.T) {
 	for range 50 {
 		Want(t, p.Update(input), Object{"__typename": "FhirUnavailable", "applied": "NO"})
 	}
-	Until(t, "connections are closed", func() bool { return open.Load() == 0 })
-	Until(t, "goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+10 })
+	wait.Until(t, "connections are closed", func() bool { return open.Load() == 0 })
+	wait.Until(t, "goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+10 })
 
 	switched.Store(http.MethodPut)
 	Want(t, p.Update(input), Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN"})
 	switched.Store("")
 	Want(t, p.Update(input), Object{"__typename": "UpdatePatientContactSuccess"})
-	Until(t, "the first update is settled", func() bool { return p.Patient(f.patients[0])["syncState"] == "SYNCED" })
+	wait.Until(t, "the first update is settled", func() bool { return p.Patient(f.patients[0])["syncState"] == "SYNCED" })
 }
 
 // An ETag that cannot be sent back keeps at most its own patient from being
@@ -233,7 +234,7 @@ func TestAbuseImpatientCallersAfterAnOutage(t *testing.T) {
 		}
 	}
 	asked := len(f.Requests())
-	Until(t, "somebody tries the FHIR server", func() bool { hangUp(); return len(f.Requests()) > asked })
+	wait.Until(t, "somebody tries the FHIR server", func() bool { hangUp(); return len(f.Requests()) > asked })
 	written := false
 	for range 10 { // for 2 s: less than an open circuit stays open
 		hangUp()

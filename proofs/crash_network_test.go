@@ -17,11 +17,13 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // lossyNetwork stands between the program and a FHIR server, and now and then
 // loses what passes.
 type lossyNetwork struct {
+	t   *testing.T
 	url string
 
 	mu     sync.Mutex
@@ -36,7 +38,7 @@ func newLossyNetwork(t *testing.T, base string, seed uint64, times timings) *los
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &lossyNetwork{random: rand.New(rand.NewPCG(seed, 4))}
+	n := &lossyNetwork{t: t, random: rand.New(rand.NewPCG(seed, 4))}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -52,13 +54,13 @@ func newLossyNetwork(t *testing.T, base string, seed uint64, times timings) *los
 // calm ends the losses.
 func (n *lossyNetwork) calm() {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.quiet = true
-	for n.late > 0 {
-		n.mu.Unlock()
-		time.Sleep(10 * time.Millisecond)
+	n.mu.Unlock()
+	wait.Until(n.t, "no PUT is still to arrive", func() bool {
 		n.mu.Lock()
-	}
+		defer n.mu.Unlock()
+		return n.late == 0
+	})
 }
 
 // later passes a request on when nobody waits for the answer any more.

@@ -16,6 +16,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // killSteps are the steps of writethrough/steps.go.
@@ -231,7 +232,7 @@ func (c *crash) settle(p *Process) {
 			c.t.Logf("%s; the log:\n%s", last, p.Log)
 		}
 	}()
-	Until(c.t, "nothing is PENDING, and no update open", func() bool {
+	wait.Until(c.t, "nothing is PENDING, and no update open", func() bool {
 		data, err := p.Call(`{ patients(filter: { syncState: PENDING }, first: 1) { totalCount } }`, nil)
 		pending := data.At("patients", "totalCount")
 		count, journalErr := open()

@@ -17,6 +17,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // TestDatabaseKilled kills PostgreSQL with SIGKILL, again and again, under the
@@ -110,7 +111,7 @@ func TestDatabaseFullAtEachStep(t *testing.T) {
 	wantInternal(1, "010-0000-0003")
 	fullAt.Store("")
 	free()
-	Until(t, "the patient can be written", func() bool {
+	wait.Until(t, "the patient can be written", func() bool {
 		return p.Update(Object{"patientId": f.patients[1], "phone": "010-0000-0004"})["__typename"] == "UpdatePatientContactSuccess"
 	})
 	f.wantPhones(1, OldPhone, "010-0000-0004")

@@ -17,6 +17,7 @@ import (
 
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // register is what one patient's phone is to clients: a write that was
@@ -248,7 +249,7 @@ func (l *linear) checkTold(patient int, phones []string) {
 		}
 	}
 	number := l.fhir.patients[patient]
-	Until(l.t, number+" is settled", func() bool {
+	wait.Until(l.t, number+" is settled", func() bool {
 		now, err := l.any(0).Read(number)
 		return err == nil && now.State == "SYNCED"
 	})

@@ -12,6 +12,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // The nine promises of docs/write-through.md, each in its plainest case; the
@@ -93,7 +94,7 @@ func TestPromise3NoLostTruth(t *testing.T) {
 		<-p.Dead
 		p = start()
 		p.WantRead(f.patients[0], OldPhone, "PENDING")
-		Until(t, "the truth comes", func() bool {
+		wait.Until(t, "the truth comes", func() bool {
 			now, err := p.Read(f.patients[0])
 			return err == nil && now.Phone == NewPhone && now.State == "SYNCED"
 		})

@@ -16,6 +16,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // TestReplicasOneWriterPerPatient has 16 clients change phone and email of one
@@ -106,7 +107,7 @@ func TestReplicasOtherPatientsDoNotWait(t *testing.T) {
 			Want(t, replicas[c%2].Update(Object{"patientId": f.patients[0], "phone": fmt.Sprintf("010-0000-%04d", c)}), Object{"__typename": "UpdatePatientContactSuccess"})
 		})
 	}
-	Until(t, "the PUT arrives", func() bool { return f.under(0) })
+	wait.Until(t, "the PUT arrives", func() bool { return f.under(0) })
 	hangs := time.Now()
 	var slowest time.Duration
 	for n := range 40 {
@@ -139,12 +140,12 @@ func TestReplicaKilledDuringPut(t *testing.T) {
 					t.Errorf("the killed process says %v", answer)
 				}
 			}()
-			Until(t, "the PUT arrives", func() bool { return f.under(0) && (!lands || len(f.history(0)) == 2) })
+			wait.Until(t, "the PUT arrives", func() bool { return f.under(0) && (!lands || len(f.history(0)) == 2) })
 			operation := onlyUpdate(t, databaseURL)
 			replicas[0].Kill()
 
 			killed := time.Now()
-			Until(t, "the patient can be written", func() bool {
+			wait.Until(t, "the patient can be written", func() bool {
 				answer := replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})
 				if answer["applied"] != "NO" {
 					Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})
@@ -191,7 +192,7 @@ func TestReplicaStoppedDuringPut(t *testing.T) {
 			go func() {
 				answered <- replicas[0].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0001"})
 			}()
-			Until(t, "the PUT arrives", func() bool { return f.under(0) })
+			wait.Until(t, "the PUT arrives", func() bool { return f.under(0) })
 			stopped := replicas[0].Command.Process
 			if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
@@ -200,7 +201,7 @@ func TestReplicaStoppedDuringPut(t *testing.T) {
 			if !c.late {
 				carryOut()
 			}
-			Until(t, "the other writes", func() bool {
+			wait.Until(t, "the other writes", func() bool {
 				return replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})["__typename"] == "UpdatePatientContactSuccess"
 			})
 			if c.late {
@@ -316,7 +317,7 @@ func TestReplicaReadsSlowly(t *testing.T) {
 		go func() {
 			_, _ = dying.TryUpdate(Object{"patientId": f.patients[i], "phone": "010-0000-0001"})
 		}() // nobody answers
-		Until(t, "the PUT arrives", func() bool { return f.under(i) })
+		wait.Until(t, "the PUT arrives", func() bool { return f.under(i) })
 		dying.Kill()
 	}
 	dieWriting(0)
@@ -326,7 +327,7 @@ func TestReplicaReadsSlowly(t *testing.T) {
 	slow := f.slowReads(fhirOf(busy))
 	slow.next.Store(true)
 	p := start()
-	Until(t, "the process looks for how it ended", func() bool { return slow.held.Load() == 1 })
+	wait.Until(t, "the process looks for how it ended", func() bool { return slow.held.Load() == 1 })
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

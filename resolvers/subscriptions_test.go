@@ -15,6 +15,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/graph"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -102,25 +103,18 @@ func TestSubscriptionsOfOneViewerAreBounded(t *testing.T) {
 	}
 	leaveFirst()
 	<-ends[0]
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	wait.Until(t, "there is room after one has left", func() bool {
 		again, err := r.subscribe(ctx, subscriber("a"))
 		if err == nil {
 			ends = append(ends, again)
-			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after one has left: %v", err)
-		}
-	}
+		return err == nil
+	})
 	cancel()
 	for _, end := range append(ends, other) {
 		<-end
 	}
-	for deadline := time.Now().Add(10 * time.Second); r.subscribed.count() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d are still counted after all have left", r.subscribed.count())
-		}
-	}
+	wait.Until(t, "nobody is counted after all have left", func() bool { return r.subscribed.count() == 0 })
 }
 
 // TestRefusedSubscriptionsAreNotCounted: nor are those who may never ask

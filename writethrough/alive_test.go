@@ -3,6 +3,7 @@ package writethrough_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -66,7 +68,7 @@ func TestManyLeftBehind(t *testing.T) {
 	}
 	r.writer(true, n, r.store, nil)
 	for k := range 512 {
-		r.until("a patient is not held any more", func() bool { return r.state(fmt.Sprint("op-", k)) != db.UpdateSent })
+		wait.Until(t, "a patient is not held any more", func() bool { return r.state(fmt.Sprint("op-", k)) != db.UpdateSent })
 	}
 	if most.Load() < 32 {
 		t.Errorf("at most %d were settled at a time", most.Load())
@@ -109,31 +111,20 @@ func TestUnknownOfABusyPatient(t *testing.T) {
 	}
 	change := func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Millisecond }
 	w := r.writer(false, n, r.store, change)
-	began, stop := time.Now(), make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for k := 0; ; k++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+	ctx, stop := context.WithCancel(context.Background())
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer stop()
+	others.Go(func() {
+		for k := 0; ctx.Err() == nil; k++ {
 			if _, err := update(context.Background(), w, writethrough.Change{PatientID: patientID(0), Edit: phone(fmt.Sprintf("010-1111-%04d", k))}); err != nil {
 				t.Log(err)
 			}
 		}
-	}()
+	})
 	time.Sleep(50 * time.Millisecond)
 	r.writer(true, n, r.store, change)
-	for time.Since(began) < time.Minute && r.state("op").Open() {
-		time.Sleep(50 * time.Millisecond)
-	}
-	close(stop)
-	<-done
-	if r.state("op").Open() {
-		t.Errorf("not settled after %v", time.Since(began))
-	}
+	r.settled("op")
 }
 
 // FHIR hangs, and callers give up before FHIR_TIMEOUT but not at once: what they
@@ -219,14 +210,14 @@ func TestAHangingReadDoesNotHoldTheReconciler(t *testing.T) {
 		c.Lease = time.Second
 		c.SettleWindow = time.Millisecond
 	})
-	r.until("one read hangs, and the other patient's update is settled", func() bool { return hanging.Load() > 0 && !r.state("op-1").Open() })
+	wait.Until(t, "one read hangs, and the other patient's update is settled", func() bool { return hanging.Load() > 0 && !r.state("op-1").Open() })
 	r.leave(1, "op-2", `W/"0"`)
-	for r.state("op-2").Open() {
+	wait.Until(t, "the next one is settled", func() bool {
 		if hanging.Load() > 1 { // the first read of the patient that hangs is over
 			t.Fatal("still open")
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return !r.state("op-2").Open()
+	})
 }
 
 // A panic during a write (gqlgen recovers it) must not keep the patient.

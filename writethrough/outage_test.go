@@ -14,6 +14,7 @@ import (
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -264,7 +265,7 @@ func TestLateWriteIsCorrectedInTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.until("the journal says what was told", func() bool { return r.state(a.OperationID) == db.UpdateApplied })
+	wait.Until(t, "the journal says what was told", func() bool { return r.state(a.OperationID) == db.UpdateApplied })
 	r.await(db.Synced, "010-7777-7777")
 	if s.tries.Load() <= 3 {
 		t.Error("setup: nothing failed")

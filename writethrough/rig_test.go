@@ -13,6 +13,7 @@ import (
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/record"
 	"patientgraph/writethrough"
 )
@@ -136,20 +137,10 @@ func (r *rig) state(id string) db.UpdateState {
 	return u.State
 }
 
-// until waits until done reports true, a minute at most.
-func (r *rig) until(what string, done func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
 // settled waits for the end of an update.
 func (r *rig) settled(id string) (state db.UpdateState) {
 	r.t.Helper()
-	r.until(id+" is settled", func() bool {
+	wait.Until(r.t, id+" is settled", func() bool {
 		state = r.state(id)
 		return !state.Open()
 	})
@@ -159,7 +150,7 @@ func (r *rig) settled(id string) (state db.UpdateState) {
 // await waits until the cache shows this of the first patient.
 func (r *rig) await(state db.SyncState, phone string) {
 	r.t.Helper()
-	r.until("the cache says "+string(state)+" with "+phone, func() bool {
+	wait.Until(r.t, "the cache says "+string(state)+" with "+phone, func() bool {
 		p, err := r.store.Patient(context.Background(), patientID(0))
 		return err == nil && p.SyncState == state && p.Phone == phone
 	})

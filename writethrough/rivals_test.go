@@ -11,6 +11,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -285,13 +286,10 @@ func TestUnstoredEndDoesNotGoBackwards(t *testing.T) {
 			}
 			// B, by hand: claimed, not readable, UNKNOWN
 			claim := func(owner string, lease time.Duration) {
-				for range 3000 {
-					if u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1); err == nil && len(u) == 1 {
-						return
-					}
-					time.Sleep(10 * time.Millisecond)
-				}
-				t.Fatal("not claimed")
+				wait.Until(t, owner+" has claimed it", func() bool {
+					u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1)
+					return err == nil && len(u) == 1
+				})
 			}
 			claim("B1", time.Minute)
 			if _, err := r.store.CloseUpdate(db.Closing{ID: a.OperationID, Owner: "B1", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {

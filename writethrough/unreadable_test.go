@@ -10,6 +10,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -26,19 +27,15 @@ func (l *logged) Write(p []byte) (int, error) {
 }
 
 // wait returns the log once it holds that text.
-func (l *logged) wait(t *testing.T, text string) string {
+func (l *logged) wait(t *testing.T, text string) (log string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	wait.Until(t, "the log has "+text, func() bool {
 		l.mu.Lock()
-		log := l.text.String()
-		l.mu.Unlock()
-		if strings.Contains(log, text) {
-			return log
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the log lacks %q:\n%s", text, log)
-		}
-	}
+		defer l.mu.Unlock()
+		log = l.text.String()
+		return strings.Contains(log, text)
+	})
+	return log
 }
 
 // A PUT in the journal that cannot be read stays open and is named in the log.

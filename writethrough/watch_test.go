@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patientgraph/db"
+	"patientgraph/internal/wait"
 )
 
 // journal is a Store of which only what Await uses is there; it counts.
@@ -72,16 +73,6 @@ func watching(updates int) (*Writer, *journal, []string) {
 	return w, j, slices.Sorted(maps.Keys(j.states))
 }
 
-// eventually waits until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
-
 // idle reports whether nothing is waited for and nothing runs on.
 func (w *watcher) idle() bool {
 	w.mu.Lock()
@@ -116,9 +107,9 @@ func TestAllWhoWaitCostOneQuery(t *testing.T) {
 			ended <- u
 		}()
 	}
-	eventually(t, "all wait", func() bool { return w.watcher.waiting() == waiters })
+	wait.Until(t, "all wait", func() bool { return w.watcher.waiting() == waiters })
 	_, before := j.asked()
-	eventually(t, "six rounds", func() bool { _, now := j.asked(); return len(now) >= len(before)+6 })
+	wait.Until(t, "six rounds", func() bool { _, now := j.asked(); return len(now) >= len(before)+6 })
 	reads, queries := j.asked()
 	if reads != waiters {
 		t.Errorf("%d reads of single updates by %d who wait, want one each", reads, waiters)
@@ -145,7 +136,7 @@ func TestAllWhoWaitCostOneQuery(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "nothing is watched any more", w.watcher.idle)
+	wait.Until(t, "nothing is watched any more", w.watcher.idle)
 }
 
 // TestWhatEndsHereIsSeenAtOnce: the update is asked for by itself, out of
@@ -162,7 +153,7 @@ func TestWhatEndsHereIsSeenAtOnce(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "both wait", func() bool { return w.watcher.waiting() == 2 })
+	wait.Until(t, "both wait", func() bool { return w.watcher.waiting() == 2 })
 	alone := func() (n int) {
 		_, queries := j.asked()
 		for _, q := range queries {
@@ -173,7 +164,7 @@ func TestWhatEndsHereIsSeenAtOnce(t *testing.T) {
 		return n
 	}
 	// A round may come just before, so that the hint is no news.
-	eventually(t, "it is asked for by itself", func() bool { w.endLease(ids[0]); return alone() > 0 })
+	wait.Until(t, "it is asked for by itself", func() bool { w.endLease(ids[0]); return alone() > 0 })
 	if len(ended) > 0 {
 		t.Error("an update that ended as UNKNOWN was told as settled")
 	}
@@ -202,12 +193,12 @@ func TestAwaitDuringAnOutageAndAtTheStop(t *testing.T) {
 			told <- u
 		}()
 	}
-	eventually(t, "both wait", func() bool { return w.watcher.waiting() == 2 })
+	wait.Until(t, "both wait", func() bool { return w.watcher.waiting() == 2 })
 	j.mu.Lock()
 	j.fails = true
 	j.mu.Unlock()
 	_, before := j.asked()
-	eventually(t, "two rounds fail", func() bool { _, now := j.asked(); return len(now) >= len(before)+2 })
+	wait.Until(t, "two rounds fail", func() bool { _, now := j.asked(); return len(now) >= len(before)+2 })
 	if len(told) > 0 {
 		t.Fatalf("told %+v while the database is away", <-told)
 	}

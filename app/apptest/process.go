@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"patientgraph/internal/wait"
 )
 
 // builds holds a function for each build tag, which builds the program once.
@@ -59,7 +61,7 @@ func Launch(t testing.TB, binary, fhirURL, databaseURL string, settings ...strin
 		close(p.Dead)
 	}()
 	t.Cleanup(p.Kill)
-	Until(t, "the program serves", func() bool {
+	wait.Until(t, "the program serves", func() bool {
 		p.URL = servingAt(p.Log)
 		return p.URL != "" || !p.Alive()
 	})

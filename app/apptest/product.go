@@ -12,6 +12,7 @@ import (
 
 	"patientgraph/app"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 // Product is the whole program in the test's own process.
@@ -39,7 +40,7 @@ func Start(t testing.TB, settings ...string) *Product {
 			t.Errorf("the product ended with: %v", err)
 		}
 	})
-	Until(t, "the product serves", func() bool {
+	wait.Until(t, "the product serves", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("the product did not start: %v", failure)
@@ -99,7 +100,7 @@ func (p *Product) WantLog(text string) {
 // UntilLog waits until the log has this text.
 func (p *Product) UntilLog(text string) {
 	p.T.Helper()
-	Until(p.T, "the log has "+text, func() bool { return strings.Contains(p.Log.String(), text) })
+	wait.Until(p.T, "the log has "+text, func() bool { return strings.Contains(p.Log.String(), text) })
 }
 
 // Import runs the import command on these patients, one a line, and returns what it

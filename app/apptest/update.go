@@ -1,5 +1,7 @@
 package apptest
 
+import "patientgraph/internal/wait"
+
 // ContactMutation makes the update $input.
 const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePatientContact(input: $input) {
   __typename
@@ -44,7 +46,7 @@ func (c *Client) ContactUpdate(operationID any) Object {
 // Settled waits until an update is settled and returns how it ended.
 func (c *Client) Settled(operationID any) (update Object) {
 	c.T.Helper()
-	Until(c.T, "an update is settled", func() bool {
+	wait.Until(c.T, "an update is settled", func() bool {
 		data, err := c.Call(updateQuery, Object{"id": operationID})
 		update, _ = data["contactUpdate"].(map[string]any)
 		return err == nil && update["state"] != "PENDING"

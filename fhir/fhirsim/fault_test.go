@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"patientgraph/internal/wait"
 )
 
 const changedX = `{"resourceType":"Patient","id":"x","telecom":[{"system":"phone","value":"010-9999-8888"}],"address":[{"city":"Busan"}]}`
@@ -102,12 +104,7 @@ func TestLateWriteLandsAfterTheClientLeft(t *testing.T) {
 	}
 	_, version := stored(t, s)
 	wantEqual(t, "version while the client leaves", version, 1)
-	for deadline := time.Now().Add(patience); version == 1; _, version = stored(t, s) {
-		if time.Now().After(deadline) {
-			t.Fatal("the write never landed")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	wait.Until(t, "the write lands", func() bool { _, version = stored(t, s); return version != 1 })
 	wantEqual(t, "version", version, 2)
 }
 
@@ -127,9 +124,7 @@ func TestStopEndsWhatHangs(t *testing.T) {
 				_, err := try(http.MethodGet, base+"/Patient/x", "")
 				failed <- err
 			}()
-			for len(s.Requests()) == 0 {
-				time.Sleep(time.Millisecond)
-			}
+			wait.Until(t, "the request arrives", func() bool { return len(s.Requests()) > 0 })
 			wantEqual(t, "status while under way", s.Requests()[0].Status, 0)
 			began := time.Now()
 			stop()

@@ -1,4 +1,5 @@
-package apptest
+// Package wait is the one way in which tests wait. The product does not import it.
+package wait
 
 import (
 	"testing"
