@@ -8,6 +8,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
+	"patientgraph/internal/cost"
 	"patientgraph/mirror"
 )
 
@@ -65,12 +66,12 @@ func BenchmarkCostliestRequests(b *testing.B) {
 			var allocated uint64
 			for b.Loop() {
 				var answer Answer
-				used := spent(b, func() { answer = p.Post(body) })
+				used := cost.Of(b, func() { answer = p.Post(body) })
 				if code := answer.ErrorCode(); code != "" {
 					b.Fatalf("code %s", code)
 				}
-				cpu += used.cpu
-				allocated += used.bytes
+				cpu += used.CPU
+				allocated += used.Bytes
 			}
 			b.ReportMetric(float64(cpu.Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 			b.ReportMetric(float64(allocated)/float64(b.N)/(1<<20), "MiB/op")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/internal/cost"
 )
 
 // graphiQLIntrospection is what GraphiQL and code generators ask a server first.
@@ -25,13 +26,13 @@ func TestAbuseDocumentsThatMultiply(t *testing.T) {
 	s := StartSystem(t, SQLite(t), "INTROSPECTION=true", "LOG_LEVEL=info")
 	patient := func(fields string) string { return `{ patient(id: "x") { ` + fields + ` } } ` }
 	const limit, invalid = "LIMIT_EXCEEDED", "GRAPHQL_VALIDATION_FAILED"
-	normal := cost{}
+	normal := cost.Cost{}
 	for range 20 { // the first ones pay for connections and statements
-		if c := spent(t, func() { s.Patient(Number) }); normal.cpu == 0 || c.cpu < normal.cpu {
+		if c := cost.Of(t, func() { s.Patient(Number) }); normal.CPU == 0 || c.CPU < normal.CPU {
 			normal = c
 		}
 	}
-	t.Logf("a normal request: %v, %d bytes", normal.cpu, normal.bytes)
+	t.Logf("a normal request: %v, %d bytes", normal.CPU, normal.Bytes)
 	for name, d := range map[string]struct{ query, code string }{
 		"20 fragments that double":        {patient("...F0") + chain(20, "...F%d ...F%d"), limit},
 		"40 fragments that double":        {patient("...F0") + chain(40, "...F%d ...F%d"), limit},
@@ -79,9 +80,9 @@ func TestAbuseDocumentsThatMultiply(t *testing.T) {
 	} {
 		body := Body(t, d.query, nil)
 		var answer Answer
-		c := spent(t, func() { answer = s.Post(body) })
+		c := cost.Of(t, func() { answer = s.Post(body) })
 		code, size := answer.ErrorCode(), answer.Size
-		t.Logf("%-32s %8d bytes in, %8d out: %10v, %9d bytes allocated, %s", name, len(body), size, c.cpu, c.bytes, code)
+		t.Logf("%-32s %8d bytes in, %8d out: %10v, %9d bytes allocated, %s", name, len(body), size, c.CPU, c.Bytes, code)
 		if code != d.code {
 			t.Errorf("%s: code %q, want %q", name, code, d.code)
 		}
@@ -89,8 +90,8 @@ func TestAbuseDocumentsThatMultiply(t *testing.T) {
 			t.Errorf("%s: an answer of %d bytes", name, size)
 		}
 		// What these tried took thousands of times as much.
-		if c.cpu > 300*normal.cpu || c.bytes > maxAllocated {
-			t.Errorf("%s took %v and %d bytes, a normal request %v and %d", name, c.cpu, c.bytes, normal.cpu, normal.bytes)
+		if c.CPU > 300*normal.CPU || c.Bytes > maxAllocated {
+			t.Errorf("%s took %v and %d bytes, a normal request %v and %d", name, c.CPU, c.Bytes, normal.CPU, normal.Bytes)
 		}
 	}
 }

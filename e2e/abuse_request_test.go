@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/internal/cost"
 )
 
 // TestAbuseLongTextsUnderManyNames asks for 80 KB of allergies 450 times: 7 KB in,
@@ -27,20 +28,20 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 			t.Errorf("%d times: %d bytes, code %q", times, answer.Size, answer.ErrorCode())
 		}
 	}
-	var normal cost
+	var normal cost.Cost
 	for range 3 {
-		normal = spent(t, func() { s.Patient(Number) }) // with its allergies
+		normal = cost.Of(t, func() { s.Patient(Number) }) // with its allergies
 	}
 	body := Body(t, `{ patient(id: "`+Number+`") { `+repeated(450, "a%d: allergies ")+`} }`, nil)
 	var answer Answer
-	abuse := spent(t, func() { answer = s.Post(body) })
+	abuse := cost.Of(t, func() { answer = s.Post(body) })
 	code, size := answer.ErrorCode(), answer.Size
-	t.Logf("normal %v, %d bytes; abuse %v, %d bytes allocated, %d sent", normal.cpu, normal.bytes, abuse.cpu, abuse.bytes, size)
+	t.Logf("normal %v, %d bytes; abuse %v, %d bytes allocated, %d sent", normal.CPU, normal.Bytes, abuse.CPU, abuse.Bytes, size)
 	if code != "LIMIT_EXCEEDED" || size > 10_000 {
 		t.Errorf("%d bytes, code %q", size, code)
 	}
-	if abuse.bytes > 100*normal.bytes { // it was hundreds of times
-		t.Errorf("it took %d bytes, a normal request %d", abuse.bytes, normal.bytes)
+	if abuse.Bytes > 100*normal.Bytes { // it was hundreds of times
+		t.Errorf("it took %d bytes, a normal request %d", abuse.Bytes, normal.Bytes)
 	}
 }
 
@@ -60,13 +61,13 @@ func TestAbuseVariablesThatMultiply(t *testing.T) {
 	} {
 		body := `{"query":"query($id: ID!) { patient(id: $id) { id } }","variables":` + c.variables + `}`
 		var code string
-		used := spent(t, func() { code = s.Post(body).ErrorCode() })
-		t.Logf("%-16s %v, %d bytes allocated", name, used.cpu, used.bytes)
+		used := cost.Of(t, func() { code = s.Post(body).ErrorCode() })
+		t.Logf("%-16s %v, %d bytes allocated", name, used.CPU, used.Bytes)
 		if code != c.code {
 			t.Errorf("%s: code %q, want %q", name, code, c.code)
 		}
-		if used.bytes > maxAllocated {
-			t.Errorf("%s: %d bytes allocated for %d", name, used.bytes, len(body))
+		if used.Bytes > maxAllocated {
+			t.Errorf("%s: %d bytes allocated for %d", name, used.Bytes, len(body))
 		}
 	}
 	query := url.Values{"query": {"{ viewer { role } }"}, "variables": {strings.Repeat("[", 5_000)}}
@@ -84,9 +85,9 @@ func TestAbuseFiltersThatExpand(t *testing.T) {
 	} {
 		body := Body(t, `query($f: PatientFilter) { patients(filter: $f) { totalCount } }`, Object{"f": filter})
 		var code string
-		used := spent(t, func() { code = s.Post(body).ErrorCode() })
-		if code != "BAD_USER_INPUT" || used.bytes > maxAllocated {
-			t.Errorf("code %q, %d bytes allocated for %d", code, used.bytes, len(body))
+		used := cost.Of(t, func() { code = s.Post(body).ErrorCode() })
+		if code != "BAD_USER_INPUT" || used.Bytes > maxAllocated {
+			t.Errorf("code %q, %d bytes allocated for %d", code, used.Bytes, len(body))
 		}
 	}
 }
@@ -106,10 +107,10 @@ func TestAbuseLongTextsUsedOften(t *testing.T) {
 	} {
 		body := Body(t, query, Object{"v": strings.Repeat("x", megabyte)})
 		var code string
-		used := spent(t, func() { code = s.Post(body).ErrorCode() })
-		t.Logf("%-18s %v, %d bytes allocated", name, used.cpu, used.bytes)
-		if code != "LIMIT_EXCEEDED" || used.bytes > maxAllocated {
-			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.bytes)
+		used := cost.Of(t, func() { code = s.Post(body).ErrorCode() })
+		t.Logf("%-18s %v, %d bytes allocated", name, used.CPU, used.Bytes)
+		if code != "LIMIT_EXCEEDED" || used.Bytes > maxAllocated {
+			t.Errorf("%s: code %q, %d bytes allocated", name, code, used.Bytes)
 		}
 	}
 	// A number counts as well where a text is wanted.

@@ -7,39 +7,18 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"patientgraph/internal/cost"
 )
 
 // Bodies of 8 MiB, the most that is read.
 func filled(head, again, tail string) []byte {
 	n := (8<<20 - len(head) - len(tail)) / len(again)
 	return []byte(head + strings.Repeat(again, n) + tail)
-}
-
-// cost is what a call takes: CPU of the process, and bytes allocated.
-func cost(t *testing.T, call func()) (cpu time.Duration, bytes uint64) {
-	t.Helper()
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	began := cpuTime(t)
-	call()
-	cpu = cpuTime(t) - began
-	runtime.ReadMemStats(&after)
-	return cpu, after.TotalAlloc - before.TotalAlloc
-}
-
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // However a body of 8 MiB is filled, to read it costs about what a patient with
@@ -66,8 +45,8 @@ func TestCostOfBodies(t *testing.T) {
 	if _, err := c.Read(t.Context(), "p"); err != nil {
 		t.Fatal(err)
 	}
-	normal, normalBytes := cost(t, read)
-	t.Logf("a photo: %v, %d MiB", normal, normalBytes>>20)
+	normal := cost.Of(t, read)
+	t.Logf("a photo: %v, %d MiB", normal.CPU, normal.Bytes>>20)
 	capabilities := func() { _, _ = c.Capabilities(t.Context()) }
 	search := func() {
 		for range c.Search(t.Context(), url.Values{}) {
@@ -91,13 +70,13 @@ func TestCostOfBodies(t *testing.T) {
 		{"as many entries as there may be", []byte(`{"resourceType":"Bundle","entry":[` + strings.Repeat(`{"resource":{}},`, maxValues/4) + `{}]}`), search},
 	} {
 		body = tt.body
-		cpu, bytes := cost(t, tt.call)
-		t.Logf("%s: %v, %d MiB", tt.name, cpu, bytes>>20)
-		if cpu > 20*normal {
-			t.Errorf("%s costs %v of CPU, a photo %v", tt.name, cpu, normal)
+		got := cost.Of(t, tt.call)
+		t.Logf("%s: %v, %d MiB", tt.name, got.CPU, got.Bytes>>20)
+		if got.CPU > 20*normal.CPU {
+			t.Errorf("%s costs %v of CPU, a photo %v", tt.name, got.CPU, normal.CPU)
 		}
-		if bytes > 4*normalBytes {
-			t.Errorf("%s costs %d MiB, a photo %d MiB", tt.name, bytes>>20, normalBytes>>20)
+		if got.Bytes > 4*normal.Bytes {
+			t.Errorf("%s costs %d MiB, a photo %d MiB", tt.name, got.Bytes>>20, normal.Bytes>>20)
 		}
 	}
 }

@@ -11,18 +11,20 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"patientgraph/internal/cost"
 )
 
 // costly fails if f takes far more than looking twice whether body is JSON,
 // which every answer is put through. The faults cost a thousand times as much.
 func costly(t *testing.T, name string, body []byte, f func()) {
 	t.Helper()
-	normal, _ := cost(t, func() {
+	normal := cost.Of(t, func() {
 		if !json.Valid(body) || !gjson.ValidBytes(body) {
 			t.Fatalf("%s: the body is no JSON", name)
 		}
-	})
-	got, _ := cost(t, f)
+	}).CPU
+	got := cost.Of(t, f).CPU
 	t.Logf("%s: %d KiB, %v; to validate it %v", name, len(body)>>10, got, normal)
 	if limit := 40 * (normal + time.Millisecond); got > limit {
 		t.Errorf("%s costs %v, and to validate it %v", name, got, normal)

@@ -3,9 +3,10 @@ package fhirsim
 import (
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"patientgraph/internal/cost"
 )
 
 // Whoever sends the server what must not be parsed hears a refusal, as from HAPI,
@@ -44,28 +45,19 @@ func TestHostileBodies(t *testing.T) {
 // Twice the phones take about twice the time to check.
 func TestCostOfPhones(t *testing.T) {
 	s := New(Options{})
-	cost := func(n int) time.Duration {
+	check := func(n int) time.Duration {
 		body := []byte(`{"telecom":[` + strings.Repeat(`{"system":"phone","value":"02-123-4567"},`, n) + "{}]}")
-		began := cpuTime(t)
-		if p := s.checkPhones(body); p != nil {
-			t.Fatalf("%+v", p)
-		}
-		return cpuTime(t) - began
+		return cost.Of(t, func() {
+			if p := s.checkPhones(body); p != nil {
+				t.Fatalf("%+v", p)
+			}
+		}).CPU
 	}
 	const times = 32
-	few, many := cost(500), cost(500*times)
+	few, many := check(500), check(500*times)
 	if many > 8*times*max(few, time.Millisecond) {
 		t.Errorf("%d times the phones: %v instead of %v", times, many, few)
 	}
-}
-
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func TestTheLogForgetsLargeBodies(t *testing.T) {

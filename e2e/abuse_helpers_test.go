@@ -5,33 +5,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
-	"testing"
-	"time"
 )
 
 // The abuse suite: what a hostile caller, FHIR server or neighbour tried, one
 // test each, in the files abuse_*_test.go. Costs are compared with a normal
 // request of the same run.
-
-// cost is what was spent while something ran, by the whole process: tests that
-// measure it are not parallel.
-type cost struct {
-	cpu   time.Duration
-	bytes uint64
-}
-
-func spent(t testing.TB, run func()) cost {
-	t.Helper()
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	began := cpuTime(t)
-	run()
-	used := cpuTime(t) - began
-	runtime.ReadMemStats(&after)
-	return cost{used, after.TotalAlloc - before.TotalAlloc}
-}
 
 // liveHeap is what stays after a collection.
 func liveHeap() uint64 {
@@ -40,15 +18,6 @@ func liveHeap() uint64 {
 	runtime.GC() // what pools hold goes with the second
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-func cpuTime(t testing.TB) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // repeated writes a text n times, with the number of each in the place of %d.
