@@ -8,6 +8,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
+	"patientgraph/db/dbtest"
 	"patientgraph/internal/cost"
 	"patientgraph/mirror"
 )
@@ -39,7 +40,7 @@ var costliest = []struct{ name, query string }{
 // in processor time of the whole process (client included), on 100,000 patients
 // in SQLite.
 func BenchmarkCostliestRequests(b *testing.B) {
-	databaseURL := SQLite(b)
+	databaseURL := dbtest.SQLite(b)
 	store, err := db.Open(context.Background(), databaseURL)
 	if err != nil {
 		b.Fatal(err)

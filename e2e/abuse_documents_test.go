@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/internal/cost"
 )
 
@@ -23,7 +24,7 @@ fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofT
 // they do. Each is refused, or answered, for little more than a normal request,
 // and within 20 MiB.
 func TestAbuseDocumentsThatMultiply(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "INTROSPECTION=true", "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "INTROSPECTION=true", "LOG_LEVEL=info")
 	patient := func(fields string) string { return `{ patient(id: "x") { ` + fields + ` } } ` }
 	const limit, invalid = "LIMIT_EXCEEDED", "GRAPHQL_VALIDATION_FAILED"
 	normal := cost.Cost{}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -79,7 +80,7 @@ func TestAbuseReasonsHoldNothingOfThePatient(t *testing.T) {
 // on as the server said it.
 func TestAbuseOrdinaryReasonsReachTheCaller(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	for _, reason := range []string{
 		"Invalid phone format",
 		"HAPI-0450: Failed to parse request body as JSON resource",
@@ -97,7 +98,7 @@ func TestAbuseOrdinaryReasonsReachTheCaller(t *testing.T) {
 // TestAbuseAHugeCodeGoesNowhere: a code of 3 MB is not passed on, nor kept.
 func TestAbuseAHugeCodeGoesNowhere(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Status: http.StatusUnprocessableEntity, ContentType: "application/fhir+json",
 		Body: `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"` + strings.Repeat("x", 3<<20) + `","diagnostics":"Invalid phone format"}]}`})
 	answer := s.Update(Object{"patientId": Number, "phone": "010-9999-8888"})

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/internal/cost"
 )
 
 // TestAbuseLongTextsUnderManyNames asks for 80 KB of allergies 450 times: 7 KB in,
 // 36 MB out.
 func TestAbuseLongTextsUnderManyNames(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "LOG_LEVEL=info")
 	allergies := make([]string, 100)
 	for i := range allergies {
 		allergies[i] = strings.Repeat("😀", 200)
@@ -48,7 +49,7 @@ func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 // TestAbuseVariablesThatMultiply sends a megabyte of variables that would be many
 // times as large in memory, or that recurse.
 func TestAbuseVariablesThatMultiply(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "LOG_LEVEL=info")
 	const megabyte = 1<<20 - 500
 	for name, c := range map[string]struct{ variables, code string }{
 		"deep arrays":    {`{"id":` + strings.Repeat("[", megabyte/2) + strings.Repeat("]", megabyte/2) + `}`, "LIMIT_EXCEEDED"},
@@ -79,7 +80,7 @@ func TestAbuseVariablesThatMultiply(t *testing.T) {
 // TestAbuseFiltersThatExpand searches for what is eighteen times as long once it is
 // folded.
 func TestAbuseFiltersThatExpand(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "LOG_LEVEL=info")
 	for _, filter := range []Object{
 		{"name": strings.Repeat("\uFDFA", 340_000)}, {"phone": strings.Repeat("1", 1_000_000)}, {"name": strings.Repeat("a\u0301", 300_000)},
 	} {
@@ -94,7 +95,7 @@ func TestAbuseFiltersThatExpand(t *testing.T) {
 
 // TestAbuseLongTextsUsedOften names a variable of a megabyte again and again.
 func TestAbuseLongTextsUsedOften(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "LOG_LEVEL=info")
 	const megabyte = 1<<20 - 40_000
 	for name, query := range map[string]string{
 		"ids":              `query($v: ID!) { ` + repeated(390, "p%d: patient(id: $v) { id } ") + `}`,
@@ -128,7 +129,7 @@ func TestAbuseLongTextsUsedOften(t *testing.T) {
 // TestAbuseCachesStaySmall sends a thousand different queries of the size that is
 // kept, and of the greatest size.
 func TestAbuseCachesStaySmall(t *testing.T) {
-	s := StartSystem(t, SQLite(t), "LOG_LEVEL=info")
+	s := StartSystem(t, dbtest.SQLite(t), "LOG_LEVEL=info")
 	s.Patient(Number)
 	before := liveHeap()
 	for i := range 1_000 {
@@ -155,7 +156,7 @@ func TestAbuseCachesStaySmall(t *testing.T) {
 // their types: each is the caller's error, not ours.
 func TestAbuseOddValuesAreRefused(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t), "INTROSPECTION=true")
+	s := StartSystem(t, dbtest.SQLite(t), "INTROSPECTION=true")
 	for query, variables := range map[string]string{
 		`{ patients(first: 99999999999999999999) { totalCount } }`:                                                  `{}`,
 		`{ patients(first: 5000000000) { totalCount } }`:                                                            `{}`,
@@ -195,7 +196,7 @@ func TestAbuseOddValuesAreRefused(t *testing.T) {
 // TestAbuseMembersInAnotherCase sends bodies that encoding/json would take for others.
 func TestAbuseMembersInAnotherCase(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	for _, body := range []string{
 		`{"QUERY":"{ viewer { role } }"}`,
 		`{"query":"{ viewer { role } }","Query":"{ patients { totalCount } }"}`,
@@ -213,7 +214,7 @@ func TestAbuseMembersInAnotherCase(t *testing.T) {
 // TestAbuseSuggestionsHideTheSchema asks for names that are nearly right.
 func TestAbuseSuggestionsHideTheSchema(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	for query, hidden := range map[string]string{
 		`{ patient(id: "x") { phon } }`:                                                   "phone",
 		`{ patiens { totalCount } }`:                                                      "patients",

@@ -11,6 +11,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -90,7 +91,7 @@ func TestAbuseScopesNarrowTheRole(t *testing.T) {
 // it, is no way around a scope that does not allow to read.
 func TestAbuseWhoMayOnlyWriteSeesNothing(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	updateProfile(s.Client, Object{"patientId": Number, "bloodType": "A+", "allergies": []string{"latex"}, "emergencyContact": Object{"name": "임꺽정"}})
 	bearer := TokenOf(t, Object{"sub": "kiosk", "role": "admin", "scope": "user/Patient.u"})
 	const everything = `id familyName fullName birthDate birthYear gender phone email address { text city } emergencyContact { name } allergies bloodType fhirId syncState version`
@@ -183,7 +184,7 @@ func TestAbuseWhoMayChangeWhichProfileField(t *testing.T) {
 // covers.
 func TestAbusePatientScopeDoesNotLetAnAnalystFilterByName(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	bearer := TokenOf(t, Object{"role": "analyst", "patient_id": Number, "scope": "patient/Patient.rs"})
 	for _, arguments := range []string{`filter: { name: "홍" }`, `filter: { phone: "010-1111-2222" }`, `filter: { birthDate: "1990" }`, `orderBy: NAME_ASC`} {
 		if answer := s.As(bearer).Post(fmt.Sprintf(`{"query":%q}`, `{ patients(`+arguments+`) { totalCount } }`)); answer.At("errors") == nil {
@@ -224,7 +225,7 @@ func TestAbuseSubscriptionEndsWithItsToken(t *testing.T) {
 
 func TestAbuseSubscriptionsOfOneViewer(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t), "FHIR_TIMEOUT=500ms")
+	s := StartSystem(t, dbtest.SQLite(t), "FHIR_TIMEOUT=500ms")
 	done := s.Update(Object{"patientId": Number, "phone": "010-2222-3333"})["operationId"].(string)
 	id := pendingUpdate(s)
 	type heard struct {

@@ -10,6 +10,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -17,7 +18,7 @@ import (
 // TestAbuseHeadersOfEveryAnswer wants no answer with patient data kept or guessed at.
 func TestAbuseHeadersOfEveryAnswer(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	admin := Token(t, auth.RoleAdmin, "")
 	for name, c := range map[string]struct{ method, path, bearer, accept, body string }{
 		"data":       {http.MethodPost, "/graphql", admin, "", `{"query":"{ viewer { role } }"}`},
@@ -56,7 +57,7 @@ func TestAbuseReadyzAsksLittle(t *testing.T) {
 		server.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)
-	databaseURL := SQLite(t)
+	databaseURL := dbtest.SQLite(t)
 	stored, _, _ := server.Get("a1")
 	MustImport(t, databaseURL, string(stored))
 	p := StartWith(t, front.URL+"/fhir", databaseURL, "FHIR_TIMEOUT=30s")
@@ -83,7 +84,7 @@ func TestAbuseReadyzAsksLittle(t *testing.T) {
 // patient can, until that is refused.
 func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	own := Token(t, auth.RolePatient, Number)
 	refused := false
 	for i := 0; i < 3_000 && !refused; i++ { // it takes 61 unless each takes a second

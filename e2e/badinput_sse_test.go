@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 )
 
 // TestBodiesThatAreNoRequestAreNotLogged sends what is no GraphQL request to the
 // transport for events, which would write it to stderr, patient data and all.
 func TestBodiesThatAreNoRequestAreNotLogged(t *testing.T) {
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	var out bytes.Buffer
 	log.SetOutput(&out)
 	defer log.SetOutput(os.Stderr)

@@ -9,6 +9,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -66,7 +67,7 @@ func costly(n int) string {
 
 func TestBodiesThatAreNoJSON(t *testing.T) {
 	t.Parallel()
-	p := StartWith(t, "http://127.0.0.1:1/fhir", SQLite(t))
+	p := StartWith(t, "http://127.0.0.1:1/fhir", dbtest.SQLite(t))
 	for name, body := range map[string]string{
 		"malformed": `{"query":`, "empty": ``, "array": `[]`, "binary": "\x00\xff\xfe", "number": `5`,
 	} {
@@ -87,7 +88,7 @@ func TestBodiesThatAreNoJSON(t *testing.T) {
 
 func TestAGetOnlyQueries(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	check := s.Untouched()
 	for query, code := range map[string]string{
 		"query=" + url.QueryEscape(`{ viewer { role } }`): "",
@@ -152,7 +153,7 @@ func TestInputThatBreaksOurRules(t *testing.T) {
 
 func TestMessagesFollowAcceptLanguage(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	body := `{"query":"mutation { updatePatientContact(input: {patientId: \"` + Number + `\", email: \"x\"}) { ... on InvalidInput { message fieldErrors { message rule } } } }"}`
 	for header, message := range map[string]string{
 		"ko-KR,ko;q=0.9,en;q=0.8": "이메일: 올바른 이메일 주소여야 합니다",
@@ -168,7 +169,7 @@ func TestMessagesFollowAcceptLanguage(t *testing.T) {
 
 func TestPhoneRegion(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t), "PHONE_REGION=KR")
+	s := StartSystem(t, dbtest.SQLite(t), "PHONE_REGION=KR")
 	Want(t, s.Update(Object{"patientId": Number, "phone": "invalid-phone"}), Object{"__typename": "InvalidInput"})
 	Want(t, s.Update(Object{"patientId": Number, "phone": "010-2345-6789"}), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-2345-6789"})
 }
@@ -199,7 +200,7 @@ func TestHugeAndBrokenFHIRAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := StartSystem(t, SQLite(t))
+			s := StartSystem(t, dbtest.SQLite(t))
 			check := s.Untouched()
 			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodGet, Status: http.StatusOK, Body: body, ContentType: "application/fhir+json"})
 			answer := s.Update(Object{"patientId": Number, "phone": "010-1"})
@@ -211,7 +212,7 @@ func TestHugeAndBrokenFHIRAnswers(t *testing.T) {
 
 func TestWithoutAToken(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	for name, bearer := range map[string]string{"none": "", "garbage": "x.y.z", "unsigned": "eyJhbGciOiJub25lIn0.eyJyb2xlIjoiYWRtaW4ifQ."} {
 		answer := s.As(bearer).Post(`{"query":"{ viewer { role } }"}`)
 		if answer.Status != http.StatusUnauthorized || answer.ErrorCode() != "UNAUTHENTICATED" {

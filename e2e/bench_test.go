@@ -19,6 +19,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/db/dbtest"
 	"patientgraph/httpapi"
 	"patientgraph/mirror"
 )
@@ -27,7 +28,7 @@ import (
 // handler written by hand on the same store, behind the same check of the
 // token. The two take turns; the ratio is of their throughputs.
 func BenchmarkPatientOverHTTP(b *testing.B) {
-	databaseURL := SQLite(b)
+	databaseURL := dbtest.SQLite(b)
 	MustImport(b, databaseURL, PatientJSON("a1", Number))
 	p := StartWith(b, "http://127.0.0.1:1/fhir", databaseURL, "LOG_LEVEL=info")
 	_ = p.Patient(Number) // warm
@@ -164,7 +165,7 @@ func (p *patients) Read(into []byte) (int, error) {
 func BenchmarkImport100000(b *testing.B) {
 	const total = 100_000
 	for b.Loop() {
-		store, err := db.Open(context.Background(), SQLite(b))
+		store, err := db.Open(context.Background(), dbtest.SQLite(b))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -120,7 +120,7 @@ func TestHAPIEveryPatient(t *testing.T) {
 			Want(t, p.Patient(id), Object{"phone": phone, "email": email, "address.city": "서울", "address.lines": address["lines"], "fhirId": id})
 		}
 	}
-	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, dbtest.SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { test(t, dbtest.Postgres(t)) })
 }
 

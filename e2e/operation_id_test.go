@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -72,7 +73,7 @@ func TestEveryOutcomeNamesItsOperation(t *testing.T) {
 // patient until the time is over has begun nothing.
 func TestWaitingInVainNamesItsOperation(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	s.FHIR.SetFault("", fhirsim.Fault{Hang: true})
 	const callers = 6 // each write takes most of the time that a caller waits
 	answers := make(chan Object, callers)
@@ -97,7 +98,7 @@ func TestWaitingInVainNamesItsOperation(t *testing.T) {
 
 func TestProfileConflictNamesItsOperation(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t))
+	s := StartSystem(t, dbtest.SQLite(t))
 	answer := s.Query(`mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) {
 		__typename ... on UpdateConflict { operationId } } }`, Object{"input": Object{"patientId": Number, "bloodType": "A+", "expectedVersion": "zz"}})
 	wantOperation(s.Product, answer["updatePatientProfile"].(map[string]any), "")

@@ -8,6 +8,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -59,7 +60,7 @@ func TestRejectionOfWhatWasNotTouched(t *testing.T) {
 
 func TestOpenCircuit(t *testing.T) {
 	t.Parallel()
-	databaseURL := SQLite(t)
+	databaseURL := dbtest.SQLite(t)
 	s := StartSystem(t, databaseURL)
 	patients := []string{Number}
 	for n := 3; n <= 6; n++ {

@@ -7,6 +7,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -300,7 +301,7 @@ func TestCreatedIsNeverSuccess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := StartSystem(t, SQLite(t))
+			s := StartSystem(t, dbtest.SQLite(t))
 			s.FHIR.SetFault("", fault)
 			Want(t, s.Update(Object{"patientId": Number, "phone": "010-9876-5432"}), Object{"__typename": "FhirRejected", "code": "FHIR_PATIENT_GONE"})
 			s.WantLog("ALARM")

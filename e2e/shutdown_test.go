@@ -7,6 +7,7 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -76,7 +77,7 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 
 func TestShutdownEndsSubscriptions(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t), "FHIR_TIMEOUT=500ms")
+	s := StartSystem(t, dbtest.SQLite(t), "FHIR_TIMEOUT=500ms")
 	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
 	lost := s.Update(Object{"patientId": Number, "phone": NewPhone})
 	Want(t, lost, Object{"applied": "UNKNOWN"})

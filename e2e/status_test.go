@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 )
 
 // An answer with a status that HTTP does not know is an unusable one, for a
@@ -25,7 +26,7 @@ func TestStatusThatHTTPDoesNotKnow(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 000 Solveig Aune\r\nContent-Type: application/fhir+json\r\nContent-Length: 2\r\n\r\n{}")
 	}))
 	defer server.Close()
-	databaseURL := SQLite(t)
+	databaseURL := dbtest.SQLite(t)
 	MustImport(t, databaseURL, PatientJSON("a1", Number))
 	p := StartWith(t, server.URL+"/fhir", databaseURL)
 	answer := p.Update(Object{"patientId": Number, "phone": NewPhone})

@@ -13,6 +13,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -23,7 +24,7 @@ func TestAbuseValuesAreNoSQL(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		if strings.HasPrefix(databaseURL, "postgres") {
-			mustExec(t, openDatabase(t, databaseURL), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET standard_conforming_strings = off', current_database()); END $$`)
+			mustExec(t, dbtest.Open(t, databaseURL), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET standard_conforming_strings = off', current_database()); END $$`)
 		}
 		const evil = `\' OR true --`
 		p := JSON(t, Object{"resourceType": "Patient", "id": "e1", "name": []Object{{"family": evil, "given": []string{evil}}}, "telecom": []Object{{"system": "phone", "value": evil}}})
@@ -45,7 +46,7 @@ func TestAbuseANewerDatabaseIsRefused(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		MustImport(t, databaseURL, PatientJSON("a1", Number))
 		newer := db.SchemaVersion() + 4
-		database := openDatabase(t, databaseURL)
+		database := dbtest.Open(t, databaseURL)
 		mustExec(t, database, fmt.Sprintf("INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, TRUE)", newer))
 		says := fmt.Sprintf("schema version %d, this program knows up to %d: run the newer patientgraph", newer, newer-4)
 		file := filepath.Join(t.TempDir(), "more.ndjson")
@@ -173,7 +174,7 @@ func TestAbuseTheJournalGrowsByWhatChanges(t *testing.T) {
 		for n := range allergies {
 			allergies[n] = strings.Repeat("😀", 200)
 		}
-		database := openDatabase(t, databaseURL)
+		database := dbtest.Open(t, databaseURL)
 		mustExec(t, database, "UPDATE patients SET allergies = $1", JSON(t, allergies))
 		const writes = 5
 		input := Object{"patientId": Number}
@@ -207,7 +208,7 @@ func TestAbuseUnreadableRowsHarmThemselvesAlone(t *testing.T) {
 		s := StartSystem(t, databaseURL)
 		s.FHIR.SetFault("a1", fhirsim.Fault{Status: http.StatusInternalServerError})
 		_ = s.Update(Object{"patientId": Number, "phone": "010-5555-0000"}) // it leaves a line in the journal
-		database := openDatabase(t, databaseURL)
+		database := dbtest.Open(t, databaseURL)
 		deep := strings.Repeat("[", 1<<20)
 		mustExec(t, database, "UPDATE patients SET address = $1 WHERE id = $2", deep, Number)
 		mustExec(t, database, `UPDATE contact_updates SET put = $1, answer = $1, patient = $1,

@@ -13,6 +13,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -32,7 +33,7 @@ var hostileBodies = map[string]string{
 // one works.
 func TestAbuseHostileBodies(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, SQLite(t), "FHIR_TIMEOUT=10s")
+	s := StartSystem(t, dbtest.SQLite(t), "FHIR_TIMEOUT=10s")
 	n := 0
 	write := func() Object {
 		n++
@@ -94,7 +95,7 @@ func TestAbuseImport(t *testing.T) {
 		lines = append(lines, body[:min(len(body), 7<<20)])
 	}
 	lines = append(lines, PatientJSON("b2", "P-2"))
-	out, err := Import(t, SQLite(t), strings.Join(lines, "\n"))
+	out, err := Import(t, dbtest.SQLite(t), strings.Join(lines, "\n"))
 	if err == nil || !strings.Contains(out, fmt.Sprintf("2 new, 0 updated, 0 kept as they were, %d bad lines", len(hostileBodies))) {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -133,7 +134,7 @@ func TestAbuseSwitchingProtocols(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_, _ = io.Copy(io.Discard, buffered) // until the client hangs up
 	})
-	p := f.product(SQLite(t))
+	p := f.product(dbtest.SQLite(t))
 	input := Object{"patientId": f.patients[0], "phone": NewPhone}
 
 	switched.Store(http.MethodGet)
@@ -159,7 +160,7 @@ func TestAbuseETags(t *testing.T) {
 	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	patient, other := f.patients[0], f.patients[1]
 	id := fhirOf(patient)
-	p := f.product(SQLite(t))
+	p := f.product(dbtest.SQLite(t))
 	n := 0
 	write := func(patient string) Object {
 		n++
@@ -199,7 +200,7 @@ func TestAbuseSilentPatients(t *testing.T) {
 		t.Run(fmt.Sprint(silent), func(t *testing.T) {
 			t.Parallel()
 			f := watchFHIR(t, fhirsim.HAPI(), silent+1)
-			p := f.product(SQLite(t))
+			p := f.product(dbtest.SQLite(t))
 			for n := range silent {
 				f.SetFault(fhirOf(f.patients[n]), fhirsim.Fault{Close: true})
 			}
@@ -217,7 +218,7 @@ func TestAbuseSilentPatients(t *testing.T) {
 func TestAbuseImpatientCallersAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	f := watchFHIR(t, fhirsim.HAPI(), 7)
-	p := f.product(SQLite(t))
+	p := f.product(dbtest.SQLite(t))
 	f.SetFault("", fhirsim.Fault{Close: true})
 	for n := range 10 {
 		Want(t, p.Update(Object{"patientId": f.patients[n%5], "phone": NewPhone}), Object{"__typename": "FhirUnavailable"})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -220,7 +221,7 @@ func (c *crash) load(p *Process) (end func()) {
 func (c *crash) settle(p *Process) {
 	open := func() (count int, err error) { return 0, nil }
 	if c.databaseURL != "" {
-		journal := openDatabase(c.t, c.databaseURL)
+		journal := dbtest.Open(c.t, c.databaseURL)
 		open = func() (count int, err error) {
 			err = journal.QueryRow("SELECT count(*) FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN')").Scan(&count)
 			return count, err

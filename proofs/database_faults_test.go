@@ -172,7 +172,7 @@ func TestDatabaseFullPostgres(t *testing.T) {
 func TestDatabaseConnectionsEnded(t *testing.T) {
 	t.Parallel()
 	c := simulated(t, dbtest.Postgres(t))
-	admin := openDatabase(t, c.databaseURL)
+	admin := dbtest.Open(t, c.databaseURL)
 	c.underLoad(func(*Process) {
 		ended := int64(0)
 		for range length(20, 400) {

@@ -4,23 +4,9 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
-)
 
-// openDatabase opens the database of a product beside it. Its transactions lock from
-// their beginning.
-func openDatabase(t *testing.T, databaseURL string) *sql.DB {
-	t.Helper()
-	driver, source := "pgx", databaseURL
-	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
-		driver, source = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_txlock=immediate"
-	}
-	database, err := sql.Open(driver, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { database.Close() })
-	return database
-}
+	"patientgraph/db/dbtest"
+)
 
 func mustExec(t *testing.T, database *sql.DB, text string, args ...any) {
 	t.Helper()
@@ -32,7 +18,7 @@ func mustExec(t *testing.T, database *sql.DB, text string, args ...any) {
 // lockDatabase lets nobody else write into the journal until release.
 func lockDatabase(t *testing.T, databaseURL string) (release func()) {
 	t.Helper()
-	tx, err := openDatabase(t, databaseURL).Begin()
+	tx, err := dbtest.Open(t, databaseURL).Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +37,7 @@ func lockDatabase(t *testing.T, databaseURL string) (release func()) {
 // onlyUpdate returns the operationId of the one update that the journal has.
 func onlyUpdate(t *testing.T, databaseURL string) (id string) {
 	t.Helper()
-	if err := openDatabase(t, databaseURL).QueryRow("SELECT id FROM contact_updates").Scan(&id); err != nil {
+	if err := dbtest.Open(t, databaseURL).QueryRow("SELECT id FROM contact_updates").Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	return id

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -66,7 +67,7 @@ func newRig(t *testing.T, f fault) *rig {
 			t.Errorf("toxic: %v", err)
 		}
 	}
-	databaseURL := SQLite(t)
+	databaseURL := dbtest.SQLite(t)
 	stored, _, _ := server.Get("a1")
 	MustImport(t, databaseURL, string(stored))
 	listen := proxy.Listen

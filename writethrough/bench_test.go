@@ -2,7 +2,6 @@ package writethrough_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -153,18 +152,12 @@ func BenchmarkMillionSettled(b *testing.B) {
 // settle fills the journal with updates that were settled just now.
 func settle(b *testing.B, databaseURL string, lines int) {
 	b.Helper()
-	driver, source, numbers := "pgx", databaseURL, "SELECT n FROM generate_series(1, $1) AS n"
-	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
-		driver, source = "sqlite", "file:"+strings.NewReplacer("?", "%3f", "#", "%23").Replace(path)+"?_pragma=busy_timeout(10000)"
+	numbers := "SELECT n FROM generate_series(1, $1) AS n"
+	if strings.HasPrefix(databaseURL, "sqlite:") {
 		numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < $1) SELECT n FROM c"
 	}
-	d, err := sql.Open(driver, source)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.Close()
 	now := time.Now().UnixMicro()
-	if _, err := d.Exec(fmt.Sprintf(`INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
+	if _, err := dbtest.Open(b, databaseURL).Exec(fmt.Sprintf(`INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
 		SELECT 'old-' || n, 'P-' || substr('000' || (n %% 100), -4), 'f', 'APPLIED', '', %d, 'me', 'key-' || n,
 			'digest', 'W/"1"', '{}', '', 0, '', '', %d, %d, %d FROM (%s) AS numbers`, now, now, now, now, numbers), lines); err != nil {

@@ -2,10 +2,8 @@ package writethrough_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,16 +120,10 @@ func shift(t *testing.T, url string, by time.Duration) {
 	execute(t, url, `UPDATE contact_updates SET lease_until = lease_until + ?1, sent_at = sent_at + ?1, requested_at = requested_at + ?1 WHERE settled_at = 0`, by.Microseconds())
 }
 
-// execute runs a statement on an SQLite database, past the Store.
+// execute runs a statement past the Store.
 func execute(t *testing.T, url, statement string, args ...any) {
 	t.Helper()
-	file := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(url, "sqlite:"))
-	d, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if _, err := d.Exec(statement, args...); err != nil {
+	if _, err := dbtest.Open(t, url).Exec(statement, args...); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,7 +3,6 @@ package apptest
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,19 +14,12 @@ import (
 func OnEachDatabase(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, SQLite(t))
+		test(t, dbtest.SQLite(t))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		test(t, dbtest.Postgres(t))
 	})
-}
-
-// SQLite returns the URL of an empty database in a file; what follows "sqlite:" is
-// its path.
-func SQLite(t testing.TB) string {
-	t.Helper()
-	return "sqlite:" + filepath.Join(t.TempDir(), "cache.db")
 }
 
 // HAPI returns the base URL of a real HAPI FHIR server that holds the patients of

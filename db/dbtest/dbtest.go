@@ -12,12 +12,30 @@ import (
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
 )
 
 // SQLite returns the URL of an empty database in a file.
 func SQLite(t testing.TB) string {
 	t.Helper()
 	return "sqlite:" + filepath.Join(t.TempDir(), "cache #1?.db") // a name that a URL must escape
+}
+
+// Open opens a database beside the product, for the test at most. Its transactions
+// lock from their beginning.
+func Open(t testing.TB, databaseURL string) *sql.DB {
+	t.Helper()
+	driver, source := "pgx", databaseURL
+	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
+		escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+		driver, source = "sqlite", "file:"+escaped+"?_pragma=busy_timeout(10000)&_txlock=immediate"
+	}
+	database, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { database.Close() })
+	return database
 }
 
 // Postgres makes an empty database on the server of TEST_POSTGRES_URL and
