@@ -22,7 +22,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		".":                  {"app"},
 		"app":                {"auth", "db", "fhir", "fhir/fhirsim", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
-		"app/apptest":        {"app", "auth", "db/dbtest", "fhir", "fhir/fhirsim", "internal/wait"},
+		"app/apptest":        {"app", "auth", "db/dbtest", "fhir", "fhir/fhirsim", "internal/locked", "internal/wait"},
 		"auth":               {"jsonlimit"},
 		"db":                 {"jsonlimit"},
 		"db/dbtest":          {},
@@ -32,6 +32,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"graph":              {},
 		"httpapi":            {"auth", "graph", "jsonlimit", "resolvers", "web"},
 		"internal/cost":      {},
+		"internal/locked":    {},
 		"internal/wait":      {},
 		"jsonlimit":          {},
 		"mirror":             {"db", "fhir", "record"},

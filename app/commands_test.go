@@ -6,6 +6,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/internal/locked"
 )
 
 func TestImportReportsBadLinesAndGoesOn(t *testing.T) {
@@ -32,7 +33,7 @@ func TestImportReportsBadLinesAndGoesOn(t *testing.T) {
 func TestTokenTakesEveryRole(t *testing.T) {
 	t.Parallel()
 	command := func(args ...string) (string, error) {
-		var out, log Buffer
+		var out, log locked.Buffer
 		err := Run(t.Context(), append([]string{"token"}, args...), &out, &log, "JWT_SECRET="+Secret)
 		return out.String(), err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
+	"patientgraph/internal/locked"
 )
 
 func TestBadSettingsStopTheStart(t *testing.T) {
@@ -36,7 +37,7 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 			if name == "secret file" {
 				settings = append(settings, "JWT_SECRET=")
 			}
-			var out, log Buffer
+			var out, log locked.Buffer
 			err := Run(t.Context(), nil, &out, &log, append(settings, c.setting+"="+c.value)...)
 			if err == nil || !strings.Contains(err.Error(), c.names) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the start ended with %v, want one line that names %s", err, c.names)

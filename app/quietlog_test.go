@@ -14,6 +14,7 @@ import (
 
 	"patientgraph/app"
 	. "patientgraph/app/apptest"
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 )
 
@@ -44,7 +45,7 @@ func TestAbuseLibrariesDoNotLogPatients(t *testing.T) {
 			}()
 		}
 	}()
-	var out Buffer
+	var out locked.Buffer
 	if err := app.Run(t.Context(), []string{"schema"}, func(string) string { return "" }, io.Discard, &out); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -146,24 +145,6 @@ func (i *issuer) publish(t testing.TB, keys ...jwkset.JWKMarshal) {
 		t.Fatal(err)
 	}
 	i.body.Store(&body)
-}
-
-// syncBuffer collects log lines of concurrent requests.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func verifyOK(t *testing.T, v *Verifier, token string) Viewer {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"patientgraph/internal/locked"
 )
 
 // answer has the issuer answer with this text.
@@ -51,7 +53,7 @@ func TestKeysStayWhenTheNewSetIsUnusable(t *testing.T) {
 			t.Parallel()
 			key := newEdKey()
 			i := newIssuer(t, jwk(t, key, jwkMeta("1")))
-			var logged syncBuffer
+			var logged locked.Buffer
 			v, clock := newTestVerifier(t, Config{JWKSURL: i.URL, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 			known := sign(t, jwt.SigningMethodEdDSA, key, "1", doctorClaims())
 			verifyOK(t, v, known)

@@ -18,6 +18,7 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 )
 
@@ -94,7 +95,7 @@ func TestKeysPassedOver(t *testing.T) {
 		jwk(t, signer, wrongAlg),
 		jwk(t, good, jwkMeta("good")),
 	)
-	var logged syncBuffer
+	var logged locked.Buffer
 	v, _ := newTestVerifier(t, Config{JWKSURL: i.URL, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	verifyOK(t, v, sign(t, jwt.SigningMethodEdDSA, good, "good", doctorClaims()))
 	for name, token := range map[string]string{
@@ -251,7 +252,7 @@ func TestKnownKeysStayWhileIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	key := newEdKey()
 	i := newIssuer(t, jwk(t, key, jwkMeta("1")))
-	var logged syncBuffer
+	var logged locked.Buffer
 	v, clock := newTestVerifier(t, Config{JWKSURL: i.URL, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	i.status.Store(http.StatusBadGateway)
 	clock.advance(time.Minute)

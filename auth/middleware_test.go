@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"patientgraph/internal/locked"
 )
 
 func TestMiddleware(t *testing.T) {
@@ -40,7 +42,7 @@ func TestMiddleware(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var logged syncBuffer
+			var logged locked.Buffer
 			v, _ := newTestVerifier(t, Config{Secret: testSecret, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 			handler := v.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if viewer, ok := FromContext(r.Context()); !ok || viewer.Subject != "dr-kim" || viewer.Role != RoleDoctor {

@@ -15,6 +15,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 )
 
@@ -55,7 +56,7 @@ func TestAbuseANewerDatabaseIsRefused(t *testing.T) {
 		}
 		for _, args := range [][]string{{"serve"}, {"migrate"}, {"import", file}, {"doctor"}} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // should it serve
-			var out, log Buffer
+			var out, log locked.Buffer
 			err := Run(ctx, args, &out, &log,
 				"FHIR_BASE_URL=http://127.0.0.1:1/fhir", "DATABASE_URL="+databaseURL, "JWT_SECRET="+Secret, "LISTEN_ADDR=127.0.0.1:0")
 			cancel()

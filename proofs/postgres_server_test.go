@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	. "patientgraph/app/apptest"
+	"patientgraph/internal/locked"
 )
 
 // postgres is a PostgreSQL server of the test's own, as it is installed: it
@@ -24,7 +24,7 @@ type postgres struct {
 	bin     string
 	dir     string
 	port    int
-	log     *Buffer
+	log     *locked.Buffer
 	command *exec.Cmd
 	ended   chan struct{} // closed when it has
 }
@@ -51,7 +51,7 @@ func newPostgresIn(t *testing.T, dir string) *postgres {
 	if err != nil || len(found) == 0 || os.Getenv("TEST_POSTGRES_URL") == "" {
 		t.Skip("TEST_POSTGRES_URL is not set, or no initdb is installed: no PostgreSQL to kill")
 	}
-	s := &postgres{t: t, log: &Buffer{}, bin: filepath.Dir(found[len(found)-1]), dir: dir, port: freePort(t)}
+	s := &postgres{t: t, log: &locked.Buffer{}, bin: filepath.Dir(found[len(found)-1]), dir: dir, port: freePort(t)}
 	if err := os.Chown(dir, s.uid(), -1); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func freePort(t *testing.T) int {
 // that the standby does not have.
 func (s *postgres) standby(port int) *postgres {
 	s.t.Helper()
-	f := &postgres{t: s.t, log: &Buffer{}, bin: s.bin, dir: postgresDir(s.t), port: port}
+	f := &postgres{t: s.t, log: &locked.Buffer{}, bin: s.bin, dir: postgresDir(s.t), port: port}
 	if err := os.Chown(f.dir, f.uid(), -1); err != nil {
 		s.t.Fatal(err)
 	}

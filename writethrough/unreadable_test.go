@@ -4,38 +4,21 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
-// logged is a log that may be read while it is written.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// wait returns the log once it holds that text.
-func (l *logged) wait(t *testing.T, text string) (log string) {
+// untilLogged returns the log once it holds that text.
+func untilLogged(t *testing.T, log *locked.Buffer, text string) string {
 	t.Helper()
-	wait.Until(t, "the log has "+text, func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		log = l.text.String()
-		return strings.Contains(log, text)
-	})
-	return log
+	wait.Until(t, "the log has "+text, func() bool { return strings.Contains(log.String(), text) })
+	return log.String()
 }
 
 // A PUT in the journal that cannot be read stays open and is named in the log.
@@ -47,11 +30,11 @@ func TestAnUnreadablePutIsNamedAndMended(t *testing.T) {
 			t.Run(fmt.Sprint(n, " landed ", landed), func(t *testing.T) {
 				t.Parallel()
 				r, url := newDamaged(t, "put", damaged, landed)
-				var log logged
+				var log locked.Buffer
 				r.writer(true, r.client, r.store, func(c *writethrough.Config) {
 					c.Log, c.Lease, c.SettleWindow = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond, time.Second
 				})
-				if text := log.wait(t, "operation op, column contact_updates.put"); strings.Contains(text, "secret") || strings.Contains(text, "[[[") {
+				if text := untilLogged(t, &log, "operation op, column contact_updates.put"); strings.Contains(text, "secret") || strings.Contains(text, "[[[") {
 					t.Error("the log quotes the line")
 				}
 				if st := r.settled("other"); st != db.UpdateNotApplied {
@@ -150,11 +133,11 @@ func TestALineEndedByHand(t *testing.T) {
 			}
 			r.leave(0, "op", `W/"1"`)
 			setColumn(t, url, "op", "put", "{")
-			var log logged
+			var log locked.Buffer
 			w := r.writer(true, r.client, r.store, func(c *writethrough.Config) {
 				c.Log, c.Lease = slog.New(slog.NewTextHandler(&log, nil)), 500*time.Millisecond
 			})
-			log.wait(t, "contact_updates.put")
+			untilLogged(t, &log, "contact_updates.put")
 			end := `UPDATE contact_updates SET state = 'APPLIED', owner = '', settled_at = 1769860800000000, answer = ''
 				WHERE id = 'op' AND state IN ('SENT', 'UNKNOWN')`
 			if !landed {

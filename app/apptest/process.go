@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 )
 
@@ -42,7 +43,7 @@ func Binary(t testing.TB, tag string) string {
 type Process struct {
 	*Client
 	Command *exec.Cmd
-	Log     *Buffer
+	Log     *locked.Buffer
 	Dead    chan struct{} // closed when it has ended
 }
 
@@ -50,7 +51,7 @@ type Process struct {
 // it serves or is dead.
 func Launch(t testing.TB, binary, fhirURL, databaseURL string, settings ...string) *Process {
 	t.Helper()
-	p := &Process{Client: newClient(t), Command: exec.Command(binary), Log: &Buffer{}, Dead: make(chan struct{})}
+	p := &Process{Client: newClient(t), Command: exec.Command(binary), Log: &locked.Buffer{}, Dead: make(chan struct{})}
 	p.Command.Env = slices.Concat(os.Environ(), outsideDemo(fhirURL, databaseURL), []string{"LISTEN_ADDR=127.0.0.1:0", "LOG_FORMAT=json"}, settings)
 	p.Command.Stderr = p.Log
 	if err := p.Command.Start(); err != nil {

@@ -12,13 +12,14 @@ import (
 
 	"patientgraph/app"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/locked"
 	"patientgraph/internal/wait"
 )
 
 // Product is the whole program in the test's own process.
 type Product struct {
 	*Client
-	Log, Stdout *Buffer
+	Log, Stdout *locked.Buffer
 	Stop        func() error // ends it and returns what app.Run returned
 }
 
@@ -26,7 +27,7 @@ type Product struct {
 // ends; without any it is the demo.
 func Start(t testing.TB, settings ...string) *Product {
 	t.Helper()
-	p := &Product{Client: newClient(t), Log: &Buffer{}, Stdout: &Buffer{}}
+	p := &Product{Client: newClient(t), Log: &locked.Buffer{}, Stdout: &locked.Buffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	var failure error
@@ -66,7 +67,7 @@ func outsideDemo(fhirURL, databaseURL string) []string {
 }
 
 // Run runs a command to its end; of a setting that is given twice the last counts.
-func Run(ctx context.Context, args []string, stdout, stderr *Buffer, settings ...string) error {
+func Run(ctx context.Context, args []string, stdout, stderr *locked.Buffer, settings ...string) error {
 	values := map[string]string{}
 	for _, setting := range settings {
 		name, value, found := strings.Cut(setting, "=")
@@ -79,7 +80,7 @@ func Run(ctx context.Context, args []string, stdout, stderr *Buffer, settings ..
 }
 
 // servingAt is the URL that the log says is served; "" as long as there is none.
-func servingAt(log *Buffer) string {
+func servingAt(log *locked.Buffer) string {
 	for line := range strings.Lines(log.String()) {
 		var entry struct{ Msg, Address string }
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving" {
@@ -111,7 +112,7 @@ func Import(t testing.TB, databaseURL, patients string, settings ...string) (str
 	if err := os.WriteFile(file, []byte(patients), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var out, log Buffer
+	var out, log locked.Buffer
 	err := Run(context.Background(), []string{"import", file}, &out, &log,
 		slices.Concat([]string{"DATABASE_URL=" + databaseURL, "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem}, settings)...)
 	return out.String() + log.String(), err

@@ -1,4 +1,6 @@
-package apptest
+// Package locked has what tests share with a product that runs. The product does not
+// import it.
+package locked
 
 import (
 	"bytes"
