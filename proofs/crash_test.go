@@ -3,6 +3,9 @@ package proofs_test
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -20,10 +23,27 @@ import (
 	"patientgraph/internal/wait"
 )
 
-// killSteps are the steps of writethrough/steps.go.
-var killSteps = []string{
-	"before-accepted", "after-accepted", "before-sent", "after-sent", "put-left", "answer-came",
-	"before-commit", "after-commit", "before-settled", "after-settled",
+// killSteps reads the steps that writethrough/steps.go names.
+func killSteps(t *testing.T) (steps []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../writethrough/steps.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if name, found := n.(*ast.BasicLit); found {
+			step, err := strconv.Unquote(name.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, step)
+		}
+		return true
+	})
+	if len(steps) == 0 {
+		t.Fatal("writethrough/steps.go names no step")
+	}
+	return steps
 }
 
 // TestCrash kills the real binary at every step of the write protocol, under
@@ -32,7 +52,7 @@ var killSteps = []string{
 // write happened twice.
 func TestCrash(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		simulated(t, databaseURL).killEverywhere(length(10, 500))
+		simulated(t, databaseURL).killEverywhere(length(len(killSteps(t)), 500))
 	})
 }
 
@@ -112,12 +132,12 @@ func fhirOf(number string) string { return strings.ToLower(number) }
 // killEverywhere starts, loads and kills the program that often, then lets it
 // settle everything and checks what is left.
 func (c *crash) killEverywhere(kills int) {
-	byStep := map[string]int{}
+	steps, byStep := killSteps(c.t), map[string]int{}
 	outside := 0
 	for done := 0; done < kills; done++ {
-		step := killSteps[c.random.IntN(len(killSteps))]
-		if done < len(killSteps) {
-			step = killSteps[done]
+		step := steps[c.random.IntN(len(steps))]
+		if done < len(steps) {
+			step = steps[done]
 		}
 		p := c.launch(fmt.Sprintf("%s:%d", step, 1+c.random.IntN(comesBy(step))))
 		c.pendingWhereItDiffers(p)
