@@ -1,9 +1,9 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -18,24 +18,14 @@ import (
 	"patientgraph/db/dbtest"
 )
 
-// fromHAPI reads a patient around the product.
-func fromHAPI(t *testing.T, base, id string) map[string]any {
+// fromHAPI reads a patient around the product, without its meta.
+func fromHAPI(t *testing.T, hapi *HAPIServer, id string) map[string]any {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, base+"/Patient/"+id, nil)
+	stored, err := hapi.Get(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Cache-Control", "no-cache")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(response.Body)
-		t.Fatalf("HAPI answers %d: %s", response.StatusCode, text)
-	}
-	decoder := json.NewDecoder(response.Body)
+	decoder := json.NewDecoder(bytes.NewReader(stored))
 	decoder.UseNumber()
 	var resource map[string]any
 	if err := decoder.Decode(&resource); err != nil {
@@ -83,7 +73,7 @@ func changes(before, after map[string]any) []string {
 // TestHAPIEveryPatient updates phone, email and address of each of the 120
 // patients: HAPI then differs in exactly what was asked, and the cache agrees.
 func TestHAPIEveryPatient(t *testing.T) {
-	base := HAPI(t)
+	hapi := HAPI(t)
 	ndjson, err := os.ReadFile("testdata/synthea-patients.ndjson")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +83,7 @@ func TestHAPIEveryPatient(t *testing.T) {
 		if err != nil || !strings.Contains(out, "120 new") {
 			t.Fatalf("import: %v\n%s", err, out)
 		}
-		p := StartWith(t, base, databaseURL, "FHIR_TIMEOUT=30s")
+		p := StartWith(t, hapi.URL, databaseURL, "FHIR_TIMEOUT=30s")
 		stamp := time.Now().UnixNano() / 1000 % 10_000_000
 		for i, line := range strings.Split(strings.TrimSpace(string(ndjson)), "\n") {
 			var patient struct{ ID string }
@@ -104,17 +94,17 @@ func TestHAPIEveryPatient(t *testing.T) {
 			phone, email := fmt.Sprintf("555-%07d", (stamp+int64(i))%10_000_000), fmt.Sprintf("p%d@example.org", stamp+int64(i))
 			address := Object{"lines": []string{fmt.Sprint(stamp, " 세종대로")}, "city": "서울", "postalCode": "04524", "country": "KR"}
 
-			before := fromHAPI(t, base, id)
+			before := fromHAPI(t, hapi, id)
 			Want(t, p.Update(Object{"patientId": id, "phone": phone}), Object{"__typename": "UpdatePatientContactSuccess", "patient.syncState": "SYNCED"})
-			afterPhone := fromHAPI(t, base, id)
+			afterPhone := fromHAPI(t, hapi, id)
 			wantOnly(t, changes(before, afterPhone), `telecom[0].value`)
 
 			Want(t, p.Update(Object{"patientId": id, "email": email}), Object{"__typename": "UpdatePatientContactSuccess"})
-			afterEmail := fromHAPI(t, base, id)
+			afterEmail := fromHAPI(t, hapi, id)
 			wantOnly(t, changes(afterPhone, afterEmail), "telecom[1].system", "telecom[1].use", "telecom[1].value")
 
 			Want(t, p.Update(Object{"patientId": id, "address": address}), Object{"__typename": "UpdatePatientContactSuccess"})
-			afterAddress := fromHAPI(t, base, id)
+			afterAddress := fromHAPI(t, hapi, id)
 			wantOnly(t, changes(afterEmail, afterAddress), "address[0].city", "address[0].country", "address[0].line[0]", "address[0].postalCode", "address[0].state")
 
 			Want(t, p.Patient(id), Object{"phone": phone, "email": email, "address.city": "서울", "address.lines": address["lines"], "fhirId": id})
@@ -139,24 +129,16 @@ func wantOnly(t *testing.T, changed []string, allowed ...string) {
 
 // TestHAPIRejectionAndOutage has HAPI reject a phone, and then be gone.
 func TestHAPIRejectionAndOutage(t *testing.T) {
-	base := HAPI(t)
-	target, err := url.Parse(base)
+	hapi := HAPI(t)
+	target, err := url.Parse(hapi.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		id := strings.ToLower("product-" + strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-		create, err := http.NewRequest(http.MethodPut, base+"/Patient/"+id, strings.NewReader(PatientJSON(id, Number)))
-		if err != nil {
+		if err := hapi.Put(PatientJSON(id, Number)); err != nil {
 			t.Fatal(err)
 		}
-		create.Header.Set("Content-Type", "application/fhir+json")
-		response, err := http.DefaultClient.Do(create)
-		if err != nil || response.StatusCode/100 != 2 {
-			t.Fatalf("create patient on HAPI: %v %v", response, err)
-		}
-		response.Body.Close()
-
 		MustImport(t, databaseURL, PatientJSON(id, Number))
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -165,13 +147,13 @@ func TestHAPIRejectionAndOutage(t *testing.T) {
 		proxy := &http.Server{Handler: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host}) }}}
 		go func() { _ = proxy.Serve(listener) }()
 		p := StartWith(t, "http://"+listener.Addr().String()+target.Path, databaseURL, "FHIR_TIMEOUT=30s")
-		cached, stored := p.Patient(Number), fromHAPI(t, base, id)
+		cached, stored := p.Patient(Number), fromHAPI(t, hapi, id)
 
 		Want(t, p.Update(Object{"patientId": Number, "phone": "invalid-phone"}), Object{
 			"__typename": "FhirRejected", "message": "Invalid phone format", "httpStatus": 422, "code": "FHIR_REJECTED",
 		})
 		Want(t, p.Patient(Number), cached)
-		if changed := changes(stored, fromHAPI(t, base, id)); len(changed) > 0 {
+		if changed := changes(stored, fromHAPI(t, hapi, id)); len(changed) > 0 {
 			t.Errorf("HAPI's resource changed at %v", changed)
 		}
 

@@ -214,50 +214,11 @@ func (m memoryTruth) compete(id string, n int) {
 }
 
 // hapiTruth is a real HAPI FHIR server.
-type hapiTruth struct{ base string }
-
-func (h hapiTruth) do(method, path, body, ifMatch string) (int, []byte, error) {
-	request, err := http.NewRequest(method, h.base+"/Patient/"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	request.Header.Set("Content-Type", "application/fhir+json")
-	request.Header.Set("Cache-Control", "no-cache")
-	if ifMatch != "" {
-		request.Header.Set("If-Match", ifMatch)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	return response.StatusCode, answer, err
-}
-
-func (h hapiTruth) get(path string) ([]byte, error) {
-	status, answer, err := h.do(http.MethodGet, path, "", "")
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("HAPI answers %d", status)
-	}
-	return answer, err
-}
-
-func (h hapiTruth) put(resource string) error {
-	var p struct{ ID string }
-	if err := json.Unmarshal([]byte(resource), &p); err != nil {
-		return err
-	}
-	status, answer, err := h.do(http.MethodPut, p.ID, resource, "")
-	if err == nil && status/100 != 2 {
-		err = fmt.Errorf("HAPI answers %d: %s", status, answer)
-	}
-	return err
-}
+type hapiTruth struct{ *HAPIServer }
 
 // history reads version by version: HAPI's _history is cached for a minute.
 func (h hapiTruth) history(id string) ([]Contact, error) {
-	now, err := h.get(id)
+	now, err := h.Get(id)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +232,7 @@ func (h hapiTruth) history(id string) ([]Contact, error) {
 	}
 	var list []Contact
 	for n := 1; n <= last; n++ {
-		resource, err := h.get(fmt.Sprintf("%s/_history/%d", id, n))
+		resource, err := h.Get(fmt.Sprintf("%s/_history/%d", id, n))
 		if err != nil {
 			return nil, err
 		}
@@ -284,8 +245,10 @@ func (h hapiTruth) history(id string) ([]Contact, error) {
 	return list, nil
 }
 
+func (h hapiTruth) put(resource string) error { return h.Put(resource) }
+
 func (h hapiTruth) current(id string) (Contact, error) {
-	resource, err := h.get(id)
+	resource, err := h.Get(id)
 	if err != nil {
 		return Contact{}, err
 	}
@@ -293,11 +256,11 @@ func (h hapiTruth) current(id string) (Contact, error) {
 }
 
 func (h hapiTruth) compete(id string, n int) {
-	if resource, err := h.get(id); err == nil {
+	if resource, err := h.Get(id); err == nil {
 		var p struct{ Meta struct{ VersionID string } }
 		if json.Unmarshal(resource, &p) == nil {
 			fax := strings.Replace(string(resource), `"02-111-`, fmt.Sprintf(`"%03d02-111-`, n), 1)
-			_, _, _ = h.do(http.MethodPut, id, fax, `W/"`+p.Meta.VersionID+`"`) // losing the race is fine
+			_, _, _ = h.Do(http.MethodPut, id, fax, `W/"`+p.Meta.VersionID+`"`) // losing the race is fine
 		}
 	}
 }

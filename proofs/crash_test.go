@@ -59,9 +59,9 @@ func TestCrash(t *testing.T) {
 // TestCrashHAPI is TestCrash in front of a real HAPI FHIR server, which
 // another client writes to as well.
 func TestCrashHAPI(t *testing.T) {
-	hapi := hapiTruth{base: HAPI(t)}
+	hapi := HAPI(t)
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		c := newCrash(t, databaseURL, hapi.base, hapi, timings{fhir: 1500 * time.Millisecond, lease: 600 * time.Millisecond, settle: 4 * time.Second})
+		c := newCrash(t, databaseURL, hapi.URL, hapiTruth{hapi}, timings{fhir: 1500 * time.Millisecond, lease: 600 * time.Millisecond, settle: 4 * time.Second})
 		c.killEverywhere(length(3, 60))
 	})
 }

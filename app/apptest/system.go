@@ -2,7 +2,6 @@ package apptest
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -20,17 +19,6 @@ func OnEachDatabase(t *testing.T, test func(t *testing.T, databaseURL string)) {
 		t.Parallel()
 		test(t, dbtest.Postgres(t))
 	})
-}
-
-// HAPI returns the base URL of a real HAPI FHIR server that holds the patients of
-// e2e/testdata/synthea-patients.ndjson.
-func HAPI(t testing.TB) string {
-	t.Helper()
-	base := os.Getenv("TEST_FHIR_URL")
-	if base == "" {
-		t.Skip("TEST_FHIR_URL is not set: no HAPI FHIR server to test against")
-	}
-	return base
 }
 
 // StartFHIR starts a FHIR server that holds these patients; without any it holds one,
