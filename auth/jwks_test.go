@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/pem"
@@ -182,15 +183,23 @@ func TestUnknownKeyIDsDoNotFloodTheIssuer(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsAfterRotation: all callers that meet the new key while
-// it is being fetched wait for that one fetch and succeed.
-func TestConcurrentRequestsAfterRotation(t *testing.T) {
-	t.Parallel()
+// rotated is a verifier that knows its issuer's first key; the second, 2, has taken
+// its place a minute later.
+func rotated(t *testing.T) (*Verifier, *issuer, ed25519.PrivateKey) {
+	t.Helper()
 	key := newEdKey()
 	i := newIssuer(t, jwk(t, newEdKey(), jwkMeta("1")))
 	v, clock := newTestVerifier(t, Config{JWKSURL: i.URL})
 	clock.advance(time.Minute)
 	i.publish(t, jwk(t, key, jwkMeta("2")))
+	return v, i, key
+}
+
+// TestConcurrentRequestsAfterRotation: all callers that meet the new key while
+// it is being fetched wait for that one fetch and succeed.
+func TestConcurrentRequestsAfterRotation(t *testing.T) {
+	t.Parallel()
+	v, i, key := rotated(t)
 	var wg sync.WaitGroup
 	for n := range 16 {
 		token := sign(t, jwt.SigningMethodEdDSA, key, "2", with(doctorClaims(), "n", n))
@@ -208,11 +217,7 @@ func TestConcurrentRequestsAfterRotation(t *testing.T) {
 
 func TestCallerWhoHangsUpDoesNotUseUpTheFetch(t *testing.T) {
 	t.Parallel()
-	key := newEdKey()
-	i := newIssuer(t, jwk(t, newEdKey(), jwkMeta("1")))
-	v, clock := newTestVerifier(t, Config{JWKSURL: i.URL})
-	clock.advance(time.Minute)
-	i.publish(t, jwk(t, key, jwkMeta("2")))
+	v, _, key := rotated(t)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	token := sign(t, jwt.SigningMethodEdDSA, key, "2", doctorClaims())

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,52 +19,27 @@ import (
 // failover).
 func cutAt(t *testing.T, databaseURL, answer string) (string, *atomic.Int64) {
 	t.Helper()
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := u.Host
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	var armed atomic.Int64
-	go func() {
+	return between(t, databaseURL, func(in, out net.Conn) {
+		go func() { _, _ = io.Copy(out, in); out.Close() }()
+		defer in.Close()
+		defer out.Close()
+		buf := make([]byte, 64<<10)
 		for {
-			in, err := l.Accept()
+			n, err := out.Read(buf)
+			if n > 0 {
+				if bytes.Contains(buf[:n], []byte(answer)) && armed.Add(-1) >= 0 {
+					return
+				}
+				if _, err := in.Write(buf[:n]); err != nil {
+					return
+				}
+			}
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", target)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go func() { _, _ = io.Copy(out, in); out.Close() }()
-			go func() {
-				defer in.Close()
-				defer out.Close()
-				buf := make([]byte, 64<<10)
-				for {
-					n, err := out.Read(buf)
-					if n > 0 {
-						if bytes.Contains(buf[:n], []byte(answer)) && armed.Add(-1) >= 0 {
-							return
-						}
-						if _, err := in.Write(buf[:n]); err != nil {
-							return
-						}
-					}
-					if err != nil {
-						return
-					}
-				}
-			}()
 		}
-	}()
-	u.Host = l.Addr().String()
-	return u.String(), &armed
+	}), &armed
 }
 
 // TestCommitAnswerLost has commits be carried out and their answers lost, so that

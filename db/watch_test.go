@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"io"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -120,35 +119,13 @@ type proxy struct {
 
 func newProxy(t testing.TB, databaseURL string) *proxy {
 	t.Helper()
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := u.Host
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	u.Host = l.Addr().String()
-	p := &proxy{url: u.String()}
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", target)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			read, write := io.Pipe()
-			go p.read(read)
-			go p.pass(io.MultiWriter(out, write), in, func() { out.Close(); write.Close() })
-			go p.pass(in, out, func() { in.Close() })
-		}
-	}()
+	p := &proxy{}
+	p.url = between(t, databaseURL, func(in, out net.Conn) {
+		read, write := io.Pipe()
+		go p.read(read)
+		go p.pass(io.MultiWriter(out, write), in, func() { out.Close(); write.Close() })
+		p.pass(in, out, func() { in.Close() })
+	})
 	return p
 }
 
