@@ -10,7 +10,6 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
-	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
@@ -125,69 +124,6 @@ func TestUnknownOfABusyPatient(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	r.writer(true, n, r.store, change)
 	r.settled("op")
-}
-
-// FHIR hangs, and callers give up before FHIR_TIMEOUT but not at once: what they
-// waited for in vain counts as silence, not as an answer.
-func TestImpatientCallersOpenTheCircuit(t *testing.T) {
-	r := newRig(t, 5)
-	var asked atomic.Int64
-	n := &scriptedFHIR{Client: r.client}
-	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		asked.Add(1)
-		<-ctx.Done()
-		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Err: ctx.Err()}
-	}
-	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 200 * time.Millisecond })
-	for k := range 40 {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
-		_, _ = update(ctx, w, writethrough.Change{PatientID: patientID(k % 5), Edit: phone("010-7777-7777")})
-		cancel()
-	}
-	if asked.Load() == 40 {
-		t.Error("40 in a row without an answer, and the circuit is closed")
-	}
-}
-
-// Callers who leave at once tell nothing of a FHIR server that answers others.
-func TestLeaversKeepTheCircuitClosed(t *testing.T) {
-	r := newRig(t, 2)
-	n := &scriptedFHIR{Client: r.client}
-	started := make(chan struct{}, 100)
-	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		started <- struct{}{}
-		select {
-		case <-time.After(20 * time.Millisecond): // a healthy server
-		case <-ctx.Done():
-			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "Request canceled", Err: ctx.Err()}
-		}
-		return r.client.Read(ctx, id)
-	}
-	w := r.writer(true, n, r.store, nil)
-	for range 10 { // one patient, one browser tab
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() { <-started; cancel() }()
-		_, _ = update(ctx, w, setPhone("010-7777-7777"))
-		cancel()
-	}
-	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
-	if err != nil {
-		t.Errorf("another patient's write on a healthy FHIR server: %v", err)
-	}
-}
-
-// Nor does one patient whose PUT the server cannot digest.
-func TestOnePatientKeepsTheCircuitClosed(t *testing.T) {
-	r := newRig(t, 2)
-	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Status: 500})
-	w := r.writer(true, r.client, r.store, nil)
-	for range 10 {
-		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
-	}
-	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
-	if err != nil {
-		t.Errorf("another patient's write on a FHIR server that answers everything: %v", err)
-	}
 }
 
 // Reads of one patient hang: what a crash left of others is settled meanwhile.

@@ -7,90 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/writethrough"
 )
-
-// circuitRig has ten patients, and a clock that stands still unless it is set.
-type circuitRig struct {
-	*rig
-	w      *writethrough.Writer
-	now    time.Time
-	asked  int
-	reason func(fhirID string) error // why no answer to a read comes; nil: one comes
-	onRead func()
-}
-
-func newCircuitRig(t *testing.T) *circuitRig {
-	c := &circuitRig{rig: newRig(t, 10), now: time.Now()}
-	n := &scriptedFHIR{Client: c.client}
-	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		c.asked++
-		if c.onRead != nil {
-			c.onRead()
-		}
-		if ctx.Err() != nil {
-			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "Request canceled", Err: ctx.Err()}
-		}
-		if c.reason != nil {
-			if err := c.reason(id); err != nil {
-				return fhir.Resource{}, err
-			}
-		}
-		return c.client.Read(ctx, id)
-	}
-	c.w = c.writer(false, n, c.store, func(config *writethrough.Config) {
-		config.Timeout = time.Minute // whoever leaves here leaves at once
-		config.Now = func() time.Time { return c.now }
-	})
-	return c
-}
-
-// write reports whether the FHIR server was asked, and the error of the write.
-func (c *circuitRig) write(n int) (sent bool, err error) {
-	before := c.asked
-	_, err = update(c.t.Context(), c.w, writethrough.Change{PatientID: patientID(n), Edit: phone(fmt.Sprintf("010-7777-%04d", c.asked))})
-	return c.asked > before, err
-}
-
-// leave writes for a caller who hangs up while the FHIR server is asked.
-func (c *circuitRig) leave(n int) (sent bool) {
-	ctx, cancel := context.WithCancel(c.t.Context())
-	defer cancel()
-	c.onRead = cancel
-	defer func() { c.onRead = nil }()
-	before := c.asked
-	_, _ = update(ctx, c.w, writethrough.Change{PatientID: patientID(n), Edit: phone("010-8888-8888")})
-	return c.asked > before
-}
-
-// silent lets no answer come about these patients. With a RetryAfter a read is
-// not repeated.
-func (c *circuitRig) silent(patients ...int) {
-	c.reason = func(id string) error {
-		for _, n := range patients {
-			if id == fhirID(n) {
-				return &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "Connection reset", RetryAfter: time.Second}
-			}
-		}
-		return nil
-	}
-}
-
-// outage opens the circuit with writes of patients 0 to 4, and ends.
-func (c *circuitRig) outage() {
-	c.t.Helper()
-	c.silent(0, 1, 2, 3, 4)
-	for k := range 10 {
-		if sent, _ := c.write(k % 5); !sent {
-			c.t.Fatalf("opened after %d", k)
-		}
-	}
-	if sent, _ := c.write(9); sent {
-		c.t.Fatal("ten in a row of five patients without an answer, and the circuit is closed")
-	}
-	c.silent()
-}
 
 // Silent writes of four patients do not open the circuit, nor do requests that
 // could not be made.
@@ -279,4 +200,114 @@ func TestOneTriesTheServer(t *testing.T) {
 	if _, err := c.write(7); err != nil {
 		t.Error(err)
 	}
+}
+
+// FHIR hangs, and callers give up before FHIR_TIMEOUT but not at once: what they
+// waited for in vain counts as silence, not as an answer.
+func TestImpatientCallersOpenTheCircuit(t *testing.T) {
+	r := newRig(t, 5)
+	var asked atomic.Int64
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		asked.Add(1)
+		<-ctx.Done()
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Err: ctx.Err()}
+	}
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 200 * time.Millisecond })
+	for k := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		_, _ = update(ctx, w, writethrough.Change{PatientID: patientID(k % 5), Edit: phone("010-7777-7777")})
+		cancel()
+	}
+	if asked.Load() == 40 {
+		t.Error("40 in a row without an answer, and the circuit is closed")
+	}
+}
+
+// Callers who leave at once tell nothing of a FHIR server that answers others.
+func TestLeaversKeepTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	n := &scriptedFHIR{Client: r.client}
+	started := make(chan struct{}, 100)
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		started <- struct{}{}
+		select {
+		case <-time.After(20 * time.Millisecond): // a healthy server
+		case <-ctx.Done():
+			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "Request canceled", Err: ctx.Err()}
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(true, n, r.store, nil)
+	for range 10 { // one patient, one browser tab
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-started; cancel() }()
+		_, _ = update(ctx, w, setPhone("010-7777-7777"))
+		cancel()
+	}
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	if err != nil {
+		t.Errorf("another patient's write on a healthy FHIR server: %v", err)
+	}
+}
+
+// Nor does one patient whose PUT the server cannot digest.
+func TestOnePatientKeepsTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Status: 500})
+	w := r.writer(true, r.client, r.store, nil)
+	for range 10 {
+		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
+	}
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")})
+	if err != nil {
+		t.Errorf("another patient's write on a FHIR server that answers everything: %v", err)
+	}
+}
+
+// One patient has an UNKNOWN write; a client asks ten times for the value that
+// is there, and is told to come back: that says nothing of the FHIR server.
+func TestWaitingKeepsTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	r.leave(0, "op", `W/"1"`)
+	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now(), RetryIn: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	w := r.writer(false, r.client, r.store, nil)
+	for range 10 {
+		_, err := update(t.Context(), w, setPhone("010-0000-0000"))
+		if codeOf(err) != writethrough.Unavailable {
+			t.Fatal(err)
+		}
+	}
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
+		t.Errorf("another patient, healthy FHIR server: %v", err)
+	}
+}
+
+// Lost leases are the database's doing: the FHIR server answers.
+func TestLostLeasesKeepTheCircuitClosed(t *testing.T) {
+	r := newRig(t, 2)
+	s := &leaseStore{Store: r.store}
+	s.lost.Store(true)
+	w := r.writer(false, r.client, s, nil)
+	for range 10 {
+		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
+	}
+	s.lost.Store(false)
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
+		t.Error(err)
+	}
+}
+
+type leaseStore struct {
+	*db.Store
+	lost atomic.Bool
+}
+
+func (s *leaseStore) SendUpdate(id, owner, patientID, ifMatch, put string) error {
+	if s.lost.Load() {
+		return fmt.Errorf("send: %w", db.ErrLostLease)
+	}
+	return s.Store.SendUpdate(id, owner, patientID, ifMatch, put)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,53 +158,6 @@ func TestExpectedVersionAndARivalWithTheSameContact(t *testing.T) {
 	if codeOf(err) != writethrough.Conflict {
 		t.Errorf("expectedVersion, 409, the name and gender are others now; told %s %+v", codeOf(err), a)
 	}
-}
-
-// One patient has an UNKNOWN write; a client asks ten times for the value that
-// is there, and is told to come back: that says nothing of the FHIR server.
-func TestWaitingKeepsTheCircuitClosed(t *testing.T) {
-	r := newRig(t, 2)
-	r.leave(0, "op", `W/"1"`)
-	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now(), RetryIn: time.Hour}); err != nil {
-		t.Fatal(err)
-	}
-	w := r.writer(false, r.client, r.store, nil)
-	for range 10 {
-		_, err := update(t.Context(), w, setPhone("010-0000-0000"))
-		if codeOf(err) != writethrough.Unavailable {
-			t.Fatal(err)
-		}
-	}
-	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
-		t.Errorf("another patient, healthy FHIR server: %v", err)
-	}
-}
-
-// Lost leases are the database's doing: the FHIR server answers.
-func TestLostLeasesKeepTheCircuitClosed(t *testing.T) {
-	r := newRig(t, 2)
-	s := &leaseStore{Store: r.store}
-	s.lost.Store(true)
-	w := r.writer(false, r.client, s, nil)
-	for range 10 {
-		_, _ = update(t.Context(), w, setPhone("010-7777-7777"))
-	}
-	s.lost.Store(false)
-	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(1), Edit: phone("010-7777-7777")}); err != nil {
-		t.Error(err)
-	}
-}
-
-type leaseStore struct {
-	*db.Store
-	lost atomic.Bool
-}
-
-func (s *leaseStore) SendUpdate(id, owner, patientID, ifMatch, put string) error {
-	if s.lost.Load() {
-		return fmt.Errorf("send: %w", db.ErrLostLease)
-	}
-	return s.Store.SendUpdate(id, owner, patientID, ifMatch, put)
 }
 
 // The reads of 256 patients hang. Another patient, whose reads do not, has an
