@@ -16,62 +16,6 @@ import (
 	"patientgraph/writethrough"
 )
 
-// A's PUT hangs on the way. B asks for the value that is there still: nothing
-// would keep A from undoing that, so B is told to come back.
-func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
-	r := newRig(t, 1)
-	n := &scriptedFHIR{Client: r.client}
-	var late []byte
-	var failReads atomic.Bool
-	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		if failReads.Load() {
-			return fhir.Resource{}, errReset
-		}
-		return r.client.Read(ctx, id)
-	}
-	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		late = b
-		failReads.Store(true)
-		return fhir.Update{}, errReset
-	}
-	w := r.writer(false, n, r.store, nil)
-	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if codeOf(err) != writethrough.OutcomeUnknown {
-		t.Fatal(err)
-	}
-	failReads.Store(false)
-	_, err = update(t.Context(), w, setPhone("010-0000-0000"))
-	if codeOf(err) != writethrough.Unavailable {
-		t.Errorf("B: %v", err)
-	}
-	if _, lateErr := r.client.Update(t.Context(), "f0", late, `W/"1"`); lateErr == nil && err == nil {
-		now, _ := r.client.Read(t.Context(), "f0")
-		t.Errorf("B was told Success and nobody wrote after it, but A, sent before, was not fenced: %s", now.JSON)
-	}
-}
-
-// A write that settles an older one: a retry is told the same.
-func TestFenceAndTheSameAnswer(t *testing.T) {
-	r := newRig(t, 1)
-	r.leave(0, "op", `W/"1"`)
-	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now(), RetryIn: time.Hour}); err != nil {
-		t.Fatal(err)
-	}
-	w := r.writer(false, r.client, r.store, nil)
-	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
-	a, err := update(t.Context(), w, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := update(t.Context(), w, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.Patient.SyncState != b.Patient.SyncState {
-		t.Errorf("first told %s, then %s", a.Patient.SyncState, b.Patient.SyncState)
-	}
-}
-
 // The database's clock is set back an hour after a process died: its patient
 // is not held for an hour.
 func TestClockSetBack(t *testing.T) {
@@ -284,28 +228,128 @@ func (s *reopenStore) ReopenUpdate(id, patientID string) error {
 	return s.Store.ReopenUpdate(id, patientID)
 }
 
-// The FHIR server asks to come back in 30 s: it is left alone until then.
-func TestRetryAfterIsKept(t *testing.T) {
+type hangingStore struct{ *db.Store }
+
+func (s hangingStore) ContactUpdateByKey(ctx context.Context, _, _ string, _ time.Duration) (*db.ContactUpdate, error) {
+	<-ctx.Done() // a connection that hangs (failover without a reset)
+	return nil, ctx.Err()
+}
+
+// The database hangs at the look-up of the key: the caller hears of it.
+func TestHangingDatabase(t *testing.T) {
 	r := newRig(t, 1)
-	n := &scriptedFHIR{Client: r.client}
-	var limited atomic.Bool
-	var reads atomic.Int64
-	slow := &fhir.Error{Kind: fhir.RateLimited, Status: 429, RetryAfter: 30 * time.Second, Reason: "slow down"}
-	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		if limited.Load() {
-			reads.Add(1)
-			return fhir.Resource{}, slow
-		}
-		return r.client.Read(ctx, id)
+	w := r.writer(true, r.client, hangingStore{r.store}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := update(ctx, w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), IdempotencyKey: "k"})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Log(err)
+	case <-time.After(6 * time.Second): // Timeout is 2 s
+		t.Error("still waiting, and nothing will end it")
 	}
-	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		limited.Store(true)
-		return fhir.Update{}, slow
+}
+
+// Success without a PUT (the server shows the values already), but the database
+// does not take the end. Then the profile changes: whoever was told Success hears
+// APPLIED later.
+func TestUnstoredSuccessStaysApplied(t *testing.T) {
+	r := newRig(t, 1)
+	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
+		t.Fatal(err)
 	}
-	w := r.writer(true, n, r.store, nil)
-	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	time.Sleep(5 * time.Second) // two ticks of the reconciler
-	if codeOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
-		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", codeOf(err), reads.Load())
+	s := &failingStore{Store: r.store}
+	s.fail.Store(true)
+	w := r.writer(true, r.client, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
+	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	if err != nil {
+		return // told that the database failed: nothing false was said
+	}
+	t.Log("told Success, syncState", a.Patient.SyncState)
+	if p, _ := r.store.Patient(t.Context(), patientID(0)); p.Phone != "010-7777-7777" && p.SyncState == db.Synced {
+		t.Errorf("the cache says SYNCED with phone %s after Success with 010-7777-7777", p.Phone)
+	}
+	if _, err := r.store.SetProfile(patientID(0), db.ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.fail.Store(false)
+	if st := r.settled(a.OperationID); st != db.UpdateApplied {
+		p, _ := r.store.Patient(t.Context(), patientID(0))
+		t.Errorf("told Success, but contactUpdate says %s; the cache has phone %s %s", st, p.Phone, p.SyncState)
+	}
+}
+
+type failingStore struct {
+	*db.Store
+	fail atomic.Bool
+}
+
+func (s *failingStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
+	if s.fail.Load() {
+		return nil, errors.New("disk full")
+	}
+	return s.Store.CloseUpdate(c)
+}
+
+// A's PUT landed, and A is cut from the database. B takes the update over and
+// cannot read (UNKNOWN); another write follows and is SYNCED, or lands and is
+// UNKNOWN; B looks again (SENT) and is killed. A is back and takes over: its
+// row is old by now.
+func TestUnstoredEndDoesNotGoBackwards(t *testing.T) {
+	for name, follow := range map[string]func(r *rig) error{
+		"SYNCED": func(r *rig) error {
+			_, err := update(t.Context(), r.writer(false, r.client, r.store, nil), setPhone("010-8888-8888"))
+			return err
+		},
+		"UNKNOWN": func(r *rig) error {
+			_, err := r.store.BeginUpdate(t.Context(), db.ContactUpdate{ID: "op-2", PatientID: patientID(0)}, "C", time.Minute)
+			if err == nil {
+				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"edit":{"setPhone":true,"phone":"010-8888-8888"},"base":{"phone":"010-7777-7777"},"intended":{"phone":"010-8888-8888"}}`)
+			}
+			r.put(`{"system":"phone","value":"010-8888-8888","use":"mobile"}`)
+			if err == nil {
+				_, err = r.store.CloseUpdate(db.Closing{ID: "op-2", Owner: "C", PatientID: patientID(0), State: db.UpdateUnknown, RetryIn: time.Hour})
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			n, s := r.awayAfterPut()
+			wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
+			a, err := update(t.Context(), wa, setPhone("010-7777-7777"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// B, by hand: claimed, not readable, UNKNOWN
+			claim := func(owner string, lease time.Duration) {
+				wait.Until(t, owner+" has claimed it", func() bool {
+					u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1)
+					return err == nil && len(u) == 1
+				})
+			}
+			claim("B1", time.Minute)
+			if _, err := r.store.CloseUpdate(db.Closing{ID: a.OperationID, Owner: "B1", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			if err := follow(r); err != nil {
+				t.Fatal(err)
+			}
+			claim("B2", 300*time.Millisecond)
+			if err := r.store.HoldUpdate(a.OperationID, "B2", patientID(0)); err != nil { // and is killed
+				t.Fatal(err)
+			}
+			s.away.Store(false)
+			r.settled(a.OperationID)
+			p, _ := r.store.Patient(t.Context(), patientID(0))
+			now, _ := r.client.Read(t.Context(), "f0")
+			if p.SyncState == db.Synced && p.Phone != "010-8888-8888" {
+				t.Errorf("the cache says %s with %s; FHIR has %s", p.SyncState, p.Phone, now.JSON)
+			}
+		})
 	}
 }

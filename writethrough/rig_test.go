@@ -2,6 +2,7 @@ package writethrough_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -168,4 +169,62 @@ func update(ctx context.Context, w *writethrough.Writer, c writethrough.Change) 
 		return nil, &failure{o}
 	}
 	return o, err
+}
+
+// leave leaves an update behind as a killed process does, its lease over.
+func (r *rig) leave(n int, id, etag string) {
+	r.t.Helper()
+	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d"}
+	if _, err := r.store.BeginUpdate(context.Background(), u, "dead", 30*time.Second); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{"phone":"010-0000-0000"},"intended":{"phone":"010-7777-7777"}}`); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.RenewUpdates("dead", []string{id}, 0); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// put has somebody else write the patient, with this telecom.
+func (r *rig) put(telecom string) {
+	r.t.Helper()
+	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[` + telecom + `],"gender":"female"}`)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// codeOf is what the caller was told.
+func codeOf(err error) writethrough.Code {
+	var e *failure
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	if err != nil {
+		return "INTERNAL"
+	}
+	return "SUCCESS"
+}
+
+// newRigLike is newRig on a server with other habits.
+func newRigLike(t *testing.T, h fhirsim.Habits) *rig {
+	r := newRigOn(t, dbtest.SQLite(t), 1)
+	server := fhirsim.New(fhirsim.Options{Habits: h})
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	now, err := r.client.Read(t.Context(), "f0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Put(now.JSON); err != nil {
+		t.Fatal(err)
+	}
+	if r.client, err = fhir.NewClient(fhir.Options{BaseURL: base}); err != nil {
+		t.Fatal(err)
+	}
+	r.server = server
+	return r
 }

@@ -4,23 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
-	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
-
-// put has somebody else write the patient, with this telecom.
-func (r *rig) put(telecom string) {
-	r.t.Helper()
-	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[` + telecom + `],"gender":"female"}`)); err != nil {
-		r.t.Fatal(err)
-	}
-}
 
 // Mobile and home hold the same number, and the phone is cleared: the contact
 // looks the same afterwards. Somebody else changes the e-mail; ours gets a 409.
@@ -160,107 +152,124 @@ func TestExpectedVersionAndARivalWithTheSameContact(t *testing.T) {
 	}
 }
 
-// The reads of 256 patients hang. Another patient, whose reads do not, has an
-// UNKNOWN write too, for which there is no place yet: it can be written.
-func TestQueuedPatientsCanBeWritten(t *testing.T) {
-	r := newRig(t, 257)
-	for k := range 257 {
-		id := fmt.Sprint("op-", k)
-		r.leave(k, id, `W/"1"`)
-		if _, err := r.store.CloseUpdate(db.Closing{ID: id, Owner: "dead", PatientID: patientID(k), State: db.UpdateUnknown, At: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	time.Sleep(20 * time.Millisecond)
+// A's PUT hangs on the way. B asks for the value that is there still: nothing
+// would keep A from undoing that, so B is told to come back.
+func TestNoSuccessBesideAnUnknownWrite(t *testing.T) {
+	r := newRig(t, 1)
 	n := &scriptedFHIR{Client: r.client}
+	var late []byte
+	var failReads atomic.Bool
 	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
-		if id != "f256" {
-			<-ctx.Done()
-			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Timeout: true, Err: ctx.Err()}
+		if failReads.Load() {
+			return fhir.Resource{}, errReset
 		}
 		return r.client.Read(ctx, id)
 	}
-	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second })
-	time.Sleep(300 * time.Millisecond)
-	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(256), Edit: phone("010-8888-8888"), IdempotencyKey: "k"}); err != nil {
-		t.Error(err)
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		late = b
+		failReads.Store(true)
+		return fhir.Update{}, errReset
+	}
+	w := r.writer(false, n, r.store, nil)
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	if codeOf(err) != writethrough.OutcomeUnknown {
+		t.Fatal(err)
+	}
+	failReads.Store(false)
+	_, err = update(t.Context(), w, setPhone("010-0000-0000"))
+	if codeOf(err) != writethrough.Unavailable {
+		t.Errorf("B: %v", err)
+	}
+	if _, lateErr := r.client.Update(t.Context(), "f0", late, `W/"1"`); lateErr == nil && err == nil {
+		now, _ := r.client.Read(t.Context(), "f0")
+		t.Errorf("B was told Success and nobody wrote after it, but A, sent before, was not fenced: %s", now.JSON)
 	}
 }
 
-// HoldUpdate runs again where the answer to its commit was lost.
-func TestHoldTwice(t *testing.T) {
+// A write that settles an older one: a retry is told the same.
+func TestFenceAndTheSameAnswer(t *testing.T) {
 	r := newRig(t, 1)
 	r.leave(0, "op", `W/"1"`)
-	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now(), RetryIn: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond)
-	if u, err := r.store.ClaimUpdates("me", "", time.Minute, 1); err != nil || len(u) != 1 {
+	w := r.writer(false, r.client, r.store, nil)
+	c := writethrough.Change{PatientID: patientID(0), Edit: phone("010-8888-8888"), Actor: "me", IdempotencyKey: "k"}
+	a, err := update(t.Context(), w, c)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store.HoldUpdate("op", "me", patientID(0)); err != nil {
+	b, err := update(t.Context(), w, c)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store.HoldUpdate("op", "me", patientID(0)); err != nil {
-		t.Error(err)
+	if a.Patient.SyncState != b.Patient.SyncState {
+		t.Errorf("first told %s, then %s", a.Patient.SyncState, b.Patient.SyncState)
 	}
 }
 
-// A's PUT landed, and A is cut from the database. B takes the update over and
-// cannot read (UNKNOWN); another write follows and is SYNCED, or lands and is
-// UNKNOWN; B looks again (SENT) and is killed. A is back and takes over: its
-// row is old by now.
-func TestUnstoredEndDoesNotGoBackwards(t *testing.T) {
-	for name, follow := range map[string]func(r *rig) error{
-		"SYNCED": func(r *rig) error {
-			_, err := update(t.Context(), r.writer(false, r.client, r.store, nil), setPhone("010-8888-8888"))
-			return err
-		},
-		"UNKNOWN": func(r *rig) error {
-			_, err := r.store.BeginUpdate(t.Context(), db.ContactUpdate{ID: "op-2", PatientID: patientID(0)}, "C", time.Minute)
-			if err == nil {
-				err = r.store.SendUpdate("op-2", "C", patientID(0), `W/"2"`, `{"edit":{"setPhone":true,"phone":"010-8888-8888"},"base":{"phone":"010-7777-7777"},"intended":{"phone":"010-8888-8888"}}`)
+// A landed and its answer was lost. B named the same version, sets one of the
+// same values, got 412 and lost that. B takes A's effect for its own and calls
+// A NOT_APPLIED, though A's e-mail was written by nobody else.
+func TestFenceByAnothersEffect(t *testing.T) {
+	r := newRig(t, 1)
+	var landed, readsFail atomic.Bool
+	var aBody []byte
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if readsFail.Load() {
+			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x"}
+		}
+		return r.client.Read(ctx, id)
+	}
+	n.update = func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
+		if aBody == nil { // A: hangs somewhere on the way
+			aBody = body
+			readsFail.Store(true)
+			return fhir.Update{}, errReset
+		}
+		if !landed.Swap(true) { // A lands just before B
+			if _, err := r.client.Update(ctx, id, aBody, ifMatch); err != nil {
+				t.Error(err)
 			}
-			r.put(`{"system":"phone","value":"010-8888-8888","use":"mobile"}`)
-			if err == nil {
-				_, err = r.store.CloseUpdate(db.Closing{ID: "op-2", Owner: "C", PatientID: patientID(0), State: db.UpdateUnknown, RetryIn: time.Hour})
-			}
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, 1)
-			n, s := r.awayAfterPut()
-			wa := r.writer(true, n, s, func(c *writethrough.Config) { c.Lease = 300 * time.Millisecond })
-			a, err := update(t.Context(), wa, setPhone("010-7777-7777"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			// B, by hand: claimed, not readable, UNKNOWN
-			claim := func(owner string, lease time.Duration) {
-				wait.Until(t, owner+" has claimed it", func() bool {
-					u, err := r.store.ClaimUpdates(owner, patientID(0), lease, 1)
-					return err == nil && len(u) == 1
-				})
-			}
-			claim("B1", time.Minute)
-			if _, err := r.store.CloseUpdate(db.Closing{ID: a.OperationID, Owner: "B1", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
-				t.Fatal(err)
-			}
-			if err := follow(r); err != nil {
-				t.Fatal(err)
-			}
-			claim("B2", 300*time.Millisecond)
-			if err := r.store.HoldUpdate(a.OperationID, "B2", patientID(0)); err != nil { // and is killed
-				t.Fatal(err)
-			}
-			s.away.Store(false)
-			r.settled(a.OperationID)
-			p, _ := r.store.Patient(t.Context(), patientID(0))
-			now, _ := r.client.Read(t.Context(), "f0")
-			if p.SyncState == db.Synced && p.Phone != "010-8888-8888" {
-				t.Errorf("the cache says %s with %s; FHIR has %s", p.SyncState, p.Phone, now.JSON)
-			}
-		})
+		}
+		if _, err := r.client.Update(ctx, id, body, ifMatch); err == nil {
+			t.Error("setup: B landed")
+		}
+		return fhir.Update{}, errReset
+	}
+	w := r.writer(false, n, r.store, nil) // no reconciler before B
+	edit := phone("010-7777-7777")
+	edit.SetEmail, edit.Email = true, "a@example.org"
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: edit, IdempotencyKey: "k", Actor: "me"})
+	var a *failure
+	if !errors.As(err, &a) || a.Code != writethrough.OutcomeUnknown {
+		t.Fatalf("A: %v", err)
+	}
+	readsFail.Store(false)
+	if _, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil {
+		t.Logf("B: %v", err)
+	}
+	if st := r.state(a.OperationID); st == db.UpdateNotApplied {
+		now, _ := r.client.Read(t.Context(), fhirID(0))
+		t.Errorf("A is NOT_APPLIED, but the server shows what only A wrote: %s", now.JSON)
+	}
+}
+
+// With expectedVersion: somebody else writes the same phone and an e-mail
+// between our read and our PUT, which is refused with 409.
+func TestExpectedVersionAndARivalWithTheSamePhone(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"},{"system":"email","value":"x@example.org"}],"gender":"female"}`)); err != nil {
+			t.Error(err)
+		}
+		return r.client.Update(ctx, id, b, ifMatch)
+	}
+	w := r.writer(true, n, r.store, nil)
+	_, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), ExpectedVersion: 1})
+	if codeOf(err) != writethrough.Conflict {
+		t.Errorf("told %s although the version was not the expected one and our PUT was refused", codeOf(err))
 	}
 }

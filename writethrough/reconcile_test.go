@@ -2,6 +2,7 @@ package writethrough_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,21 +14,6 @@ import (
 	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
-
-// leave leaves an update behind as a killed process does, its lease over.
-func (r *rig) leave(n int, id, etag string) {
-	r.t.Helper()
-	u := db.ContactUpdate{ID: id, PatientID: patientID(n), Actor: "a", Digest: "d"}
-	if _, err := r.store.BeginUpdate(context.Background(), u, "dead", 30*time.Second); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := r.store.SendUpdate(id, "dead", patientID(n), etag, `{"edit":{"setPhone":true,"phone":"010-7777-7777"},"base":{"phone":"010-0000-0000"},"intended":{"phone":"010-7777-7777"}}`); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := r.store.RenewUpdates("dead", []string{id}, 0); err != nil {
-		r.t.Fatal(err)
-	}
-}
 
 // Two replicas, and a FHIR server whose reads take longer than a lease (10 s;
 // FHIR_TIMEOUT may be up to 10 minutes): each takes the update from the
@@ -177,28 +163,119 @@ func TestPanicFreesThePatient(t *testing.T) {
 	}
 }
 
-type hangingStore struct{ *db.Store }
-
-func (s hangingStore) ContactUpdateByKey(ctx context.Context, _, _ string, _ time.Duration) (*db.ContactUpdate, error) {
-	<-ctx.Done() // a connection that hangs (failover without a reset)
-	return nil, ctx.Err()
+// The reads of 256 patients hang. Another patient, whose reads do not, has an
+// UNKNOWN write too, for which there is no place yet: it can be written.
+func TestQueuedPatientsCanBeWritten(t *testing.T) {
+	r := newRig(t, 257)
+	for k := range 257 {
+		id := fmt.Sprint("op-", k)
+		r.leave(k, id, `W/"1"`)
+		if _, err := r.store.CloseUpdate(db.Closing{ID: id, Owner: "dead", PatientID: patientID(k), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+	n := &scriptedFHIR{Client: r.client}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if id != "f256" {
+			<-ctx.Done()
+			return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead, Reason: "x", Timeout: true, Err: ctx.Err()}
+		}
+		return r.client.Read(ctx, id)
+	}
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second })
+	time.Sleep(300 * time.Millisecond)
+	if _, err := update(t.Context(), w, writethrough.Change{PatientID: patientID(256), Edit: phone("010-8888-8888"), IdempotencyKey: "k"}); err != nil {
+		t.Error(err)
+	}
 }
 
-// The database hangs at the look-up of the key: the caller hears of it.
-func TestHangingDatabase(t *testing.T) {
+// HoldUpdate runs again where the answer to its commit was lost.
+func TestHoldTwice(t *testing.T) {
 	r := newRig(t, 1)
-	w := r.writer(true, r.client, hangingStore{r.store}, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	r.leave(0, "op", `W/"1"`)
+	if _, err := r.store.CloseUpdate(db.Closing{ID: "op", Owner: "dead", PatientID: patientID(0), State: db.UpdateUnknown, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond)
+	if u, err := r.store.ClaimUpdates("me", "", time.Minute, 1); err != nil || len(u) != 1 {
+		t.Fatal(err)
+	}
+	if err := r.store.HoldUpdate("op", "me", patientID(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.HoldUpdate("op", "me", patientID(0)); err != nil {
+		t.Error(err)
+	}
+}
+
+// The FHIR server asks to come back in 30 s: it is left alone until then.
+func TestRetryAfterIsKept(t *testing.T) {
+	r := newRig(t, 1)
+	n := &scriptedFHIR{Client: r.client}
+	var limited atomic.Bool
+	var reads atomic.Int64
+	slow := &fhir.Error{Kind: fhir.RateLimited, Status: 429, RetryAfter: 30 * time.Second, Reason: "slow down"}
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if limited.Load() {
+			reads.Add(1)
+			return fhir.Resource{}, slow
+		}
+		return r.client.Read(ctx, id)
+	}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		limited.Store(true)
+		return fhir.Update{}, slow
+	}
+	w := r.writer(true, n, r.store, nil)
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	time.Sleep(5 * time.Second) // two ticks of the reconciler
+	if codeOf(err) != writethrough.OutcomeUnknown || reads.Load() > 1 {
+		t.Errorf("told %s; asked %d times within 5 s of a Retry-After of 30 s", codeOf(err), reads.Load())
+	}
+}
+
+// The phone that was edited has a period that ends before somebody looks.
+func TestPeriodEndsMeanwhile(t *testing.T) {
+	r := newRig(t, 1)
+	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-0000-0000","use":"mobile","period":{"end":"2026-01-31"}},{"system":"phone","value":"02-111-2222","use":"work"}],"gender":"female"}`)); err != nil {
+		t.Fatal(err)
+	}
+	var clock atomic.Int64
+	clock.Store(time.Date(2026, 1, 31, 23, 59, 59, 0, time.Local).UnixNano())
+	n := &scriptedFHIR{Client: r.client}
+	var failReads atomic.Bool
+	n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		if failReads.Load() {
+			return fhir.Resource{}, errReset
+		}
+		return r.client.Read(ctx, id)
+	}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		if _, err := r.client.Update(ctx, id, b, ifMatch); err != nil {
+			t.Error(err)
+		}
+		failReads.Store(true)
+		return fhir.Update{}, errReset
+	}
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) {
+		c.Now = func() time.Time { return time.Unix(0, clock.Load()) }
+		c.Lease, c.SettleWindow = 500*time.Millisecond, 500*time.Millisecond
+	})
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	var e *failure
+	if !errors.As(err, &e) || e.Code != writethrough.OutcomeUnknown {
+		t.Fatal(err)
+	}
+	clock.Add(int64(2 * time.Second)) // midnight
+	failReads.Store(false)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := update(ctx, w, writethrough.Change{PatientID: patientID(0), Edit: phone("010-7777-7777"), IdempotencyKey: "k"})
-		ended <- err
-	}()
-	select {
-	case err := <-ended:
-		t.Log(err)
-	case <-time.After(6 * time.Second): // Timeout is 2 s
-		t.Error("still waiting, and nothing will end it")
+	u, err := w.Await(ctx, e.OperationID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.State != db.UpdateApplied {
+		t.Errorf("%s %v, but it landed: %s", u.State, u.Outcome, r.server.History("f0")[len(r.server.History("f0"))-1])
 	}
 }

@@ -1,0 +1,179 @@
+package writethrough_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/fhir/fhirsim"
+	"patientgraph/writethrough"
+)
+
+// trims is a server that normalises the phone that a PUT brings.
+func trims(old, new []byte) []byte {
+	return bytes.ReplaceAll(new, []byte("010-7777-7777"), []byte("+82 10 7777 7777"))
+}
+
+// A server with versions says 200 without an ETag (a proxy strips it), and has
+// made something else of the phone: told so, and never sent again.
+func TestNormalisedWithoutETag(t *testing.T) {
+	for _, body := range []bool{true, false} {
+		t.Run(fmt.Sprint("body ", body), func(t *testing.T) {
+			r := newRig(t, 1)
+			r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
+			n := &scriptedFHIR{Client: r.client}
+			puts := 0
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				puts++
+				u, err := r.client.Update(ctx, id, b, ifMatch)
+				u.Resource.ETag = ""
+				if !body {
+					u.Resource.JSON = nil
+				}
+				return u, err
+			}
+			w := r.writer(true, n, r.store, nil)
+			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+			if puts != 1 || codeOf(err) != writethrough.NotSaved {
+				t.Errorf("%d PUTs landed, the FHIR history has %d versions; told %s", puts, len(r.server.History("f0")), codeOf(err))
+			}
+		})
+	}
+}
+
+// The same where each PUT makes a version, also if the answer is lost.
+func TestNormalisedIsWrittenOnce(t *testing.T) {
+	for _, how := range []string{"200 without ETag", "answer lost"} {
+		t.Run(how, func(t *testing.T) {
+			r := newRigLike(t, fhirsim.Medplum())
+			r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
+			n := &scriptedFHIR{Client: r.client}
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				time.Sleep(3 * time.Millisecond)
+				u, err := r.client.Update(ctx, id, b, ifMatch)
+				u.Resource.ETag = ""
+				if err == nil && how == "answer lost" {
+					return fhir.Update{}, errReset
+				}
+				return u, err
+			}
+			w := r.writer(true, n, r.store, nil)
+			_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+			if v := len(r.server.History("f0")); v != 2 {
+				t.Errorf("the history has %d versions: our write was carried out %d times; told %s (%v)", v, v-1, codeOf(err), err)
+			}
+		})
+	}
+}
+
+// A normalised write landed, its answer was lost; then somebody else sets
+// another phone, which must stay.
+func TestNormalisedDoesNotOverwriteARival(t *testing.T) {
+	r := newRig(t, 1)
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
+	n := &scriptedFHIR{Client: r.client}
+	puts := 0
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		puts++
+		u, err := r.client.Update(ctx, id, b, ifMatch)
+		if err != nil || puts > 1 {
+			return u, err
+		}
+		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"02-999-9999","use":"mobile"}],"gender":"female"}`)); err != nil {
+			t.Error(err)
+		}
+		return fhir.Update{}, errReset
+	}
+	w := r.writer(true, n, r.store, nil)
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	if puts > 1 {
+		now, _ := r.client.Read(t.Context(), "f0")
+		t.Errorf("%d PUTs landed; the second overwrote a later write of somebody else; told %s; %s", puts, codeOf(err), now.JSON)
+	}
+}
+
+// The reconciler finds what the server made of a PUT: it did take effect.
+func TestNormalisedAndReconciled(t *testing.T) {
+	for _, versions := range []bool{true, false} {
+		t.Run(fmt.Sprint("versions ", versions), func(t *testing.T) {
+			r := newRig(t, 1)
+			if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"+82 10 7777 7777","use":"mobile"}],"gender":"female"}`)); err != nil {
+				t.Fatal(err)
+			}
+			n := &scriptedFHIR{Client: r.client}
+			etag := `W/"1"`
+			if !versions {
+				etag = ""
+				n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+					x, err := r.client.Read(ctx, id)
+					x.ETag = ""
+					return x, err
+				}
+			}
+			r.leave(0, "op", etag)
+			w := r.writer(true, n, r.store, func(c *writethrough.Config) {
+				c.SettleWindow = 500 * time.Millisecond
+				c.Lease = 500 * time.Millisecond
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			u, err := w.Await(ctx, "op")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.State == db.UpdateNotApplied {
+				t.Errorf("told %s (%v), applied NO; but the server stored what it made of our PUT", u.State, u.Outcome)
+			}
+		})
+	}
+}
+
+// 200 without ETag, the phone normalised, and no history to be had.
+func TestNormalisedWithoutHistory(t *testing.T) {
+	r := newRig(t, 1)
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Store: trims})
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		u, err := r.client.Update(ctx, id, b, ifMatch)
+		u.Resource.ETag = ""
+		return u, err
+	}
+	n.after = func(context.Context, string, string) (fhir.Resource, error) {
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.Unusable, Status: 404}
+	}
+	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 300*time.Millisecond, time.Second })
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	var e *failure
+	if !errors.As(err, &e) || e.Code != writethrough.OutcomeUnknown {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	u, err := w.Await(ctx, e.OperationID)
+	if err != nil || u.State == db.UpdateNotApplied {
+		t.Errorf("the server said 200 and stored it its way; told UNKNOWN, then %v %v (%v)", u.State, u.Outcome, err)
+	}
+}
+
+// 200 without ETag, a new version, and telecom ignored.
+func TestIgnoredWithoutETag(t *testing.T) {
+	r := newRigLike(t, fhirsim.Medplum())
+	r.server.SetFault("f0", fhirsim.Fault{On: "PUT", Drop: []string{"telecom"}})
+	n := &scriptedFHIR{Client: r.client}
+	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+		time.Sleep(3 * time.Millisecond)
+		u, err := r.client.Update(ctx, id, b, ifMatch)
+		u.Resource.ETag = ""
+		return u, err
+	}
+	w := r.writer(true, n, r.store, nil)
+	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	if v := len(r.server.History("f0")); v != 2 || codeOf(err) != writethrough.NotSaved {
+		t.Errorf("the history has %d versions; told %s (%v)", v, codeOf(err), err)
+	}
+}
