@@ -254,43 +254,47 @@ func TestHangingDatabase(t *testing.T) {
 	}
 }
 
-// Success without a PUT (the server shows the values already), but the database
-// does not take the end. Then the profile changes: whoever was told Success hears
-// APPLIED later.
-func TestUnstoredSuccessStaysApplied(t *testing.T) {
+// The server shows the values already, so that no PUT leaves, but the database does
+// not take the end: the cache cannot follow, and Success is not said. Then the
+// profile changes. The update took no effect, and the next try is a success.
+func TestSuccessThatCannotBeStoredIsNotTold(t *testing.T) {
 	r := newRig(t, 1)
-	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
-		t.Fatal(err)
-	}
+	r.put(`{"system":"phone","value":"010-7777-7777","use":"mobile"}`)
 	s := &failingStore{Store: r.store}
 	s.fail.Store(true)
 	w := r.writer(true, r.client, s, func(c *writethrough.Config) { c.Lease = 500 * time.Millisecond })
-	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	if err != nil {
-		return // told that the database failed: nothing false was said
+	if a, err := update(t.Context(), w, setPhone("010-7777-7777")); !errors.Is(err, errDisk) {
+		t.Fatalf("told %+v, %v", a, err)
 	}
-	t.Log("told Success, syncState", a.Patient.SyncState)
-	if p, _ := r.store.Patient(t.Context(), patientID(0)); p.Phone != "010-7777-7777" && p.SyncState == db.Synced {
-		t.Errorf("the cache says SYNCED with phone %s after Success with 010-7777-7777", p.Phone)
+	if p, err := r.store.Patient(t.Context(), patientID(0)); err != nil || p.Phone != "010-0000-0000" {
+		t.Errorf("the cache has %+v, %v", p, err)
 	}
 	if _, err := r.store.SetProfile(patientID(0), db.ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	s.fail.Store(false)
-	if st := r.settled(a.OperationID); st != db.UpdateApplied {
-		p, _ := r.store.Patient(t.Context(), patientID(0))
-		t.Errorf("told Success, but contactUpdate says %s; the cache has phone %s %s", st, p.Phone, p.SyncState)
+	if st := r.settled(s.id.Load().(string)); st != db.UpdateNotApplied {
+		t.Errorf("it ended as %s", st)
+	}
+	a, err := update(t.Context(), w, setPhone("010-7777-7777"))
+	if err != nil || a.Patient.SyncState != db.Synced || a.Patient.Phone != "010-7777-7777" || a.Patient.BloodType != "A" || len(r.server.History("f0")) != 2 {
+		t.Errorf("then told %+v, %v; the FHIR history has %d versions, want the two from before", a, err, len(r.server.History("f0")))
 	}
 }
 
+var errDisk = errors.New("disk full")
+
+// failingStore takes no end while it fails, and knows whose it was.
 type failingStore struct {
 	*db.Store
 	fail atomic.Bool
+	id   atomic.Value
 }
 
 func (s *failingStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
 	if s.fail.Load() {
-		return nil, errors.New("disk full")
+		s.id.Store(c.ID)
+		return nil, errDisk
 	}
 	return s.Store.CloseUpdate(c)
 }

@@ -209,8 +209,8 @@ func TestFenceAndTheSameAnswer(t *testing.T) {
 }
 
 // A landed and its answer was lost. B named the same version, sets one of the
-// same values, got 412 and lost that. B takes A's effect for its own and calls
-// A NOT_APPLIED, though A's e-mail was written by nobody else.
+// same values, got 412 and lost that. B may take A's effect for its own, but must
+// not call A NOT_APPLIED: A's e-mail was written by nobody else.
 func TestFenceByAnothersEffect(t *testing.T) {
 	r := newRig(t, 1)
 	var landed, readsFail atomic.Bool
@@ -247,12 +247,16 @@ func TestFenceByAnothersEffect(t *testing.T) {
 		t.Fatalf("A: %v", err)
 	}
 	readsFail.Store(false)
-	if _, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil {
-		t.Logf("B: %v", err)
+	if b, err := update(t.Context(), w, setPhone("010-7777-7777")); err != nil || b.Patient.Phone != "010-7777-7777" || b.Patient.Email != "a@example.org" {
+		t.Errorf("B: told %+v, %v", b, err)
 	}
-	if st := r.state(a.OperationID); st == db.UpdateNotApplied {
+	if !landed.Load() || r.state(a.OperationID) != db.UpdateUnknown {
+		t.Errorf("after B, A is %s", r.state(a.OperationID))
+	}
+	r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 500*time.Millisecond, time.Second })
+	if st := r.settled(a.OperationID); st != db.UpdateApplied {
 		now, _ := r.client.Read(t.Context(), fhirID(0))
-		t.Errorf("A is NOT_APPLIED, but the server shows what only A wrote: %s", now.JSON)
+		t.Errorf("A is %s, but the server shows what only A wrote: %s", st, now.JSON)
 	}
 }
 
