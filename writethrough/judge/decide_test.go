@@ -181,9 +181,8 @@ func lessThan(c Case) map[string]Case {
 	return less
 }
 
-// rulings.txt is every case, the fields that make no difference left out.
-
-// testdata/rulings.txt is what a reader is shown, and a reviewer sees change.
+// testdata/rulings.txt is every case, the fields that make no difference left out:
+// what a reader is shown, and a reviewer sees change.
 func TestRulingsAreAsWritten(t *testing.T) {
 	got := rulings()
 	const page, begin, end = "../../docs/write-through.md", "<!-- rulings.txt -->\n\n```text\n", "```\n\n<!-- end -->\n"
@@ -296,12 +295,12 @@ func rulings() string {
 	for _, who := range []struct {
 		name  string
 		first int // of the fields in its tables: the reconciler's have the time
-		whens []When
-	}{{"The writer, at once", 3, []When{AtOnce}}, {"The reconciler, later; it sends nothing", 2, []When{Early}}} {
+		when  When
+	}{{"The writer, at once", 3, AtOnce}, {"The reconciler, later; it sends nothing", 2, Early}} {
 		var titles, tables []string
 		for _, earlier := range []bool{false, true} {
 			for _, heard := range []Heard{Nothing, NotSent, Shown, OK, Unchanged, Created, Conflict, Refused, Gone, Denied} {
-				c := Case{When: who.whens[0], Heard: heard, Earlier: earlier}
+				c := Case{When: who.when, Heard: heard, Earlier: earlier}
 				of := fields[who.first:]
 				if who.first == 2 {
 					of = slices.DeleteFunc(slices.Clone(of), func(f field) bool { return f.name == "when" })
