@@ -1,0 +1,170 @@
+package writethrough
+
+import (
+	"context"
+	"slices"
+	"testing/synctest"
+
+	"pgregory.net/rapid"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+)
+
+// check: everything that was told and is shown is true.
+func (m *model) check(t *rapid.T) {
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken != "" {
+		t.Fatal(m.broken)
+	}
+	m.checkRow(t)
+	for _, c := range m.calls {
+		m.checkAnswer(t, c)
+	}
+	for _, op := range m.ops {
+		m.checkJournal(t, op)
+	}
+}
+
+var contactFields = []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}
+
+func same(a, b fhir.Contact) bool { return len(fhir.Missing(a, b, contactFields)) == 0 }
+
+func rowContact(row *db.Patient) fhir.Contact {
+	c := fhir.Contact{Phone: row.Phone, Email: row.Email}
+	if a := row.Address; a != nil {
+		c.Address = &fhir.Address{Text: a.Text, Lines: a.Lines, City: a.City, District: a.District, State: a.State, PostalCode: a.PostalCode, Country: a.Country}
+	}
+	return c
+}
+
+// shown finds the version that the row shows; without versions the newest that
+// it can be.
+func (m *model) shown(row *db.Patient) *version {
+	for _, v := range slices.Backward(m.server.history) {
+		if !v.deleted && v.id == row.FHIRVersionID && same(v.contact, rowContact(row)) {
+			return v
+		}
+	}
+	return nil
+}
+
+// checkRow: the cache shows what the server showed, never goes back, and says
+// PENDING while a PUT may take effect.
+func (m *model) checkRow(t *rapid.T) {
+	row := m.row()
+	m.seen[row.Version] = rowContact(row)
+	v := m.shown(row)
+	if v == nil {
+		t.Fatalf("the cache shows what the server never did: %s", show(rowContact(row)))
+	}
+	if m.server.versions != "none" && v.index < m.cached {
+		t.Fatalf("the cache went back from version %d to %d", m.cached, v.index)
+	}
+	m.cached = v.index
+	for _, p := range m.server.late {
+		if row.SyncState != db.Pending && m.server.mayLand(p) && !m.server.mistaken(p.op) {
+			t.Fatalf("the patient says %s while a PUT of %s may still take effect", row.SyncState, p.op.id)
+		}
+	}
+}
+
+// blurred reports whether nobody can find out that the update took effect:
+// it was overwritten where no history tells of it.
+func (m *model) blurred(op *opTruth) bool {
+	return slices.ContainsFunc(op.puts, func(p *put) bool {
+		return p.landed != nil && p.landed.index < m.server.current().index &&
+			(m.server.versions == "none" || m.server.untold[p.ifMatch] || p.conflict && m.server.unread[p.ifMatch] || m.server.history[p.landed.index-1].deleted)
+	})
+}
+
+func (m *model) deletedSince(index int) bool {
+	return slices.ContainsFunc(m.server.history[index:], func(v *version) bool { return v.deleted })
+}
+
+// noEffect: what was told to have failed has not taken effect.
+func (m *model) noEffect(t *rapid.T, op *opTruth, told any) {
+	if op != nil && !m.blurred(op) && slices.ContainsFunc(op.puts, (*put).full) {
+		t.Fatalf("%s took effect but is told as %v", op.id, told)
+	}
+}
+
+func (m *model) find(id string) *opTruth {
+	for _, op := range m.ops {
+		if op.id == id {
+			return op
+		}
+	}
+	return nil
+}
+
+// checkAnswer: what the caller was told is true.
+func (m *model) checkAnswer(t *rapid.T, c *call) {
+	if c.panicked != nil {
+		t.Fatalf("panic: %v", c.panicked)
+	}
+	if !c.ended || c.proven {
+		return
+	}
+	if c.err != nil {
+		m.noEffect(t, c.op, c.err)
+		return
+	}
+	o := c.outcome
+	if o.Code == Success {
+		got := rowContact(o.Patient)
+		if !slices.ContainsFunc(m.server.history[c.since:], func(v *version) bool {
+			return v.shows(c.change.Edit) && same(v.contact, got)
+		}) {
+			t.Fatalf("told as success, with %s, but the server never showed that", show(got))
+		}
+		c.proven = true
+		return
+	}
+	switch o.Code {
+	case Conflict, Rejected, NotSaved, Unavailable, Timeout, AuthFailed, RateLimited:
+		m.noEffect(t, c.op, o.Code)
+		m.noEffect(t, m.find(o.OperationID), o.Code)
+	case PatientGone:
+		if !m.deletedSince(c.since) {
+			t.Fatalf("told as gone, but it never was")
+		}
+	case OutcomeUnknown:
+		if m.find(o.OperationID) == nil {
+			t.Fatalf("an unknown outcome of the operation %q", o.OperationID)
+		}
+	default:
+		t.Fatalf("told as %s", o.Code)
+	}
+	if o.Code == Conflict && m.shown(o.Patient) == nil {
+		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(o.Patient)))
+	}
+}
+
+// checkJournal: what contactUpdate says is true.
+func (m *model) checkJournal(t *rapid.T, op *opTruth) {
+	if op.end == nil {
+		u, err := (&Writer{Config: Config{Store: m.store}}).ContactUpdate(context.Background(), op.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.State.Open() {
+			return
+		}
+		op.end = u
+	}
+	switch u := op.end; {
+	case u.State == db.UpdateApplied:
+		if !slices.ContainsFunc(m.server.history[op.since:], func(v *version) bool { return v.shows(op.change.Edit) }) {
+			t.Fatalf("%s ended as APPLIED but the server never showed it", op.id)
+		}
+	case u.Outcome.Code == PatientGone:
+		if !m.deletedSince(op.since) {
+			t.Fatalf("%s ended as gone, but the patient never was", op.id)
+		}
+	default:
+		m.noEffect(t, op, u.State)
+	}
+}
