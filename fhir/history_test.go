@@ -1,14 +1,10 @@
 package fhir
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,18 +81,48 @@ const (
 	wasGone       = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"Resource was deleted"}]}`
 )
 
-func TestAfter(t *testing.T) {
+// afterCase is what a server shows of the past, and what After makes of it.
+type afterCase struct {
+	name    string
+	etag    string
+	answers map[string]string
+	version string // that followed; "": an error
+	kind    Kind
+	reason  string
+	asked   int
+}
+
+func tells(err error) string { return "The history does not tell: " + err.Error() }
+
+func testAfter(t *testing.T, cases []afterCase) {
 	t.Parallel()
-	tells := func(err error) string { return "The history does not tell: " + err.Error() }
-	tests := []struct {
-		name    string
-		etag    string
-		answers map[string]string
-		version string // that followed; "": an error
-		kind    Kind
-		reason  string
-		asked   int
-	}{
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			base, asked := past(t, tt.answers)
+			r, err := newTestClient(t, base, nil).After(t.Context(), "p", tt.etag)
+			if paths := asked(); len(paths) != tt.asked {
+				t.Errorf("asked for %q", paths)
+			}
+			if tt.version == "" {
+				if e := asError(t, err, tt.kind); e.Reason != tt.reason || e.Op != OpHistory {
+					t.Errorf("got %+v, want %q", e, tt.reason)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.ID != "p" || r.ETag != `W/"`+tt.version+`"` || !strings.Contains(string(r.JSON), `"versionId":"`+tt.version+`"`) || !strings.HasSuffix(string(r.JSON), `"x": 1.0}`) {
+				t.Errorf("%s %s %s", r.ID, r.ETag, r.JSON)
+			}
+		})
+	}
+}
+
+// Numbers say which version followed: it is asked for, or looked for in the history.
+func TestAfterByNumber(t *testing.T) {
+	testAfter(t, []afterCase{
 		{"numbers: the next one", `W/"9"`, map[string]string{"_history/10": wasBody("10", 2)}, "10", 0, "", 1},
 		{"a strong tag", `"9"`, map[string]string{"_history/10": wasBody("10", 2)}, "10", 0, "", 1},
 		{"a bare number", `0`, map[string]string{"_history/1": wasBody("1", 2)}, "1", 0, "", 1},
@@ -118,7 +144,12 @@ func TestAfter(t *testing.T) {
 		{"a content left out", `W/"1"`, map[string]string{"_history/2": noSuchVersion,
 			allVersions: pastBundle("", `{"request":{"method":"PUT","url":"Patient/p/_history/2"},"response":{"status":"200","etag":"W/\"2\""}}`)},
 			"", Unusable, tells(errNoBody), 2},
+	})
+}
 
+// There is no history, or it is not shown, now or ever.
+func TestAfterWithoutHistory(t *testing.T) {
+	testAfter(t, []afterCase{
 		{"no history", `W/"a"`, map[string]string{allVersions: `404 {"error":"An error occurred","message":"Route not found"}`},
 			"", Unusable, "The server keeps no history of its patients, or does not show it (status 404)", 1},
 		{"no such operation", `W/"1"`, map[string]string{"_history/2": "400 " + wasGone, allVersions: "400 " + wasGone},
@@ -129,13 +160,17 @@ func TestAfter(t *testing.T) {
 			"", Unusable, "The server keeps no history of its patients, or does not show it (status 403)", 1},
 		{"no version", ``, nil, "", Unusable, tells(errNoVersion), 0},
 		{"an empty version", `W/""`, nil, "", Unusable, tells(errNoVersion), 0},
-
 		{"server failing", `W/"1"`, map[string]string{"_history/2": "503 "}, "", Lost, "The server answered with an empty body (status 503)", 1},
 		{"server failing later", `W/"1"`, map[string]string{"_history/2": noSuchVersion, allVersions: "500 "}, "", Lost, "The server answered with an empty body (status 500)", 2},
 		{"too many questions", `W/"a"`, map[string]string{allVersions: "429 "}, "", RateLimited, "The server answered with an empty body (status 429)", 1},
 		{"credentials refused", `W/"1"`, map[string]string{"_history/2": "401 "}, "", AuthFailed, "The server answered with an empty body (status 401)", 1},
 		{"a redirect", `W/"a"`, map[string]string{allVersions: "302|HOST/fhir/Patient/p/_history "}, "", Unusable, "The server answered with a redirect, which is not followed (status 302)", 1},
+	})
+}
 
+// Versions without an order are put into that of their times.
+func TestAfterByTime(t *testing.T) {
+	testAfter(t, []afterCase{
 		{"no order: by time", `W/"b"`, map[string]string{allVersions: pastBundle("", was("a", 1), was("d", 4), was("c", 2.001), was("b", 2), was("e", 3))}, "c", 0, "", 1},
 		{"no order: time zones", `W/"b"`, map[string]string{allVersions: pastBundle("", wasDeleted("d", 4), was("b", 2),
 			strings.Replace(was("c", 3), "12:00:03.000+09:00", "04:00:03+01:00", 1))}, "c", 0, "", 1},
@@ -166,29 +201,7 @@ func TestAfter(t *testing.T) {
 		{"another patient", `W/"b"`, map[string]string{allVersions: pastBundle("", was("b", 2), strings.Replace(was("c", 3), `"id":"p"`, `"id":"q"`, 1))},
 			"", Unusable, tells(errOtherID), 1},
 		{"no Bundle", `W/"b"`, map[string]string{allVersions: wasBody("c", 3)}, "", Unusable, "The answer is unusable: another kind of resource", 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			base, asked := past(t, tt.answers)
-			r, err := newTestClient(t, base, nil).After(t.Context(), "p", tt.etag)
-			if paths := asked(); len(paths) != tt.asked {
-				t.Errorf("asked for %q", paths)
-			}
-			if tt.version == "" {
-				if e := asError(t, err, tt.kind); e.Reason != tt.reason || e.Op != OpHistory {
-					t.Errorf("got %+v, want %q", e, tt.reason)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.ID != "p" || r.ETag != `W/"`+tt.version+`"` || !strings.Contains(string(r.JSON), `"versionId":"`+tt.version+`"`) || !strings.HasSuffix(string(r.JSON), `"x": 1.0}`) {
-				t.Errorf("%s %s %s", r.ID, r.ETag, r.JSON)
-			}
-		})
-	}
+	})
 }
 
 // TestAfterETag: the server's own ETag counts, but only if it is one.
@@ -270,39 +283,6 @@ func TestAfterOnHabits(t *testing.T) {
 	})
 }
 
-// livePatient creates a patient by a transaction, which the server does not
-// validate, and deletes it in the end.
-func livePatient(t *testing.T, prefix, rest string) (c *Client, id string) {
-	t.Helper()
-	base := os.Getenv("TEST_FHIR_URL")
-	if base == "" {
-		t.Skip("TEST_FHIR_URL is not set: no real FHIR server to talk to")
-	}
-	c = newTestClient(t, base, func(o *Options) { o.Timeout = 30 * time.Second })
-	id = fmt.Sprintf("%s-%d", prefix, time.Now().UnixNano())
-	liveSend(t, http.MethodPost, base, `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":`+string(patientJSON(id, rest))+
-		`,"request":{"method":"PUT","url":"Patient/`+id+`"}}]}`)
-	t.Cleanup(func() { liveSend(t, http.MethodDelete, c.patientURL(id), "") })
-	return c, id
-}
-
-func liveSend(t *testing.T, method, url, body string) {
-	t.Helper()
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/fhir+json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode >= 300 {
-		t.Fatalf("%s %s: %s", method, url, res.Status)
-	}
-}
-
 // A history is kept up to a bound for all its pages together, and of a numbered
 // one only the version that is looked for.
 func TestHistoryIsBounded(t *testing.T) {
@@ -354,60 +334,4 @@ func TestHistoryIsBounded(t *testing.T) {
 			t.Errorf("wanted %q: bodies of %s kept", wanted, with)
 		}
 	}
-}
-
-// TestLiveAfter walks the history of a patient on a real server: changes, a
-// deletion and its resurrection.
-func TestLiveAfter(t *testing.T) {
-	t.Parallel()
-	phone := func(n int) string {
-		return fmt.Sprintf(`"telecom":[{"system":"phone","value":"02-123-456%d"}]`, n)
-	}
-	c, id := livePatient(t, "fhirafter", phone(0))
-	ctx := t.Context()
-	first, err := c.Read(ctx, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Who asks for the history now makes a HAPI leave out the oldest versions
-	// for a minute.
-	if _, err := c.history(ctx, id, "", ""); err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.After(ctx, id, first.ETag)
-	asError(t, err, Unusable) // nothing followed yet
-	updates := []Resource{first}
-	for n := range 3 {
-		u, err := c.Update(ctx, id, patientJSON(id, phone(n+1)), updates[n].ETag)
-		if err != nil {
-			t.Fatal(err)
-		}
-		updates = append(updates, u.Resource)
-	}
-	liveSend(t, http.MethodDelete, c.patientURL(id), "")
-	again, err := c.Update(ctx, id, patientJSON(id, phone(9)), "")
-	if err != nil || !again.Created {
-		t.Fatalf("%+v, %v", again, err)
-	}
-	for n, u := range updates[:3] {
-		r, err := c.After(ctx, id, u.ETag)
-		if err != nil || r.ETag != updates[n+1].ETag || !sameJSON(t, r.JSON, updates[n+1].JSON) {
-			t.Errorf("after %s: %s %s (%v)", u.ETag, r.ETag, r.JSON, err)
-		}
-	}
-	_, err = c.After(ctx, id, updates[3].ETag)
-	asError(t, err, Gone)
-	_, err = c.After(ctx, id+"x", first.ETag)
-	asError(t, err, Unusable)
-}
-
-func sameJSON(t *testing.T, a, b []byte) bool {
-	t.Helper()
-	var compact [2]bytes.Buffer
-	for i, body := range [][]byte{a, b} {
-		if err := json.Compact(&compact[i], body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return slices.Equal(compact[0].Bytes(), compact[1].Bytes())
 }

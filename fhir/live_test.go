@@ -2,10 +2,13 @@ package fhir
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -94,4 +97,93 @@ func TestLiveServer(t *testing.T) {
 	if found < 2 {
 		t.Errorf("search found %d patients", found)
 	}
+}
+
+// livePatient creates a patient by a transaction, which the server does not
+// validate, and deletes it in the end.
+func livePatient(t *testing.T, prefix, rest string) (c *Client, id string) {
+	t.Helper()
+	base := os.Getenv("TEST_FHIR_URL")
+	if base == "" {
+		t.Skip("TEST_FHIR_URL is not set: no real FHIR server to talk to")
+	}
+	c = newTestClient(t, base, func(o *Options) { o.Timeout = 30 * time.Second })
+	id = fmt.Sprintf("%s-%d", prefix, time.Now().UnixNano())
+	liveSend(t, http.MethodPost, base, `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":`+string(patientJSON(id, rest))+
+		`,"request":{"method":"PUT","url":"Patient/`+id+`"}}]}`)
+	t.Cleanup(func() { liveSend(t, http.MethodDelete, c.patientURL(id), "") })
+	return c, id
+}
+
+func liveSend(t *testing.T, method, url, body string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/fhir+json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		t.Fatalf("%s %s: %s", method, url, res.Status)
+	}
+}
+
+// TestLiveAfter walks the history of a patient on a real server: changes, a
+// deletion and its resurrection.
+func TestLiveAfter(t *testing.T) {
+	t.Parallel()
+	phone := func(n int) string {
+		return fmt.Sprintf(`"telecom":[{"system":"phone","value":"02-123-456%d"}]`, n)
+	}
+	c, id := livePatient(t, "fhirafter", phone(0))
+	ctx := t.Context()
+	first, err := c.Read(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Who asks for the history now makes a HAPI leave out the oldest versions
+	// for a minute.
+	if _, err := c.history(ctx, id, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.After(ctx, id, first.ETag)
+	asError(t, err, Unusable) // nothing followed yet
+	updates := []Resource{first}
+	for n := range 3 {
+		u, err := c.Update(ctx, id, patientJSON(id, phone(n+1)), updates[n].ETag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		updates = append(updates, u.Resource)
+	}
+	liveSend(t, http.MethodDelete, c.patientURL(id), "")
+	again, err := c.Update(ctx, id, patientJSON(id, phone(9)), "")
+	if err != nil || !again.Created {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	for n, u := range updates[:3] {
+		r, err := c.After(ctx, id, u.ETag)
+		if err != nil || r.ETag != updates[n+1].ETag || !sameJSON(t, r.JSON, updates[n+1].JSON) {
+			t.Errorf("after %s: %s %s (%v)", u.ETag, r.ETag, r.JSON, err)
+		}
+	}
+	_, err = c.After(ctx, id, updates[3].ETag)
+	asError(t, err, Gone)
+	_, err = c.After(ctx, id+"x", first.ETag)
+	asError(t, err, Unusable)
+}
+
+func sameJSON(t *testing.T, a, b []byte) bool {
+	t.Helper()
+	var compact [2]bytes.Buffer
+	for i, body := range [][]byte{a, b} {
+		if err := json.Compact(&compact[i], body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return slices.Equal(compact[0].Bytes(), compact[1].Bytes())
 }
