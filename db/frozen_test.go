@@ -13,15 +13,10 @@ import (
 	"patientgraph/internal/wait"
 )
 
-// PostgreSQL stands still, and its connections with it: everything returns when
-// its context ends, or by a bound of its own, and all is well afterwards.
-func TestPostgresStandsStill(t *testing.T) {
-	t.Parallel()
-	p := newProxy(t, dbtest.Postgres(t))
-	s := openStore(t, p.url)
-	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"})
+// readsOf are calls that end with their context.
+func readsOf(s *Store) map[string]func(ctx context.Context) error {
 	search := PageRequest{Order: OrderNameAsc, First: 1, Filter: Filter{Name: "kim", Gender: "male"}}
-	reads := map[string]func(ctx context.Context) error{
+	return map[string]func(ctx context.Context) error{
 		"patient": func(ctx context.Context) error { _, err := s.Patient(ctx, "P-1", ColPhone); return err },
 		"columns": func(ctx context.Context) error { _, err := s.Patient(ctx, "P-1", ColEmail, ColAddress); return err }, // to be prepared
 		"list":    func(ctx context.Context) error { _, err := s.Patients(ctx, search); return err },
@@ -33,6 +28,55 @@ func TestPostgresStandsStill(t *testing.T) {
 			return err
 		},
 	}
+}
+
+// unanswered are calls of a server that stands still.
+type unanswered struct {
+	t     *testing.T
+	all   sync.WaitGroup
+	mu    sync.Mutex
+	under map[string]int // those that have not returned, by name
+}
+
+// call makes a call that must fail.
+func (u *unanswered) call(name string, what func() error) {
+	u.count(name, 1)
+	u.all.Go(func() {
+		if err := what(); err == nil {
+			u.t.Errorf("%s was answered", name)
+		}
+		u.count(name, -1)
+	})
+}
+
+func (u *unanswered) count(name string, by int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.under[name] += by
+}
+
+// wantEnd fails unless all return.
+func (u *unanswered) wantEnd() {
+	u.t.Helper()
+	ended := make(chan struct{})
+	go func() { u.all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute): // a guard: with an end for each it takes about two times commitTimeout
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.t.Errorf("these have no end: %v", u.under)
+	}
+}
+
+// PostgreSQL stands still, and its connections with it: everything returns when
+// its context ends, or by a bound of its own, and all is well afterwards.
+func TestPostgresStandsStill(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, dbtest.Postgres(t))
+	s := openStore(t, p.url)
+	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"})
+	reads := readsOf(s)
 	for range 3 { // connections are open
 		var wg sync.WaitGroup
 		for _, read := range reads {
@@ -42,49 +86,26 @@ func TestPostgresStandsStill(t *testing.T) {
 	}
 
 	p.frozen.Lock()
-	var mu sync.Mutex
-	under := map[string]int{}
-	var all sync.WaitGroup
-	run := func(name string, what func() error) {
-		mu.Lock()
-		under[name]++
-		mu.Unlock()
-		all.Go(func() {
-			if err := what(); err == nil {
-				t.Errorf("%s was answered", name)
-			}
-			mu.Lock()
-			under[name]--
-			mu.Unlock()
-		})
-	}
+	calls := &unanswered{t: t, under: map[string]int{}}
 	for name, read := range reads {
 		for range 20 { // more than there are places and connections
-			run(name, func() error {
+			calls.call(name, func() error {
 				ctx, end := context.WithTimeout(context.Background(), 200*time.Millisecond)
 				defer end()
 				return read(ctx)
 			})
 		}
 	}
-	run("ping without a bound", func() error { return s.Ping(context.Background()) })
+	calls.call("ping without a bound", func() error { return s.Ping(context.Background()) })
 	for range 300 { // more than go together
-		run("profile", func() error {
+		calls.call("profile", func() error {
 			_, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
 			return err
 		})
-		run("begin", func() error { _, err := begin(s, "op-1", "P-1", ""); return err })
+		calls.call("begin", func() error { _, err := begin(s, "op-1", "P-1", ""); return err })
 	}
-	run("send", func() error { return s.SendUpdate("op-1", "me", "P-1", "", "{}") })
-	ended := make(chan struct{})
-	go func() { all.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(2 * time.Minute): // a guard: with an end for each it takes about two times commitTimeout
-		mu.Lock()
-		t.Errorf("these have no end: %v", under)
-		mu.Unlock()
-	}
+	calls.call("send", func() error { return s.SendUpdate("op-1", "me", "P-1", "", "{}") })
+	calls.wantEnd()
 	p.frozen.Unlock()
 
 	// A connection that was begun meanwhile may fail once more.
