@@ -3,7 +3,6 @@ package writethrough_test
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,29 +44,6 @@ func TestStaleReadAfterOK(t *testing.T) {
 	if puts != 1 {
 		t.Errorf("%d PUTs", puts)
 	}
-}
-
-// _history answers 500 for ever (or 401: no scope for it).
-func TestHistoryFailsForEver(t *testing.T) {
-	r := newRig(t, 1)
-	var fail atomic.Bool
-	n := &scriptedFHIR{Client: r.client}
-	n.after = func(context.Context, string, string) (fhir.Resource, error) {
-		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpHistory, Status: 500, Reason: "x"}
-	}
-	n.update = func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
-		fail.Store(true)
-		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-5555-5555","use":"mobile"}],"gender":"female"}`)); err != nil {
-			t.Error(err)
-		}
-		return fhir.Update{}, errReset
-	}
-	w := r.writer(true, n, r.store, func(c *writethrough.Config) {
-		c.Lease, c.SettleWindow = 100*time.Millisecond, 500*time.Millisecond
-	})
-	_, err := update(t.Context(), w, setPhone("010-7777-7777"))
-	t.Log(err)
-	r.await(db.Synced, "010-5555-5555") // a minute is a hundred settle windows
 }
 
 // A server without versions whose reads lag behind its writes: its answer to the
