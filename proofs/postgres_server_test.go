@@ -11,9 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"patientgraph/internal/locked"
+	"patientgraph/internal/wait"
 )
 
 // postgres is a PostgreSQL server of the test's own, as it is installed: it
@@ -129,30 +129,36 @@ func (s *postgres) as(program string, args ...string) *exec.Cmd {
 // start starts the server, again if it gives up: after a kill the memory of the
 // one before may still be in use.
 func (s *postgres) start() {
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		s.command = s.as("postgres", "-D", s.dir+"/data", "-p", strconv.Itoa(s.port), "-k", s.dir,
-			"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "max_wal_size=64MB")
-		s.command.Stderr = s.log
-		s.ended = make(chan struct{})
-		if err := s.command.Start(); err != nil {
-			s.t.Fatal(err)
+	serves := false
+	defer func() {
+		if !serves {
+			s.t.Logf("PostgreSQL's log:\n%s", s.log)
 		}
-		go func(command *exec.Cmd, ended chan struct{}) {
-			_ = command.Wait() // it is killed, or gives up
-			close(ended)
-		}(s.command, s.ended)
-		for alive := true; alive && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			if s.as("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
-				return
-			}
-			select {
-			case <-s.ended:
-				alive = false // to be started again
-			default:
-			}
+	}()
+	s.launch()
+	wait.Until(s.t, "PostgreSQL serves", func() bool {
+		select {
+		case <-s.ended:
+			s.launch()
+		default:
+			serves = s.as("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil
 		}
+		return serves
+	})
+}
+
+func (s *postgres) launch() {
+	s.command = s.as("postgres", "-D", s.dir+"/data", "-p", strconv.Itoa(s.port), "-k", s.dir,
+		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "max_wal_size=64MB")
+	s.command.Stderr = s.log
+	s.ended = make(chan struct{})
+	if err := s.command.Start(); err != nil {
+		s.t.Fatal(err)
 	}
-	s.t.Fatalf("PostgreSQL does not start; its log:\n%s", s.log)
+	go func(command *exec.Cmd, ended chan struct{}) {
+		_ = command.Wait() // it is killed, or gives up
+		close(ended)
+	}(s.command, s.ended)
 }
 
 // kill ends the server and everything that it started, without a word.
