@@ -84,9 +84,7 @@ func TestNormalisedDoesNotOverwriteARival(t *testing.T) {
 		if err != nil || puts > 1 {
 			return u, err
 		}
-		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"02-999-9999","use":"mobile"}],"gender":"female"}`)); err != nil {
-			t.Error(err)
-		}
+		r.put(`{"system":"phone","value":"02-999-9999","use":"mobile"}`)
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(true, n, r.store, nil)
@@ -102,9 +100,7 @@ func TestNormalisedAndReconciled(t *testing.T) {
 	for _, versions := range []bool{true, false} {
 		t.Run(fmt.Sprint("versions ", versions), func(t *testing.T) {
 			r := newRig(t, 1)
-			if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"+82 10 7777 7777","use":"mobile"}],"gender":"female"}`)); err != nil {
-				t.Fatal(err)
-			}
+			r.put(`{"system":"phone","value":"+82 10 7777 7777","use":"mobile"}`)
 			n := &scriptedFHIR{Client: r.client}
 			etag := `W/"1"`
 			if !versions {

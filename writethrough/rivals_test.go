@@ -266,9 +266,7 @@ func TestExpectedVersionAndARivalWithTheSamePhone(t *testing.T) {
 	r := newRig(t, 1)
 	n := &scriptedFHIR{Client: r.client}
 	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"},{"system":"email","value":"x@example.org"}],"gender":"female"}`)); err != nil {
-			t.Error(err)
-		}
+		r.put(`{"system":"phone","value":"010-7777-7777","use":"mobile"},{"system":"email","value":"x@example.org"}`)
 		return r.client.Update(ctx, id, b, ifMatch)
 	}
 	w := r.writer(true, n, r.store, nil)
@@ -288,9 +286,7 @@ func TestHistoryFailsForEver(t *testing.T) {
 	}
 	n.update = func(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
 		fail.Store(true)
-		if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-5555-5555","use":"mobile"}],"gender":"female"}`)); err != nil {
-			t.Error(err)
-		}
+		r.put(`{"system":"phone","value":"010-5555-5555","use":"mobile"}`)
 		return fhir.Update{}, errReset
 	}
 	w := r.writer(true, n, r.store, func(c *writethrough.Config) {

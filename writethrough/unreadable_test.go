@@ -127,9 +127,7 @@ func TestALineEndedByHand(t *testing.T) {
 			shown := "010-0000-0000"
 			if landed {
 				shown = "010-7777-7777"
-				if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-7777-7777","use":"mobile"}],"gender":"female"}`)); err != nil {
-					t.Fatal(err)
-				}
+				r.put(`{"system":"phone","value":"010-7777-7777","use":"mobile"}`)
 			}
 			r.leave(0, "op", `W/"1"`)
 			setColumn(t, url, "op", "put", "{")
