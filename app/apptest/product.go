@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +36,12 @@ func Start(t testing.TB, settings ...string) *Product {
 		defer close(ended)
 		failure = Run(ctx, nil, p.Stdout, p.Log, slices.Concat([]string{"LISTEN_ADDR=127.0.0.1:0", "LOG_LEVEL=debug"}, settings)...)
 	}()
-	p.Stop = func() error { cancel(); <-ended; return failure }
+	p.Stop = func() error {
+		http.DefaultClient.CloseIdleConnections() // one that was never used keeps a server from its end for 5 s
+		cancel()
+		<-ended
+		return failure
+	}
 	t.Cleanup(func() {
 		if err := p.Stop(); err != nil {
 			t.Errorf("the product ended with: %v", err)
