@@ -172,8 +172,9 @@ func listenAndServe(p *program, listener net.Listener, handler http.Handler, wri
 	return err
 }
 
-// cacheGrace is what a write may take beside its FHIR conversation.
-const cacheGrace = 5 * time.Second
+// cacheGrace is what a write may take beside its FHIR conversation, and more than
+// the 5 s for which http.Server.Shutdown waits for a connection that was never used.
+const cacheGrace = 7 * time.Second
 
 // openStore opens the cache and brings its schema up to date.
 func openStore(ctx context.Context, c *Config) (*db.Store, error) {
