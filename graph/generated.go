@@ -1233,9 +1233,12 @@ type PageInfo {
 Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
 """
 input PatientFilter {
-  "Any part of a name, of any script, up to 200 characters; case does not matter."
+  """
+  Any part of a name, of any script, up to 200 characters; case does not matter, and what is invisible
+  in it is left out.
+  """
   name: String
-  "The whole phone number, up to 100 characters; only its digits are compared."
+  "The whole phone number, up to 100 characters; only its digits, full-width ones too, are compared."
   phone: String
   "A date, or a year or month that contains it."
   birthDate: PartialDate
@@ -1275,9 +1278,12 @@ A change of contact values. A field left out stays, null clears it, a value sets
 input UpdatePatientContactInput {
   "The patient number."
   patientId: ID!
-  "1 to 64 characters; checked for PHONE_REGION where that is set, else the FHIR server decides."
+  """
+  1 to 64 characters; checked for PHONE_REGION where that is set, else the FHIR server decides.
+  Invisible characters and blanks around it are taken out first, full-width characters become plain ones.
+  """
   phone: String
-  "An email address."
+  "An email address, cleaned as the phone is."
   email: String
   "The whole address: parts left out are removed."
   address: AddressInput
@@ -1295,7 +1301,9 @@ input UpdatePatientContactInput {
 }
 
 """
-An address. Given text alone it is kept as text; given parts replace the parts.
+An address. Given text alone it is kept as text; given parts replace the parts. Blanks around each
+and invisible characters are taken out first, but for joiners that a script needs; of what has
+nothing else the input is invalid.
 """
 input AddressInput {
   "The whole address as one text."

@@ -298,9 +298,10 @@ type PatientEdge struct {
 
 // Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
 type PatientFilter struct {
-	// Any part of a name, of any script, up to 200 characters; case does not matter.
+	// Any part of a name, of any script, up to 200 characters; case does not matter, and what is invisible
+	// in it is left out.
 	Name *string `json:"name,omitempty"`
-	// The whole phone number, up to 100 characters; only its digits are compared.
+	// The whole phone number, up to 100 characters; only its digits, full-width ones too, are compared.
 	Phone *string `json:"phone,omitempty"`
 	// A date, or a year or month that contains it.
 	BirthDate *PartialDate `json:"birthDate,omitempty"`

@@ -28,7 +28,10 @@ const (
 	maxID     = 256   // bytes: a patient number has at most 64 characters
 )
 
-var errBadCursor = errors.New("after and before take cursors of a page with the same orderBy")
+var (
+	errBadCursor      = errors.New("after and before take cursors of a page with the same orderBy")
+	errNothingVisible = errors.New("filter: a name or phone of blanks and invisible characters finds nothing")
+)
 
 var orders = map[graph.PatientOrder]db.Order{
 	graph.PatientOrderNameAsc:       db.OrderNameAsc,
@@ -64,21 +67,35 @@ func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrde
 		return r, errBadCursor // ours are shorter
 	}
 	if f != nil {
-		if utf8.RuneCountInString(value(f.Name)) > maxName || utf8.RuneCountInString(value(f.Phone)) > maxPhone {
-			return r, fmt.Errorf("filter: a name has at most %d characters, a phone %d", maxName, maxPhone)
-		}
-		r.Filter = db.Filter{Name: value(f.Name), Phone: value(f.Phone), BirthDate: value((*string)(f.BirthDate))}
-		if f.Gender != nil {
-			r.Filter.Gender = strings.ToLower(string(*f.Gender))
-		}
-		if f.SyncState != nil {
-			r.Filter.SyncState = db.SyncState(*f.SyncState)
-		}
-		if f.UpdatedSince != nil {
-			r.Filter.UpdatedSince = *f.UpdatedSince
+		var err error
+		if r.Filter, err = filterOf(f); err != nil {
+			return r, err
 		}
 	}
 	return r, restrict(&r, v)
+}
+
+// filterOf says what is searched for; the error is for the caller.
+func filterOf(f *graph.PatientFilter) (db.Filter, error) {
+	filter := db.Filter{
+		Name: visibleText(value(f.Name)), Phone: visiblePoint(value(f.Phone)), BirthDate: value((*string)(f.BirthDate)),
+	}
+	if utf8.RuneCountInString(filter.Name) > maxName || utf8.RuneCountInString(filter.Phone) > maxPhone {
+		return filter, fmt.Errorf("filter: a name has at most %d characters, a phone %d", maxName, maxPhone)
+	}
+	if filter.Name == "" && value(f.Name) != "" || filter.Phone == "" && value(f.Phone) != "" {
+		return filter, errNothingVisible
+	}
+	if f.Gender != nil {
+		filter.Gender = strings.ToLower(string(*f.Gender))
+	}
+	if f.SyncState != nil {
+		filter.SyncState = db.SyncState(*f.SyncState)
+	}
+	if f.UpdatedSince != nil {
+		filter.UpdatedSince = *f.UpdatedSince
+	}
+	return filter, nil
 }
 
 // restrict narrows a request to what the viewer may see. A list ordered or

@@ -19,6 +19,7 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if !v.MayUpdateContact(input.PatientID) {
 		return notPermitted(), nil
 	}
+	input = visibleContact(input)
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
@@ -41,6 +42,7 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	if !v.MayUpdateProfile(input.PatientID, profileFields(input)) {
 		return profileNotPermitted(), nil
 	}
+	input = visibleProfile(input)
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
