@@ -35,7 +35,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/locked":    {},
 		"internal/wait":      {},
 		"jsonlimit":          {},
-		"mirror":             {"db", "fhir", "record"},
+		"mirror":             {"db", "fhir", "jsonlimit", "record"},
 		"proofs":             {},
 		"record":             {"db", "fhir"},
 		"resolvers":          {"auth", "db", "fhir", "graph", "writethrough"},

@@ -4,19 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"patientgraph/auth"
 	"patientgraph/graph"
-	"patientgraph/mirror"
 )
 
 // cli is the command line: the settings, and what to do.
 type cli struct {
 	Config
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default)."`
-	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON) into the cache."`
+	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON, Bundle, gzip) into the cache."`
 	Sync    syncCommand    `cmd:"" help:"Fill the cache from the FHIR server (not available yet)."`
 	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
 	Doctor  doctorCommand  `cmd:"" help:"Check configuration, database and FHIR server."`
@@ -27,41 +25,6 @@ type cli struct {
 type serveCommand struct{}
 
 func (serveCommand) Run(p *program) error { return serve(p) }
-
-type importCommand struct {
-	File string `arg:"" help:"NDJSON file, or - for standard input."`
-}
-
-// Run loads what it can, reports each bad line, and fails if there was one.
-func (i importCommand) Run(p *program) error {
-	var input io.Reader = os.Stdin
-	if i.File != "-" {
-		file, err := os.Open(i.File)
-		if err != nil {
-			return fmt.Errorf("import: %w", err)
-		}
-		defer file.Close()
-		input = file
-	}
-	store, err := openStore(p.ctx, p.config)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	result, err := mirror.Import(p.ctx, input, store, mirror.ImportOptions{
-		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
-		BadLine: func(line int, err error) { p.log.Error("line not imported", "line", line, "error", err) },
-	})
-	if err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
-	fmt.Fprintf(p.stdout, "%d new, %d updated, %d kept as they were, %d bad lines\n",
-		result.Inserted, result.Updated, result.Kept, result.Bad)
-	if result.Bad > 0 {
-		return fmt.Errorf("import: %d lines were not imported; see the log above", result.Bad)
-	}
-	return nil
-}
 
 type syncCommand struct {
 	Full bool `help:"Read every patient again."`

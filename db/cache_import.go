@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -24,14 +25,27 @@ type ImportResult int
 const (
 	Inserted ImportResult = iota + 1
 	Updated
-	Kept // the row is at least as new, or has a write under way
+	Kept // see KeptReason
+)
+
+// KeptReason says in words why a row was kept as it was.
+type KeptReason string
+
+// Why a row is kept.
+const (
+	KeptPending KeptReason = "a write of the patient is under way"
+	KeptNewer   KeptReason = "the record here is as new or newer"
+	KeptSame    KeptReason = "without a time, and nothing differs"
+	KeptWritten KeptReason = "without a time, and the patient was written here lately"
+	KeptLocal   KeptReason = "without a FHIR id, and the number is known"
 )
 
 // ImportOutcome is what became of one patient of a batch.
 type ImportOutcome struct {
 	ID     string
 	Result ImportResult
-	Err    error // this patient could not be taken; the others were
+	Why    KeptReason // of Kept
+	Err    error      // this patient could not be taken; the others were
 }
 
 // The reasons why one patient of a batch is not taken.
@@ -49,14 +63,18 @@ const importTimeout = 30 * time.Second
 // ImportPatients stores a batch in one transaction. A row that exists is
 // updated only when the patient's State.FHIRUpdatedAt is later than what the row
 // last saw of FHIR, and never while it is PENDING: an old file does not
-// overwrite newer truth. A LOCAL_ONLY row becomes synced when a patient with
-// its number comes with a FHIR id.
+// overwrite newer truth. Of patients without that time the one imported last
+// wins, unless the journal still knows a write of the patient. A LOCAL_ONLY row
+// becomes synced when a patient with its number comes with a FHIR id.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
 	outcomes := make([]ImportOutcome, len(batch))
 	run := func(ctx context.Context, tx bun.Tx) error {
 		clear(outcomes)
 		i := &importing{store: s, tx: tx, at: at, batch: batch, outcomes: outcomes}
 		if err := i.findExisting(ctx); err != nil {
+			return err
+		}
+		if err := i.findWritten(ctx); err != nil {
 			return err
 		}
 		if err := i.sort(ctx); err != nil {
@@ -82,7 +100,8 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 var (
 	takeNumbers = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
 		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
-	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)`)
+	takenNumbers    = prepared(`SELECT id FROM patients WHERE id = ANY(?)`)
+	writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0`)
 )
 
 // importing is one batch on its way.
@@ -97,6 +116,7 @@ type importing struct {
 	inserts  []int // positions in batch of the new ones
 
 	unreadable map[*Patient]error // of the rows: these are left as they are
+	written    map[string]bool    // numbers of patients that come without a time and are in the journal
 }
 
 // findExisting reads the rows that the batch may concern.
@@ -132,6 +152,25 @@ func (i *importing) findExisting(ctx context.Context) error {
 	return rows.Err()
 }
 
+// findWritten reads which of the rows that come without a time were written here.
+func (i *importing) findWritten(ctx context.Context) error {
+	var known []string
+	for _, n := range i.batch {
+		if row := i.byFHIRID[n.FHIRID]; row != nil && n.State.FHIRUpdatedAt.IsZero() {
+			known = append(known, row.ID)
+		}
+	}
+	i.written = map[string]bool{}
+	if len(known) == 0 {
+		return nil
+	}
+	written, err := i.ids(ctx, writtenPatients, known)
+	for _, id := range written {
+		i.written[id] = true
+	}
+	return err
+}
+
 // sort decides for each patient and updates the rows that exist.
 func (i *importing) sort(ctx context.Context) error {
 	fresh := map[string]bool{} // numbers and FHIR ids of the new ones
@@ -146,11 +185,13 @@ func (i *importing) sort(ctx context.Context) error {
 			fresh["id "+n.Number], fresh["fhir "+n.FHIRID] = true, true
 			i.inserts = append(i.inserts, k)
 		default:
-			result, err := i.refresh(ctx, row, n)
-			if err != nil {
-				return err
+			i.outcomes[k] = ImportOutcome{ID: row.ID, Result: Kept, Why: i.keep(row, n)}
+			if i.outcomes[k].Why == "" {
+				i.outcomes[k].Result = Updated
+				if err := i.refresh(ctx, row, n); err != nil {
+					return err
+				}
 			}
-			i.outcomes[k] = ImportOutcome{ID: row.ID, Result: result}
 		}
 	}
 	return nil
@@ -183,20 +224,44 @@ func samePerson(row *Patient, st FHIRState) bool {
 		nameKey(&row.FHIRState) == nameKey(&st)
 }
 
-// refresh brings a row up to date if the patient is newer.
-func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) (ImportResult, error) {
-	linked := row.FHIRID == "" && n.FHIRID != ""
-	newer := n.FHIRID != "" && n.State.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
-	if row.SyncState == Pending || !linked && !newer {
-		return Kept, nil
+// keep says why a row stays as it is, "" if it does not.
+func (i *importing) keep(row *Patient, n NewPatient) KeptReason {
+	at := n.State.FHIRUpdatedAt
+	switch {
+	case row.SyncState == Pending:
+		return KeptPending
+	case n.FHIRID == "":
+		return KeptLocal
+	case row.FHIRID == "": // it becomes synced
+		return ""
+	case !at.IsZero() && !at.After(row.FHIRUpdatedAt):
+		return KeptNewer
+	case at.IsZero() && i.written[row.ID]:
+		return KeptWritten
+	case at.IsZero() && showsSame(row.FHIRState, n.State):
+		return KeptSame
+	default:
+		return ""
 	}
-	if linked {
-		row.FHIRID = n.FHIRID
-		i.byFHIRID[n.FHIRID] = row
+}
+
+// showsSame compares all but when and in which version FHIR showed it.
+func showsSame(a, b FHIRState) bool {
+	b.FHIRVersionID, b.FHIRUpdatedAt = a.FHIRVersionID, a.FHIRUpdatedAt
+	return reflect.DeepEqual(a, b)
+}
+
+// refresh brings a row up to date. A patient without a time leaves the one that
+// is known: a file from before it stays the older one.
+func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) error {
+	if n.State.FHIRUpdatedAt.IsZero() {
+		n.State.FHIRUpdatedAt = row.FHIRUpdatedAt
 	}
+	row.FHIRID = n.FHIRID
+	i.byFHIRID[n.FHIRID] = row
 	row.FHIRState = n.State
 	row.SyncState, row.LastSyncedAt = Synced, i.at
-	return Updated, i.store.update(ctx, i.tx, row, i.at)
+	return i.store.update(ctx, i.tx, row, i.at)
 }
 
 // insert adds the new ones.
@@ -269,18 +334,23 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 
 // taken returns which of the numbers patients already have.
 func (i *importing) taken(ctx context.Context, numbers []string) ([]string, error) {
-	rows, err := i.store.in(ctx, i.tx, takenNumbers).QueryContext(ctx, i.store.list(numbers))
+	return i.ids(ctx, takenNumbers, numbers)
+}
+
+// ids runs a statement that picks some of the numbers.
+func (i *importing) ids(ctx context.Context, pick *statement, numbers []string) ([]string, error) {
+	rows, err := i.store.in(ctx, i.tx, pick).QueryContext(ctx, i.store.list(numbers))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var taken []string
+	var picked []string
 	for rows.Next() {
 		var id string
 		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
-		taken = append(taken, id)
+		picked = append(picked, id)
 	}
-	return taken, rows.Err()
+	return picked, rows.Err()
 }

@@ -255,6 +255,51 @@ func TestNumbersAreGivenOutOnce(t *testing.T) {
 	})
 }
 
+// Of patients without a time the one imported last wins, but never over a write.
+func TestImportWithoutTimes(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		undated := func(fhirID, phone string) NewPatient {
+			return NewPatient{FHIRID: fhirID, State: FHIRState{Phone: phone, Address: &Address{City: "Seoul"}, FHIRVersionID: phone}}
+		}
+		dated := func(fhirID, phone string, minutes int) NewPatient {
+			n := undated(fhirID, phone)
+			n.State.FHIRUpdatedAt = testTime.Add(time.Duration(minutes) * time.Minute)
+			return n
+		}
+		written := undated("a2", "written")
+		written.Number = "P-2"
+		local := undated("", "local")
+		local.Number = "P-3"
+		add(t, s, testTime, undated("a1", "1"), written, local)
+		sent(t, s, "op-1", "P-2")
+		closed(t, s, Closing{ID: "op-1", PatientID: "P-2", State: UpdateApplied, Shown: &FHIRState{Phone: "3"}})
+		local.State.Phone = "local 2"
+		for k, c := range []struct {
+			n      NewPatient
+			result ImportResult
+			why    KeptReason
+		}{
+			{undated("a1", "2"), Updated, ""},
+			{undated("a1", "2"), Kept, KeptSame},
+			{undated("a1", "1"), Updated, ""},
+			{dated("a1", "3", 10), Updated, ""},
+			{undated("a1", "4"), Updated, ""},
+			{dated("a1", "5", 9), Kept, KeptNewer}, // older than the one of ten minutes
+			{dated("a1", "6", 11), Updated, ""},
+			{undated("a2", "2"), Kept, KeptWritten},
+			{dated("a2", "2", 10), Updated, ""},
+			{local, Kept, KeptLocal},
+		} {
+			outcomes, err := s.ImportPatients(ctx, []NewPatient{c.n}, testTime)
+			if err != nil || outcomes[0].Err != nil || outcomes[0].Result != c.result || outcomes[0].Why != c.why {
+				t.Errorf("step %d: %+v, %v", k, outcomes, err)
+			}
+		}
+	})
+}
+
 // A state that the table admits and syncStates lacks would be in no count by
 // gender.
 func TestSyncStatesAreThoseOfTheTable(t *testing.T) {

@@ -1,8 +1,6 @@
 package mirror
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,21 +19,51 @@ const (
 	batchSize = 500
 	// maxLine bounds one patient; the largest sensible ones carry a photo.
 	maxLine = 8 << 20
+	// maxAlike is how many bad lines of one kind, with no good one between them,
+	// show that the file is not what it was taken for.
+	maxAlike = 20
 )
 
 // fhirID is what FHIR allows as an id (R4 datatypes#id).
 var fhirID = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
 
+// Why a line or an entry is bad, beside what fhir.ParsePatient says.
+var (
+	errTooLong = fmt.Errorf("longer than %d bytes", maxLine)
+	errNoID    = errors.New("its id is no FHIR id")
+	errEmpty   = errors.New("the file is empty")
+)
+
 // ImportOptions says how Import reads patients.
 type ImportOptions struct {
 	PatientIDSystem string // identifier.system of the hospital's patient number; "" = none
 	Now             func() time.Time
-	BadLine         func(line int, err error) // told each line that was not imported, from 1
+	BadLine         func(line int, err error) // told each line, or entry of a Bundle, that was not imported, from 1
 }
 
-// ImportResult counts the lines of an import.
+// ImportResult counts the patients of an import.
 type ImportResult struct {
-	Inserted, Updated, Kept, Bad int
+	Inserted, Updated, Bad int
+	Kept                   map[db.KeptReason]int
+	Others                 int // entries of Bundles that are no patients
+}
+
+// Add counts the patients of one more import.
+func (r *ImportResult) Add(more ImportResult) {
+	r.Inserted += more.Inserted
+	r.Updated += more.Updated
+	r.Bad += more.Bad
+	r.Others += more.Others
+	for why, n := range more.Kept {
+		r.keep(why, n)
+	}
+}
+
+func (r *ImportResult) keep(why db.KeptReason, n int) {
+	if r.Kept == nil {
+		r.Kept = map[db.KeptReason]int{}
+	}
+	r.Kept[why] += n
 }
 
 // Store is what an import needs of the cache.
@@ -47,97 +75,159 @@ type Store interface {
 type importer struct {
 	ImportOptions
 	store  Store
+	source *source
 	result ImportResult
+	looks  string         // what the file looks like
+	good   bool           // it had a patient
+	alike  map[string]int // bad lines since the last good one, by kind
 	batch  []db.NewPatient
 	lines  []int // where each of the batch stood
-	bytes  int   // of the batch's lines, which its values keep in memory
+	bytes  int   // of the batch's lines
 }
 
-// Import loads FHIR Patients, one JSON object a line: one with an id as
-// synced under that id, one without as LOCAL_ONLY. A bad line is reported and
-// the rest goes on; an error means that reading or the cache failed. A row
-// that is newer than its line is kept (db.Store.ImportPatients).
+// Import loads FHIR Patients: one JSON object a line, or Bundles (collection,
+// searchset), one a line or over many lines; also compressed by gzip. One with
+// an id enters as synced under that id, one without as LOCAL_ONLY. What is bad
+// is reported and the rest goes on. An error means that reading or the cache
+// failed, or that the file is something else; the patients before that are in
+// the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
 func Import(ctx context.Context, r io.Reader, store Store, o ImportOptions) (ImportResult, error) {
-	i := &importer{ImportOptions: o, store: store}
-	reader := bufio.NewReaderSize(r, 64<<10)
-	for line := 1; ; line++ {
-		text, tooLong, err := readLine(reader)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return i.result, fmt.Errorf("read line %d: %w", line, err)
-		}
-		switch text = bytes.TrimSpace(text); {
-		case tooLong:
-			i.bad(line, fmt.Errorf("longer than %d bytes", maxLine))
-		case len(text) > 0:
-			i.add(line, text)
-		}
-		if end := err != nil; end || len(i.batch) == batchSize || i.bytes > maxLine {
-			if err := i.flush(ctx); err != nil {
-				return i.result, err
-			}
-			if end {
-				return i.result, nil
-			}
-		}
+	i := &importer{ImportOptions: o, store: store, alike: map[string]int{}}
+	err := i.read(ctx, r)
+	if stored := i.flush(ctx); err == nil {
+		err = stored
 	}
+	return i.result, err
 }
 
-// readLine reads up to a line break. Of a line over maxLine it keeps nothing.
-func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
+// read imports a whole file, but for the last batch.
+func (i *importer) read(ctx context.Context, r io.Reader) error {
+	var err error
+	if i.source, i.looks, err = open(r); err != nil {
+		return err
+	}
 	for {
-		part, err := r.ReadSlice('\n')
-		if len(line)+len(part) > maxLine {
-			line, tooLong = nil, true
+		first, err := i.source.blanks()
+		switch {
+		case errors.Is(err, io.EOF) && !i.good && i.result.Bad > 0:
+			return fmt.Errorf("no patient was found; the file looks like %s", i.looks)
+		case errors.Is(err, io.EOF) && !i.good && i.result.Others == 0 && i.looks == looksEmpty:
+			return errEmpty
+		case errors.Is(err, io.EOF):
+			return nil
+		case err == nil:
+			err = i.item(ctx, first)
 		}
-		if !tooLong {
-			line = append(line, part...)
+		var failure *readError
+		if errors.As(err, &failure) {
+			return fmt.Errorf("line %d cannot be read, those before it were imported: %w", i.source.line, err)
 		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, tooLong, err
+		if err != nil {
+			return err
 		}
 	}
 }
 
-func (i *importer) add(line int, text []byte) {
+// item reads a line, or a Bundle or another object over several lines. After
+// one that breaks off, the next line that was not begun may be good.
+func (i *importer) item(ctx context.Context, first byte) error {
+	s, began := i.source, i.source.line
+	kind, multiline := "", false
+	if first == '{' {
+		kind, multiline = s.ahead()
+	}
+	var text []byte
+	var err error
+	whole := true
+	switch {
+	case kind == "Bundle":
+		err = i.bundle(ctx)
+		if !isBroken(err) {
+			return err
+		}
+	case multiline:
+		text, whole, err = s.value(maxLine)
+	default:
+		text, whole, err = s.readLine(maxLine)
+	}
+	switch {
+	case isBroken(err):
+		if err := i.bad(s.line, 0, fmt.Errorf("what began in line %d breaks off: %w", began, err), err); err != nil || s.fresh {
+			return err
+		}
+		_, _, err = s.readLine(0)
+		return err
+	case err != nil:
+		return err
+	case !whole:
+		return i.bad(began, 0, errTooLong, errTooLong)
+	default:
+		return i.add(ctx, began, 0, text)
+	}
+}
+
+// add takes a patient into the batch. It stood in a line, and there in an entry
+// of a Bundle, or 0.
+func (i *importer) add(ctx context.Context, line, entry int, text []byte) error {
 	p, err := fhir.ParsePatient(text, i.Now())
 	if err != nil {
-		i.bad(line, err)
-		return
+		return i.bad(line, entry, err, err)
 	}
 	if id := gjson.GetBytes(text, "id"); id.Exists() && (id.Type != gjson.String || !fhirID.MatchString(id.Str)) {
-		i.bad(line, errors.New("its id is no FHIR id"))
-		return
+		return i.bad(line, entry, errNoID, errNoID)
 	}
+	i.good = true
+	clear(i.alike)
 	i.bytes += len(text)
 	i.batch = append(i.batch, record.New(p, i.PatientIDSystem))
 	i.lines = append(i.lines, line)
+	if len(i.batch) == batchSize || i.bytes > maxLine {
+		return i.flush(ctx)
+	}
+	return nil
 }
 
-func (i *importer) bad(line int, err error) {
+// bad reports what could not be read, and ends the import when it is the same
+// again and again.
+func (i *importer) bad(line, entry int, err, kind error) error {
+	i.report(line, entry, err)
+	i.alike[kind.Error()]++
+	if n := i.alike[kind.Error()]; n >= maxAlike {
+		return fmt.Errorf("stopped in line %d after %d bad ones of one kind (%v); the file looks like %s", line, n, kind, i.looks)
+	}
+	return nil
+}
+
+func (i *importer) report(line, entry int, err error) {
 	i.result.Bad++
+	if entry > 0 {
+		err = fmt.Errorf("entry %d of the Bundle: %w", entry, err)
+	}
 	i.BadLine(line, err)
 }
 
+// flush stores the batch.
 func (i *importer) flush(ctx context.Context) error {
-	if len(i.batch) == 0 {
+	batch, lines := i.batch, i.lines
+	i.batch, i.lines, i.bytes = nil, nil, 0
+	if len(batch) == 0 {
 		return nil
 	}
-	outcomes, err := i.store.ImportPatients(ctx, i.batch, i.Now())
+	outcomes, err := i.store.ImportPatients(ctx, batch, i.Now())
 	if err != nil {
-		return fmt.Errorf("store lines %d to %d: %w", i.lines[0], i.lines[len(i.lines)-1], err)
+		return fmt.Errorf("store lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
 	}
 	for k, o := range outcomes {
 		switch {
 		case o.Err != nil:
-			i.bad(i.lines[k], o.Err)
+			i.report(lines[k], 0, o.Err)
 		case o.Result == db.Inserted:
 			i.result.Inserted++
 		case o.Result == db.Updated:
 			i.result.Updated++
 		case o.Result == db.Kept:
-			i.result.Kept++
+			i.result.keep(o.Why, 1)
 		}
 	}
-	i.batch, i.lines, i.bytes = nil, i.lines[:0], 0
 	return nil
 }
