@@ -226,7 +226,7 @@ func TestUntouched(t *testing.T) {
 		{phone, "DOB", false}, // not known to us
 		{phone, "uuid", false},
 	} {
-		sent, err := EditContact(base, tt.edit, testNow)
+		sent, _, err := EditContact(base, tt.edit, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +241,7 @@ func TestUntouchedByAllErrors(t *testing.T) {
 	t.Parallel()
 	base := patientJSON("p", `"telecom":[{"system":"phone","value":"bad","use":"work"},{"system":"phone","value":"3","use":"home"}]`)
 	fields := []string{FieldPhone}
-	sent, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow)
+	sent, _, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestLiveUntouched(t *testing.T) {
 		{ContactEdit{SetAddress: true, Address: &Address{City: "Seoul"}}, true},
 		{ContactEdit{SetPhone: true, Phone: "nonsense"}, false}, // both are bad now
 	} {
-		sent, err := EditContact(read.JSON, tt.edit, testNow)
+		sent, _, err := EditContact(read.JSON, tt.edit, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}

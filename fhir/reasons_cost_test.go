@@ -132,7 +132,7 @@ func TestCostOfALargePatient(t *testing.T) {
 	var sent []byte
 	costly(t, "an edit", body, func() {
 		var err error
-		if sent, err = EditContact(body, edit, testNow); err != nil {
+		if sent, _, err = EditContact(body, edit, testNow); err != nil {
 			t.Error(err)
 		}
 	})
