@@ -66,9 +66,9 @@ var (
 // InputFields maps, issue by issue, the first element that a server complains
 // about to the path of the input field that set it, such as ["phone"] or
 // ["address", "postalCode"]. Its expressions are FHIRPath, or names of OpenEMR's
-// columns; sent is the body that they speak of. nil: none of ours, such as
-// another entry's value.
-func InputFields(sent []byte, issues []Issue) [][]string {
+// columns; sent is the body that they speak of, and at when it was made. nil: none
+// of ours, such as another entry's value.
+func InputFields(sent []byte, issues []Issue, at time.Time) [][]string {
 	var shown *shownEntries // most refusals name no element
 	valid := gjson.ValidBytes(sent)
 	fields := make([][]string, len(issues))
@@ -78,7 +78,7 @@ func InputFields(sent []byte, issues []Issue) [][]string {
 				fields[i] = slices.Clone(path)
 			} else if m := elementPath.FindStringSubmatch(expression); m != nil && valid {
 				if shown == nil {
-					shown = readShown(sent)
+					shown = readShown(sent, at)
 				}
 				fields[i] = shown.field(m)
 			}
@@ -91,22 +91,19 @@ func InputFields(sent []byte, issues []Issue) [][]string {
 }
 
 // shownEntries tells which entries of a body are the phone, the email and the
-// address: before every period's end, and after all of them. Without the time of
-// the edit that is as near as one can tell.
+// address, -1 where there is none.
 type shownEntries struct {
 	telecoms, addresses   int // how many entries there are
-	phone, email, address [2]int
+	phone, email, address int
 }
 
-func readShown(sent []byte) *shownEntries {
+func readShown(sent []byte, at time.Time) *shownEntries {
 	telecoms, addresses := listed(sent, "telecom"), listed(sent, "address")
-	s := &shownEntries{telecoms: len(telecoms), addresses: len(addresses)}
-	for i, now := range []time.Time{{}, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
-		s.phone[i] = pickTelecom(telecoms, FieldPhone, now)
-		s.email[i] = pickTelecom(telecoms, FieldEmail, now)
-		s.address[i] = pickAddress(addresses, now)
+	return &shownEntries{
+		telecoms: len(telecoms), addresses: len(addresses),
+		phone: pickTelecom(telecoms, FieldPhone, at), email: pickTelecom(telecoms, FieldEmail, at),
+		address: pickAddress(addresses, at),
 	}
-	return s
 }
 
 // field maps what elementPath found.
@@ -125,7 +122,7 @@ func (s *shownEntries) field(m []string) []string {
 	if m[1] == "telecom" {
 		return s.telecomField(index, m[3])
 	}
-	if index >= 0 && !slices.Contains(s.address[:], index) {
+	if index >= 0 && index != s.address {
 		return nil
 	}
 	part, _, _ := strings.Cut(m[4], ".")
@@ -145,10 +142,8 @@ func (s *shownEntries) telecomField(index int, where string) []string {
 		}
 		return nil
 	}
-	holds := func(picked [2]int) bool {
-		return index >= 0 && slices.Contains(picked[:], index) || index < 0 && picked[0] >= 0
-	}
-	switch phone, email := holds(s.phone), holds(s.email); {
+	means := func(picked int) bool { return picked >= 0 && (index < 0 || index == picked) }
+	switch phone, email := means(s.phone), means(s.email); {
 	case phone == email:
 		return nil
 	case phone:

@@ -91,7 +91,7 @@ func TestContactAsJSON(t *testing.T) {
 
 // inputField maps one expression.
 func inputField(sent []byte, expression string) []string {
-	return InputFields(sent, []Issue{{Expression: []string{expression}}})[0]
+	return InputFields(sent, []Issue{{Expression: []string{expression}}}, testNow)[0]
 }
 
 func TestInputFields(t *testing.T) {
@@ -143,6 +143,10 @@ func TestInputFields(t *testing.T) {
 	}
 	if got := inputField(patientJSON("p", `"telecom":[{"system":"phone","value":"1"}]`), "Patient.telecom"); !slices.Equal(got, []string{"phone"}) {
 		t.Errorf("only a phone: %v", got)
+	}
+	began := patientJSON("p", `"address":[{"city":"A","period":{"start":"2099"}},{"city":"B","period":{"start":"2020","end":"2099"}}]`)
+	if got := inputField(began, "Patient.address[1].city"); !slices.Equal(got, []string{"address", "city"}) {
+		t.Errorf("an address that has begun: %v", got)
 	}
 	ends := patientJSON("p", `"telecom":[{"system":"phone","value":"1","use":"mobile","period":{"end":"2999"}},{"system":"phone","value":"2","use":"work"}]`)
 	if got := inputField(ends, "Patient.telecom[0].value"); !slices.Equal(got, []string{"phone"}) {
@@ -222,7 +226,7 @@ func TestUntouched(t *testing.T) {
 		{phone, "DOB", false}, // not known to us
 		{phone, "uuid", false},
 	} {
-		sent, err := EditContact(base, tt.edit, testNow)
+		sent, _, err := EditContact(base, tt.edit, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +241,7 @@ func TestUntouchedByAllErrors(t *testing.T) {
 	t.Parallel()
 	base := patientJSON("p", `"telecom":[{"system":"phone","value":"bad","use":"work"},{"system":"phone","value":"3","use":"home"}]`)
 	fields := []string{FieldPhone}
-	sent, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow)
+	sent, _, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +301,7 @@ func TestLiveUntouched(t *testing.T) {
 		{ContactEdit{SetAddress: true, Address: &Address{City: "Seoul"}}, true},
 		{ContactEdit{SetPhone: true, Phone: "nonsense"}, false}, // both are bad now
 	} {
-		sent, err := EditContact(read.JSON, tt.edit, testNow)
+		sent, _, err := EditContact(read.JSON, tt.edit, testNow)
 		if err != nil {
 			t.Fatal(err)
 		}

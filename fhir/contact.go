@@ -9,7 +9,7 @@ import (
 )
 
 // ContactOf reads the phone, email and address that PatientGraph shows. now
-// decides which entries' period is over.
+// decides which entries are current.
 func ContactOf(body []byte, now time.Time) (Contact, error) {
 	p, err := ParsePatient(body, now)
 	return p.Contact, err
@@ -40,13 +40,13 @@ func contactOf(doc gjson.Result, now time.Time) Contact {
 var useOrder = []string{"mobile", "home", "work", ""}
 
 // pickTelecom finds the entry that is the patient's phone (or email): of that
-// system, with a value, in use and not over; the lowest rank first, then by
-// use, then by place. -1: none.
+// system, with a value, in use and current; the lowest rank first, then by use,
+// then by place. -1: none.
 func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 	best, bestRank, bestUse := -1, 0.0, 0
 	for i, entry := range telecom {
 		p := pointOf(entry)
-		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.end, now) {
+		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.period, now) {
 			continue
 		}
 		use := slices.Index(useOrder, p.use)
@@ -63,8 +63,9 @@ func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 // point is what of a ContactPoint decides which one is shown. It is read in one
 // pass: a hostile patient has hundreds of thousands.
 type point struct {
-	system, value, use, end string
-	rank                    float64
+	system, value, use string
+	period             gjson.Result
+	rank               float64
 }
 
 func pointOf(entry gjson.Result) point {
@@ -81,7 +82,7 @@ func pointOf(entry gjson.Result) point {
 		case "use":
 			p.use = stringOf(v)
 		case "period":
-			p.end = str(v, "end")
+			p.period = v
 		case "rank":
 			if v.Type == gjson.Number && v.Num > 0 {
 				p.rank = v.Num
@@ -93,15 +94,16 @@ func pointOf(entry gjson.Result) point {
 }
 
 // pickAddress finds the address: the first current one with use home, else
-// the first current one. An entry without text or any part is no address. A
-// billing or postal one counts as current, for FHIR (datatypes#Address) has
-// one assume that an address is current unless it says that it is old or
-// temporary. -1: none.
+// the first current one. An entry without text or any part, or with nothing but
+// blanks in them (OpenEMR sends line [""] and city ""), is no address. A billing
+// or postal one counts as current, for FHIR (datatypes#Address) has one assume
+// that an address is current unless it says that it is old or temporary. -1:
+// none.
 func pickAddress(addresses []gjson.Result, now time.Time) int {
 	first := -1
 	for i, entry := range addresses {
 		use := str(entry, "use")
-		if !current(use, str(member(entry, "period"), "end"), now) || addressOf(entry).empty() {
+		if !current(use, member(entry, "period"), now) || addressOf(entry).empty() {
 			continue
 		}
 		if use == "home" {
@@ -136,9 +138,9 @@ func Entries(body []byte, fields []string) (count int) {
 }
 
 // current reports whether a ContactPoint or Address is neither old nor temporary,
-// and its period not over.
-func current(use, end string, now time.Time) bool {
-	return use != "old" && use != "temp" && !over(end, now)
+// and its period has begun and is not over.
+func current(use string, period gjson.Result, now time.Time) bool {
+	return use != "old" && use != "temp" && holds(period, now)
 }
 
 var partialDates = []struct {
@@ -146,25 +148,35 @@ var partialDates = []struct {
 	years, months, days int
 }{{"2006", 1, 0, 0}, {"2006-01", 0, 1, 0}, {time.DateOnly, 0, 0, 1}}
 
-// over reports whether a period that ends then has ended. A date without time
-// lasts to its end (FHIR datatypes#Period) in now's time zone. What is no date
-// ends nothing.
-func over(end string, now time.Time) bool {
-	if end == "" || len(end) > 64 {
+// holds reports whether a period has begun and is not over. A date without time
+// lasts from its beginning to its end (FHIR datatypes#Period) in now's time
+// zone. What is no date bounds nothing.
+func holds(period gjson.Result, now time.Time) bool {
+	if from, _, ok := bounds(str(period, "start"), now.Location()); ok && now.Before(from) {
 		return false
 	}
-	for _, p := range partialDates {
-		if len(end) != len(p.layout) {
-			continue
-		}
-		if t, err := time.ParseInLocation(p.layout, end, now.Location()); err == nil {
-			return !now.Before(t.AddDate(p.years, p.months, p.days))
-		}
-	}
-	t, err := time.Parse(time.RFC3339, end)
-	return err == nil && t.Before(now)
+	_, to, ok := bounds(str(period, "end"), now.Location())
+	return !ok || now.Before(to)
 }
 
+// bounds are the first moment of a dateTime and the first one after it.
+func bounds(date string, zone *time.Location) (from, to time.Time, ok bool) {
+	if date == "" || len(date) > 64 {
+		return from, to, false
+	}
+	for _, p := range partialDates {
+		if len(date) != len(p.layout) {
+			continue
+		}
+		if t, err := time.ParseInLocation(p.layout, date, zone); err == nil {
+			return t, t.AddDate(p.years, p.months, p.days), true
+		}
+	}
+	t, err := time.Parse(time.RFC3339, date)
+	return t, t.Add(1), err == nil
+}
+
+// addressOf reads an Address; what holds nothing but blanks is not there.
 func addressOf(entry gjson.Result) (a Address) {
 	if !entry.IsObject() {
 		return a
@@ -188,7 +200,7 @@ func addressOf(entry gjson.Result) (a Address) {
 		}
 		return true
 	})
-	return a
+	return a.withoutBlanks()
 }
 
 // stringOf is a string's value; "" for anything else.
@@ -247,13 +259,4 @@ func (a Address) equal(b Address) bool { return a.Text == b.Text && a.sameParts(
 
 func (a Address) sameParts(b Address) bool {
 	return !slices.ContainsFunc(partNames, func(name string) bool { return a.part(name) != b.part(name) })
-}
-
-// Compose writes the parts as one text: "12 Main St, Apt 4, Springfield,
-// MA 01101, US".
-func (a Address) Compose() string {
-	pieces := slices.Clone(a.Lines)
-	pieces = append(pieces, a.District, a.City, strings.TrimSpace(a.State+" "+a.PostalCode), a.Country)
-	pieces = slices.DeleteFunc(pieces, func(s string) bool { return s == "" })
-	return strings.Join(pieces, ", ")
 }

@@ -36,7 +36,7 @@ func TestCostOfBodies(t *testing.T) {
 	read := func() {
 		if r, err := c.Read(t.Context(), "p"); err == nil {
 			if p, err := ParsePatient(r.JSON, testNow); err == nil {
-				_, _ = EditContact(r.JSON, ContactEdit{SetPhone: true, Phone: p.ID}, testNow)
+				_, _, _ = EditContact(r.JSON, ContactEdit{SetPhone: true, Phone: p.ID}, testNow)
 			}
 		}
 	}
@@ -135,7 +135,7 @@ func TestWhatARecordMayShow(t *testing.T) {
 		`"telecom":[{"system":"phone","value":` + long(1<<20) + `}]`:                                                  false,
 		`"telecom":[{"system":"fax","value":` + long(1<<20) + `}]`:                                                    true, // not shown
 		`"telecom":[{"system":"phone","value":` + long(40<<10) + `},{"system":"email","value":` + long(40<<10) + `}]`: false,
-		`"address":[{"line":[` + strings.Repeat(`"",`, 40_000) + `"x"]}]`:                                             false,
+		`"address":[{"line":[` + strings.Repeat(`"x",`, 40_000) + `"x"]}]`:                                            false,
 		`"address":[{"text":` + long(70<<10) + `}]`:                                                                   false,
 		`"meta":{"versionId":` + long(70<<10) + `}`:                                                                   false,
 		`"identifier":[` + repeat(100, `{"system":"urn:oid:1.2.36.146.595.217.0.1","value":"12345"}`) + `]`:           true,

@@ -8,64 +8,84 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-const absentReason = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
-
 // EditContact returns the Patient with the edit made in its bytes: all that
-// was not asked to change stays byte for byte, and body itself comes back when
-// nothing changes. It refuses (Unusable) what is no whole, unambiguous Patient.
+// neither was asked to change nor describes a value that changes stays byte for
+// byte, and body itself comes back when nothing changes. It refuses (Unusable)
+// what is no whole, unambiguous Patient.
 //
-// Phone and email: the entry that ContactOf shows gets the value and keeps the
-// rest, also the extensions on its value, save a data-absent-reason, which a
-// value contradicts. With none an entry with use mobile is appended. Clearing
-// takes the entry out; the next one in order then becomes the phone.
+// Phone and email: the entry that ContactOf shows gets the value. With none one
+// is appended, a phone with use mobile, an email without use. Clearing takes the
+// entry out; the next one in order then becomes the phone.
 //
 // Address: Text alone replaces the text and takes the parts away, which would
 // contradict it (FHIR datatypes#Address); the text that is already there
 // changes nothing. Given parts, the address holds exactly those, and its text
-// becomes the given Text, or is composed anew if there was one. A part that
-// changes loses its "_" sibling, which describes the old value (the street
-// name and house number within a line, say). Use, type, period and extensions
-// stay. With no address one with use home is appended; a nil or empty Address
-// takes the entry out. Blank strings count as empty everywhere, for FHIR knows
-// no blank string.
-func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, error) {
+// becomes the given Text, or is composed anew if there was one. With no address
+// one with use home is appended, or a home address of blanks is filled; a nil or
+// empty Address takes the entry out. Blank strings count as empty everywhere, for
+// FHIR knows no blank string.
+//
+// What described an old value goes with it: the "_" sibling of the value and of
+// each part that changes, the entry's valueExtensions, a generated narrative that
+// shows it; a period.start becomes now's day. A part of the address that stays
+// keeps its sibling, and use, type, rank, period.end and other extensions stay.
+// An address that only gains a text has not changed. Doubts names what may be
+// out of date.
+func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, Doubts, error) {
 	if _, err := parsePatient(body); err != nil {
-		return nil, unusable(OpEdit, err)
+		return nil, Doubts{}, unusable(OpEdit, err)
 	}
+	c := editor{now: now}
 	if e.SetPhone {
-		body = editTelecom(body, "phone", e.Phone, now)
+		body = c.telecom(body, FieldPhone, e.Phone)
 	}
 	if e.SetEmail {
-		body = editTelecom(body, "email", e.Email, now)
+		body = c.telecom(body, FieldEmail, e.Email)
 	}
 	if e.SetAddress {
-		body = editAddress(body, e.Address, now)
+		body = c.address(body, e.Address)
 	}
-	return body, nil
+	body, c.doubts.Narrative = refreshNarrative(body, c.gone)
+	return body, c.doubts, nil
 }
 
-func editTelecom(body []byte, system, value string, now time.Time) []byte {
+// editor edits one Patient.
+type editor struct {
+	now    time.Time
+	gone   []string // the values that the edit took away
+	doubts Doubts
+}
+
+func (c *editor) telecom(body []byte, system, value string) []byte {
 	telecom := listed(body, "telecom")
-	i := pickTelecom(telecom, system, now)
+	i := pickTelecom(telecom, system, c.now)
 	blank := strings.TrimSpace(value) == ""
-	switch {
-	case blank && i < 0:
+	if i < 0 {
+		if blank {
+			return body
+		}
+		use := ""
+		if system == FieldPhone {
+			use = `,"use":"mobile"`
+		}
+		return appendEntry(body, "telecom", `{"system":`+quote(system)+`,"value":`+quote(value)+use+`}`)
+	}
+	old := str(telecom[i], "value")
+	if old == value {
 		return body
-	case blank:
+	}
+	c.gone = append(c.gone, old)
+	if blank {
 		return removeEntry(body, "telecom", i)
-	case i < 0:
-		return appendEntry(body, "telecom",
-			`{"system":`+quote(system)+`,"value":`+quote(value)+`,"use":"mobile"}`)
-	case str(telecom[i], "value") == value:
-		return body
 	}
 	entry := setMember([]byte(telecom[i].Raw), gjson.Parse(telecom[i].Raw), "value", quote(value))
-	return replaceValue(body, telecom[i], string(dropAbsentReason(entry)))
+	entry = removeMember(entry, gjson.ParseBytes(entry), "_value")
+	return replaceValue(body, telecom[i], c.dropShadow(entry))
 }
 
-func editAddress(body []byte, asked *Address, now time.Time) []byte {
+func (c *editor) address(body []byte, asked *Address) []byte {
 	addresses := listed(body, "address")
-	i := pickAddress(addresses, now)
+	i := pickAddress(addresses, c.now)
 	var want Address
 	if asked != nil {
 		want = asked.withoutBlanks()
@@ -74,9 +94,12 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 	case want.empty() && i < 0:
 		return body
 	case want.empty():
+		c.goneFrom(addressOf(addresses[i]), want)
 		return removeEntry(body, "address", i)
 	case i < 0:
-		return appendEntry(body, "address", newAddress(want))
+		if i = blankHome(addresses, c.now); i < 0 {
+			return appendEntry(body, "address", newAddress(want))
+		}
 	}
 
 	have := addressOf(addresses[i])
@@ -90,6 +113,9 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 			want.Text = want.Compose()
 		}
 	}
+	if have.equal(want) {
+		return body
+	}
 	// The entry by itself: the body may be large.
 	entry := []byte(addresses[i].Raw)
 	if want.Text != have.Text {
@@ -102,7 +128,53 @@ func editAddress(body []byte, asked *Address, now time.Time) []byte {
 			}
 		}
 	}
-	return replaceValue(body, addresses[i], string(entry))
+	if same && have.Text == "" {
+		return replaceValue(body, addresses[i], string(entry))
+	}
+	c.goneFrom(have, want)
+	return replaceValue(body, addresses[i], c.dropShadow(entry))
+}
+
+// dropShadow takes off an entry what described its old value, and keeps the
+// doubts about the rest.
+func (c *editor) dropShadow(entry []byte) string {
+	cleared, unknown := dropShadow(entry, c.now)
+	c.doubts.add(unknown)
+	return string(cleared)
+}
+
+// goneFrom notes what an address no longer holds. A code of a state or country
+// is too short to be told from a word.
+func (c *editor) goneFrom(have, want Address) {
+	const minCode = 4
+	note := func(old string, kept ...string) {
+		if old != "" && !slices.Contains(kept, old) {
+			c.gone = append(c.gone, old)
+		}
+	}
+	note(have.Text, want.Text)
+	note(have.PostalCode, want.PostalCode)
+	note(have.City, want.City)
+	note(have.District, want.District)
+	if len(have.State) >= minCode {
+		note(have.State, want.State)
+	}
+	if len(have.Country) >= minCode {
+		note(have.Country, want.Country)
+	}
+	for _, line := range have.Lines {
+		note(line, want.Lines...)
+	}
+}
+
+// blankHome finds a current home address that has parts but of blanks only, as
+// OpenEMR sends it for a patient without address. -1: none.
+func blankHome(addresses []gjson.Result, now time.Time) int {
+	return slices.IndexFunc(addresses, func(entry gjson.Result) bool {
+		use := str(entry, "use")
+		return (use == "home" || use == "") && current(use, member(entry, "period"), now) && addressOf(entry).empty() &&
+			slices.ContainsFunc(partNames, func(name string) bool { return member(entry, name).Exists() })
+	})
 }
 
 // setPart sets a part of an address, or removes it when raw is "", and removes
@@ -152,23 +224,4 @@ func removeEntry(body []byte, name string, i int) []byte {
 		return removeMember(body, doc, name)
 	}
 	return removeChild(body, list, i)
-}
-
-// dropAbsentReason takes the data-absent-reason off an entry's value, and what
-// would stay empty without it.
-func dropAbsentReason(entry []byte) []byte {
-	point := gjson.ParseBytes(entry)
-	sibling := member(point, "_value")
-	extensions := member(sibling, "extension")
-	list := elements(extensions)
-	i := slices.IndexFunc(list, func(e gjson.Result) bool { return str(e, "url") == absentReason })
-	switch {
-	case i < 0:
-		return entry
-	case len(list) > 1:
-		return removeChild(entry, extensions, i)
-	case len(children(sibling)) > 1:
-		return removeMember(entry, sibling, "extension")
-	}
-	return removeMember(entry, point, "_value")
 }

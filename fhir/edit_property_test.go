@@ -30,26 +30,32 @@ func drawPatient(t *rapid.T) []byte {
 		return "{" + space() + strings.Join(members[:rapid.IntRange(0, len(members)).Draw(t, "kept")], space()+","+space()) + "}"
 	}
 	period := func() string {
-		return `"period":{"end":` + pick("end", `"2020"`, `"2026-11"`, `"2026-11-23"`, `"2026-11-23T11:59:59Z"`, `"2999"`, `"x"`, `null`) + `}`
+		return `"period":{"start":` + pick("start", `"2020"`, `"2026-11-23"`, `"2026-11-24"`, `null`) + `,"_start":{"id":"s"},"end":` + pick("end", `"2020"`, `"2026-11"`, `"2026-11-23"`, `"2026-11-23T11:59:59Z"`, `"2999"`, `"x"`, `null`) + `}`
 	}
 	sibling := func(name string) string {
 		return `"_` + name + `":` + pick("sibling", `null`, `{}`, `{"id":"i"}`, `[null,{"id":"i"}]`,
-			`{"extension":[{"url":"u"}]}`, `{"extension":[{"url":"`+absentReason+`"}]}`,
-			`{"id":"i","extension":[{"url":"`+absentReason+`"},{"url":"u","valueDecimal":1.0}]}`)
+			`{"extension":[{"url":"u"}]}`, `{"id":"i","extension":[{"url":"u","valueDecimal":1.0}]}`)
+	}
+	extensions := func() string {
+		return `"extension":` + list("extensions", func() string {
+			return pick("extension", `{"url":"u","valueDecimal":1.50}`, `{"url":"http://hl7.org/fhir/StructureDefinition/geolocation"}`,
+				`{"url":"http://hl7.org/fhir/StructureDefinition/contactpoint-area","valueString":"2"}`, `{}`, `null`)
+		})
 	}
 	telecom := func() string {
 		return object(`"system":`+pick("system", `"phone"`, `"phone"`, `"email"`, `"fax"`, `null`), `"value":`+value(),
 			`"use":`+pick("use", `"home"`, `"mobile"`, `"work"`, `"old"`, `"temp"`, `"bogus"`),
-			`"rank":`+pick("rank", `1`, `2`, `1.0`, `0`, `"1"`), period(), sibling("value"), `"x.y":1E2`)
+			`"rank":`+pick("rank", `1`, `2`, `1.0`, `0`, `"1"`), period(), sibling("value"), extensions(), `"x.y":1E2`)
 	}
 	address := func() string {
 		return object(`"use":`+pick("use", `"home"`, `"work"`, `"old"`, `"billing"`), `"text":`+value(), `"city":`+value(),
 			`"line":`+pick("line", `[]`, `["1"]`, `[null,"1"]`, `["1",""]`, `"1"`), `"country":`+pick("country", `"US"`, `5`),
-			period(), sibling("line"), sibling("city"), sibling("text"), `"extension":[{"url":"u","valueDecimal":1.50}]`)
+			period(), sibling("line"), sibling("city"), sibling("text"), extensions())
 	}
 	members := []string{`"resourceType":"Patient"`, `"telecom":` + list("telecom", telecom), `"address":` + list("address", address),
-		`"id":"p"`, `"n":` + pick("n", `1.10`, `1E2`, `-0`, `12345678901234567890.123456789`), `"a.b":{"telecom":[]}`}
-	members = append(rapid.Permutation(members[1:]).Draw(t, "order")[:rapid.IntRange(0, 5).Draw(t, "count")], members[0])
+		`"id":"p"`, `"n":` + pick("n", `1.10`, `1E2`, `-0`, `12345678901234567890.123456789`), `"a.b":{"telecom":[]}`,
+		`"text":` + object(`"status":`+pick("status", `"generated"`, `"generated"`, `"additional"`, `null`), `"div":`+value())}
+	members = append(rapid.Permutation(members[1:]).Draw(t, "order")[:rapid.IntRange(0, 6).Draw(t, "count")], members[0])
 	return []byte(space() + "{" + space() + strings.Join(members, space()+","+space()) + "}" + space())
 }
 
@@ -80,7 +86,7 @@ type checker interface {
 }
 
 func checkEdit(t checker, body []byte, e ContactEdit) {
-	after, err := EditContact(body, e, testNow)
+	after, _, err := EditContact(body, e, testNow)
 	if err != nil {
 		t.Fatalf("edit of %s: %v", body, err)
 	}
@@ -92,7 +98,7 @@ func checkEdit(t checker, body []byte, e ContactEdit) {
 		SetAddress: e.SetAddress && e.Address != nil && !isBlank(*e.Address), Address: e.Address,
 	}
 	// A second clearing takes the next entry; everything else is settled.
-	again, err := EditContact(after, sets, testNow)
+	again, _, err := EditContact(after, sets, testNow)
 	if err != nil || !bytes.Equal(again, after) {
 		t.Fatalf("editing twice differs from once (%v):\n%s\n%s", err, after, again)
 	}
@@ -118,7 +124,7 @@ func FuzzEditContact(f *testing.F) {
 				e.Address.Lines = strings.Split(lines, "\n")
 			}
 		}
-		if _, err := EditContact(body, e, testNow); err != nil {
+		if _, _, err := EditContact(body, e, testNow); err != nil {
 			asError(t, err, Unusable)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tidwall/gjson"
@@ -13,6 +14,7 @@ import (
 
 func TestEditContact(t *testing.T) {
 	t.Parallel()
+	const dar = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 	phone := func(s string) ContactEdit { return ContactEdit{SetPhone: true, Phone: s} }
 	address := func(a *Address) ContactEdit { return ContactEdit{SetAddress: true, Address: a} }
 	tests := []struct {
@@ -34,16 +36,11 @@ func TestEditContact(t *testing.T) {
 		{"null telecom", `"telecom":null`, phone("2"), `"telecom":[{"system":"phone","value":"2","use":"mobile"}]`},
 		{"an ended one is left", `"telecom":[{"system":"phone","value":"1","period":{"end":"2020"}}]`, phone("2"),
 			`"telecom":[{"system":"phone","value":"1","period":{"end":"2020"}},{"system":"phone","value":"2","use":"mobile"}]`},
-		{"an absent value stays absent", `"telecom":[{"system":"phone","_value":{"extension":[{"url":"` + absentReason + `","valueCode":"masked"}]}}]`, phone("2"),
-			`"telecom":[{"system":"phone","_value":{"extension":[{"url":"` + absentReason + `","valueCode":"masked"}]}},{"system":"phone","value":"2","use":"mobile"}]`},
-		{"extension on the value stays", `"telecom":[{"system":"phone","value":"1","_value":{"extension":[{"url":"u"}]}}]`, phone("2"),
-			`"telecom":[{"system":"phone","value":"2","_value":{"extension":[{"url":"u"}]}}]`},
-		{"no data-absent-reason beside a new value", `"telecom":[{"system":"phone","value":"1","_value":{"extension":[{"url":"u"},{"url":"` + absentReason + `"}]}}]`, phone("2"),
-			`"telecom":[{"system":"phone","value":"2","_value":{"extension":[{"url":"u"}]}}]`},
-		{"nor its shell", `"telecom":[{"system":"phone","value":"1","_value":{"extension":[{"url":"` + absentReason + `"}]}}]`, phone("2"),
+		{"an absent value stays absent", `"telecom":[{"system":"phone","_value":{"extension":[{"url":"` + dar + `","valueCode":"masked"}]}}]`, phone("2"),
+			`"telecom":[{"system":"phone","_value":{"extension":[{"url":"` + dar + `","valueCode":"masked"}]}},{"system":"phone","value":"2","use":"mobile"}]`},
+		{"what is said of the old value goes", `"telecom":[{"system":"phone","value":"1","_value":{"id":"i","extension":[{"url":"u"}]}}]`, phone("2"),
 			`"telecom":[{"system":"phone","value":"2"}]`},
-		{"nor its list", `"telecom":[{"system":"phone","value":"1","_value":{"id":"i","extension":[{"url":"` + absentReason + `"}]}}]`, phone("2"),
-			`"telecom":[{"system":"phone","value":"2","_value":{"id":"i"}}]`},
+		{"a first email has no use", `"active":true`, ContactEdit{SetEmail: true, Email: "a@b"}, `"active":true,"telecom":[{"system":"email","value":"a@b"}]`},
 		{"clear the first", `"telecom":[{"system":"phone","value":"1"},{"system":"fax","value":"2"}]`, phone(""),
 			`"telecom":[{"system":"fax","value":"2"}]`},
 		{"clear a later one", `"telecom":[{"system":"fax","value":"2"} , {"system":"phone","value":"1"} ]`, phone(""),
@@ -51,10 +48,10 @@ func TestEditContact(t *testing.T) {
 		{"clear the only one", `"telecom":[{"system":"phone","value":"1"}],"x":1`, phone(""), `"x":1`},
 		{"clear none", `"telecom":[{"system":"fax","value":"2"}]`, phone(""), ``},
 		{"phone and email at once", `"telecom":[{"system":"phone","value":"1"}]`, ContactEdit{SetPhone: true, SetEmail: true, Email: "a@b"},
-			`"telecom":[{"system":"email","value":"a@b","use":"mobile"}]`},
+			`"telecom":[{"system":"email","value":"a@b"}]`},
 
 		{"text takes the parts away", `"address":[{"use":"home","type":"both","line":["1"],"_line":[null],"city":"C","_city":{"id":"i"},"country":"US","period":{"start":"2020"}}]`, address(&Address{Text: "T"}),
-			`"address":[{"use":"home","type":"both","period":{"start":"2020"},"text":"T"}]`},
+			`"address":[{"use":"home","type":"both","period":{"start":"2026-11-23"},"text":"T"}]`},
 		{"the same text changes nothing", `"address":[{"text":"T","city":"C"}]`, address(&Address{Text: "T"}), ``},
 		{"parts: exactly those", `"address":[{"line":["1","2"],"city":"C","district":"D","state":"S","extension":[{"url":"u"}]}]`, address(&Address{Lines: []string{"1", "2"}, City: "X", PostalCode: "9"}),
 			`"address":[{"line":["1","2"],"city":"X","extension":[{"url":"u"}],"postalCode":"9"}]`},
@@ -70,6 +67,9 @@ func TestEditContact(t *testing.T) {
 		{"no array", `"x":1`, address(&Address{Text: "T"}), `"x":1,"address":[{"use":"home","text":"T"}]`},
 		{"home before an earlier one", `"address":[{"use":"work","city":"W"},{"use":"home","city":"H"}]`, address(nil), `"address":[{"use":"work","city":"W"}]`},
 		{"blank parts are none", `"address":[{"text":"T","city":"C"}]`, address(&Address{Lines: []string{" ", "1"}, City: "\t", State: "\u2028"}), `"address":[{"text":"1","line":["1"]}]`},
+		{"a home address of blanks is filled", `"address":[{"use":"work","line":[""]},{"use":"home","line":[""],"city":""}]`, address(&Address{Lines: []string{"1"}, State: "S"}),
+			`"address":[{"use":"work","line":[""]},{"use":"home","line":["1"],"state":"S"}]`},
+		{"a blank line beside another is left", `"address":[{"line":["1",""],"city":"C"}]`, address(&Address{Lines: []string{"1"}, City: "C"}), ``},
 		{"blank clears", `"address":[{"text":"T","city":"C"}]`, address(&Address{Lines: []string{" "}, State: "\u2028"}), `-`},
 		{"empty clears too", `"address":[{"city":"W"}]`, address(&Address{Lines: []string{""}}), `-`},
 	}
@@ -82,7 +82,7 @@ func TestEditContact(t *testing.T) {
 				want = body
 			}
 			before := bytes.Clone(body)
-			got, err := EditContact(body, tt.edit, testNow)
+			got, _, err := EditContact(body, tt.edit, testNow)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestEditContactRefuses(t *testing.T) {
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := EditContact([]byte(body), ContactEdit{SetPhone: true, Phone: "1"}, testNow)
+			_, _, err := EditContact([]byte(body), ContactEdit{SetPhone: true, Phone: "1"}, testNow)
 			asError(t, err, Unusable)
 			_, err = ParsePatient([]byte(body), testNow)
 			asError(t, err, Unusable)
@@ -134,7 +134,7 @@ func checkLossless(t checker, before, after []byte, e ContactEdit) {
 	for _, single := range []ContactEdit{
 		{SetPhone: e.SetPhone, Phone: e.Phone}, {SetEmail: e.SetEmail, Email: e.Email}, {SetAddress: e.SetAddress, Address: e.Address},
 	} {
-		next, err := EditContact(step, single, testNow)
+		next, _, err := EditContact(step, single, testNow)
 		if err != nil {
 			t.Fatalf("edit: %v", err)
 		}
@@ -157,7 +157,7 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 	t.Helper()
 	doc := gjson.ParseBytes(body)
 	list, index := "telecom", -1
-	edited := []string{"value"}
+	edited := []string{"value", "_value"}
 	clears := false
 	switch {
 	case e.SetPhone:
@@ -168,6 +168,9 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 		list = "address"
 		index = pickAddress(elements(member(doc, list)), testNow)
 		clears = e.Address == nil || isBlank(*e.Address)
+		if index < 0 && !clears {
+			index = blankHome(elements(member(doc, list)), testNow)
+		}
 		edited = []string{"text", "_text"}
 		for _, name := range partNames {
 			edited = append(edited, name, "_"+name)
@@ -193,34 +196,54 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 		if entries != nil && len(entries.Kids) == 0 {
 			entries.Kids = nil
 		}
+	case list == "address" && onlyGainsText(addressOf(elements(member(doc, list))[index]), *e.Address):
+		before.child(list).Kids[index].drop("text", "_text")
+		after.child(list).Kids[index].drop("text", "_text")
 	default:
-		for _, side := range []*node{before, after} {
-			entry := &side.child(list).Kids[index]
-			entry.drop(edited...)
-			if list == "telecom" {
-				dropReason(entry)
-			}
+		cutShadow(t, &before.child(list).Kids[index], &after.child(list).Kids[index], edited)
+	}
+	if text := before.child("text"); text != nil && after.child("text") == nil {
+		if status := text.child("status"); status == nil || status.Value != "string:generated" {
+			t.Fatalf("a narrative that was not generated is gone: %s", body)
 		}
+		before.drop("text")
 	}
 }
 
-// dropReason removes a data-absent-reason on the value and its empty shells.
-func dropReason(entry *node) {
-	value := entry.child("_value")
-	if value == nil || value.child("extension") == nil {
+// onlyGainsText reports whether an address stays the same place.
+func onlyGainsText(have, want Address) bool {
+	return have.Text == "" && have.sameParts(want.withoutBlanks())
+}
+
+// cutShadow removes the edited members and what described their old value; none
+// of that may be left.
+func cutShadow(t checker, before, after *node, edited []string) {
+	t.Helper()
+	for _, entry := range []*node{before, after} {
+		entry.drop(edited...)
+		if list := entry.child("extension"); list != nil {
+			list.Kids = slices.DeleteFunc(list.Kids, func(n node) bool {
+				url := n.child("url")
+				shadow := url != nil && strings.HasPrefix(url.Value, "string:http://hl7.org/fhir/StructureDefinition/")
+				if shadow && entry == after {
+					t.Fatalf("%s is left", url.Value)
+				}
+				return shadow
+			})
+			if entry == before && len(list.Kids) == 0 && after.child("extension") == nil {
+				entry.drop("extension")
+			}
+		}
+	}
+	was, is := before.child("period"), after.child("period")
+	if was == nil || was.child("start") == nil || !strings.HasPrefix(was.child("start").Value, "string:") {
 		return
 	}
-	list := value.child("extension")
-	list.Kids = slices.DeleteFunc(list.Kids, func(n node) bool {
-		url := n.child("url")
-		return url != nil && url.Value == "string:"+absentReason
-	})
-	if len(list.Kids) == 0 {
-		value.drop("extension")
+	if got := is.child("start").Value; got != "string:"+testNow.Format(time.DateOnly) {
+		t.Fatalf("period.start is %s", got)
 	}
-	if len(value.Kids) == 0 {
-		entry.drop("_value")
-	}
+	was.drop("start", "_start")
+	is.drop("start", "_start")
 }
 
 func isBlank(a Address) bool {
@@ -244,7 +267,7 @@ func TestEditContactIsLossless(t *testing.T) {
 	for _, file := range []string{"testdata/synthea.ndjson", "testdata/nasty.ndjson"} {
 		for _, body := range lines(t, file) {
 			for _, e := range sampleEdits {
-				after, err := EditContact(body, e, testNow)
+				after, _, err := EditContact(body, e, testNow)
 				if err != nil {
 					t.Fatalf("%v: %s", err, body)
 				}
@@ -301,7 +324,7 @@ func checkShows(t checker, before, after []byte, e ContactEdit) {
 func BenchmarkEditContact(b *testing.B) {
 	body := lines(b, "testdata/synthea.ndjson")[0]
 	for b.Loop() {
-		if _, err := EditContact(body, ContactEdit{SetPhone: true, Phone: "1"}, testNow); err != nil {
+		if _, _, err := EditContact(body, ContactEdit{SetPhone: true, Phone: "1"}, testNow); err != nil {
 			b.Fatal(err)
 		}
 	}

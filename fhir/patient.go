@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/tidwall/gjson"
 )
@@ -107,7 +106,7 @@ func (p *Patient) keepIdentifiers() error {
 	return nil
 }
 
-// nameOrder ranks HumanName.use; a name that is over comes after all others.
+// nameOrder ranks HumanName.use; a name that is not current comes after all others.
 var nameOrder = []string{"official", "usual", "", "anonymous", "nickname", "temp", "maiden", "old"}
 
 func pickName(names []gjson.Result, now time.Time) int {
@@ -117,7 +116,7 @@ func pickName(names []gjson.Result, now time.Time) int {
 		if rank < 0 {
 			rank = len(nameOrder)
 		}
-		if over(str(member(name, "period"), "end"), now) {
+		if !holds(member(name, "period"), now) {
 			rank += len(nameOrder) + 1
 		}
 		if rank < bestRank {
@@ -134,12 +133,6 @@ func fullName(family, given string) string {
 		return family + joined
 	}
 	return strings.TrimSpace(given + " " + family)
-}
-
-func isEastAsian(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !unicode.In(r, unicode.Hangul, unicode.Han, unicode.Hiragana, unicode.Katakana)
-	})
 }
 
 func birthDate(s string) string {

@@ -94,7 +94,14 @@ func TestWhichEntryIsThePhone(t *testing.T) {
 		phone("a", `,"period":{"end":"2026-11"}`) + phone("b", ``):                   "a",
 		phone("a", `,"period":{"end":"2025"}`) + phone("b", ``):                      "b",
 		phone("a", `,"period":{"end":"2026"}`) + phone("b", ``):                      "a",
-		phone("a", `,"period":{"start":"2027"}`) + phone("b", ``):                    "a",
+		phone("a", `,"period":{"start":"2027"}`) + phone("b", ``):                    "b",
+		phone("a", `,"period":{"start":"2026-12"}`) + phone("b", ``):                 "b",
+		phone("a", `,"period":{"start":"2026-11-24"}`) + phone("b", ``):              "b",
+		phone("a", `,"period":{"start":"2026-11-23"}`) + phone("b", ``):              "a",
+		phone("a", `,"period":{"start":"2026-11-23T12:00:01Z"}`) + phone("b", ``):    "b",
+		phone("a", `,"period":{"start":"2026-11-23T12:00:00Z"}`) + phone("b", ``):    "a",
+		phone("a", `,"period":{"start":"soon"}`) + phone("b", ``):                    "a",
+		phone("a", `,"period":{"start":"2027"}`):                                     "",
 		phone("a", `,"period":{"end":"someday"}`) + phone("b", ``):                   "a",
 	} {
 		got, err := ContactOf(patientJSON("p", `"telecom":[`+entries+`null]`), testNow)
@@ -114,6 +121,9 @@ func TestWhichEntryIsTheAddress(t *testing.T) {
 		`{"use":"billing","type":"postal","text":"A"},{"use":"work","text":"B"}`:      0,
 		`{"use":"old","city":"A"},{"line":["B"]},{"line":["C"]}`:                      1,
 		`{"use":"home","country":"A"},{"use":"home","country":"B"}`:                   0,
+		`{"use":"home","line":[""],"city":"","text":" "},{"city":"B"}`:                1,
+		`{"use":"home","line":["",null,"\u3000"],"city":""}`:                          -1,
+		`{"use":"home","city":"A","period":{"start":"2099"}},{"city":"B"}`:            1,
 	} {
 		got := pickAddress(elements(gjson.Parse("["+entries+"]")), testNow)
 		if got != want {

@@ -132,7 +132,7 @@ func TestCostOfALargePatient(t *testing.T) {
 	var sent []byte
 	costly(t, "an edit", body, func() {
 		var err error
-		if sent, err = EditContact(body, edit, testNow); err != nil {
+		if sent, _, err = EditContact(body, edit, testNow); err != nil {
 			t.Error(err)
 		}
 	})
@@ -146,7 +146,7 @@ func TestCostOfALargePatient(t *testing.T) {
 		}
 		issues = append(issues, issue)
 	}
-	costly(t, "what fields they are", body, func() { InputFields(sent, issues) })
+	costly(t, "what fields they are", body, func() { InputFields(sent, issues, testNow) })
 	costly(t, "whether they were touched", body, func() {
 		if Untouched(body, sent, issues, edit.Fields()) != true {
 			t.Error("not untouched")

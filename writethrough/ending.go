@@ -55,7 +55,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 		e.outcome = u.notNow(cause)
 	case r.Why == judge.WhyRefused:
 		e.outcome = &Outcome{
-			Code: Rejected, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body), cause: cause,
+			Code: Rejected, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body, u.put.At), cause: cause,
 			Untouched: fhir.Untouched(u.base.JSON, f.body, cause.Issues, u.change.Edit.Fields()),
 		}
 	case r.Why == judge.WhyConflict:

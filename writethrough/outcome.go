@@ -201,7 +201,7 @@ func unavailable(f *fhir.Error) *Outcome {
 
 func patientGone(f *fhir.Error) *Outcome {
 	return &Outcome{
-		Code: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil), cause: f,
+		Code: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil, time.Time{}), cause: f,
 	}
 }
 
@@ -209,10 +209,11 @@ func neverTookEffect() *Outcome {
 	return &Outcome{Code: Unavailable, Reason: "the write never took effect"}
 }
 
-// issues names the input fields that the issues concern; body is what was sent.
-func issues(f *fhir.Error, body []byte) []Issue {
+// issues names the input fields that the issues concern; body is what was sent,
+// made at that time.
+func issues(f *fhir.Error, body []byte, at time.Time) []Issue {
 	all := make([]Issue, 0, len(f.Issues))
-	fields := fhir.InputFields(body, f.Issues)
+	fields := fhir.InputFields(body, f.Issues, at)
 	for i, issue := range f.Issues {
 		all = append(all, Issue{Issue: issue, Field: fields[i]})
 	}

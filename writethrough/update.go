@@ -137,7 +137,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 				return e, nil
 			}
 		}
-		body, e, done := u.merge()
+		body, e, done := u.merge(read)
 		if done {
 			return e, nil
 		}
@@ -159,7 +159,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 
 // merge edits what the server has now. It is done when the server shows the
 // values already, or when the caller expected another version.
-func (u *update) merge() (body []byte, e ending, done bool) {
+func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
 	if err != nil {
@@ -172,7 +172,7 @@ func (u *update) merge() (body []byte, e ending, done bool) {
 	if u.change.ExpectedVersion != 0 && len(record.Differing(u.row.FHIRState, st, u.change.Edit)) > 0 {
 		return nil, u.conflictWith(st), true
 	}
-	body, err = fhir.EditContact(u.base.JSON, u.change.Edit, now)
+	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now)
 	if err != nil {
 		return nil, u.cannotRead(err), true
 	}
@@ -188,7 +188,18 @@ func (u *update) merge() (body []byte, e ending, done bool) {
 	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now); err != nil {
 		return nil, u.cannotRead(err), true
 	}
+	u.reportDoubts(ctx, doubts)
 	return body, ending{}, false
+}
+
+// reportDoubts says what the edit left although it may describe an old value.
+func (u *update) reportDoubts(ctx context.Context, d fhir.Doubts) {
+	for _, url := range d.Extensions {
+		u.Log.WarnContext(ctx, "an extension of the edited entry of patient "+u.row.ID+" is kept; does it describe the old value?", "url", url, "operation", u.id)
+	}
+	if d.Narrative {
+		u.Log.WarnContext(ctx, "the narrative of patient "+u.row.ID+" may be out of date: it shows an old value and was not generated", "operation", u.id)
+	}
 }
 
 // markSent writes into the journal that a PUT is about to leave, also when it

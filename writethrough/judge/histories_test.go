@@ -66,7 +66,7 @@ func randomTruth(t *testing.T, r *rand.Rand) (h truth, sent bool) {
 	}
 	add(randomPatient(r))
 	base, edit := h.versions[0], randomEdit(r)
-	body, err := fhir.EditContact(base.JSON, edit, at)
+	body, _, err := fhir.EditContact(base.JSON, edit, at)
 	if err != nil {
 		t.Fatal(err)
 	}

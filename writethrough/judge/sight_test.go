@@ -28,7 +28,7 @@ func put(t *testing.T, base fhir.Resource, edit fhir.ContactEdit) Put {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := fhir.EditContact(base.JSON, edit, at)
+	body, _, err := fhir.EditContact(base.JSON, edit, at)
 	if err != nil {
 		t.Fatal(err)
 	}
