@@ -46,10 +46,7 @@ func TestDatabaseFull(t *testing.T) {
 		time.Sleep(time.Second)
 		fill(t, filepath.Join(disk, "ballast"))
 		before := c.internalErrors()
-		time.Sleep(1500 * time.Millisecond)
-		if c.internalErrors() == before {
-			t.Error("nobody heard of the full disk")
-		}
+		wait.Until(t, "somebody hears of the full disk", func() bool { return c.internalErrors() > before })
 		if err := os.Remove(filepath.Join(disk, "ballast")); err != nil {
 			t.Fatal(err)
 		}
