@@ -32,7 +32,7 @@ func TestLiveServer(t *testing.T) {
 	_, err = c.Read(ctx, id)
 	asError(t, err, Gone)
 	sent := patientJSON(id, `"extension":[{"url":"http://example.org/e","valueDecimal":42.160}],"telecom":[{"system":"fax","value":"1"},`+
-		`{"system":"phone","value":"02-123-4567","use":"home","_value":{"extension":[{"url":"http://example.org/v","valueBoolean":true}]}}],`+
+		`{"system":"phone","value":"02-123-4567","use":"home","extension":[{"url":"http://example.org/w","valueBoolean":true}],"_value":{"extension":[{"url":"http://example.org/v","valueBoolean":true}]}}],`+
 		`"gender":"female","birthDate":"1949-11","address":[{"line":["1 A St"],"city":"C"}]`)
 	created, err := c.Update(ctx, id, sent, "")
 	if err != nil || !created.Created {
@@ -69,10 +69,13 @@ func TestLiveServer(t *testing.T) {
 	if missing := Missing(contactIn(t, updated.Resource.JSON), contactIn(t, body), edit.Fields()); missing != nil {
 		t.Errorf("missing %v", missing)
 	}
-	for _, kept := range []string{"42.160", `"http://example.org/v"`, `"fax"`} {
+	for _, kept := range []string{"42.160", `"http://example.org/w"`, `"fax"`} {
 		if !bytes.Contains(updated.Resource.JSON, []byte(kept)) {
 			t.Errorf("%s is lost in %s", kept, updated.Resource.JSON)
 		}
+	}
+	if bytes.Contains(updated.Resource.JSON, []byte(`"http://example.org/v"`)) {
+		t.Errorf("what described the old number is still in %s", updated.Resource.JSON)
 	}
 	// What the server shows differs from what we sent in meta alone.
 	a, b := tree(t, body), tree(t, updated.Resource.JSON)
