@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"patientgraph/httpapi"
+	"patientgraph/auth"
 )
 
 // Config holds every setting. Each is a flag and an environment variable of
@@ -125,7 +125,7 @@ func (c *Config) checkDemo() error {
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
-	if !httpapi.IsLoopback(host) {
+	if !auth.IsLoopback(host) {
 		return errors.New("LISTEN_ADDR: the demo (no FHIR_BASE_URL) hands out an admin token and serves on a loopback address only; set FHIR_BASE_URL, or LISTEN_ADDR=127.0.0.1:8080")
 	}
 	if c.DatabaseURL != "" {
@@ -160,7 +160,7 @@ func (c *Config) checkFHIR() error {
 	default:
 		return errors.New("FHIR_AUTH must be none, bearer or basic")
 	}
-	if c.FHIRAuth != "none" && u.Scheme != "https" && !httpapi.IsLoopback(u.Hostname()) {
+	if c.FHIRAuth != "none" && u.Scheme != "https" && !auth.IsLoopback(u.Hostname()) {
 		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
 	}
 	return nil

@@ -256,12 +256,17 @@ func checkURL(u *url.URL) error {
 	if u.Hostname() == "" {
 		return errors.New("the URL has no host")
 	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme == "https" || u.Scheme == "http" && loopback {
+	if u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname()) {
 		return nil
 	}
 	return errors.New("must be https (http only to a loopback address)")
+}
+
+// IsLoopback reports whether a host, without port and brackets, is certainly this
+// machine: no name but localhost is looked up.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func checkRedirect(request *http.Request, via []*http.Request) error {

@@ -87,17 +87,10 @@ func onlyThisMachine(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if !IsLoopback(strings.Trim(host, "[]")) {
+		if !auth.IsLoopback(strings.Trim(host, "[]")) {
 			writeError(w, http.StatusMisdirectedRequest, resolvers.CodeBadUserInput, "this server answers to localhost and loopback addresses only")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// IsLoopback reports whether a host, without port and brackets, is certainly this
-// machine: no name but localhost is looked up.
-func IsLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
