@@ -156,7 +156,7 @@ func (u *update) finish(ctx context.Context, e ending) (*Outcome, error) {
 func (u *update) closing(e ending) db.Closing {
 	c := db.Closing{
 		ID: u.id, Owner: u.owner, PatientID: u.row.ID, State: e.state, Answer: e.outcome.encode(), Heard: string(e.heard),
-		Gone: e.gone, Shown: e.shown, ShownInstead: e.instead, At: u.Now(), FencedAnswer: neverTookEffect().encode(),
+		Gone: e.gone, Shown: e.shown, ShownInstead: e.instead, At: u.Now(), FencedAnswer: fencedAnswer,
 	}
 	if e.fence {
 		c.LandedETag = u.put.IfMatch

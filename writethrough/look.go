@@ -76,12 +76,12 @@ func (w *Writer) look(ctx context.Context, fhirID string, p judge.Put, base []by
 
 // lookAt is look where the patient has just been read.
 func (w *Writer) lookAt(ctx context.Context, fhirID string, p judge.Put, now fhir.Resource, base []byte) (judge.Sight, error) {
-	a := judge.Past{History: judge.Silent}
+	past := judge.Past{History: judge.Silent}
 	var historyErr error
 	if p.AsksHistory(now) {
-		a, historyErr = w.askHistory(ctx, fhirID, p.IfMatch)
+		past, historyErr = w.askHistory(ctx, fhirID, p.IfMatch)
 	}
-	s, err := p.See(now, base, a, w.Now())
+	s, err := p.See(now, base, past, w.Now())
 	return s, errors.Join(err, historyErr)
 }
 

@@ -209,6 +209,9 @@ func neverTookEffect() *Outcome {
 	return &Outcome{Code: Unavailable, Reason: "the write never took effect"}
 }
 
+// fencedAnswer is told of an update that another one keeps from taking effect.
+var fencedAnswer = neverTookEffect().encode()
+
 // issues names the input fields that the issues concern; body is what was sent,
 // made at that time.
 func issues(f *fhir.Error, body []byte, at time.Time) []Issue {

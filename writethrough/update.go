@@ -283,7 +283,7 @@ func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *
 	s, now, err := u.look(ctx, u.row.FHIRID, u.put, u.base.JSON)
 	var read *fhir.Error
 	switch {
-	case h == judge.OK && answer.Resource.ETag != "" && now.ETag == answer.Resource.ETag && isNew(now, u.put):
+	case h == judge.OK && now.ETag == answer.Resource.ETag && isNew(now, u.put):
 		if own, err := u.put.SeeOwn(now, u.Now()); err == nil {
 			return judge.Shown, own, nil
 		}
