@@ -316,7 +316,7 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 		for n := last - int64(missing) + 1; n <= last; n++ {
 			candidates = append(candidates, fmt.Sprintf("P-%d-%06d", year, n))
 		}
-		taken, err := i.taken(ctx, candidates)
+		taken, err := i.ids(ctx, takenNumbers, candidates)
 		if err != nil {
 			return nil, err
 		}
@@ -330,11 +330,6 @@ func (i *importing) assign(ctx context.Context) ([]string, error) {
 		}
 	}
 	return numbers, nil
-}
-
-// taken returns which of the numbers patients already have.
-func (i *importing) taken(ctx context.Context, numbers []string) ([]string, error) {
-	return i.ids(ctx, takenNumbers, numbers)
 }
 
 // ids runs a statement that picks some of the numbers.

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -25,14 +24,7 @@ func fromHAPI(t *testing.T, hapi *HAPIServer, id string) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(stored))
-	decoder.UseNumber()
-	var resource map[string]any
-	if err := decoder.Decode(&resource); err != nil {
-		t.Fatal(err)
-	}
-	delete(resource, "meta")
-	return resource
+	return DecodeWithoutMeta(t, string(stored))
 }
 
 // leaves flattens a resource into "telecom[0].value" → value.

@@ -116,12 +116,15 @@ func (a Auth) header() (string, error) {
 	return "", fmt.Errorf("FHIR authentication mode %q: not none, bearer or basic", a.Mode)
 }
 
+// IsID reports whether FHIR allows a text as an id (R4 datatypes#id).
+func IsID(id string) bool { return idPattern.MatchString(id) }
+
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9\-.]{1,64}$`)
 
 // checkID refuses what FHIR (datatypes#id) calls no id, and "." and "..",
 // which a URL path cannot carry: no such patient can exist.
 func checkID(op, id string) error {
-	if !idPattern.MatchString(id) || id == "." || id == ".." {
+	if !IsID(id) || id == "." || id == ".." {
 		return &Error{Kind: Gone, Op: op, Reason: "The id is not a FHIR id"}
 	}
 	return nil

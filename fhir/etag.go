@@ -25,7 +25,7 @@ func (a *answer) etag() (string, error) {
 	if sent == "" || len(sent) <= maxETag && sendableETag.MatchString(sent) {
 		return sent, nil
 	}
-	if id := str(member(a.doc, "meta"), "versionId"); idPattern.MatchString(id) {
+	if id := str(member(a.doc, "meta"), "versionId"); IsID(id) {
 		return weakETag(id), nil
 	}
 	return "", errNoGuard

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -23,9 +22,6 @@ const (
 	// show that the file is not what it was taken for.
 	maxAlike = 20
 )
-
-// fhirID is what FHIR allows as an id (R4 datatypes#id).
-var fhirID = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
 
 // Why a line or an entry is bad, beside what fhir.ParsePatient says.
 var (
@@ -173,7 +169,7 @@ func (i *importer) add(ctx context.Context, line, entry int, text []byte) error 
 	if err != nil {
 		return i.bad(line, entry, err, err)
 	}
-	if id := gjson.GetBytes(text, "id"); id.Exists() && (id.Type != gjson.String || !fhirID.MatchString(id.Str)) {
+	if id := gjson.GetBytes(text, "id"); id.Exists() && (id.Type != gjson.String || !fhir.IsID(id.Str)) {
 		return i.bad(line, entry, errNoID, errNoID)
 	}
 	i.good = true

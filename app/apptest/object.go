@@ -54,9 +54,16 @@ func JSON(t testing.TB, v any) string {
 	return string(text)
 }
 
-// WithoutMeta returns a resource with its keys sorted and without meta, which is the
-// server's own; numbers keep their digits.
+// WithoutMeta returns a resource with its keys sorted and without meta; see
+// DecodeWithoutMeta.
 func WithoutMeta(t testing.TB, resource string) string {
+	t.Helper()
+	return JSON(t, DecodeWithoutMeta(t, resource))
+}
+
+// DecodeWithoutMeta returns a resource without meta, which is the server's own;
+// numbers keep their digits.
+func DecodeWithoutMeta(t testing.TB, resource string) map[string]any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(resource))
 	decoder.UseNumber()
@@ -65,5 +72,5 @@ func WithoutMeta(t testing.TB, resource string) string {
 		t.Fatal(err)
 	}
 	delete(decoded, "meta")
-	return JSON(t, decoded)
+	return decoded
 }
