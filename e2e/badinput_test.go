@@ -118,6 +118,7 @@ func TestInputThatBreaksOurRules(t *testing.T) {
 			"blank phone":        {Object{"phone": " \t"}, `["phone"]`},
 			"long phone":         {Object{"phone": strings.Repeat("1", 65)}, `["phone"]`},
 			"half a megabyte":    {Object{"phone": strings.Repeat("1", 500_000)}, `["phone"]`},
+			"email as phone":     {Object{"phone": "ana@correo.example"}, `["phone"]`},
 			"control character":  {Object{"phone": "010\u0000"}, `["phone"]`},
 			"escape":             {Object{"address": Object{"city": "Seoul\u001b[31m"}}, `["address","city"]`},
 			"no email":           {Object{"email": "not-an-email"}, `["email"]`},

@@ -23,10 +23,10 @@ func unusable(op string, err error) *Error {
 func contactOf(doc gjson.Result, now time.Time) Contact {
 	var c Contact
 	telecom := elements(member(doc, "telecom"))
-	if i := pickTelecom(telecom, "phone", now); i >= 0 {
+	if i := pickTelecom(telecom, FieldPhone, now); i >= 0 {
 		c.Phone = str(telecom[i], "value")
 	}
-	if i := pickTelecom(telecom, "email", now); i >= 0 {
+	if i := pickTelecom(telecom, FieldEmail, now); i >= 0 {
 		c.Email = str(telecom[i], "value")
 	}
 	addresses := elements(member(doc, "address"))
@@ -41,12 +41,13 @@ var useOrder = []string{"mobile", "home", "work", ""}
 
 // pickTelecom finds the entry that is the patient's phone (or email): of that
 // system, with a value, in use and current; the lowest rank first, then by use,
-// then by place. -1: none.
+// then by place. An email address is no phone, whatever its system says. -1: none.
 func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 	best, bestRank, bestUse := -1, 0.0, 0
 	for i, entry := range telecom {
 		p := pointOf(entry)
-		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.period, now) {
+		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.period, now) ||
+			system == FieldPhone && strings.Contains(p.value, "@") {
 			continue
 		}
 		use := slices.Index(useOrder, p.use)

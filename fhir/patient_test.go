@@ -131,3 +131,22 @@ func TestWhichEntryIsTheAddress(t *testing.T) {
 		}
 	}
 }
+
+// An entry of system phone that holds an email address is no phone: it is not
+// shown, and setting the phone leaves it.
+func TestAnEmailAddressIsNoPhone(t *testing.T) {
+	t.Parallel()
+	wrong := `{"system":"phone","value":"ana@correo.example","use":"mobile","rank":1}`
+	body := patientJSON("p", `"telecom":[`+wrong+`,{"system":"phone","value":"555 0100","use":"work"}]`)
+	if c, err := ContactOf(body, testNow); err != nil || c.Phone != "555 0100" || c.Email != "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	alone := patientJSON("p", `"telecom":[`+wrong+`]`)
+	after, _ := edited(t, alone, ContactEdit{SetPhone: true, Phone: "555 0101"})
+	if got := member(gjson.ParseBytes(after), "telecom").Raw; got != `[`+wrong+`,{"system":"phone","value":"555 0101","use":"mobile"}]` {
+		t.Error(got)
+	}
+	if same, _ := edited(t, alone, ContactEdit{SetPhone: true}); string(same) != string(alone) {
+		t.Errorf("clearing a phone that is none: %s", same)
+	}
+}

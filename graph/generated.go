@@ -1279,7 +1279,8 @@ input UpdatePatientContactInput {
   "The patient number."
   patientId: ID!
   """
-  1 to 64 characters; checked for PHONE_REGION where that is set, else the FHIR server decides.
+  1 to 64 characters, no email address; checked for PHONE_REGION where that is set, else the FHIR
+  server decides.
   Invisible characters and blanks around it are taken out first, full-width characters become plain ones.
   """
   phone: String

@@ -36,10 +36,14 @@ func NewValidation(phoneRegion string) (*Validation, error) {
 		"line": func(f validator.FieldLevel) bool { return isText(f.Field().String(), "") },
 		"text": func(f validator.FieldLevel) bool { return isText(f.Field().String(), "\r\n\t") },
 		"phone": func(f validator.FieldLevel) bool {
+			text := f.Field().String()
+			if strings.Contains(text, "@") { // an email address would not be shown as the phone
+				return false
+			}
 			if phoneRegion == "" {
 				return true
 			}
-			number, err := phonenumbers.Parse(f.Field().String(), phoneRegion)
+			number, err := phonenumbers.Parse(text, phoneRegion)
 			return err == nil && phonenumbers.IsValidNumber(number)
 		},
 	}
