@@ -1090,7 +1090,10 @@ type Viewer {
   role: String!
   "The patient number that the token names, if it is exactly one; null for staff, parents and carers of several."
   patientId: ID
-  "The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer looks after."
+  """
+  The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer
+  looks after. To the role patient each of their records is its own.
+  """
   patientIds: [ID!]!
 }
 

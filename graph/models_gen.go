@@ -400,7 +400,8 @@ type Viewer struct {
 	Role string `json:"role"`
 	// The patient number that the token names, if it is exactly one; null for staff, parents and carers of several.
 	PatientID *string `json:"patientId,omitempty"`
-	// The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer looks after.
+	// The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer
+	// looks after. To the role patient each of their records is its own.
 	PatientIds []string `json:"patientIds"`
 }
 
