@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"patientgraph/auth"
@@ -36,7 +37,7 @@ func (syncCommand) Run(*program) error {
 
 type tokenCommand struct {
 	Role    string        `required:"" enum:"${roles}" help:"Role of the viewer: ${enum}."`
-	Patient string        `help:"Number of the viewer's own record, for role patient."`
+	Patient []string      `sep:"none" help:"Patient that the token names, as JWT_PATIENT_CLAIM_KIND says: by number or FHIR id. Given several times: a list. Role patient needs one."`
 	TTL     time.Duration `name:"ttl" default:"1h" help:"How long the token is valid."`
 }
 
@@ -44,7 +45,7 @@ func (t tokenCommand) Run(p *program) error {
 	switch {
 	case len(p.config.JWTSecret) < 32:
 		return errors.New("JWT_SECRET of at least 32 bytes is needed: the one that the server runs with")
-	case t.Role == string(auth.RolePatient) && t.Patient == "":
+	case t.Role == string(auth.RolePatient) && strings.Join(t.Patient, "") == "":
 		return errors.New("--patient is needed with --role patient")
 	case t.TTL <= 0:
 		return errors.New("--ttl must be more than 0")

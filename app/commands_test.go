@@ -6,6 +6,7 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db/dbtest"
 	"patientgraph/internal/locked"
 )
 
@@ -49,4 +50,48 @@ func TestTokenTakesEveryRole(t *testing.T) {
 	if out, err := command("--role", "janitor"); err == nil {
 		t.Errorf("a role that the table does not have: %q", out)
 	}
+}
+
+// TestTokenNamesItsPatients: one as a text, several as a list, in the claim and of the
+// kind that the settings say.
+func TestTokenNamesItsPatients(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.SQLite(t)
+	MustImport(t, databaseURL, PatientJSON("a1", Number), PatientJSON("a2", "P-2025-000009"))
+	for name, c := range map[string]struct {
+		settings, args []string
+		want           []string
+	}{
+		"one":                 {nil, []string{"--patient", Number}, []string{Number}},
+		"several":             {nil, []string{"--patient", "P-2025-000009", "--patient", Number}, []string{Number, "P-2025-000009"}},
+		"a comma parts none":  {nil, []string{"--patient", Number + ",P-2025-000009"}, []string{Number + ",P-2025-000009"}},
+		"by FHIR id":          {[]string{"JWT_PATIENT_CLAIM=fhir.patient", "JWT_PATIENT_CLAIM_KIND=fhir"}, []string{"--patient", "a2"}, []string{"P-2025-000009"}},
+		"several by FHIR id":  {[]string{"JWT_PATIENT_CLAIM_KIND=fhir"}, []string{"--patient", "a2", "--patient", "a1"}, []string{Number, "P-2025-000009"}},
+		"a number as FHIR id": {[]string{"JWT_PATIENT_CLAIM_KIND=fhir"}, []string{"--patient", Number}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var token, log locked.Buffer
+			settings := append(c.settings, "JWT_SECRET="+Secret)
+			if err := Run(t.Context(), append([]string{"token", "--role", "patient"}, c.args...), &token, &log, settings...); err != nil {
+				t.Fatal(err)
+			}
+			p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL, settings...)
+			Want(t, p.As(strings.TrimSpace(token.String())).Query(`{ viewer { role patientIds } }`, nil), Object{"viewer": Object{"role": "patient", "patientIds": c.want}})
+		})
+	}
+	for _, args := range [][]string{nil, {"--patient", ""}} {
+		var out, log locked.Buffer
+		if err := Run(t.Context(), append([]string{"token", "--role", "patient"}, args...), &out, &log, "JWT_SECRET="+Secret); err == nil || !strings.Contains(err.Error(), "--patient") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// TestTheDemoTakesTokensWithFHIRIDs: its own one is an admin's.
+func TestTheDemoTakesTokensWithFHIRIDs(t *testing.T) {
+	t.Parallel()
+	p := Start(t, "JWT_SECRET="+Secret, "JWT_PATIENT_CLAIM_KIND=fhir")
+	demo := p.Query(`{ patients(orderBy: CREATED_ASC, first: 1) { nodes { id fhirId } } }`, nil).At("patients", "nodes").([]any)[0].(map[string]any)
+	Want(t, p.As(Token(t, auth.RolePatient, demo["fhirId"].(string))).Query(`{ viewer { patientId } }`, nil), Object{"viewer.patientId": demo["id"]})
 }

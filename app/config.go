@@ -33,12 +33,13 @@ type Config struct {
 
 	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
 
-	JWTSecret       string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
-	JWTJWKSURL      string `name:"jwt-jwks-url" help:"JWKS of the token issuer (RS, ES, EdDSA)."`
-	JWTIssuer       string `name:"jwt-issuer" help:"Required iss claim."`
-	JWTAudience     string `name:"jwt-audience" help:"Required aud claim."`
-	JWTRoleClaim    string `name:"jwt-role-claim" default:"role" help:"Claim that holds the role; dotted paths allowed."`
-	JWTPatientClaim string `name:"jwt-patient-claim" default:"patient_id" help:"Claim that holds a patient's number; dotted paths allowed."`
+	JWTSecret           string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
+	JWTJWKSURL          string `name:"jwt-jwks-url" help:"JWKS of the token issuer (RS, ES, EdDSA)."`
+	JWTIssuer           string `name:"jwt-issuer" help:"Required iss claim."`
+	JWTAudience         string `name:"jwt-audience" help:"Required aud claim."`
+	JWTRoleClaim        string `name:"jwt-role-claim" default:"role" help:"Claim that holds the role; dotted paths allowed."`
+	JWTPatientClaim     string `name:"jwt-patient-claim" default:"patient_id" help:"Claim that names the patient, or a list of patients; dotted paths allowed."`
+	JWTPatientClaimKind string `name:"jwt-patient-claim-kind" default:"number" help:"What that claim holds: number (Patient.id) or fhir (FHIR id)."`
 
 	PhoneRegion   string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
 	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
@@ -52,6 +53,12 @@ type Config struct {
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
 }
+
+// Values of JWT_PATIENT_CLAIM_KIND.
+const (
+	claimNumber = "number"
+	claimFHIR   = "fhir"
+)
 
 // secrets are the settings that may come from a file named by NAME_FILE.
 var secrets = []string{"DATABASE_URL", "FHIR_TOKEN", "FHIR_PASSWORD", "JWT_SECRET"}
@@ -102,6 +109,9 @@ func (c *Config) check() error {
 	}
 	if c.IdempotencyTTL < time.Minute {
 		return errors.New("IDEMPOTENCY_TTL must be at least 1m")
+	}
+	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
+		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
 	}
 	for _, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
@@ -198,6 +208,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", c.JWTJWKSURL),
+		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
 		slog.String("phone_region", c.PhoneRegion),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),

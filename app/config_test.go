@@ -26,6 +26,7 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 		"timeout":             {"FHIR_TIMEOUT", "1ns", "FHIR_TIMEOUT"},
 		"no duration":         {"FHIR_TIMEOUT", "soon", "fhir-timeout"},
 		"region":              {"PHONE_REGION", "XX", "PHONE_REGION"},
+		"patient claim kind":  {"JWT_PATIENT_CLAIM_KIND", "FHIR", "JWT_PATIENT_CLAIM_KIND"},
 		"server":              {"FHIR_SERVER", "epic", "fhir-server"},
 		"origin":              {"CORS_ORIGINS", "*", "CORS_ORIGINS"},
 		"secret file":         {"JWT_SECRET_FILE", "/nonexistent/secret", "JWT_SECRET"},

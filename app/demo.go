@@ -52,7 +52,7 @@ func startDemo(c *Config) (*demo, error) {
 		_, _ = rand.Read(secret) // crypto/rand never fails
 		c.JWTSecret = hex.EncodeToString(secret)
 	}
-	if d.token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), auth.RoleAdmin, "", demoTokenTTL, time.Now()); err != nil {
+	if d.token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), auth.RoleAdmin, nil, demoTokenTTL, time.Now()); err != nil {
 		d.stop()
 		return nil, err
 	}

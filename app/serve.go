@@ -116,7 +116,7 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 		Now: time.Now, NewID: newID,
 	})
 	handler, err := httpapi.New(httpapi.Options{
-		Log: p.log, Verifier: verifier, Metrics: metrics, Database: store.Ping,
+		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		FHIR: func(ctx context.Context) error {
 			_, err := probe.Capabilities(ctx)
 			return err
@@ -220,6 +220,15 @@ func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifi
 func authConfig(c *Config) auth.Config {
 	return auth.Config{
 		Secret: []byte(c.JWTSecret), JWKSURL: c.JWTJWKSURL, Issuer: c.JWTIssuer, Audience: c.JWTAudience,
-		RoleClaim: c.JWTRoleClaim, PatientClaim: c.JWTPatientClaim, Now: time.Now,
+		RoleClaim: c.JWTRoleClaim, PatientClaim: c.JWTPatientClaim, FHIRPatientClaim: c.JWTPatientClaimKind == claimFHIR, Now: time.Now,
 	}
+}
+
+// patientNumbers is how the patient claim of a token leads to patient numbers; nil:
+// it holds them.
+func patientNumbers(c *Config, store *db.Store) func(context.Context, []string) ([]string, error) {
+	if c.JWTPatientClaimKind == claimFHIR {
+		return store.NumbersOfFHIR
+	}
+	return nil
 }

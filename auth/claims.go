@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,19 +30,60 @@ func (c Config) patientClaim() string {
 
 // viewer reads the claims that the configuration names. Claims that are
 // missing or have an unexpected shape leave their field empty, which allows
-// nothing.
+// nothing; but a patient claim that cannot be read refuses the token of a viewer
+// whose rights depend on it, who would else search for what is wrong.
 func (c Config) viewer(claims jwt.MapClaims) (Viewer, error) {
 	subject, err := claims.GetSubject()
 	if err != nil {
+		return Viewer{}, fmt.Errorf("%w: sub is not a string", ErrInvalidToken)
+	}
+	v := Viewer{
+		Subject: subject,
+		Role:    roleOf(lookup(claims, c.roleClaim())),
+		grants:  grantsOf(claims),
+	}
+	v.PatientClaim, err = patientsOf(lookup(claims, c.patientClaim()))
+	if err != nil && v.NeedsPatients() {
 		return Viewer{}, err
 	}
-	patientID, _ := lookup(claims, c.patientClaim()).(string)
-	return Viewer{
-		Subject:   subject,
-		Role:      roleOf(lookup(claims, c.roleClaim())),
-		PatientID: patientID,
-		grants:    grantsOf(claims),
-	}, nil
+	if !c.FHIRPatientClaim {
+		v.PatientIDs = v.PatientClaim
+	}
+	return v, nil
+}
+
+// patientsOf reads a patient claim: a string, or a list of them (parents,
+// carers), sorted and each once. Null and "" name nobody. A number is refused
+// rather than written out: JSON has lost the zeros that it may have begun with.
+func patientsOf(claim any) ([]string, error) {
+	var patients []string
+	switch claim := claim.(type) {
+	case nil:
+	case string:
+		patients = []string{claim}
+	case []any:
+		if len(claim) > maxPatients {
+			return nil, errTooManyPatients
+		}
+		for _, element := range claim {
+			id, isText := element.(string)
+			if !isText && element != nil {
+				return nil, errPatientClaim
+			}
+			patients = append(patients, id)
+		}
+	default:
+		return nil, errPatientClaim
+	}
+	slices.Sort(patients)
+	patients = slices.Compact(patients)
+	if len(patients) > 0 && patients[0] == "" {
+		patients = patients[1:]
+	}
+	if len(patients) == 0 {
+		return nil, nil
+	}
+	return patients, nil
 }
 
 // lookup follows a dotted path through nested objects. A claim whose own name
@@ -88,8 +130,8 @@ func roleOf(claim any) Role {
 // Sign makes an HS256 token that a Verifier with the same secret and the same
 // Issuer, Audience, RoleClaim and PatientClaim accepts until now+ttl. The
 // other fields of c are ignored. It is meant for development and the demo: the
-// subject is derived from the role and the patient. patientID may be empty.
-func Sign(secret []byte, c Config, role Role, patientID string, ttl time.Duration, now time.Time) (string, error) {
+// subject is derived from the role and the patients, of whom there may be none.
+func Sign(secret []byte, c Config, role Role, patients []string, ttl time.Duration, now time.Time) (string, error) {
 	if err := checkSecret(secret); err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
@@ -104,9 +146,13 @@ func Sign(secret []byte, c Config, role Role, patientID string, ttl time.Duratio
 		return "", fmt.Errorf("sign token: %w", err)
 	}
 	subject := string(role)
-	if patientID != "" {
-		subject += ":" + patientID
-		if err := put(claims, c.patientClaim(), patientID); err != nil {
+	if len(patients) > 0 {
+		subject += ":" + strings.Join(patients, ",")
+		var claim any = patients
+		if len(patients) == 1 {
+			claim = patients[0]
+		}
+		if err := put(claims, c.patientClaim(), claim); err != nil {
 			return "", fmt.Errorf("sign token: %w", err)
 		}
 	}
@@ -127,7 +173,7 @@ func Sign(secret []byte, c Config, role Role, patientID string, ttl time.Duratio
 }
 
 // put stores the value where lookup finds it under the same path.
-func put(claims map[string]any, path, value string) error {
+func put(claims map[string]any, path string, value any) error {
 	name, rest, nested := strings.Cut(path, ".")
 	if !nested {
 		if _, taken := claims[name]; taken {

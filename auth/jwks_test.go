@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ func TestJWKSAlgorithms(t *testing.T) {
 			v, _ := newTestVerifier(t, Config{JWKSURL: i.URL})
 			want := Viewer{Subject: "dr-kim", Role: RoleDoctor, Expires: expires(testStart.Add(time.Hour).Unix())}
 			for _, kid := range []string{"k", ""} { // without a kid every key is tried
-				if got := verifyOK(t, v, sign(t, tt.method, tt.key, kid, doctorClaims())); got != want {
+				if got := verifyOK(t, v, sign(t, tt.method, tt.key, kid, doctorClaims())); !reflect.DeepEqual(got, want) {
 					t.Errorf("kid %q: Verify = %+v, want %+v", kid, got, want)
 				}
 			}

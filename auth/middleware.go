@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -44,10 +45,18 @@ func ParseBearer(authorization string) (token string, ok bool) {
 	return token, true
 }
 
-// publicReason tells a client whether a new token would help, and no more.
+// publicReason tells a client whether a new token would help, and what of it the
+// issuer has to change; of a signature and the like nothing.
 func publicReason(err error) string {
-	if errors.Is(err, errExpired) {
+	switch {
+	case errors.Is(err, errExpired):
 		return "the token has expired"
+	case errors.Is(err, errTooLong):
+		return fmt.Sprintf("the token is longer than %d bytes", maxToken)
+	case errors.Is(err, errPatientClaim):
+		return "the patient claim of the token is neither a text nor a list of texts"
+	case errors.Is(err, errTooManyPatients):
+		return fmt.Sprintf("the patient claim of the token lists more than %d patients", maxPatients)
 	}
 	return "the token is invalid"
 }

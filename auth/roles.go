@@ -15,7 +15,7 @@ type Role string
 
 // The roles of the public contract.
 const (
-	RolePatient Role = "patient" // own record only
+	RolePatient Role = "patient" // own records only
 	RoleAdmin   Role = "admin"   // all records, may change everything
 	RoleDoctor  Role = "doctor"  // reads all records
 	RoleNurse   Role = "nurse"   // reads all records
@@ -79,10 +79,14 @@ type Viewer struct {
 	// token has none.
 	Subject string
 	Role    Role
-	// PatientID is the token's patient claim, in the form of Patient.id
-	// (P-2025-000001). It matters for RolePatient and for SMART scopes that
-	// begin with patient/.
-	PatientID string
+	// PatientClaim is what the token's patient claim names, sorted and each
+	// once: patient numbers, or FHIR ids (Config.FHIRPatientClaim).
+	PatientClaim []string
+	// PatientIDs are the numbers (Patient.id, P-2025-000001) of these patients:
+	// the viewer's own, and of whom a parent or carer looks after. They matter
+	// for RolePatient and for SMART scopes that begin with patient/. Where the
+	// claim holds FHIR ids, nobody has been looked up yet when Verify returns.
+	PatientIDs []string
 	// Expires is when the token is no longer accepted: its exp and the leeway.
 	// What goes on for longer than a request must end then.
 	Expires time.Time
@@ -142,10 +146,27 @@ func (v Viewer) SeesIdentifiers() bool {
 	return table[v.Role].seesIdentifiers
 }
 
-// Actor names the viewer: two viewers with the same role, patient and subject
-// are the same actor.
+// NeedsPatients reports whether it depends on PatientIDs what the viewer may do.
+func (v Viewer) NeedsPatients() bool {
+	role, scopes := table[v.Role], v.grants
+	return slices.Contains([]reach{
+		v.narrowed(role.read, scopes.read), v.narrowed(role.read, scopes.list),
+		v.narrowed(role.updateContact, scopes.update), v.narrowed(role.updateEmergency, scopes.update), v.narrowed(role.updateMedical, scopes.update),
+	}, own)
+}
+
+// Actor names the viewer: two viewers with the same role, patient claim and
+// subject are the same actor, whatever numbers the claim stands for by now. The
+// journal remembers it: it must stay the same from one version to the next.
 func (v Viewer) Actor() string {
-	name, _ := json.Marshal([]string{string(v.Role), v.PatientID, v.Subject}) // strings always encode
+	var patient any = v.PatientClaim
+	switch len(v.PatientClaim) {
+	case 0:
+		patient = ""
+	case 1:
+		patient = v.PatientClaim[0]
+	}
+	name, _ := json.Marshal([]any{v.Role, patient, v.Subject}) // strings always encode
 	if len(name) > maxActor {
 		sum := sha256.Sum256(name)
 		return hex.EncodeToString(sum[:])
@@ -163,7 +184,7 @@ func (v Viewer) MayAsk() bool {
 	case all:
 		return true
 	case own:
-		return v.PatientID != ""
+		return len(v.PatientIDs) > 0
 	default:
 		return false
 	}
@@ -189,7 +210,7 @@ func (v Viewer) covers(role, scopes reach, patientID string) bool {
 	case all:
 		return true
 	case own:
-		return v.PatientID != "" && v.PatientID == patientID
+		return slices.Contains(v.PatientIDs, patientID)
 	default:
 		return false
 	}

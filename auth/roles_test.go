@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestRoles(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(string(tt.role), func(t *testing.T) {
 			t.Parallel()
-			v := Viewer{Role: tt.role, PatientID: mine}
+			v := Viewer{Role: tt.role, PatientIDs: []string{mine}}
 			for _, check := range []struct {
 				name      string
 				got, want bool
@@ -55,11 +56,11 @@ func TestRoles(t *testing.T) {
 
 func TestFromContext(t *testing.T) {
 	t.Parallel()
-	if v, ok := FromContext(t.Context()); ok || v != (Viewer{}) {
+	if v, ok := FromContext(t.Context()); ok || !reflect.DeepEqual(v, Viewer{}) {
 		t.Errorf("FromContext of an empty context = %v, %v", v, ok)
 	}
 	want := Viewer{Subject: "s", Role: RoleNurse}
-	if v, ok := FromContext(WithViewer(t.Context(), want)); !ok || v != want {
+	if v, ok := FromContext(WithViewer(t.Context(), want)); !ok || !reflect.DeepEqual(v, want) {
 		t.Errorf("FromContext = %v, %v, want %v, true", v, ok, want)
 	}
 }
@@ -139,7 +140,7 @@ func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 	const mine, other = "P-2025-000001", "P-2025-000002"
 	for _, r := range roleRights {
 		for _, s := range scopeRights {
-			v := Viewer{Subject: "s", Role: r.role, PatientID: mine, grants: grantsOf(map[string]any{"scope": s.scope})}
+			v := Viewer{Subject: "s", Role: r.role, PatientIDs: []string{mine}, grants: grantsOf(map[string]any{"scope": s.scope})}
 			for _, record := range []struct{ id, role, scopes string }{{mine, r.own, s.own}, {other, r.other, s.other}} {
 				want := both(record.role, record.scopes)
 				if got := mayDo(v, record.id); got != want {
@@ -158,7 +159,7 @@ func TestEveryOperationOfEveryRoleAndScope(t *testing.T) {
 			if got, want := v.MayAsk(), strings.ContainsAny(both(r.own, s.own), "aA"); got != want {
 				t.Errorf("role %q with scopes %q: MayAsk = %v", r.role, s.scope, got)
 			}
-			if v.PatientID = ""; r.role != RolePatient {
+			if v.PatientIDs = nil; r.role != RolePatient {
 				continue
 			}
 			for _, id := range []string{"", mine, other} {
@@ -209,7 +210,7 @@ func TestProfileFieldsTogether(t *testing.T) {
 		{RoleAnalyst, nil, nil},
 		{"janitor", nil, nil},
 	} {
-		v := Viewer{Role: tt.role, PatientID: mine}
+		v := Viewer{Role: tt.role, PatientIDs: []string{mine}}
 		for _, f := range all {
 			if got := v.MayUpdateProfile(mine, f); got != slices.Contains(tt.own, f) {
 				t.Errorf("%s, own record, %+v: %v", tt.role, f, got)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -20,6 +21,8 @@ const (
 	// maxToken bounds what is parsed; tokens with long lists of groups stay
 	// well below it.
 	maxToken = 16 << 10
+	// maxPatients is how many patients the claim of one token may name.
+	maxPatients = 100
 	// cacheSize and cacheFor bound the memory of verified tokens, and so does
 	// maxCached, of the texts of one viewer: usual ones have 100 bytes.
 	cacheSize = 4096
@@ -31,8 +34,14 @@ const (
 // gives a reason such as "expired", and never any part of the token.
 var ErrInvalidToken = errors.New("invalid token")
 
-// errExpired lets the middleware tell a client that a new token would help.
-var errExpired = fmt.Errorf("%w: expired", ErrInvalidToken)
+// What a client is told of a refused token, by publicReason; of all else it only
+// hears that the token is invalid.
+var (
+	errExpired         = fmt.Errorf("%w: expired", ErrInvalidToken)
+	errTooLong         = fmt.Errorf("%w: too long", ErrInvalidToken)
+	errPatientClaim    = fmt.Errorf("%w: the patient claim is no text and no list of texts", ErrInvalidToken)
+	errTooManyPatients = fmt.Errorf("%w: too many patients", ErrInvalidToken)
+)
 
 // Config says which tokens to trust and how to read them.
 type Config struct {
@@ -50,8 +59,11 @@ type Config struct {
 	// (realm_access.roles). A role claim that is an array counts as the
 	// first role in it that is known.
 	RoleClaim, PatientClaim string
-	Now                     func() time.Time // time.Now if nil
-	Log                     *slog.Logger     // slog.Default() if nil
+	// FHIRPatientClaim says that PatientClaim holds FHIR ids, as SMART's patient
+	// does, and not patient numbers.
+	FHIRPatientClaim bool
+	Now              func() time.Time // time.Now if nil
+	Log              *slog.Logger     // slog.Default() if nil
 }
 
 // Verifier checks tokens. It is safe for concurrent use.
@@ -136,7 +148,7 @@ func checkSecret(secret []byte) error {
 // texts are unusually long is verified each time.
 func (v *Verifier) Verify(ctx context.Context, token string) (Viewer, error) {
 	if len(token) > maxToken {
-		return Viewer{}, fmt.Errorf("%w: too long", ErrInvalidToken)
+		return Viewer{}, errTooLong
 	}
 	id := sha256.Sum256([]byte(token))
 	if hit, ok := v.cache.Get(id); ok {
@@ -149,7 +161,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Viewer, error) {
 	if err != nil {
 		return Viewer{}, err
 	}
-	if u := verified.viewer; len(u.Subject)+len(u.Role)+len(u.PatientID) <= maxCached {
+	if u := verified.viewer; len(u.Subject)+len(u.Role)+len(strings.Join(u.PatientClaim, "")) <= maxCached {
 		v.cache.Add(id, verified)
 	}
 	return verified.viewer, nil
@@ -185,7 +197,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (cached, error) {
 	}
 	viewer, err := v.config.viewer(claims)
 	if err != nil {
-		return cached{}, fmt.Errorf("%w: sub is not a string", ErrInvalidToken)
+		return cached{}, err
 	}
 	expiry, err := claims.GetExpirationTime()
 	if err != nil || expiry == nil { // the parser has seen to it

@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/base64"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestVerifyAccepts(t *testing.T) {
 	}{
 		{"doctor", Config{}, doctorClaims(), Viewer{Subject: "dr-kim", Role: RoleDoctor}},
 		{"patient", Config{}, jwt.MapClaims{"sub": "u1", "role": "patient", "patient_id": "P-2025-000001", "exp": hour},
-			Viewer{Subject: "u1", Role: RolePatient, PatientID: "P-2025-000001"}},
+			of(Viewer{Subject: "u1", Role: RolePatient}, "P-2025-000001")},
 		{"unknown role", Config{}, jwt.MapClaims{"role": "janitor", "exp": hour}, Viewer{Role: "janitor"}},
 		{"no role", Config{}, jwt.MapClaims{"exp": hour}, Viewer{}},
 		{"role is a number", Config{}, jwt.MapClaims{"role": 7, "exp": hour}, Viewer{}},
@@ -54,13 +55,12 @@ func TestVerifyAccepts(t *testing.T) {
 		{"array without a known role", Config{}, jwt.MapClaims{"role": []any{"x", "y"}, "exp": hour}, Viewer{Role: "x"}},
 		{"dotted paths", Config{RoleClaim: "realm_access.roles", PatientClaim: "hospital.patient.id"},
 			jwt.MapClaims{"realm_access": map[string]any{"roles": []string{"patient"}}, "hospital": map[string]any{"patient": map[string]any{"id": "P-1"}}, "exp": hour},
-			Viewer{Role: RolePatient, PatientID: "P-1"}},
+			of(Viewer{Role: RolePatient}, "P-1")},
 		{"claim name with dots", Config{RoleClaim: "https://hospital.example/role"},
 			jwt.MapClaims{"https://hospital.example/role": "lab", "exp": hour}, Viewer{Role: RoleLab}},
 		{"object key with dots", Config{RoleClaim: "resource_access.my.client.roles"},
 			jwt.MapClaims{"resource_access": map[string]any{"my.client": map[string]any{"roles": []string{"rib"}}}, "exp": hour}, Viewer{Role: RoleRib}},
 		{"path through a string", Config{RoleClaim: "a.b"}, jwt.MapClaims{"a": "b", "exp": hour}, Viewer{}},
-		{"patient claim is not a string", Config{}, jwt.MapClaims{"role": "patient", "patient_id": 1, "exp": hour}, Viewer{Role: RolePatient}},
 		{"issuer and one of the audiences", Config{Issuer: "https://issuer.example", Audience: "patientgraph"},
 			with(with(doctorClaims(), "iss", "https://issuer.example"), "aud", []string{"other", "patientgraph"}), Viewer{Subject: "dr-kim", Role: RoleDoctor}},
 		{"expired within the leeway", Config{}, with(doctorClaims(), "exp", testStart.Add(-29*time.Second).Unix()), Viewer{Subject: "dr-kim", Role: RoleDoctor}},
@@ -74,7 +74,7 @@ func TestVerifyAccepts(t *testing.T) {
 			v, _ := newTestVerifier(t, tt.config)
 			token := sign(t, jwt.SigningMethodHS256, testSecret, "", tt.claims)
 			for range 2 { // the second answer may come from the cache
-				if got := verifyOK(t, v, token); got != tt.want {
+				if got := verifyOK(t, v, token); !reflect.DeepEqual(got, tt.want) {
 					t.Errorf("Verify = %+v, want %+v", got, tt.want)
 				}
 			}
@@ -140,7 +140,7 @@ func TestVerifyRefuses(t *testing.T) {
 func checkRefused(t *testing.T, v *Verifier, token, reason string) {
 	t.Helper()
 	viewer, err := v.Verify(t.Context(), token)
-	if !errors.Is(err, ErrInvalidToken) || viewer != (Viewer{}) {
+	if !errors.Is(err, ErrInvalidToken) || !reflect.DeepEqual(viewer, Viewer{}) {
 		t.Fatalf("Verify = %+v, %v, want ErrInvalidToken", viewer, err)
 	}
 	if !strings.Contains(err.Error(), reason) {
@@ -186,6 +186,7 @@ func TestLongTextsAreNotCached(t *testing.T) {
 		with(doctorClaims(), "role", []string{long, "y"}),
 		with(doctorClaims(), "patient_id", long),
 		with(with(doctorClaims(), "sub", long[:600]), "patient_id", long[:600]),
+		with(doctorClaims(), "patient_id", []string{long[:600], long[1:600]}),
 	} {
 		v, _ := newTestVerifier(t, Config{Secret: testSecret})
 		token := sign(t, jwt.SigningMethodHS256, testSecret, "", claims)
@@ -229,17 +230,18 @@ func TestRefusedTokenIsNotCached(t *testing.T) {
 func TestSign(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name    string
-		config  Config
-		role    Role
-		patient string
-		want    Viewer
+		name     string
+		config   Config
+		role     Role
+		patients []string
+		want     Viewer
 	}{
-		{"staff", Config{}, RoleAdmin, "", Viewer{Subject: "admin", Role: RoleAdmin}},
-		{"patient", Config{}, RolePatient, "P-1", Viewer{Subject: "patient:P-1", Role: RolePatient, PatientID: "P-1"}},
+		{"staff", Config{}, RoleAdmin, nil, Viewer{Subject: "admin", Role: RoleAdmin}},
+		{"patient", Config{}, RolePatient, []string{"P-1"}, of(Viewer{Subject: "patient:P-1", Role: RolePatient}, "P-1")},
+		{"parent", Config{}, RolePatient, []string{"P-2", "P-1"}, of(Viewer{Subject: "patient:P-2,P-1", Role: RolePatient}, "P-1", "P-2")},
 		{"dotted, sharing an object", Config{RoleClaim: "x.y.role", PatientClaim: "x.y.patient", Issuer: "i", Audience: "a"},
-			RolePatient, "P-1", Viewer{Subject: "patient:P-1", Role: RolePatient, PatientID: "P-1"}},
-		{"claim name with dots", Config{RoleClaim: "https://hospital.example/role"}, RoleLab, "", Viewer{Subject: "lab", Role: RoleLab}},
+			RolePatient, []string{"P-1"}, of(Viewer{Subject: "patient:P-1", Role: RolePatient}, "P-1")},
+		{"claim name with dots", Config{RoleClaim: "https://hospital.example/role"}, RoleLab, nil, Viewer{Subject: "lab", Role: RoleLab}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,11 +249,11 @@ func TestSign(t *testing.T) {
 			tt.config.Secret = testSecret
 			tt.want.Expires = expires(testStart.Add(time.Minute).Unix())
 			v, clock := newTestVerifier(t, tt.config)
-			token, err := Sign(testSecret, tt.config, tt.role, tt.patient, time.Minute, testStart)
+			token, err := Sign(testSecret, tt.config, tt.role, tt.patients, time.Minute, testStart)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := verifyOK(t, v, token); got != tt.want {
+			if got := verifyOK(t, v, token); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("Verify = %+v, want %+v", got, tt.want)
 			}
 			clock.advance(time.Minute + leeway + time.Second)
@@ -281,7 +283,7 @@ func TestSignRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			token, err := Sign(tt.secret, tt.config, tt.role, "P-1", tt.ttl, testStart)
+			token, err := Sign(tt.secret, tt.config, tt.role, []string{"P-1"}, tt.ttl, testStart)
 			if err == nil || token != "" || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Sign = %q, %v, want error %q", token, err, tt.want)
 			}
@@ -304,7 +306,7 @@ func FuzzVerify(f *testing.F) {
 			}
 			return
 		}
-		if !errors.Is(err, ErrInvalidToken) || viewer != (Viewer{}) {
+		if !errors.Is(err, ErrInvalidToken) || !reflect.DeepEqual(viewer, Viewer{}) {
 			t.Fatalf("Verify = %+v, %v, want ErrInvalidToken", viewer, err)
 		}
 		if len(token) > 20 && strings.Contains(err.Error(), token) {
@@ -329,7 +331,7 @@ func FuzzClaims(f *testing.F) {
 		}
 		viewer, err := v.Verify(t.Context(), text+"."+base64.RawURLEncoding.EncodeToString(signature))
 		if err != nil {
-			if !errors.Is(err, ErrInvalidToken) || viewer != (Viewer{}) {
+			if !errors.Is(err, ErrInvalidToken) || !reflect.DeepEqual(viewer, Viewer{}) {
 				t.Fatalf("Verify = %+v, %v, want ErrInvalidToken", viewer, err)
 			}
 			return

@@ -196,9 +196,9 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 // by. Few matches are found first and then sorted, for the walk along the order
 // would pass by all others; many are met soon on that walk.
 func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
-	table, key = "patients", columns[o.column].name
+	table, key = f.table(), columns[o.column].name
 	where, err = s.where(ctx, f)
-	if err != nil || f.ID != "" || len(where.texts) == 0 || where.nothing {
+	if err != nil || len(f.IDs) > 0 || len(where.texts) == 0 || where.nothing {
 		return table, where, key, err
 	}
 	n := fewMatches

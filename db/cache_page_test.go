@@ -246,8 +246,10 @@ func TestFilters(t *testing.T) {
 		}{
 			{"all", Filter{}, "ABCD"},
 			{"none", Filter{None: true}, ""},
-			{"own record", Filter{ID: "B"}, "B"},
-			{"own record and another filter", Filter{ID: "B", Gender: "male"}, ""},
+			{"own record", Filter{IDs: []string{"B"}}, "B"},
+			{"own records, and one that is not there", Filter{IDs: []string{"D", "no", "A"}}, "AD"},
+			{"own records and other filters", Filter{IDs: []string{"A", "B", "C"}, BirthDate: "1949", Gender: "male", Phone: "010-1111-2222"}, "A"},
+			{"own record and another filter", Filter{IDs: []string{"B"}, Gender: "male"}, ""},
 			{"year", Filter{BirthDate: "1949"}, "ABC"},
 			{"month", Filter{BirthDate: "1949-11"}, "BC"},
 			{"day", Filter{BirthDate: "1949-11-14"}, "C"},
@@ -259,7 +261,7 @@ func TestFilters(t *testing.T) {
 			{"state", Filter{SyncState: Pending}, "B"},
 			{"local", Filter{SyncState: LocalOnly}, "C"},
 			{"updated since", Filter{UpdatedSince: testTime.Add(time.Hour)}, "D"},
-			{"zero byte", Filter{Name: "\x00", Phone: "\x00", ID: "\x00"}, ""},
+			{"zero byte", Filter{Name: "\x00", Phone: "\x00", IDs: []string{"\x00"}}, ""},
 		} {
 			page, err := s.Patients(ctx, PageRequest{Order: OrderBirthDateAsc, First: 10, Filter: c.f})
 			if err != nil || strings.Join(ids(page), "") != c.want {

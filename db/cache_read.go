@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // maxPrepared bounds the statements kept; clients choose the columns.
@@ -49,4 +50,33 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	s.byColumns[set] = statement
 	s.mu.Unlock()
 	return set.scan(statement.QueryRowContext(ctx, id))
+}
+
+// NumbersOfFHIR returns the numbers of the patients that have these FHIR ids, in no
+// particular order; who is not in the cache is left out.
+func (s *Store) NumbersOfFHIR(ctx context.Context, fhirIDs []string) ([]string, error) {
+	if len(fhirIDs) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(fhirIDs))
+	for i, id := range fhirIDs {
+		args[i] = clean(id)
+	}
+	rows, err := s.query(ctx, "SELECT id FROM patients WHERE fhir_id IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
+	if err != nil {
+		return nil, fmt.Errorf("read patient numbers: %w", err)
+	}
+	defer rows.Close()
+	var numbers []string
+	for rows.Next() {
+		var number string
+		if err := rows.Scan(&number); err != nil {
+			return nil, fmt.Errorf("read patient numbers: %w", err)
+		}
+		numbers = append(numbers, number)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read patient numbers: %w", err)
+	}
+	return numbers, nil
 }

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func TestTheOwnRecordTellsNothingOfOthers(t *testing.T) {
 		fillPatients(t, s, 1000)
 		asked := func(name string) []string {
 			w.take()
-			f := Filter{ID: "P-2025-000001", Name: name, Gender: "male", BirthDate: "1930"}
+			f := Filter{IDs: []string{"P-2025-000001", "P-2025-000002"}, Name: name, Gender: "male", BirthDate: "1930"}
 			if _, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 20, Filter: f}); err != nil {
 				t.Fatal(err)
 			}
@@ -63,6 +64,70 @@ func TestTheOwnRecordTellsNothingOfOthers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nor does the plan depend on them: whatever is searched for, own records are found
+// by the primary key, and no index leads to the records of others.
+func TestOwnRecordsAreFoundByTheirKeyAlone(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		fillPatients(t, s, 5000)
+		if _, err := s.write.DB.Exec("ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+		explain, byKey := "EXPLAIN QUERY PLAN ", "SEARCH patients USING INDEX sqlite_autoindex_patients_1 (id=?)"
+		if onPostgres(s) {
+			explain, byKey = "EXPLAIN ", "patients_pkey"
+		}
+		for _, owned := range []int{1, 2, 100} {
+			var own []string
+			for n := range owned {
+				own = append(own, fmt.Sprintf("P-2025-%06d", n))
+			}
+			for _, c := range scaleFilters {
+				c.filter.IDs = own
+				for _, order := range orderings {
+					from, where, key, err := s.from(context.Background(), c.filter, order)
+					if err != nil {
+						t.Fatal(err)
+					}
+					plan := planOf(t, s, explain+"SELECT id, email FROM "+from+where.String()+" ORDER BY "+key+", id LIMIT 21", where.args)
+					if strings.Count(plan, byKey) != 1 || strings.Contains(plan, "patients_by_") || strings.Contains(plan, "Seq Scan on patients") || strings.Contains(plan, "grams") {
+						t.Errorf("%s of %d:\n%s", c.name, owned, plan)
+					}
+				}
+			}
+		}
+	})
+}
+
+// planOf returns the lines of a plan.
+func planOf(t *testing.T, s *Store, text string, args []any) string {
+	t.Helper()
+	rows, err := s.query(context.Background(), text, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan strings.Builder
+	for rows.Next() {
+		line := make([]any, len(columns))
+		for i := range line {
+			line[i] = new(any)
+		}
+		if err := rows.Scan(line...); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&plan, *line[len(line)-1].(*any)) // SQLite has numbers before it
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
 }
 
 // U+FDFA becomes 18 characters: however long a name is, its beginning alone is

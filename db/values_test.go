@@ -76,9 +76,9 @@ func everySearch(t *testing.T, s *Store, v string) {
 	t.Helper()
 	ctx := context.Background()
 	for name, f := range map[string]Filter{
-		"id": {ID: v}, "name": {Name: v}, "phone": {Phone: v}, "phone with digits": {Phone: v + "1"}, "birth date": {BirthDate: v},
+		"ids": {IDs: []string{v}}, "name": {Name: v}, "phone": {Phone: v}, "phone with digits": {Phone: v + "1"}, "birth date": {BirthDate: v},
 		"gender": {Gender: v}, "state": {SyncState: SyncState(v)}, "since": {UpdatedSince: testTime.Add(1234567 * time.Microsecond), Phone: v},
-		"all": {ID: v, Name: v, Phone: v, BirthDate: v, Gender: v, SyncState: SyncState(v)},
+		"all": {IDs: []string{v}, Name: v, Phone: v, BirthDate: v, Gender: v, SyncState: SyncState(v)},
 	} {
 		n, err := s.CountPatients(ctx, f)
 		if err != nil {

@@ -27,9 +27,14 @@ func updateProfile(c *Client, input Object) Object {
 // listed returns the ids in the viewer's list.
 func listed(c *Client) []string {
 	c.T.Helper()
+	return listedIn(c.Query(`{ patients { nodes { id } } }`, nil))
+}
+
+// listedIn returns the ids of an answer's list.
+func listedIn(data Object) []string {
 	ids := []string{}
-	for _, node := range c.Query(`{ patients { nodes { id } } }`, nil).At("patients", "nodes").([]any) {
-		ids = append(ids, Object(node.(map[string]any))["id"].(string))
+	for _, node := range data.At("patients", "nodes").([]any) {
+		ids = append(ids, node.(map[string]any)["id"].(string))
 	}
 	return ids
 }

@@ -193,8 +193,9 @@ type ComplexityRoot struct {
 	}
 
 	Viewer struct {
-		PatientID func(childComplexity int) int
-		Role      func(childComplexity int) int
+		PatientID  func(childComplexity int) int
+		PatientIds func(childComplexity int) int
+		Role       func(childComplexity int) int
 	}
 }
 
@@ -867,6 +868,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Viewer.PatientID(childComplexity), true
+	case "Viewer.patientIds":
+		if e.ComplexityRoot.Viewer.PatientIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Viewer.PatientIds(childComplexity), true
 	case "Viewer.role":
 		if e.ComplexityRoot.Viewer.Role == nil {
 			break
@@ -1081,8 +1088,13 @@ Who is asking.
 type Viewer {
   "The role claim of the token, for example doctor. One that this server does not know may read nothing."
   role: String!
-  "The patient number that the token names; null for staff."
+  "The patient number that the token names, if it is exactly one; null for staff, parents and carers of several."
   patientId: ID
+  """
+  The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer
+  looks after. To the role patient each of their records is its own.
+  """
+  patientIds: [ID!]!
 }
 
 """
@@ -1787,6 +1799,8 @@ func (ec *executionContext) childFields_Viewer(ctx context.Context, field graphq
 		return ec.fieldContext_Viewer_role(ctx, field)
 	case "patientId":
 		return ec.fieldContext_Viewer_patientId(ctx, field)
+	case "patientIds":
+		return ec.fieldContext_Viewer_patientIds(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Viewer", field.Name)
 }
@@ -4695,6 +4709,29 @@ func (ec *executionContext) fieldContext_Viewer_patientId(_ context.Context, fie
 	return graphql.NewScalarFieldContext("Viewer", field, false, false, "ID")
 }
 
+func (ec *executionContext) _Viewer_patientIds(ctx context.Context, field graphql.CollectedField, obj *Viewer) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Viewer_patientIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PatientIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNID2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Viewer_patientIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Viewer", field, false, false, "ID")
+}
+
 func (ec *executionContext) ___Directive_name(ctx context.Context, field graphql.CollectedField, obj *introspection.Directive) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7383,6 +7420,11 @@ func (ec *executionContext) _Viewer(ctx context.Context, sel ast.SelectionSet, o
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "patientIds":
+			out.Values[i] = ec._Viewer_patientIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -7898,6 +7940,35 @@ func (ec *executionContext) marshalNID2string(ctx context.Context, sel ast.Selec
 		graphql.AddInvalidNullFromMarshaler(ctx, "ID!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNID2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNID2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNID2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNID2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) unmarshalNInt2int(ctx context.Context, v any) (int, error) {

@@ -33,6 +33,9 @@ func newGraphQL(o Options) http.Handler {
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
+	if o.PatientNumbers != nil {
+		s.Use(viewerPatients{o.PatientNumbers, o.Log})
+	}
 	answers := &answerLimit{}
 	s.Use(answers)
 	s.Use(onlyQueries{})

@@ -25,8 +25,11 @@ type Options struct {
 	Database func(context.Context) error // asks whether it can be reached
 	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
 	Verifier *auth.Verifier
-	Resolver *resolvers.Resolver
-	Metrics  *prometheus.Registry
+	// PatientNumbers returns the numbers of the patients that the patient claim of
+	// a token names; nil where it holds the numbers themselves.
+	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
+	Resolver       *resolvers.Resolver
+	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's

@@ -153,7 +153,7 @@ func TestEachFieldOfAPatientIsShown(t *testing.T) {
 func mayOnlyWrite(t *testing.T) auth.Viewer {
 	t.Helper()
 	secret := []byte(strings.Repeat("s", 32))
-	token, err := auth.Sign(secret, auth.Config{PatientClaim: "scope"}, auth.RoleAdmin, "user/Patient.u", time.Hour, time.Now())
+	token, err := auth.Sign(secret, auth.Config{PatientClaim: "scope"}, auth.RoleAdmin, []string{"user/Patient.u"}, time.Hour, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,8 +103,8 @@ func filterOf(f *graph.PatientFilter) (db.Filter, error) {
 func restrict(r *db.PageRequest, v auth.Viewer) error {
 	switch {
 	case v.MayListAll():
-	case v.PatientID != "" && v.MayList(v.PatientID):
-		r.Filter.ID = v.PatientID
+	case len(v.PatientIDs) > 0 && v.MayList(v.PatientIDs[0]):
+		r.Filter.IDs = v.PatientIDs
 	default:
 		r.Filter = db.Filter{None: true} // the time that another filter takes would tell how much it finds
 		return nil

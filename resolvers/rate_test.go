@@ -12,7 +12,7 @@ func TestChangeRate(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	c := NewChangeRate(func() time.Time { return now })
-	patient, admin := auth.Viewer{Role: auth.RolePatient, PatientID: "P-1"}, auth.Viewer{Role: auth.RoleAdmin}
+	patient, admin := auth.Viewer{Role: auth.RolePatient, PatientIDs: []string{"P-1"}}, auth.Viewer{Role: auth.RoleAdmin}
 	for n := range changesAtOnce {
 		if wait := c.wait(patient, "P-1"); wait != 0 {
 			t.Fatalf("change %d has to wait %v", n+1, wait)

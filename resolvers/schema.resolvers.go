@@ -109,7 +109,11 @@ func (r *queryResolver) ContactUpdate(ctx context.Context, operationID string) (
 // Viewer is the resolver for the viewer field.
 func (r *queryResolver) Viewer(ctx context.Context) (*graph.Viewer, error) {
 	v := viewer(ctx)
-	return &graph.Viewer{Role: string(v.Role), PatientID: optional(v.PatientID)}, nil
+	shown := &graph.Viewer{Role: string(v.Role), PatientIds: append([]string{}, v.PatientIDs...)}
+	if len(v.PatientIDs) == 1 {
+		shown.PatientID = &v.PatientIDs[0]
+	}
+	return shown, nil
 }
 
 // PatientChanged is the resolver for the patientChanged field.

@@ -124,7 +124,7 @@ func TestRefusedSubscriptionsAreNotCounted(t *testing.T) {
 	w := &waiting{actor: "somebody else", await: untilDone}
 	r := w.resolver(atTestTime)
 	for range 2 * maxSubscriptions {
-		patient := auth.Viewer{Role: auth.RolePatient, PatientID: "P-1", Expires: testTime.Add(time.Hour)}
+		patient := auth.Viewer{Role: auth.RolePatient, PatientIDs: []string{"P-1"}, Expires: testTime.Add(time.Hour)}
 		if _, err := r.subscribe(t.Context(), patient); codeOf(err) != CodeBadUserInput {
 			t.Fatalf("another's update: %v", err)
 		}
@@ -133,7 +133,7 @@ func TestRefusedSubscriptionsAreNotCounted(t *testing.T) {
 		t.Errorf("%d refused subscriptions are counted", n)
 	}
 	before := w.lookups.Load()
-	for _, v := range []auth.Viewer{{}, {Role: auth.RoleDoctor}, {Role: auth.RoleAnalyst}, {Role: auth.RolePatient}, {Role: "x", PatientID: "P-1"}} {
+	for _, v := range []auth.Viewer{{}, {Role: auth.RoleDoctor}, {Role: auth.RoleAnalyst}, {Role: auth.RolePatient}, {Role: "x", PatientIDs: []string{"P-1"}}} {
 		if _, err := r.subscribe(t.Context(), v); codeOf(err) != CodeBadUserInput {
 			t.Errorf("%+v: %v", v, err)
 		}

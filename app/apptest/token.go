@@ -15,7 +15,11 @@ const Secret = "0123456789abcdef0123456789abcdef"
 // Token returns a token for a role and, if it is not "", a patient's number.
 func Token(t testing.TB, role auth.Role, patientID string) string {
 	t.Helper()
-	signed, err := auth.Sign([]byte(Secret), auth.Config{RoleClaim: "role", PatientClaim: "patient_id"}, role, patientID, time.Hour, time.Now())
+	var patients []string
+	if patientID != "" {
+		patients = []string{patientID}
+	}
+	signed, err := auth.Sign([]byte(Secret), auth.Config{RoleClaim: "role", PatientClaim: "patient_id"}, role, patients, time.Hour, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,46 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+// viewerPatients looks up the patients of the viewer's token once for each
+// operation, before anything asks what the viewer may do: from there on they are
+// patient numbers, and nothing else. A subscription keeps those of its start.
+type viewerPatients struct {
+	numbers func(ctx context.Context, claim []string) ([]string, error)
+	log     *slog.Logger
+}
+
+func (viewerPatients) ExtensionName() string                   { return "ViewerPatients" }
+func (viewerPatients) Validate(graphql.ExecutableSchema) error { return nil }
+
+func (p viewerPatients) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	v, _ := auth.FromContext(ctx)
+	if len(v.PatientClaim) == 0 || !v.NeedsPatients() {
+		return next(ctx)
+	}
+	lookup, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	numbers, err := p.numbers(lookup, v.PatientClaim)
+	if err != nil {
+		if ctx.Err() == nil { // else the client is gone
+			p.log.ErrorContext(ctx, "the patients of a token cannot be looked up", "error", err)
+		}
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
+			Message:    "the database cannot be asked whose records you may see: nothing was read or changed; try again later",
+			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 5},
+		}}})
+	}
+	slices.Sort(numbers)
+	v.PatientIDs = slices.Compact(numbers)
+	return next(auth.WithViewer(ctx, v))
+}
