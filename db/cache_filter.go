@@ -17,7 +17,10 @@ type Filter struct {
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
 	UpdatedSince time.Time // changed at or after
-	None         bool      // matches nothing, and the database is not asked: the time that it takes would tell what it holds
+
+	IncludeInactive bool // also those that are inactive, or were merged into another
+
+	None bool // matches nothing, and the database is not asked: the time that it takes would tell what it holds
 }
 
 // nothing reports whether nothing can match, so that the database need not be
@@ -33,7 +36,8 @@ var anySyncState = "sync_state IN ('" + strings.Join(syncStates, "', '") + "')"
 // many that walking the order of the page soon finds enough.
 const fewMatches = 2000
 
-// where returns the conditions of a filter.
+// where returns the conditions of a filter. What is listed is asked last: the
+// others decide how the patients are found, and each index knows this one.
 func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	var c conditions
 	if f.ID != "" {
@@ -66,7 +70,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	if !f.UpdatedSince.IsZero() {
 		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
 	}
-	return c, s.whereName(ctx, &c, fold(f.Name), f.ID == "")
+	err := s.whereName(ctx, &c, fold(f.Name), f.ID == "")
+	c.all = len(c.texts) == 0
+	if !f.IncludeInactive {
+		c.add("listed = 1")
+	}
+	return c, err
 }
 
 // whereName finds any part of a name, of any length and script. In a search

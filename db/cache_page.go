@@ -198,7 +198,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
 	table, key = "patients", columns[o.column].name
 	where, err = s.where(ctx, f)
-	if err != nil || f.ID != "" || len(where.texts) == 0 || where.nothing {
+	if err != nil || f.ID != "" || where.all || where.nothing {
 		return table, where, key, err
 	}
 	n := fewMatches
