@@ -1491,7 +1491,7 @@ type UpdateConflict implements UserError {
 The FHIR server does not have the requested values, and a retry will not change that.
 """
 type FhirRejected implements UserError {
-  "The server's own reason, for example Invalid phone format."
+  "The server's own reason, for example Invalid phone format; of a merged record also which one to change."
   message: String!
   """
   FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or

@@ -93,7 +93,7 @@ type FhirIssue struct {
 
 // The FHIR server does not have the requested values, and a retry will not change that.
 type FhirRejected struct {
-	// The server's own reason, for example Invalid phone format.
+	// The server's own reason, for example Invalid phone format; of a merged record also which one to change.
 	Message string `json:"message"`
 	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or
 	// FHIR_PATIENT_INACTIVE.
