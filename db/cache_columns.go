@@ -33,10 +33,16 @@ var (
 	ColLastSyncedAt     = column("last_synced_at", func(p *Patient) any { return micros{&p.LastSyncedAt} })
 	ColCreatedAt        = column("created_at", func(p *Patient) any { return micros{&p.CreatedAt} })
 	ColUpdatedAt        = column("updated_at", func(p *Patient) any { return micros{&p.UpdatedAt} })
+	ColInactive         = column("inactive", func(p *Patient) any { return flag{&p.Inactive} })
+	ColDeceased         = column("deceased", func(p *Patient) any { return flag{&p.Deceased} })
+	ColReplacedBy       = column("replaced_by", func(p *Patient) any { return &p.ReplacedBy })
+	ColFHIRContact      = document("fhir_contact", func(p *Patient) any { return &p.FHIRContact })
+	_                   = column("filled", func(p *Patient) any { return &p.filled })
 	_                   = column("fhir_version_id", func(p *Patient) any { return &p.FHIRVersionID })
 	_                   = column("fhir_updated_at", func(p *Patient) any { return micros{&p.FHIRUpdatedAt} })
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.nameKey })
-	colPhoneKey         = column("phone_key", func(p *Patient) any { key := digits(p.Phone); return &key }) // written, never read
+	colPhoneKey         = column("phone_key", func(p *Patient) any { key := digits(p.Phone); return &key })                            // written, never read
+	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // likewise
 )
 
 // What is made of all columns stands below them: Go gives variables their values
@@ -45,7 +51,7 @@ var (
 	// keyColumns come along with whatever a query asks for.
 	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion)
 	allColumns = columnSet(1<<colPhoneKey - 1)
-	written    = (allColumns | 1<<colPhoneKey) &^ (1 << ColID)
+	written    = (allColumns | 1<<colPhoneKey | 1<<colListed) &^ (1 << ColID)
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
@@ -171,7 +177,7 @@ func (j *jsonText) Scan(stored any) error {
 // Value implements driver.Valuer.
 func (j *jsonText) Value() (driver.Value, error) {
 	text := toJSON(j.value)
-	if text == "null" || text == "[]" {
+	if text == "null" {
 		text = ""
 	}
 	return text, nil
@@ -197,6 +203,22 @@ func (n nullable) Value() (driver.Value, error) {
 	}
 	return clean(*n.s), nil
 }
+
+// flag is a yes or no that is stored as 1 or 0.
+type flag struct{ set *bool }
+
+// Scan implements sql.Scanner.
+func (f flag) Scan(stored any) error {
+	n, ok := stored.(int64)
+	if !ok {
+		return fmt.Errorf("a flag column holds %T", stored)
+	}
+	*f.set = n != 0
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (f flag) Value() (driver.Value, error) { return int64(bit(*f.set)), nil }
 
 // micros is a time that is stored as microseconds since 1970; 0 is the zero
 // time.

@@ -17,7 +17,10 @@ type Filter struct {
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
 	UpdatedSince time.Time // changed at or after
-	None         bool      // matches nothing, and the database is not asked: the time that it takes would tell what it holds
+
+	IncludeInactive bool // also those that are inactive, or were merged into another
+
+	None bool // matches nothing, and the database is not asked: the time that it takes would tell what it holds
 }
 
 // nothing reports whether nothing can match, so that the database need not be
@@ -45,7 +48,8 @@ func (f Filter) table() string {
 }
 
 // where returns the conditions of a filter; the arguments are those of table and
-// then their own.
+// then their own. What is listed is asked last: the others decide how the patients
+// are found, and each index knows this one.
 func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	var c conditions
 	for _, id := range f.IDs { // of the table: they come first
@@ -78,7 +82,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	if !f.UpdatedSince.IsZero() {
 		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
 	}
-	return c, s.whereName(ctx, &c, fold(f.Name), len(f.IDs) == 0)
+	err := s.whereName(ctx, &c, fold(f.Name), len(f.IDs) == 0)
+	c.all = len(c.texts) == 0
+	if !f.IncludeInactive {
+		c.add("listed = 1")
+	}
+	return c, err
 }
 
 // whereName finds any part of a name, of any length and script. In a search

@@ -62,7 +62,7 @@ const importTimeout = 30 * time.Second
 
 // ImportPatients stores a batch in one transaction. A row that exists is
 // updated only when the patient's State.FHIRUpdatedAt is later than what the row
-// last saw of FHIR, and never while it is PENDING: an old file does not
+// last saw of FHIR (or the same, where an older program filled the row), and never while it is PENDING: an old file does not
 // overwrite newer truth. Of patients without that time the one imported last
 // wins, unless the journal still knows a write of the patient. A LOCAL_ONLY row
 // becomes synced when a patient with its number comes with a FHIR id.
@@ -234,6 +234,8 @@ func (i *importing) keep(row *Patient, n NewPatient) KeptReason {
 		return KeptLocal
 	case row.FHIRID == "": // it becomes synced
 		return ""
+	case row.filled < shape && !at.IsZero() && at.Equal(row.FHIRUpdatedAt): // it lacks what this program shows
+		return ""
 	case !at.IsZero() && !at.After(row.FHIRUpdatedAt):
 		return KeptNewer
 	case at.IsZero() && i.written[row.ID]:
@@ -259,7 +261,7 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) err
 	}
 	row.FHIRID = n.FHIRID
 	i.byFHIRID[n.FHIRID] = row
-	row.FHIRState = n.State
+	row.show(n.State)
 	row.SyncState, row.LastSyncedAt = Synced, i.at
 	return i.store.update(ctx, i.tx, row, i.at)
 }
@@ -277,7 +279,8 @@ func (i *importing) insert(ctx context.Context) error {
 	values := make([]any, 0, len(i.inserts)*len(columns))
 	for _, k := range i.inserts {
 		n := i.batch[k]
-		p := &Patient{ID: n.Number, FHIRID: n.FHIRID, FHIRState: n.State, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
+		p := &Patient{ID: n.Number, FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
+		p.show(n.State)
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}

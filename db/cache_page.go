@@ -198,7 +198,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
 	table, key = f.table(), columns[o.column].name
 	where, err = s.where(ctx, f)
-	if err != nil || len(f.IDs) > 0 || len(where.texts) == 0 || where.nothing {
+	if err != nil || len(f.IDs) > 0 || where.all || where.nothing {
 		return table, where, key, err
 	}
 	n := fewMatches

@@ -39,7 +39,11 @@ type EmergencyContact struct {
 	Phone        string `json:"phone,omitempty"`
 }
 
-// FHIRState is everything in a row that FHIR is the truth of.
+// shape is raised whenever FHIRState gets a field, or one gets another meaning: a row
+// that an older program filled takes the same version of its patient once more.
+const shape = 1
+
+// FHIRState is everything in a row that FHIR is the truth of. See shape.
 type FHIRState struct {
 	FamilyName    string
 	GivenName     string
@@ -49,8 +53,12 @@ type FHIRState struct {
 	Phone         string
 	Email         string
 	Address       *Address
-	FHIRVersionID string    // meta.versionId of the representation that showed this
-	FHIRUpdatedAt time.Time // meta.lastUpdated of it
+	Inactive      bool              // active is false
+	Deceased      bool              // deceased[x] is true, or a time
+	ReplacedBy    string            // whom it was merged into, see fhir.Patient; "" = it was not
+	FHIRContact   *EmergencyContact // of Patient.contact
+	FHIRVersionID string            // meta.versionId of the representation that showed this
+	FHIRUpdatedAt time.Time         // meta.lastUpdated of it
 }
 
 // Patient is one row. Empty strings and zero times mean absent.
@@ -58,8 +66,8 @@ type Patient struct {
 	ID     string // the patient number, e.g. P-2025-000001
 	FHIRID string // "" = not on the FHIR server
 	FHIRState
-	EmergencyContact *EmergencyContact
-	Allergies        []string
+	EmergencyContact *EmergencyContact // recorded here; it goes before FHIRContact
+	Allergies        []string          // nil: nothing was recorded; empty: none known
 	BloodType        string
 	SyncState        SyncState
 	LastSyncedAt     time.Time
@@ -68,8 +76,12 @@ type Patient struct {
 	UpdatedAt        time.Time
 
 	nameKey    string   // see nameKey
+	filled     int64    // the shape of the FHIRState, 0 before there was one
 	unreadable []string // columns
 }
+
+// show makes the row what FHIR shows.
+func (p *Patient) show(st FHIRState) { p.FHIRState, p.filled = st, shape }
 
 // ErrUnreadable: a column holds what this program did not write. It concerns
 // that row, or that line of the journal, alone.

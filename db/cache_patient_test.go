@@ -18,6 +18,7 @@ func fullState() FHIRState {
 		FamilyName: "홍", GivenName: "길동", FullName: "홍길동", BirthDate: "1990-05", Gender: "male",
 		Phone: "010-1111-2222", Email: "hong@example.org",
 		Address:       &Address{Text: "서울 😀", Lines: []string{"1 Main St", "2층"}, City: "서울", District: "중구", State: "S", PostalCode: "04524", Country: "KR"},
+		FHIRContact:   &EmergencyContact{Name: "이모", Relationship: "aunt", Phone: "02-1"},
 		FHIRVersionID: "1", FHIRUpdatedAt: testTime,
 	}
 }
@@ -32,6 +33,8 @@ func TestEveryColumnComesBack(t *testing.T) {
 		case !fields.Field(n).IsZero():
 		case fields.Field(n).Kind() == reflect.String:
 			fields.Field(n).SetString("a " + name)
+		case fields.Field(n).Kind() == reflect.Bool:
+			fields.Field(n).SetBool(true)
 		default:
 			t.Fatalf("fullState has no %s", name)
 		}
@@ -49,7 +52,7 @@ func TestEveryColumnComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.nameKey = ""
+		got.nameKey, got.filled = "", 0
 		want := &Patient{
 			ID: "P-1", FHIRID: "a1", FHIRState: st,
 			EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"}, Allergies: []string{"땅콩", "Penicillin"}, BloodType: "AB-",

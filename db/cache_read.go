@@ -25,6 +25,21 @@ func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Pat
 	return p, nil
 }
 
+var mergedInto = preparedToRead("SELECT id, replaced_by FROM patients WHERE fhir_id = ?")
+
+// MergedInto returns the number of the patient with a FHIR id, and its ReplacedBy.
+// ErrNotFound.
+func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replacedBy string, err error) {
+	err = s.statements[mergedInto].QueryRowContext(ctx, clean(fhirID)).Scan(&number, &replacedBy)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", "", ErrNotFound
+	case err != nil:
+		return "", "", fmt.Errorf("find patient: %w", err)
+	}
+	return number, replacedBy, nil
+}
+
 // patientRow runs the hottest query, prepared once for each set of columns:
 // bun would write the argument into the text and have it parsed every time.
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {

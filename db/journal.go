@@ -250,7 +250,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState) {
 	before = p.SyncState
 	if c.Shown != nil {
-		p.FHIRState = *c.Shown
+		p.show(*c.Shown)
 		p.LastSyncedAt = fromMicros(toMicros(c.At))
 	}
 	if p.FHIRID != "" {

@@ -109,6 +109,7 @@ type conditions struct {
 	args    []any
 	nothing bool // it is known that nothing fulfils them
 	many    bool // it is known that very many do
+	all     bool // nothing is asked but that they are listed
 }
 
 func (c *conditions) add(text string, args ...any) {

@@ -130,7 +130,7 @@ func TestInvisibleCharactersInTheProfile(t *testing.T) {
 		}})
 		Want(t, answer, Object{"updatePatientProfile.__typename": "UpdatePatientProfileSuccess"})
 		Want(t, s.Patient(Number), Object{
-			"allergies": []string{"latex"}, "emergencyContact": Object{"name": "علی\u200Cرضا", "relationship": "어머니", "phone": "010 1"},
+			"allergies": []string{"latex"}, "emergencyContact": Object{"name": "علی\u200Cرضا", "relationship": "어머니", "phone": "010 1", "source": "LOCAL"},
 		})
 	})
 }

@@ -106,6 +106,9 @@ func TestUpgradeKeepsEverything(t *testing.T) {
 		// Nothing answers: what was PENDING stays so.
 		p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL)
 		for _, was := range shownBefore(t) {
+			if JSON(t, was["allergies"]) == "[]" { // it did not tell "none known" from "nothing recorded"
+				was["allergies"] = nil
+			}
 			is := p.Query(`query($id: ID!) { patient(id: $id) `+shownFields+` }`, Object{"id": was["id"]})["patient"]
 			if JSON(t, is) != JSON(t, was) {
 				t.Errorf("before %s\nnow    %s", JSON(t, was), JSON(t, is))

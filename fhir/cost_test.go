@@ -97,6 +97,9 @@ func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 		"identifier":[{"system":"urn:hospital","value":"P-17"}],"name":[{"text":"Dr. Jim Chalmers","given":["Jim"],"family":"Chalmers"}],
 		"birthDate":"1949-11-14","gender":"male","telecom":[{"system":"phone","value":"1"},{"system":"email","value":"jim@example.org"}],
 		"address":[{"text":"1 Main St, X","line":["1 Main St"],"city":"X","district":"D","state":"S","postalCode":"1","country":"C"}],
+		"active":false,"deceasedBoolean":true,"link":[{"type":"replaced-by","other":{"reference":"Patient/q"}}],
+		"contact":[{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0131","code":"C"}]},{"text":"wife"}],
+			"name":{"text":"A"},"telecom":[{"system":"phone","value":"2"}]}],
 		"photo":[{"data":"`, "A", `"}]}`)
 	var patients []Patient
 	var before, after runtime.MemStats
@@ -107,7 +110,7 @@ func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []any{p, p.Contact, *p.Contact.Address} {
+		for _, part := range []any{p, p.Contact, *p.Contact.Address, *p.Emergency} {
 			for n, v := 0, reflect.ValueOf(part); n < v.NumField(); n++ {
 				if v.Field(n).IsZero() {
 					t.Fatalf("%s of %T is not read", v.Type().Field(n).Name, part)

@@ -42,6 +42,10 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 		BirthDate: shown.keep(birthDate(str(doc, "birthDate"))),
 		Gender:    shown.keep(gender(str(doc, "gender"))),
 		Contact:   shown.keepContact(contactOf(doc, now)),
+		Inactive:  member(doc, "active").Type == gjson.False, Deceased: deceased(doc), ReplacedBy: shown.keep(replacedBy(doc)),
+	}
+	if c := emergencyContact(doc, now); c != nil {
+		p.Emergency = &EmergencyContact{shown.keep(c.Name), shown.keep(c.Relationship), shown.keep(c.Phone)}
 	}
 	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
 		p.LastUpdated = t

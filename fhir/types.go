@@ -71,6 +71,17 @@ type Patient struct {
 	Gender      string // FHIR code: male, female, other, unknown; "" when absent
 	Identifiers []Identifier
 	Contact     Contact
+	Inactive    bool   // active is false
+	Deceased    bool   // deceased[x] is true, or a time
+	ReplacedBy  string // whom it was merged into: a FHIR id, the URL of a Patient (see LocalID), or Nobody
+	Emergency   *EmergencyContact
+}
+
+// EmergencyContact is an entry of Patient.contact: whom to call.
+type EmergencyContact struct {
+	Name         string
+	Relationship string
+	Phone        string
 }
 
 // Identifier is one entry of Patient.identifier.

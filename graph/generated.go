@@ -29,6 +29,7 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	Mutation() MutationResolver
+	Patient() PatientResolver
 	Query() QueryResolver
 	Subscription() SubscriptionResolver
 }
@@ -60,6 +61,7 @@ type ComplexityRoot struct {
 		Name         func(childComplexity int) int
 		Phone        func(childComplexity int) int
 		Relationship func(childComplexity int) int
+		Source       func(childComplexity int) int
 	}
 
 	FhirIssue struct {
@@ -122,12 +124,14 @@ type ComplexityRoot struct {
 	}
 
 	Patient struct {
+		Active           func(childComplexity int) int
 		Address          func(childComplexity int) int
 		Allergies        func(childComplexity int) int
 		BirthDate        func(childComplexity int) int
 		BirthYear        func(childComplexity int) int
 		BloodType        func(childComplexity int) int
 		CreatedAt        func(childComplexity int) int
+		Deceased         func(childComplexity int) int
 		Email            func(childComplexity int) int
 		EmergencyContact func(childComplexity int) int
 		FamilyName       func(childComplexity int) int
@@ -139,6 +143,7 @@ type ComplexityRoot struct {
 		IsSynced         func(childComplexity int) int
 		LastSyncedAt     func(childComplexity int) int
 		Phone            func(childComplexity int) int
+		ReplacedBy       func(childComplexity int) int
 		SyncState        func(childComplexity int) int
 		UpdatedAt        func(childComplexity int) int
 		Version          func(childComplexity int) int
@@ -206,6 +211,9 @@ type ComplexityRoot struct {
 type MutationResolver interface {
 	UpdatePatientContact(ctx context.Context, input UpdatePatientContactInput) (UpdatePatientContactResult, error)
 	UpdatePatientProfile(ctx context.Context, input UpdatePatientProfileInput) (UpdatePatientProfileResult, error)
+}
+type PatientResolver interface {
+	ReplacedBy(ctx context.Context, obj *Patient) (*string, error)
 }
 type QueryResolver interface {
 	Patient(ctx context.Context, id string) (*Patient, error)
@@ -334,6 +342,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.EmergencyContact.Relationship(childComplexity), true
+	case "EmergencyContact.source":
+		if e.ComplexityRoot.EmergencyContact.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EmergencyContact.Source(childComplexity), true
 
 	case "FhirIssue.code":
 		if e.ComplexityRoot.FhirIssue.Code == nil {
@@ -563,6 +577,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PageInfo.StartCursor(childComplexity), true
 
+	case "Patient.active":
+		if e.ComplexityRoot.Patient.Active == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Patient.Active(childComplexity), true
 	case "Patient.address":
 		if e.ComplexityRoot.Patient.Address == nil {
 			break
@@ -599,6 +619,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Patient.CreatedAt(childComplexity), true
+	case "Patient.deceased":
+		if e.ComplexityRoot.Patient.Deceased == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Patient.Deceased(childComplexity), true
 	case "Patient.email":
 		if e.ComplexityRoot.Patient.Email == nil {
 			break
@@ -665,6 +691,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Patient.Phone(childComplexity), true
+	case "Patient.replacedBy":
+		if e.ComplexityRoot.Patient.ReplacedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Patient.ReplacedBy(childComplexity), true
 	case "Patient.syncState":
 		if e.ComplexityRoot.Patient.SyncState == nil {
 			break
@@ -1100,7 +1132,7 @@ type Viewer {
 """
 A patient as the cache holds it. For the role analyst, every direct identifier is null. A token whose
 scopes let it write but not read the record sees of it id, version, sync state and times alone: the
-rest is null or UNKNOWN.
+rest is null or UNKNOWN, and as of an active patient.
 """
 type Patient {
   "The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>."
@@ -1123,12 +1155,25 @@ type Patient {
   email: String
   "The home address, else the first current one."
   address: Address
-  "Whom to call. Held here only; FHIR does not have it."
+  "Whom to call: as recorded here, else as Patient.contact says (relationship C or EP of HL7's table 0131)."
   emergencyContact: EmergencyContact
-  "Known allergies in plain words. Held here only. Null where the viewer may not read them."
+  """
+  Known allergies in plain words. Held here only. Null when nothing was recorded, and where the viewer
+  may not read them; an empty list says that none are known.
+  """
   allergies: [String!]
   "For example A+, O-. Held here only."
   bloodType: String
+  "Patient.active: false where the record is not in use; true when FHIR does not say."
+  active: Boolean!
+  "Patient.deceased[x]."
+  deceased: Boolean!
+  """
+  The number of the patient that this record was merged into (Patient.link, replaced-by), at the end of
+  the chain where that one was merged too. Null when it was not merged, and when that patient is not in
+  this cache.
+  """
+  replacedBy: ID
   "Logical id of the Patient on the FHIR server; null when it is not there."
   fhirId: ID
   "True when the FHIR server has this patient."
@@ -1201,6 +1246,18 @@ type EmergencyContact {
   relationship: String
   "The person's phone number."
   phone: String
+  "Who says so."
+  source: EmergencyContactSource!
+}
+
+"""
+Who says whom to call.
+"""
+enum EmergencyContactSource {
+  "It was recorded here, by updatePatientProfile."
+  LOCAL
+  "The FHIR server, in Patient.contact."
+  FHIR
 }
 
 """
@@ -1242,7 +1299,8 @@ type PageInfo {
 }
 
 """
-Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
+Which patients; every part given must match. Patients that are not active or were merged into another
+are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot filter by name, phone or birth date.
 """
 input PatientFilter {
   """
@@ -1260,6 +1318,8 @@ input PatientFilter {
   syncState: SyncState
   "Changed at or after this instant."
   updatedSince: DateTime
+  "True: also patients that are not active, or were merged into another. Else they are left out."
+  includeInactive: Boolean
 }
 
 """
@@ -1444,17 +1504,23 @@ type UpdateConflict implements UserError {
 The FHIR server does not have the requested values, and a retry will not change that.
 """
 type FhirRejected implements UserError {
-  "The server's own reason, for example Invalid phone format."
+  "The server's own reason, for example Invalid phone format; of a merged record also which one to change."
   message: String!
-  "FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED or FHIR_PATIENT_GONE."
+  """
+  FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or
+  FHIR_PATIENT_INACTIVE.
+  """
   code: ErrorCode!
   "False."
   retryable: Boolean!
-  "Names this change: in the log, and for contactUpdate."
+  """
+  Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id only the log
+  knows it, and contactUpdate is null.
+  """
   operationId: ID!
   "What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change."
   detail: String!
-  "Status of the server's answer; null when it was not the answer to a request."
+  "Status of the server's answer; null when it was not the answer to a request, or when nothing was sent."
   httpStatus: Int
   "What the server said, item by item."
   issues: [FhirIssue!]!
@@ -1520,7 +1586,7 @@ enum ContactUpdateState {
   PENDING
   "The FHIR server shows the values."
   APPLIED
-  "The FHIR server refused it or did not save all of it, or the patient is gone there."
+  "The FHIR server refused it or did not save all of it, or the patient is gone, merged or inactive there."
   REJECTED
   "Somebody else's change stood in the way."
   CONFLICT
@@ -1550,6 +1616,10 @@ enum ErrorCode {
   FHIR_NOT_APPLIED
   "The patient is gone from the FHIR server."
   FHIR_PATIENT_GONE
+  "The record was merged into another (Patient.replacedBy): change that one. Nothing took effect."
+  FHIR_PATIENT_REPLACED
+  "The record is not active. Nothing took effect."
+  FHIR_PATIENT_INACTIVE
   "The FHIR server could not be reached, or is failing."
   FHIR_UNAVAILABLE
   "The FHIR server did not answer in time; nothing was applied."
@@ -1584,9 +1654,9 @@ A change of the fields that exist here only. A field left out stays, null clears
 input UpdatePatientProfileInput {
   "The patient number."
   patientId: ID!
-  "Whom to call in an emergency."
+  "Whom to call in an emergency. Null: as the FHIR server says."
   emergencyContact: EmergencyContactInput
-  "The whole list; at most 100 of 200 characters."
+  "The whole list; at most 100 of 200 characters. An empty list: none are known. Null: nothing is recorded."
   allergies: [String!]
   "ABO and Rh: A+, A-, B+, B-, AB+, AB-, O+ or O-."
   bloodType: String
@@ -1677,6 +1747,8 @@ func (ec *executionContext) childFields_EmergencyContact(ctx context.Context, fi
 		return ec.fieldContext_EmergencyContact_relationship(ctx, field)
 	case "phone":
 		return ec.fieldContext_EmergencyContact_phone(ctx, field)
+	case "source":
+		return ec.fieldContext_EmergencyContact_source(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EmergencyContact", field.Name)
 }
@@ -1751,6 +1823,12 @@ func (ec *executionContext) childFields_Patient(ctx context.Context, field graph
 		return ec.fieldContext_Patient_allergies(ctx, field)
 	case "bloodType":
 		return ec.fieldContext_Patient_bloodType(ctx, field)
+	case "active":
+		return ec.fieldContext_Patient_active(ctx, field)
+	case "deceased":
+		return ec.fieldContext_Patient_deceased(ctx, field)
+	case "replacedBy":
+		return ec.fieldContext_Patient_replacedBy(ctx, field)
 	case "fhirId":
 		return ec.fieldContext_Patient_fhirId(ctx, field)
 	case "isSynced":
@@ -2513,6 +2591,29 @@ func (ec *executionContext) _EmergencyContact_phone(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_EmergencyContact_phone(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("EmergencyContact", field, false, false, "String")
+}
+
+func (ec *executionContext) _EmergencyContact_source(ctx context.Context, field graphql.CollectedField, obj *EmergencyContact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EmergencyContact_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Source, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v EmergencyContactSource) graphql.Marshaler {
+			return ec.marshalNEmergencyContactSource2patientgraphᚋgraphᚐEmergencyContactSource(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EmergencyContact_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EmergencyContact", field, false, false, "EmergencyContactSource")
 }
 
 func (ec *executionContext) _FhirIssue_severity(ctx context.Context, field graphql.CollectedField, obj *FhirIssue) (ret graphql.Marshaler) {
@@ -3695,6 +3796,75 @@ func (ec *executionContext) _Patient_bloodType(ctx context.Context, field graphq
 }
 func (ec *executionContext) fieldContext_Patient_bloodType(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Patient", field, false, false, "String")
+}
+
+func (ec *executionContext) _Patient_active(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Patient_active(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Active, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Patient_active(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Patient", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Patient_deceased(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Patient_deceased(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Deceased, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Patient_deceased(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Patient", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Patient_replacedBy(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Patient_replacedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Patient().ReplacedBy(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOID2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Patient_replacedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Patient", field, true, true, "ID")
 }
 
 func (ec *executionContext) _Patient_fhirId(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
@@ -5956,7 +6126,7 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "phone", "birthDate", "gender", "syncState", "updatedSince"}
+	fieldsInOrder := [...]string{"name", "phone", "birthDate", "gender", "syncState", "updatedSince", "includeInactive"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -6005,6 +6175,13 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 				return it, err
 			}
 			it.UpdatedSince = data
+		case "includeInactive":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("includeInactive"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IncludeInactive = data
 		}
 	}
 	return it, nil
@@ -6489,6 +6666,11 @@ func (ec *executionContext) _EmergencyContact(ctx context.Context, sel ast.Selec
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "source":
+			out.Values[i] = ec._EmergencyContact_source(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -6931,102 +7113,118 @@ func (ec *executionContext) _Patient(ctx context.Context, sel ast.SelectionSet, 
 		case "id":
 			out.Values[i] = ec._Patient_id(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "familyName":
 			out.Values[i] = ec._Patient_familyName(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "givenName":
 			out.Values[i] = ec._Patient_givenName(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "fullName":
 			out.Values[i] = ec._Patient_fullName(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "birthDate":
 			out.Values[i] = ec._Patient_birthDate(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "birthYear":
 			out.Values[i] = ec._Patient_birthYear(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "gender":
 			out.Values[i] = ec._Patient_gender(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "phone":
 			out.Values[i] = ec._Patient_phone(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "email":
 			out.Values[i] = ec._Patient_email(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "address":
 			out.Values[i] = ec._Patient_address(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "emergencyContact":
 			out.Values[i] = ec._Patient_emergencyContact(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "allergies":
 			out.Values[i] = ec._Patient_allergies(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "bloodType":
 			out.Values[i] = ec._Patient_bloodType(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "active":
+			out.Values[i] = ec._Patient_active(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "deceased":
+			out.Values[i] = ec._Patient_deceased(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "replacedBy":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Patient_replacedBy(ctx, field, obj)
+				})
 		case "fhirId":
 			out.Values[i] = ec._Patient_fhirId(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "isSynced":
 			out.Values[i] = ec._Patient_isSynced(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "lastSyncedAt":
 			out.Values[i] = ec._Patient_lastSyncedAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "syncState":
 			out.Values[i] = ec._Patient_syncState(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "version":
 			out.Values[i] = ec._Patient_version(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "createdAt":
 			out.Values[i] = ec._Patient_createdAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "updatedAt":
 			out.Values[i] = ec._Patient_updatedAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -7858,6 +8056,16 @@ func (ec *executionContext) marshalNDateTime2timeᚐTime(ctx context.Context, se
 		graphql.AddInvalidNullFromMarshaler(ctx, "DateTime!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNEmergencyContactSource2patientgraphᚋgraphᚐEmergencyContactSource(ctx context.Context, v any) (EmergencyContactSource, error) {
+	var res EmergencyContactSource
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNEmergencyContactSource2patientgraphᚋgraphᚐEmergencyContactSource(ctx context.Context, sel ast.SelectionSet, v EmergencyContactSource) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) unmarshalNErrorCode2patientgraphᚋgraphᚐErrorCode(ctx context.Context, v any) (ErrorCode, error) {

@@ -73,6 +73,8 @@ type EmergencyContact struct {
 	Relationship *string `json:"relationship,omitempty"`
 	// The person's phone number.
 	Phone *string `json:"phone,omitempty"`
+	// Who says so.
+	Source EmergencyContactSource `json:"source"`
 }
 
 // One item of what the FHIR server said (OperationOutcome.issue).
@@ -91,17 +93,19 @@ type FhirIssue struct {
 
 // The FHIR server does not have the requested values, and a retry will not change that.
 type FhirRejected struct {
-	// The server's own reason, for example Invalid phone format.
+	// The server's own reason, for example Invalid phone format; of a merged record also which one to change.
 	Message string `json:"message"`
-	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED or FHIR_PATIENT_GONE.
+	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or
+	// FHIR_PATIENT_INACTIVE.
 	Code ErrorCode `json:"code"`
 	// False.
 	Retryable bool `json:"retryable"`
-	// Names this change: in the log, and for contactUpdate.
+	// Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id only the log
+	// knows it, and contactUpdate is null.
 	OperationID string `json:"operationId"`
 	// What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change.
 	Detail string `json:"detail"`
-	// Status of the server's answer; null when it was not the answer to a request.
+	// Status of the server's answer; null when it was not the answer to a request, or when nothing was sent.
 	HTTPStatus *int `json:"httpStatus,omitempty"`
 	// What the server said, item by item.
 	Issues []*FhirIssue `json:"issues"`
@@ -232,7 +236,7 @@ type PageInfo struct {
 
 // A patient as the cache holds it. For the role analyst, every direct identifier is null. A token whose
 // scopes let it write but not read the record sees of it id, version, sync state and times alone: the
-// rest is null or UNKNOWN.
+// rest is null or UNKNOWN, and as of an active patient.
 type Patient struct {
 	// The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>.
 	ID string `json:"id"`
@@ -254,12 +258,21 @@ type Patient struct {
 	Email *string `json:"email,omitempty"`
 	// The home address, else the first current one.
 	Address *Address `json:"address,omitempty"`
-	// Whom to call. Held here only; FHIR does not have it.
+	// Whom to call: as recorded here, else as Patient.contact says (relationship C or EP of HL7's table 0131).
 	EmergencyContact *EmergencyContact `json:"emergencyContact,omitempty"`
-	// Known allergies in plain words. Held here only. Null where the viewer may not read them.
+	// Known allergies in plain words. Held here only. Null when nothing was recorded, and where the viewer
+	// may not read them; an empty list says that none are known.
 	Allergies []string `json:"allergies,omitempty"`
 	// For example A+, O-. Held here only.
 	BloodType *string `json:"bloodType,omitempty"`
+	// Patient.active: false where the record is not in use; true when FHIR does not say.
+	Active bool `json:"active"`
+	// Patient.deceased[x].
+	Deceased bool `json:"deceased"`
+	// The number of the patient that this record was merged into (Patient.link, replaced-by), at the end of
+	// the chain where that one was merged too. Null when it was not merged, and when that patient is not in
+	// this cache.
+	ReplacedBy *string `json:"replacedBy,omitempty"`
 	// Logical id of the Patient on the FHIR server; null when it is not there.
 	FhirID *string `json:"fhirId,omitempty"`
 	// True when the FHIR server has this patient.
@@ -274,6 +287,8 @@ type Patient struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// When the record last changed here.
 	UpdatedAt time.Time `json:"updatedAt"`
+	// whom FHIR says the patient was merged into, for replacedBy
+	MergedInto string `json:"-"`
 }
 
 // One page of patients (Relay connection).
@@ -296,7 +311,8 @@ type PatientEdge struct {
 	Node *Patient `json:"node"`
 }
 
-// Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
+// Which patients; every part given must match. Patients that are not active or were merged into another
+// are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot filter by name, phone or birth date.
 type PatientFilter struct {
 	// Any part of a name, of any script, up to 200 characters; case does not matter, and what is invisible
 	// in it is left out.
@@ -311,6 +327,8 @@ type PatientFilter struct {
 	SyncState *SyncState `json:"syncState,omitempty"`
 	// Changed at or after this instant.
 	UpdatedSince *time.Time `json:"updatedSince,omitempty"`
+	// True: also patients that are not active, or were merged into another. Else they are left out.
+	IncludeInactive *bool `json:"includeInactive,omitempty"`
 }
 
 // There is no patient with this id.
@@ -471,7 +489,7 @@ const (
 	ContactUpdateStatePending ContactUpdateState = "PENDING"
 	// The FHIR server shows the values.
 	ContactUpdateStateApplied ContactUpdateState = "APPLIED"
-	// The FHIR server refused it or did not save all of it, or the patient is gone there.
+	// The FHIR server refused it or did not save all of it, or the patient is gone, merged or inactive there.
 	ContactUpdateStateRejected ContactUpdateState = "REJECTED"
 	// Somebody else's change stood in the way.
 	ContactUpdateStateConflict ContactUpdateState = "CONFLICT"
@@ -530,6 +548,64 @@ func (e ContactUpdateState) MarshalJSON() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
+// Who says whom to call.
+type EmergencyContactSource string
+
+const (
+	// It was recorded here, by updatePatientProfile.
+	EmergencyContactSourceLocal EmergencyContactSource = "LOCAL"
+	// The FHIR server, in Patient.contact.
+	EmergencyContactSourceFhir EmergencyContactSource = "FHIR"
+)
+
+var AllEmergencyContactSource = []EmergencyContactSource{
+	EmergencyContactSourceLocal,
+	EmergencyContactSourceFhir,
+}
+
+func (e EmergencyContactSource) IsValid() bool {
+	switch e {
+	case EmergencyContactSourceLocal, EmergencyContactSourceFhir:
+		return true
+	}
+	return false
+}
+
+func (e EmergencyContactSource) String() string {
+	return string(e)
+}
+
+func (e *EmergencyContactSource) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = EmergencyContactSource(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid EmergencyContactSource", str)
+	}
+	return nil
+}
+
+func (e EmergencyContactSource) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *EmergencyContactSource) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e EmergencyContactSource) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
 // What went wrong, for programs.
 type ErrorCode string
 
@@ -552,6 +628,10 @@ const (
 	ErrorCodeFhirNotApplied ErrorCode = "FHIR_NOT_APPLIED"
 	// The patient is gone from the FHIR server.
 	ErrorCodeFhirPatientGone ErrorCode = "FHIR_PATIENT_GONE"
+	// The record was merged into another (Patient.replacedBy): change that one. Nothing took effect.
+	ErrorCodeFhirPatientReplaced ErrorCode = "FHIR_PATIENT_REPLACED"
+	// The record is not active. Nothing took effect.
+	ErrorCodeFhirPatientInactive ErrorCode = "FHIR_PATIENT_INACTIVE"
 	// The FHIR server could not be reached, or is failing.
 	ErrorCodeFhirUnavailable ErrorCode = "FHIR_UNAVAILABLE"
 	// The FHIR server did not answer in time; nothing was applied.
@@ -574,6 +654,8 @@ var AllErrorCode = []ErrorCode{
 	ErrorCodeFhirCannotApply,
 	ErrorCodeFhirNotApplied,
 	ErrorCodeFhirPatientGone,
+	ErrorCodeFhirPatientReplaced,
+	ErrorCodeFhirPatientInactive,
 	ErrorCodeFhirUnavailable,
 	ErrorCodeFhirTimeout,
 	ErrorCodeFhirOutcomeUnknown,
@@ -583,7 +665,7 @@ var AllErrorCode = []ErrorCode{
 
 func (e ErrorCode) IsValid() bool {
 	switch e {
-	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
+	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirPatientReplaced, ErrorCodeFhirPatientInactive, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
 		return true
 	}
 	return false

@@ -70,6 +70,11 @@ func newRig(t *testing.T, f fault) *rig {
 	databaseURL := dbtest.SQLite(t)
 	stored, _, _ := server.Get("a1")
 	MustImport(t, databaseURL, string(stored))
+	if f.use != "" {
+		if err := server.Put([]byte(strings.Replace(string(stored), "{", "{"+f.use+",", 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	listen := proxy.Listen
 	if f.before == "down" {
 		proxy.Stop()
@@ -82,6 +87,11 @@ func newRig(t *testing.T, f fault) *rig {
 func (r *rig) heal() {
 	r.script.heal()
 	r.FHIR.ClearFaults()
+	if r.script.fault.use != "" {
+		if err := r.FHIR.Put([]byte(strings.Replace(r.Stored(), r.script.fault.use+",", "", 1))); err != nil {
+			r.T.Fatal(err)
+		}
+	}
 	if r.script.fault.before == "down" {
 		if err := r.proxy.Start(); err != nil {
 			r.T.Fatal(err)

@@ -123,5 +123,5 @@ func (f *fault) expect(hears string) {
 
 // conditions is what befalls the conversation, without what must come of it.
 func (f fault) conditions() string {
-	return fmt.Sprint(f.habits().Name, f.on, f.times, f.apply, f.late, f.reply, f.rival, f.toxic, f.before, f.lie, f.then, f.thenTimes, f.thenHistory)
+	return fmt.Sprint(f.habits().Name, f.use, f.on, f.times, f.apply, f.late, f.reply, f.rival, f.toxic, f.before, f.lie, f.then, f.thenTimes, f.thenHistory)
 }

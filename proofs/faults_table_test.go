@@ -15,6 +15,7 @@ const otherPhone = "010-5555-6666"
 type fault struct {
 	name   string
 	server func() fhirsim.Habits // nil: HAPI's
+	use    string                // an element that somebody else gives the patient before, for as long as the fault lasts
 	on     string                // the method that it befalls
 	times  int                   // how often; 0: until the answer is there
 	apply  bool                  // the request is carried out all the same
@@ -45,6 +46,7 @@ const (
 	rejected, conflict, notSaved  = "FHIR_REJECTED", "UPDATE_CONFLICT", "FHIR_NOT_APPLIED"
 	saidOK                        = "FHIR_OUTCOME_UNKNOWN, then FHIR_NOT_APPLIED"
 	gone, authFailed, rateLimited = "FHIR_PATIENT_GONE", "FHIR_AUTH_FAILED", "FHIR_RATE_LIMITED"
+	replaced, inactive            = "FHIR_PATIENT_REPLACED", "FHIR_PATIENT_INACTIVE"
 )
 
 // state is where contactUpdate stands in the end.
@@ -56,7 +58,7 @@ func (f fault) state() string {
 		return applied
 	case f.want == conflict:
 		return "CONFLICT"
-	case f.want == rejected, f.want == notSaved, f.want == gone:
+	case f.want == rejected, f.want == notSaved, f.want == gone, f.want == replaced, f.want == inactive:
 		return "REJECTED"
 	}
 	return never
@@ -165,6 +167,14 @@ var faultTable = []fault{
 	{name: "GET 429", on: onGet, reply: "429", want: rateLimited, cache: OldPhone, fhir: OldPhone},
 	{name: "GET 503 with Retry-After", on: onGet, reply: "503", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
 
+	// The record is out of use by now: nothing is sent.
+	{name: "merged", use: mergedAway, want: replaced, cache: OldPhone, fhir: OldPhone},
+	{name: "merged, UUID versions", server: fhirsim.Medplum, use: mergedAway, want: replaced, cache: OldPhone, fhir: OldPhone},
+	{name: "merged, no versions", server: fhirsim.PlainR4, use: mergedAway, want: replaced, cache: OldPhone, fhir: OldPhone},
+	{name: "merged, GET reset once", use: mergedAway, on: onGet, times: 1, reply: "reset", want: replaced, cache: OldPhone, fhir: OldPhone},
+	{name: "inactive", use: notActive, want: inactive, cache: OldPhone, fhir: OldPhone},
+	{name: "inactive, no versions", server: fhirsim.PlainR4, use: notActive, want: inactive, cache: OldPhone, fhir: OldPhone},
+
 	// Toxics on the wire.
 	{name: "toxiproxy: down", before: "down", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
 	{name: "toxiproxy: reset_peer on the answer", toxic: `{"name":"t","type":"reset_peer","stream":"downstream","attributes":{"timeout":0}}`, want: unknown, ends: applied, cache: NewPhone, fhir: NewPhone},
@@ -187,6 +197,12 @@ var faultTable = []fault{
 	{name: "somebody else was quicker, UUID versions", server: fhirsim.Medplum, lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "somebody else was quicker, and the answer is lost", on: onPut, apply: true, reply: "close", lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
 }
+
+// What a record has that is out of use.
+const (
+	mergedAway = `"link":[{"type":"replaced-by","other":{"reference":"Patient/a2"}}]`
+	notActive  = `"active":false`
+)
 
 // cutPhone stores what a short column would.
 func cutPhone(_, body []byte) []byte {

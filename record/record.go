@@ -32,6 +32,10 @@ func State(p fhir.Patient) db.FHIRState {
 		Phone:         p.Contact.Phone,
 		Email:         p.Contact.Email,
 		Address:       address(p.Contact.Address),
+		Inactive:      p.Inactive,
+		Deceased:      p.Deceased,
+		ReplacedBy:    p.ReplacedBy,
+		FHIRContact:   (*db.EmergencyContact)(p.Emergency),
 		FHIRVersionID: p.VersionID,
 		FHIRUpdatedAt: p.LastUpdated,
 	}
@@ -75,9 +79,11 @@ func Differing(a, b db.FHIRState, e fhir.ContactEdit) []string {
 
 // Same reports whether two versions of a Patient show the same.
 func Same(a, b db.FHIRState) bool {
-	if !sameAddress(a.Address, b.Address) {
+	if !sameAddress(a.Address, b.Address) || (a.FHIRContact == nil) != (b.FHIRContact == nil) ||
+		a.FHIRContact != nil && *a.FHIRContact != *b.FHIRContact {
 		return false
 	}
+	a.FHIRContact = b.FHIRContact
 	a.Address, a.FHIRVersionID, a.FHIRUpdatedAt = b.Address, b.FHIRVersionID, b.FHIRUpdatedAt
 	return a == b
 }
@@ -97,16 +103,18 @@ func Resource(row *db.Patient) []byte {
 	if row.Address != nil {
 		a = *row.Address
 	}
-	var c db.EmergencyContact
-	if row.EmergencyContact != nil {
-		c = *row.EmergencyContact
+	var contacts []any
+	for _, c := range []*db.EmergencyContact{row.EmergencyContact, row.FHIRContact} {
+		if c != nil {
+			contacts = append(contacts, map[string]any{"name": map[string]any{"text": c.Name}, "note": c.Relationship, "value": c.Phone})
+		}
 	}
 	text, _ := json.Marshal(map[string]any{ // strings always encode
 		"id": row.FHIRID, "birthDate": row.BirthDate, "value": []string{row.ID, row.Phone, row.Email},
 		"name": map[string]any{"family": row.FamilyName, "given": row.GivenName, "text": row.FullName},
 		"address": map[string]any{"text": a.Text, "line": a.Lines, "city": a.City, "district": a.District,
 			"state": a.State, "postalCode": a.PostalCode, "country": a.Country},
-		"contact":   map[string]any{"name": map[string]any{"text": c.Name}, "note": c.Relationship, "value": c.Phone},
+		"contact": contacts, "link": row.ReplacedBy,
 		"allergies": row.Allergies, "bloodType": row.BloodType,
 	})
 	return text

@@ -57,6 +57,9 @@ func fill(t *testing.T, at any) {
 		case int64:
 			leaf.SetInt(int64(n))
 			return
+		case bool:
+			leaf.SetBool(true)
+			return
 		}
 		switch {
 		case leaf.Kind() != reflect.String:
@@ -90,6 +93,7 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	}
 	for path, value := range values(&p) {
 		if path != ".ID" && path != ".VersionID" && path != ".LastUpdated" && !strings.HasPrefix(path, ".Identifiers") {
+			path = strings.Replace(path, ".Emergency", ".FHIRContact", 1)
 			want[".State"+strings.TrimPrefix(path, ".Contact")] = value
 		}
 	}

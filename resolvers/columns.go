@@ -9,20 +9,23 @@ import (
 	"patientgraph/db"
 )
 
-// columnOf has the column that a field of the GraphQL type Patient needs beside
+// columnsOf has the columns that a field of the GraphQL type Patient needs beside
 // the keys.
-var columnOf = columnsByField()
+var columnsOf = columnsByField()
 
 // columnsByField gives each field the column of its name, birth_date to birthDate,
-// and those that have another name theirs.
-func columnsByField() map[string]db.Column {
-	of := map[string]db.Column{"birthYear": db.ColBirthDate, "isSynced": db.ColFHIRID}
+// and those that have another name or more than one theirs.
+func columnsByField() map[string][]db.Column {
+	of := map[string][]db.Column{
+		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
+	}
 	for name, c := range db.Columns() {
 		words := strings.Split(name, "_")
 		for i, word := range words[1:] {
 			words[i+1] = strings.ToUpper(word[:1]) + word[1:]
 		}
-		of[strings.Join(words, "")] = c
+		field := strings.Join(words, "")
+		of[field] = append(of[field], c)
 	}
 	return of
 }
@@ -44,9 +47,11 @@ func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
 				}
 				continue
 			}
-			if c, ok := columnOf[f.Name]; ok && !found[c] {
-				found[c] = true
-				cols = append(cols, c)
+			for _, c := range columnsOf[f.Name] {
+				if !found[c] {
+					found[c] = true
+					cols = append(cols, c)
+				}
 			}
 		}
 	}

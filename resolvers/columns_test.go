@@ -16,6 +16,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/fhir"
 	"patientgraph/graph"
 )
 
@@ -33,6 +34,10 @@ func (r *recorder) Patients(_ context.Context, request db.PageRequest) (*db.Page
 }
 
 func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { return 1, nil }
+
+func (r *recorder) MergedInto(context.Context, string) (number, mergedInto string, err error) {
+	return "", "", db.ErrNotFound
+}
 
 func (r *recorder) SetProfile(string, db.ProfileEdit, int64, time.Time) (*db.Patient, error) {
 	return nil, db.ErrNotFound
@@ -72,6 +77,8 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 		{`query($no: Boolean = false) { patient(id: "x") { ...f @include(if: $no) bloodType } } fragment f on Patient { phone }`, []db.Column{db.ColBloodType}},
 		{`{ patients { nodes { phone } edges { cursor node { email } } pageInfo { endCursor } } }`, []db.Column{db.ColEmail, db.ColPhone}},
 		{`{ patients { a: edges { n: node { allergies } } ... on PatientConnection { nodes { ... { createdAt } } } } }`, []db.Column{db.ColAllergies, db.ColCreatedAt}},
+		{`{ patient(id: "x") { active deceased replacedBy } }`, []db.Column{db.ColInactive, db.ColDeceased, db.ColReplacedBy}},
+		{`{ patient(id: "x") { emergencyContact { name } } }`, []db.Column{db.ColEmergencyContact, db.ColFHIRContact}},
 		{`{ patients { totalCount } }`, nil},
 	} {
 		store := &recorder{}
@@ -94,12 +101,13 @@ func fullRow() *db.Patient {
 		ID: "x", FHIRID: "x", SyncState: db.Synced, LastSyncedAt: time.Unix(1, 0), Version: 1, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0),
 		EmergencyContact: &db.EmergencyContact{Name: "x", Relationship: "x", Phone: "x"}, Allergies: []string{"x"}, BloodType: "A+",
 		FHIRState: db.FHIRState{
-			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0),
-			Address: &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
+			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0), Deceased: true, ReplacedBy: "survivor",
+			FHIRContact: &db.EmergencyContact{Name: "y", Relationship: "y", Phone: "y"},
+			Address:     &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
 		},
 	}
 	for state, n := reflect.ValueOf(&row.FHIRState).Elem(), 0; n < state.NumField(); n++ {
-		if state.Field(n).IsZero() {
+		if state.Field(n).IsZero() && state.Type().Field(n).Name != "Inactive" { // an active one shows true
 			state.Field(n).SetString("x")
 		}
 	}
@@ -120,7 +128,8 @@ func TestEachFieldOfAPatientIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := fullRow()
-	if _, err := store.ImportPatients(ctx, []db.NewPatient{{Number: row.ID, FHIRID: row.FHIRID, State: row.FHIRState}}, row.CreatedAt); err != nil {
+	batch := []db.NewPatient{{Number: row.ID, FHIRID: row.FHIRID, State: row.FHIRState}, {Number: "y", FHIRID: row.ReplacedBy}}
+	if _, err := store.ImportPatients(ctx, batch, row.CreatedAt); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.SetProfile(row.ID, db.ProfileEdit{
@@ -171,13 +180,13 @@ func mayOnlyWrite(t *testing.T) auth.Viewer {
 // A new field is shown to nobody who was not to see it.
 func TestWhoSeesWhichFields(t *testing.T) {
 	t.Parallel()
-	always := "CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
+	always := "Active CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
 	for _, c := range []struct {
 		viewer auth.Viewer
 		want   string
 	}{
 		{mayOnlyWrite(t), always},
-		{auth.Viewer{Role: auth.RoleAnalyst}, always + " Allergies BirthYear BloodType FhirID Gender"},
+		{auth.Viewer{Role: auth.RoleAnalyst}, always + " Allergies BirthYear BloodType Deceased FhirID Gender MergedInto"},
 	} {
 		want := strings.Fields(c.want)
 		p := reflect.ValueOf(toPatient(fullRow(), c.viewer)).Elem()
@@ -187,6 +196,69 @@ func TestWhoSeesWhichFields(t *testing.T) {
 			if shown != slices.Contains(want, name) {
 				t.Errorf("%+v sees %s: %v", c.viewer, name, shown)
 			}
+		}
+	}
+	row := fullRow()
+	row.Inactive = true
+	for _, c := range []struct {
+		viewer auth.Viewer
+		active bool
+	}{{mayOnlyWrite(t), true}, {auth.Viewer{Role: auth.RoleAnalyst}, false}} {
+		if p := toPatient(row, c.viewer); p.Active != c.active {
+			t.Errorf("%+v is told of an inactive record that it is active: %v", c.viewer, p.Active)
+		}
+	}
+}
+
+// Whom to call is what was recorded here, else what FHIR has; and nothing recorded is
+// not nothing known.
+func TestWhatWasRecordedHereGoesFirst(t *testing.T) {
+	t.Parallel()
+	row, admin := fullRow(), auth.Viewer{Role: auth.RoleAdmin}
+	if c := toPatient(row, admin).EmergencyContact; c.Name != "x" || c.Source != graph.EmergencyContactSourceLocal {
+		t.Errorf("%+v", c)
+	}
+	row.EmergencyContact, row.Allergies = nil, []string{}
+	p := toPatient(row, admin)
+	if c := p.EmergencyContact; c.Name != "y" || c.Source != graph.EmergencyContactSourceFhir || p.Allergies == nil {
+		t.Errorf("%+v, allergies %v", c, p.Allergies)
+	}
+	row.FHIRContact, row.Allergies = nil, nil
+	if p := toPatient(row, admin); p.EmergencyContact != nil || p.Allergies != nil {
+		t.Errorf("%+v, allergies %v", p.EmergencyContact, p.Allergies)
+	}
+}
+
+// merges is a store in which records were merged into others, by FHIR id; the number
+// of a record is its FHIR id in capitals.
+type merges struct {
+	Store
+	into map[string]string
+}
+
+func (m merges) MergedInto(_ context.Context, fhirID string) (number, mergedInto string, err error) {
+	into, known := m.into[fhirID]
+	if !known {
+		return "", "", db.ErrNotFound
+	}
+	return strings.ToUpper(fhirID), into, nil
+}
+
+func TestMergedRecordsLeadToTheOneThatIsLeft(t *testing.T) {
+	t.Parallel()
+	const base = "https://emr.example/fhir"
+	records := map[string]string{
+		"a": "b", "b": base + "/Patient/c", "c": "", "lost": "nowhere", "urn": fhir.Nobody,
+		"self": base + "/Patient/self", "x": "y", "y": "z", "z": "x", "abroad": "https://mpi.example/fhir/Patient/c",
+	}
+	for from, want := range map[string]string{
+		"": "", "a": "C", "b": "C", "c": "C", "lost": "", "urn": "", "self": "", "x": "", "abroad": "", fhir.Nobody: "",
+		base + "/Patient/a": "C", "https://mpi.example/fhir/Patient/a": "", "nowhere": "",
+	} {
+		r := &Resolver{Store: merges{into: records}, FHIRBase: base}
+		number, err := r.survivor(t.Context(), from)
+		if err != nil || value(number) != want {
+			t.Errorf("%s leads to %q (%v), want %q", from, value(number), err, want)
 		}
 	}
 }

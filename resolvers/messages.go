@@ -14,12 +14,14 @@ import (
 // words is what callers read of an outcome, by its code: the message, or the
 // detail where the FHIR server's own reason is the message.
 var words = map[graph.ErrorCode]string{
-	graph.ErrorCodePatientNotFound: "there is no patient with this id",
-	graph.ErrorCodeNotPermitted:    "you may not change this patient",
-	graph.ErrorCodeUpdateConflict:  "the record was changed by somebody else; look at it and try again",
-	graph.ErrorCodeFhirRejected:    "FHIR server rejected the update",
-	graph.ErrorCodeFhirNotApplied:  "FHIR server did not save all of the update",
-	graph.ErrorCodeFhirPatientGone: "the patient is gone from the FHIR server",
+	graph.ErrorCodePatientNotFound:     "there is no patient with this id",
+	graph.ErrorCodeNotPermitted:        "you may not change this patient",
+	graph.ErrorCodeUpdateConflict:      "the record was changed by somebody else; look at it and try again",
+	graph.ErrorCodeFhirRejected:        "FHIR server rejected the update",
+	graph.ErrorCodeFhirNotApplied:      "FHIR server did not save all of the update",
+	graph.ErrorCodeFhirPatientGone:     "the patient is gone from the FHIR server",
+	graph.ErrorCodeFhirPatientReplaced: "the record was merged into another; nothing was changed",
+	graph.ErrorCodeFhirPatientInactive: "the record is not active; nothing was changed",
 }
 
 // What callers read where the code alone does not say enough.

@@ -64,8 +64,10 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting), nil
-	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone:
+	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive:
 		return fhirRejected(o), nil
+	case writethrough.PatientReplaced:
+		return r.patientReplaced(ctx, v, o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
 		return fhirUnavailable(o), nil
 	}
@@ -96,6 +98,22 @@ func fhirRejected(o *writethrough.Outcome) *graph.FhirRejected {
 			Severity: i.Severity, Code: i.Code, Message: i.Message,
 			Expression: append([]string{}, i.Expression...), Field: i.Field,
 		})
+	}
+	return rejected
+}
+
+// patientReplaced says which record to change instead, to who may read this one.
+func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
+	rejected := fhirRejected(o)
+	if o.Patient == nil || !v.SeesRecord(o.Patient.ID) {
+		return rejected
+	}
+	number, err := r.survivor(ctx, o.Patient.ReplacedBy)
+	if err != nil {
+		r.Log.ErrorContext(ctx, "whom a patient was merged into could not be looked up", "operation", o.OperationID, "error", err)
+	}
+	if number != nil {
+		rejected.Message += ": change " + *number
 	}
 	return rejected
 }

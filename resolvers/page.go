@@ -95,6 +95,7 @@ func filterOf(f *graph.PatientFilter) (db.Filter, error) {
 	if f.UpdatedSince != nil {
 		filter.UpdatedSince = *f.UpdatedSince
 	}
+	filter.IncludeInactive = f.IncludeInactive != nil && *f.IncludeInactive
 	return filter, nil
 }
 

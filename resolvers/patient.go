@@ -1,12 +1,15 @@
 package resolvers
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/fhir"
 	"patientgraph/graph"
 )
 
@@ -18,6 +21,7 @@ func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p := &graph.Patient{
 		ID:           row.ID,
 		Gender:       graph.GenderUnknown,
+		Active:       true,
 		IsSynced:     row.FHIRID != "",
 		LastSyncedAt: optionalTime(row.LastSyncedAt),
 		SyncState:    graph.SyncState(row.SyncState),
@@ -30,7 +34,10 @@ func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	}
 	p.BirthYear = birthYear(row.BirthDate)
 	p.Gender = toGender(row.Gender)
-	p.Allergies = append([]string{}, row.Allergies...)
+	p.Active = !row.Inactive
+	p.Deceased = row.Deceased
+	p.MergedInto = row.ReplacedBy
+	p.Allergies = row.Allergies
 	p.BloodType = optional(row.BloodType)
 	p.FhirID = optional(row.FHIRID)
 	if !v.SeesIdentifiers() {
@@ -49,13 +56,47 @@ func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 			PostalCode: optional(a.PostalCode), Country: optional(a.Country),
 		}
 	}
-	if c := row.EmergencyContact; c != nil {
-		p.EmergencyContact = &graph.EmergencyContact{
-			Name: c.Name, Relationship: optional(c.Relationship), Phone: optional(c.Phone),
-		}
-	}
+	p.EmergencyContact = emergencyContact(row)
 	return p
 }
+
+// emergencyContact is whom to call: who was recorded here goes before whom FHIR has.
+func emergencyContact(row *db.Patient) *graph.EmergencyContact {
+	c, source := row.EmergencyContact, graph.EmergencyContactSourceLocal
+	if c == nil {
+		c, source = row.FHIRContact, graph.EmergencyContactSourceFhir
+	}
+	if c == nil {
+		return nil
+	}
+	return &graph.EmergencyContact{Name: c.Name, Relationship: optional(c.Relationship), Phone: optional(c.Phone), Source: source}
+}
+
+// survivor follows the records from the one that another was merged into (see
+// fhir.Patient) to the one that is left, and returns its number; nil where the
+// cache does not hold that one, or they lead round and round.
+func (r *Resolver) survivor(ctx context.Context, mergedInto string) (*string, error) {
+	for range maxMerges {
+		id := fhir.LocalID(mergedInto, r.FHIRBase)
+		if id == "" {
+			return nil, nil
+		}
+		number, next, err := r.Store.MergedInto(ctx, id)
+		switch {
+		case errors.Is(err, db.ErrNotFound):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case next == "":
+			return &number, nil
+		}
+		mergedInto = next
+	}
+	return nil, nil
+}
+
+// maxMerges bounds how far survivor goes.
+const maxMerges = 50
 
 // expectedVersion reads a version that a client sent back: 0 when none was
 // given, -1, which no record has, when this server never wrote it.

@@ -37,7 +37,7 @@ func differingProfile(row *db.Patient, e db.ProfileEdit) []string {
 	if e.SetEmergencyContact && !sameContact(row.EmergencyContact, e.EmergencyContact) {
 		fields = append(fields, "emergencyContact")
 	}
-	if e.SetAllergies && !slices.Equal(row.Allergies, e.Allergies) {
+	if e.SetAllergies && ((row.Allergies == nil) != (e.Allergies == nil) || !slices.Equal(row.Allergies, e.Allergies)) {
 		fields = append(fields, "allergies")
 	}
 	if e.SetBloodType && row.BloodType != e.BloodType {

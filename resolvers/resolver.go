@@ -21,6 +21,7 @@ import (
 // Store is what the resolvers need of the cache.
 type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
+	MergedInto(ctx context.Context, fhirID string) (number, mergedInto string, err error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
 	CountPatients(ctx context.Context, f db.Filter) (int, error)
 	SetProfile(id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
@@ -44,6 +45,7 @@ type Resolver struct {
 	Log        *slog.Logger
 	Now        func() time.Time
 	NewID      func() string // names a change that stands in the log alone
+	FHIRBase   string        // of the FHIR server, whose references may be URLs
 
 	subscribed subscriptions
 }

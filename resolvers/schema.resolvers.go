@@ -62,6 +62,15 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	return &graph.UpdatePatientProfileSuccess{Patient: toPatient(row, v)}, nil
 }
 
+// ReplacedBy is the resolver for the replacedBy field.
+func (r *patientResolver) ReplacedBy(ctx context.Context, obj *graph.Patient) (*string, error) {
+	number, err := r.survivor(ctx, obj.MergedInto)
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	return number, nil
+}
+
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
 	v := viewer(ctx)
@@ -146,6 +155,9 @@ func (r *subscriptionResolver) ContactUpdateSettled(ctx context.Context, operati
 // Mutation returns graph.MutationResolver implementation.
 func (r *Resolver) Mutation() graph.MutationResolver { return &mutationResolver{r} }
 
+// Patient returns graph.PatientResolver implementation.
+func (r *Resolver) Patient() graph.PatientResolver { return &patientResolver{r} }
+
 // Query returns graph.QueryResolver implementation.
 func (r *Resolver) Query() graph.QueryResolver { return &queryResolver{r} }
 
@@ -154,6 +166,7 @@ func (r *Resolver) Subscription() graph.SubscriptionResolver { return &subscript
 
 type (
 	mutationResolver     struct{ *Resolver }
+	patientResolver      struct{ *Resolver }
 	queryResolver        struct{ *Resolver }
 	subscriptionResolver struct{ *Resolver }
 )

@@ -173,11 +173,10 @@ func (u *update) closing(e ending) db.Closing {
 	return c
 }
 
-// tell completes the outcome of an update, and of a conflict or a success with
-// the patient.
+// tell completes the outcome of an update.
 func (e ending) tell(id string, row *db.Patient) *Outcome {
 	e.outcome.OperationID = id
-	if e.outcome.Code == Success || e.outcome.Code == Conflict {
+	if e.outcome.showsPatient() {
 		e.outcome.Patient = row
 	}
 	return e.outcome

@@ -15,6 +15,10 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 	if err != nil {
 		return nil, fmt.Errorf("read cached patient: %w", err)
 	}
+	if o := outOfUse(row.FHIRState); o != nil {
+		o.Patient = row
+		return o, nil
+	}
 	e := record.Edit(c.Edit)
 	if a := e.Address; a != nil && a.Text == "" && row.Address != nil && row.Address.Text != "" {
 		a.Text = c.Edit.Address.Compose() // the text must agree with the parts, as on the FHIR server

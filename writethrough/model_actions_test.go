@@ -38,7 +38,7 @@ func (m *model) drawEdit(t *rapid.T) (e fhir.ContactEdit) {
 }
 
 func (m *model) drawEvent(t *rapid.T, label string) event {
-	e := event{what: pick(t, label, "", "", "", "", "", "", "land", "land", "edit", "edit", "note", "delete")}
+	e := event{what: pick(t, label, "", "", "", "", "", "", "land", "land", "edit", "edit", "note", "delete", "merge", "deactivate", "restore")}
 	if e.what == "edit" {
 		e.edit = m.drawEdit(t)
 	}

@@ -40,11 +40,27 @@ func rowContact(row *db.Patient) fhir.Contact {
 	return c
 }
 
+func rowUse(row *db.Patient) string {
+	switch {
+	case row.ReplacedBy != "":
+		return "merged"
+	case row.Inactive:
+		return "inactive"
+	}
+	return ""
+}
+
+// shownBy reports whether the row has the version's contact; of an answer told again
+// the rest is as it is now.
+func (v *version) shownBy(row *db.Patient) bool {
+	return !v.deleted && v.id == row.FHIRVersionID && same(v.contact, rowContact(row))
+}
+
 // shown finds the version that the row shows; without versions the newest that
 // it can be.
 func (m *model) shown(row *db.Patient) *version {
 	for _, v := range slices.Backward(m.server.history) {
-		if !v.deleted && v.id == row.FHIRVersionID && same(v.contact, rowContact(row)) {
+		if v.shownBy(row) && v.use == rowUse(row) {
 			return v
 		}
 	}
@@ -131,6 +147,10 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 		if !m.deletedSince(c.since) {
 			t.Fatalf("told as gone, but it never was")
 		}
+	case PatientReplaced, PatientInactive:
+		m.noEffect(t, c.op, o.Code)
+		m.noEffect(t, m.find(o.OperationID), o.Code)
+		m.outOfUse(t, c.since, o.Code)
 	case OutcomeUnknown:
 		if m.find(o.OperationID) == nil {
 			t.Fatalf("an unknown outcome of the operation %q", o.OperationID)
@@ -138,7 +158,7 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 	default:
 		t.Fatalf("told as %s", o.Code)
 	}
-	if o.Code == Conflict && m.shown(o.Patient) == nil {
+	if o.Code == Conflict && !slices.ContainsFunc(m.server.history, func(v *version) bool { return v.shownBy(o.Patient) }) {
 		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(o.Patient)))
 	}
 }
@@ -166,5 +186,14 @@ func (m *model) checkJournal(t *rapid.T, op *opTruth) {
 		}
 	default:
 		m.noEffect(t, op, u.State)
+		m.outOfUse(t, op.since, u.Outcome.Code)
+	}
+}
+
+// outOfUse: a record that is told as merged or inactive was so.
+func (m *model) outOfUse(t *rapid.T, since int, code Code) {
+	use := map[Code]string{PatientReplaced: "merged", PatientInactive: "inactive"}[code]
+	if use != "" && !slices.ContainsFunc(m.server.history[since:], func(v *version) bool { return v.use == use }) {
+		t.Fatalf("told as %s, but the record never was", code)
 	}
 }

@@ -236,6 +236,9 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 		if want := edited(c.read.body, c.change.Edit); !bytes.Equal(want, body) {
 			p.m.wrong("the PUT is not what was read with the change made:\n%s\n%s", want, body)
 		}
+		if c.read.use != "" {
+			p.m.wrong("%s sends a PUT to a record that it read as %s", c.op.id, c.read.use)
+		}
 		failed := spoiled(f.answer)
 		if f.answer == "not sent" {
 			return fhir.Update{}, failed

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 	"modernc.org/sqlite"
 
@@ -38,6 +39,7 @@ type version struct {
 	id, etag string
 	body     []byte
 	contact  fhir.Contact
+	use      string // "": it may be changed; else why not
 	deleted  bool
 	put      *put // nil: another client's
 }
@@ -93,10 +95,10 @@ func (s *server) add(body []byte, by *put) *version {
 	if body != nil {
 		v.body, _ = sjson.SetBytes(body, "meta.versionId", v.id)
 		v.body, _ = sjson.SetBytes(v.body, "meta.lastUpdated", time.Now().UTC().Format(time.RFC3339))
-		v.contact = contactOf(v.body)
+		v.contact, v.use = contactOf(v.body), useOf(v.body)
 	}
 	s.history = append(s.history, v)
-	s.log("  server: version %d is %s, deleted %v, by us %v", v.index, show(v.contact), v.deleted, by != nil)
+	s.log("  server: version %d is %s %s, deleted %v, by us %v", v.index, show(v.contact), v.use, v.deleted, by != nil)
 	return v
 }
 
@@ -106,6 +108,17 @@ func contactOf(body []byte) fhir.Contact {
 		panic(err)
 	}
 	return c
+}
+
+// useOf reads why a record is not to be changed.
+func useOf(body []byte) string {
+	switch {
+	case gjson.GetBytes(body, "link").Exists():
+		return "merged"
+	case gjson.GetBytes(body, "active").Raw == "false":
+		return "inactive"
+	}
+	return ""
 }
 
 func show(c fhir.Contact) string {
@@ -205,7 +218,7 @@ func (s *server) mistaken(op *opTruth) bool {
 
 // event is what others do to the patient.
 type event struct {
-	what  string // "", edit, note, delete, land: a PUT that was under way arrives
+	what  string // "", edit, note, delete, merge, deactivate, restore, land: a PUT that was under way arrives
 	which int
 	edit  fhir.ContactEdit
 }
@@ -217,6 +230,16 @@ func (m *model) happens(e event) {
 		s.add(edited(s.lastLive().body, e.edit), nil)
 	case "note":
 		body, _ := sjson.SetBytes(s.lastLive().body, "extension.0.valueString", fmt.Sprint("note ", len(s.history)))
+		s.add(body, nil)
+	case "merge":
+		body, _ := sjson.SetRawBytes(s.lastLive().body, "link", []byte(`[{"type":"replaced-by","other":{"reference":"Patient/p2"}}]`))
+		s.add(body, nil)
+	case "deactivate":
+		body, _ := sjson.SetBytes(s.lastLive().body, "active", false)
+		s.add(body, nil)
+	case "restore":
+		body, _ := sjson.DeleteBytes(s.lastLive().body, "link")
+		body, _ = sjson.DeleteBytes(body, "active")
 		s.add(body, nil)
 	case "delete":
 		if !s.current().deleted && s.versions != "none" && !m.deletedOnce {

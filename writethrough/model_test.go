@@ -295,8 +295,8 @@ func (m *model) settle(t *rapid.T) {
 	if row := m.row(); row.SyncState != db.Synced {
 		t.Fatalf("nothing is open, but the patient says %s", row.SyncState)
 	}
-	if m.server.current().deleted {
-		m.happens(event{what: "note"})
+	if m.server.current().deleted || m.server.current().use != "" {
+		m.happens(event{what: "restore"})
 	}
 	c := m.ask(last, Change{PatientID: modelNumber, Actor: "last", Edit: fhir.ContactEdit{SetPhone: true, Phone: "last"}})
 	m.check(t)

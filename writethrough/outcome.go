@@ -32,6 +32,10 @@ const (
 	NotSaved Code = "FHIR_NOT_APPLIED"
 	// PatientGone: the patient is gone there, or the write created it anew.
 	PatientGone Code = "FHIR_PATIENT_GONE"
+	// PatientReplaced: the record was merged into another; nothing took effect.
+	PatientReplaced Code = "FHIR_PATIENT_REPLACED"
+	// PatientInactive: the record is not in use; nothing took effect.
+	PatientInactive Code = "FHIR_PATIENT_INACTIVE"
 	// Unavailable: the FHIR server could not be reached or is failing.
 	Unavailable Code = "FHIR_UNAVAILABLE"
 	// Timeout: no answer in time, and nothing was applied.
@@ -56,8 +60,8 @@ type Outcome struct {
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
 	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that hold another value now
 	// Patient is the record as the caller is shown it. Success: with the values;
-	// its SyncState is Pending where the cache could not be written yet. Conflict:
-	// as it is now. It stands in the journal by itself.
+	// its SyncState is Pending where the cache could not be written yet. Conflict,
+	// PatientReplaced: as it is now. It stands in the journal by itself.
 	Patient *db.Patient `json:"-"`
 
 	cause error // for the log
@@ -79,6 +83,11 @@ func (o *Outcome) encode() string {
 	return string(text)
 }
 
+// showsPatient reports whether Patient belongs to the answer.
+func (o *Outcome) showsPatient() bool {
+	return o.Code == Success || o.Code == Conflict || o.Code == PatientReplaced
+}
+
 // outcomeOf returns what the caller of a line of the journal was told, or would
 // be told now if nobody was. db.ErrUnreadable.
 func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
@@ -96,7 +105,7 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 		}
 	}
 	o.OperationID = u.ID
-	if o.Code == Success || o.Code == Conflict {
+	if o.showsPatient() {
 		o.Patient = u.Patient
 	}
 	return o, nil
@@ -141,16 +150,18 @@ var reports = map[Code]struct {
 	event   string
 	because string // what comes before the reason; "": the reason is not logged
 }{
-	Success:        {slog.LevelInfo, "FHIR update success", ""},
-	Conflict:       {slog.LevelWarn, "FHIR update conflict", ""},
-	Rejected:       {slog.LevelWarn, "FHIR validation failed", ": "},
-	NotSaved:       {slog.LevelWarn, "FHIR validation failed", ": "},
-	PatientGone:    {slog.LevelWarn, "FHIR validation failed", ": "},
-	Unavailable:    {slog.LevelError, "FHIR server error", ": "},
-	Timeout:        {slog.LevelError, "FHIR server error", ": "},
-	OutcomeUnknown: {slog.LevelError, "FHIR server error", ": "},
-	RateLimited:    {slog.LevelError, "FHIR server error", ": "},
-	AuthFailed:     {slog.LevelError, "FHIR server error", ": our credentials were refused, check FHIR_AUTH and its settings: "},
+	Success:         {slog.LevelInfo, "FHIR update success", ""},
+	Conflict:        {slog.LevelWarn, "FHIR update conflict", ""},
+	Rejected:        {slog.LevelWarn, "FHIR validation failed", ": "},
+	NotSaved:        {slog.LevelWarn, "FHIR validation failed", ": "},
+	PatientGone:     {slog.LevelWarn, "FHIR validation failed", ": "},
+	PatientReplaced: {slog.LevelWarn, "FHIR validation failed", ": "},
+	PatientInactive: {slog.LevelWarn, "FHIR validation failed", ": "},
+	Unavailable:     {slog.LevelError, "FHIR server error", ": "},
+	Timeout:         {slog.LevelError, "FHIR server error", ": "},
+	OutcomeUnknown:  {slog.LevelError, "FHIR server error", ": "},
+	RateLimited:     {slog.LevelError, "FHIR server error", ": "},
+	AuthFailed:      {slog.LevelError, "FHIR server error", ": our credentials were refused, check FHIR_AUTH and its settings: "},
 }
 
 func (w *Writer) report(ctx context.Context, patientID, operationID string, o *Outcome, err error) {
@@ -203,6 +214,17 @@ func patientGone(f *fhir.Error) *Outcome {
 	return &Outcome{
 		Code: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil, time.Time{}), cause: f,
 	}
+}
+
+// outOfUse is told of a record that nobody is to change any more; nil: one may.
+func outOfUse(st db.FHIRState) *Outcome {
+	switch {
+	case st.ReplacedBy != "":
+		return &Outcome{Code: PatientReplaced, Reason: "this record was merged into another"}
+	case st.Inactive:
+		return &Outcome{Code: PatientInactive, Reason: "this record is not active"}
+	}
+	return nil
 }
 
 func neverTookEffect() *Outcome {

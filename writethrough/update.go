@@ -157,8 +157,9 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 	}
 }
 
-// merge edits what the server has now. It is done when the server shows the
-// values already, or when the caller expected another version.
+// merge edits what the server has now. It is done when the record is out of use,
+// when the server shows the values already, or when the caller expected another
+// version.
 func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
@@ -168,6 +169,12 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	st := record.State(p)
 	if u.seen != nil {
 		u.seen = &st
+	}
+	if o := outOfUse(st); o != nil {
+		if u.lost != nil { // a PUT may have landed before, or may land yet
+			return nil, unknown(u.lost), true
+		}
+		return nil, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
 	}
 	if u.change.ExpectedVersion != 0 && len(record.Differing(u.row.FHIRState, st, u.change.Edit)) > 0 {
 		return nil, u.conflictWith(st), true

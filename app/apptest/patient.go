@@ -28,7 +28,7 @@ func PatientJSON(fhirID, number string) string {
 // PatientFields is every field of Patient.
 const PatientFields = `id familyName givenName fullName birthDate birthYear gender phone email
   address { text lines city district state postalCode country }
-  emergencyContact { name relationship phone } allergies bloodType
+  emergencyContact { name relationship phone source } allergies bloodType active deceased replacedBy
   fhirId isSynced lastSyncedAt syncState version createdAt updatedAt`
 
 // PatientQuery asks for every field of the patient $id.
