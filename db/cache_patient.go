@@ -67,8 +67,11 @@ type Patient struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
-	nameKey    string   // see nameKey
-	unreadable []string // columns
+	nameKey      string             // see nameKey
+	versions     [changeable]int64  // see ChangedSince
+	versionsAsOf int64              // the Version that they are as of
+	stored       [changeable]string // the fieldTexts as the row has them
+	unreadable   []string           // columns
 }
 
 // ErrUnreadable: a column holds what this program did not write. It concerns

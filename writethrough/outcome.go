@@ -54,13 +54,16 @@ type Outcome struct {
 	Issues      []Issue       `json:"issues,omitempty"`                // what the server said
 	Untouched   bool          `json:"untouched,omitempty"`             // Rejected: the complaint is about an element that the caller did not change
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
-	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that hold another value now
-	// Patient is the record as the caller is shown it. Success: with the values;
-	// its SyncState is Pending where the cache could not be written yet. Conflict:
-	// as it is now. It stands in the journal by itself.
+	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that changed since the version that the caller named, or since the update began
+	Busy        bool          `json:"busy,omitempty"`                  // Conflict: the caller named no version, so the same request may succeed later
+	// Patient is the record as the caller is shown it: of Success with the values, else
+	// as it is now. Its SyncState is Pending where the cache could not be written yet.
+	// nil of NotFound and KeyReused alone. What of it must be remembered stands in the
+	// journal by itself.
 	Patient *db.Patient `json:"-"`
 
-	cause error // for the log
+	known *db.Patient // Patient, if the cache cannot be read any more
+	cause error       // for the log
 }
 
 // Issue is an issue of the FHIR server with the input field it concerns.
@@ -95,7 +98,7 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	o.OperationID = u.ID
+	o.OperationID, o.known = u.ID, u.Patient
 	if o.Code == Success || o.Code == Conflict {
 		o.Patient = u.Patient
 	}
@@ -204,6 +207,8 @@ func patientGone(f *fhir.Error) *Outcome {
 		Code: PatientGone, Reason: "the FHIR server no longer has this patient", HTTPStatus: f.Status, Issues: issues(f, nil, time.Time{}), cause: f,
 	}
 }
+
+func noSuchPatient() *Outcome { return &Outcome{Code: NotFound, Reason: "no such patient"} }
 
 func neverTookEffect() *Outcome {
 	return &Outcome{Code: Unavailable, Reason: "the write never took effect"}
