@@ -1314,9 +1314,9 @@ input UpdatePatientContactInput {
   expectedVersion: String
   """
   Makes a retry safe: for the same caller, the same key with the same content writes at most once
-  and gets the same answer for IDEMPOTENCY_TTL. What says applied NO and a conflict without
-  expectedVersion are not remembered: a retry tries again. 1 to 128 characters, chosen by the client,
-  best a new UUID for each change.
+  and gets the same answer for IDEMPOTENCY_TTL. What says applied NO and a conflict that is
+  retryable are not remembered: a retry tries again. 1 to 128 characters, chosen by the client, best
+  a new UUID for each change.
   """
   idempotencyKey: String
 }
@@ -1436,8 +1436,8 @@ type UpdateConflict implements UserError {
   "UPDATE_CONFLICT."
   code: ErrorCode!
   """
-  False with expectedVersion: look at current, then ask with its version. True without: others changed
-  the record again and again, and the same request may succeed later.
+  False where a field changed since expectedVersion: look at current, then ask with its version. Else
+  true: others changed the record again and again, and the same request may succeed later.
   """
   retryable: Boolean!
   """

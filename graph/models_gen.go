@@ -355,8 +355,8 @@ type UpdateConflict struct {
 	Message string `json:"message"`
 	// UPDATE_CONFLICT.
 	Code ErrorCode `json:"code"`
-	// False with expectedVersion: look at current, then ask with its version. True without: others changed
-	// the record again and again, and the same request may succeed later.
+	// False where a field changed since expectedVersion: look at current, then ask with its version. Else
+	// true: others changed the record again and again, and the same request may succeed later.
 	Retryable bool `json:"retryable"`
 	// Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id and of a
 	// profile only the log knows it, and contactUpdate is null.

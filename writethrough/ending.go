@@ -112,7 +112,7 @@ func (u *update) conflictWith(st db.FHIRState, changed []string) ending {
 func conflict(c Change, current *db.Patient, changed []string) *Outcome {
 	return &Outcome{
 		Code: Conflict, Reason: "the record was changed by somebody else",
-		Patient: current, Conflicting: changed, Busy: c.ExpectedVersion == 0,
+		Patient: current, Conflicting: changed, Busy: c.ExpectedVersion == 0 || len(changed) == 0,
 	}
 }
 

@@ -55,7 +55,7 @@ type Outcome struct {
 	Untouched   bool          `json:"untouched,omitempty"`             // Rejected: the complaint is about an element that the caller did not change
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
 	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that changed since the version that the caller named, or since the update began
-	Busy        bool          `json:"busy,omitempty"`                  // Conflict: the caller named no version, so the same request may succeed later
+	Busy        bool          `json:"busy,omitempty"`                  // Conflict: not with the version that the caller named, if any: the same request may succeed later
 	// Patient is the record as the caller is shown it: of Success with the values, else
 	// as it is now. Its SyncState is Pending where the cache could not be written yet.
 	// nil of NotFound and KeyReused alone. What of it must be remembered stands in the

@@ -146,6 +146,9 @@ func (w *Writer) withPatient(ctx context.Context, id string, o *Outcome) (*Outco
 	switch {
 	case err == nil:
 		o.Patient = row
+		if o.Code == OutcomeUnknown { // it may have been settled since: the two must agree
+			row.SyncState = db.Pending
+		}
 	case o.known != nil: // what became of a PUT must not go untold for this
 		o.Patient = o.known
 	case errors.Is(err, db.ErrNotFound):

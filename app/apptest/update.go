@@ -13,7 +13,8 @@ const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePa
   ... on UpdateConflict { operationId conflictingFields current { id phone email version } } } }`
 
 const updateQuery = `query($id: ID!) { contactUpdate(operationId: $id) { operationId patientId state requestedAt settledAt
-  result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirUnavailable { applied } ... on UserError { code } } } }`
+  result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirRejected { patient { phone email syncState } }
+    ... on FhirUnavailable { applied patient { phone email syncState } } ... on UserError { code } } } }`
 
 // TryUpdate makes one contact update and returns its answer, a member of the union.
 // The errors are those of Call.
