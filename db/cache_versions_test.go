@@ -121,6 +121,21 @@ func TestALocalContactHasItsVersions(t *testing.T) {
 	})
 }
 
+// What was overwritten already was no version of the row: nobody may go on from it.
+func TestWhatTheRowNeverShowedHasNoVersion(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: FHIRState{Phone: "1"}})
+		sent(t, s, "op", "P-1")
+		told := closed(t, s, Closing{ID: "op", PatientID: "P-1", State: UpdateApplied, Shown: &FHIRState{Phone: "1"}, ShownInstead: &FHIRState{Phone: "2"}})
+		if told.Phone != "2" || told.Version != 0 {
+			t.Errorf("told %+v", told)
+		}
+		wantChanged(t, s, told.Version, fieldNames[:]...)
+		wantChanged(t, s, 1)
+	})
+}
+
 // A version that the row never had says nothing of what its reader saw.
 func TestAVersionThatNeverWas(t *testing.T) {
 	t.Parallel()

@@ -39,7 +39,9 @@ func (j *journal) ContactUpdate(_ context.Context, id string) (*db.ContactUpdate
 	}
 }
 
-func (j *journal) Patient(context.Context, string, ...db.Column) (*db.Patient, error) { return &db.Patient{}, nil }
+func (j *journal) Patient(context.Context, string, ...db.Column) (*db.Patient, error) {
+	return &db.Patient{}, nil
+}
 
 func (j *journal) StillOpen(_ context.Context, ids []string) ([]string, error) {
 	j.mu.Lock()
