@@ -107,8 +107,8 @@ func mutation(name, patientID, input string) string {
     ... on UpdatePatientContactSuccess { operationId patient { id fullName phone email syncState lastSyncedAt } }
     ... on UserError { message code retryable }
     ... on InvalidInput { fieldErrors { field message rule } }
-    ... on FhirRejected { operationId detail httpStatus issues { severity message expression field } }
-    ... on FhirUnavailable { operationId detail applied retryAfterSeconds }
+    ... on FhirRejected { operationId patient { id phone syncState } detail httpStatus issues { severity message expression field } }
+    ... on FhirUnavailable { operationId patient { id phone syncState } detail applied retryAfterSeconds }
     ... on UpdateConflict { operationId conflictingFields current { id phone email version } }
   }
 }

@@ -40,6 +40,13 @@ var (
 	_                   = column("filled", func(p *Patient) any { return &p.filled })
 	_                   = column("fhir_version_id", func(p *Patient) any { return &p.FHIRVersionID })
 	_                   = column("fhir_updated_at", func(p *Patient) any { return micros{&p.FHIRUpdatedAt} })
+	_                   = column("versions_as_of", func(p *Patient) any { return &p.versionsAsOf })
+	_                   = column("phone_version", func(p *Patient) any { return &p.versions[phoneField] })
+	_                   = column("email_version", func(p *Patient) any { return &p.versions[emailField] })
+	_                   = column("address_version", func(p *Patient) any { return &p.versions[addressField] })
+	_                   = column("emergency_contact_version", func(p *Patient) any { return &p.versions[emergencyContactField] })
+	_                   = column("allergies_version", func(p *Patient) any { return &p.versions[allergiesField] })
+	_                   = column("blood_type_version", func(p *Patient) any { return &p.versions[bloodTypeField] })
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.nameKey })
 	colPhoneKey         = column("phone_key", func(p *Patient) any { key := digits(p.Phone); return &key })                            // written, never read
 	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // likewise
@@ -97,6 +104,7 @@ func Columns() map[string]Column {
 func rowValues(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
 	p.nameKey = nameKey(&p.FHIRState)
+	p.moveVersions()
 	values := make([]any, 0, len(columns))
 	for _, column := range columns[1:] {
 		switch at := column.in(p).(type) {
@@ -154,6 +162,9 @@ func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error)
 	if len(p.unreadable) > 0 {
 		return p, fmt.Errorf("%w (patient %s, column %s): correct the value of the column, or set it to ''",
 			ErrUnreadable, p.ID, strings.Join(p.unreadable, " and "))
+	}
+	if set == allColumns {
+		p.stored = p.fieldTexts()
 	}
 	return p, nil
 }

@@ -75,9 +75,12 @@ type Patient struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
-	nameKey    string   // see nameKey
-	filled     int64    // the shape of the FHIRState, 0 before there was one
-	unreadable []string // columns
+	nameKey      string             // see nameKey
+	filled       int64              // the shape of the FHIRState, 0 before there was one
+	versions     [changeable]int64  // see ChangedSince
+	versionsAsOf int64              // the Version that they are as of
+	stored       [changeable]string // the fieldTexts as the row has them
+	unreadable   []string           // columns
 }
 
 // show makes the row what FHIR shows.

@@ -52,11 +52,12 @@ func TestEveryColumnComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.nameKey, got.filled = "", 0
+		got.nameKey, got.filled, got.stored = "", 0, [changeable]string{}
 		want := &Patient{
 			ID: "P-1", FHIRID: "a1", FHIRState: st,
 			EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"}, Allergies: []string{"땅콩", "Penicillin"}, BloodType: "AB-",
 			SyncState: Synced, LastSyncedAt: testTime, Version: 2, CreatedAt: testTime, UpdatedAt: testTime.Add(time.Hour),
+			versions: [changeable]int64{1, 1, 1, 2, 2, 2}, versionsAsOf: 2,
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)

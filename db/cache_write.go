@@ -23,6 +23,21 @@ type ContactEdit struct {
 	Address    *Address
 }
 
+// fields names those that the edit sets.
+func (e ContactEdit) fields() []string {
+	var fields []string
+	if e.SetPhone {
+		fields = append(fields, fieldNames[phoneField])
+	}
+	if e.SetEmail {
+		fields = append(fields, fieldNames[emailField])
+	}
+	if e.SetAddress {
+		fields = append(fields, fieldNames[addressField])
+	}
+	return fields
+}
+
 // ProfileEdit says which local-only values to change; a set field that is
 // empty is cleared.
 type ProfileEdit struct {
@@ -34,12 +49,27 @@ type ProfileEdit struct {
 	BloodType           string
 }
 
+// Fields names those that the edit sets.
+func (e ProfileEdit) Fields() []string {
+	var fields []string
+	if e.SetEmergencyContact {
+		fields = append(fields, fieldNames[emergencyContactField])
+	}
+	if e.SetAllergies {
+		fields = append(fields, fieldNames[allergiesField])
+	}
+	if e.SetBloodType {
+		fields = append(fields, fieldNames[bloodTypeField])
+	}
+	return fields
+}
+
 // SetContact changes the contact of a patient without a FHIR id and notes that
 // in the journal, as the line says (ID, Actor, IdempotencyKey, Digest). An
-// expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch, ErrHasFHIRID,
-// ErrBusy: the idempotency key is in use.
+// expectedVersion of 0 is any. ErrNotFound, ErrVersionMismatch: a field that the
+// edit sets has changed since. ErrHasFHIRID, ErrBusy: the idempotency key is in use.
 func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at time.Time, line ContactUpdate) (*Patient, error) {
-	return s.change(id, expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
+	return s.change(id, e.fields(), expectedVersion, at, func(ctx context.Context, tx bun.Tx, p *Patient) error {
 		if p.FHIRID != "" {
 			return ErrHasFHIRID
 		}
@@ -63,9 +93,9 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 }
 
 // SetProfile changes local-only values. An expectedVersion of 0 is any.
-// ErrNotFound, ErrVersionMismatch.
+// ErrNotFound, ErrVersionMismatch: a field that the edit sets has changed since.
 func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at time.Time) (*Patient, error) {
-	return s.change(id, expectedVersion, at, func(_ context.Context, _ bun.Tx, p *Patient) error {
+	return s.change(id, e.Fields(), expectedVersion, at, func(_ context.Context, _ bun.Tx, p *Patient) error {
 		if e.SetEmergencyContact {
 			p.EmergencyContact = e.EmergencyContact
 		}
@@ -79,8 +109,9 @@ func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at t
 	})
 }
 
-// change edits one row in a transaction that nothing else can interleave.
-func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func(context.Context, bun.Tx, *Patient) error) (*Patient, error) {
+// change edits these fields of one row in a transaction that nothing else can
+// interleave.
+func (s *Store) change(id string, fields []string, expectedVersion int64, at time.Time, edit func(context.Context, bun.Tx, *Patient) error) (*Patient, error) {
 	var changed *Patient
 	err := s.transact(id, func(ctx context.Context, tx bun.Tx) error {
 		p, err := s.lockedRow(ctx, tx, id)
@@ -90,7 +121,7 @@ func (s *Store) change(id string, expectedVersion int64, at time.Time, edit func
 		if changed != nil && p.Version == changed.Version && p.UpdatedAt.Equal(changed.UpdatedAt) {
 			return nil // this runs again: the commit looked failed and was not
 		}
-		if expectedVersion != 0 && expectedVersion != p.Version {
+		if expectedVersion != 0 && len(p.ChangedSince(expectedVersion, fields)) > 0 {
 			return ErrVersionMismatch
 		}
 		if err := edit(ctx, tx, p); err != nil {

@@ -178,6 +178,7 @@ type Closing struct {
 	At                   time.Time  // when it was shown
 	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0: SENT kept others from it
 	RetryIn              time.Duration
+	TryAgain             bool   // the idempotency key is not remembered, as that of NOT_APPLIED never is
 	LandedETag           string // a PUT that named it took effect: no other that names it can
 	FencedAnswer         string // JSON: the answer of those others
 }
@@ -260,8 +261,8 @@ func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState)
 	if c.Shown != nil { // as update will write it
 		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
 	}
-	if c.ShownInstead != nil {
-		copied.FHIRState = *c.ShownInstead
+	if c.ShownInstead != nil { // the row never has these values: nobody may go on from them
+		copied.FHIRState, copied.Version = *c.ShownInstead, 0
 	}
 	return &copied, before
 }
@@ -288,7 +289,7 @@ func (s *Store) closeLine(ctx context.Context, tx bun.Tx, c Closing, told *Patie
 }
 
 func closeArgs(c Closing, told *Patient) []any {
-	return []any{string(c.State), clean(c.Answer), shownJSON(told), bit(c.Gone), c.State == UpdateNotApplied, c.ID, c.Owner}
+	return []any{string(c.State), clean(c.Answer), shownJSON(told), bit(c.Gone), c.TryAgain || c.State == UpdateNotApplied, c.ID, c.Owner}
 }
 
 func bit(b bool) int {

@@ -27,7 +27,7 @@ var (
 	// The mark is written even where it stands already: that locks the row.
 	markPending = prepared(`UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`)
 	// A new version: whoever writes the patient now began alone, and is not any more.
-	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1 WHERE id = ?`)
+	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1, versions_as_of = versions_as_of + 1 WHERE id = ?`)
 	closeUpdate  = prepared(`UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`)

@@ -44,7 +44,9 @@ func closed(t *testing.T, s *Store, c Closing) *Patient {
 // sameRow compares what can be seen of two rows.
 func sameRow(a, b *Patient) bool {
 	x, y := *a, *b
-	x.nameKey, y.nameKey = "", ""
+	for _, p := range []*Patient{&x, &y} { // an answer shows none of these
+		p.nameKey, p.versions, p.versionsAsOf, p.stored = "", [changeable]int64{}, 0, [changeable]string{}
+	}
 	return reflect.DeepEqual(x, y)
 }
 

@@ -124,7 +124,7 @@ func TestAFileThatGoesBeforeTheCommit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	s := openStore(t, "sqlite:"+path)
 	add(t, s, testTime, NewPatient{Number: "P-1"})
-	_, err := s.change("P-1", 0, testTime, func(_ context.Context, _ bun.Tx, p *Patient) error {
+	_, err := s.change("P-1", nil, 0, testTime, func(_ context.Context, _ bun.Tx, p *Patient) error {
 		p.BloodType = "A"
 		return os.Remove(path)
 	})

@@ -123,6 +123,7 @@ func TestInputThatBreaksOurRules(t *testing.T) {
 			"escape":             {Object{"address": Object{"city": "Seoul\u001b[31m"}}, `["address","city"]`},
 			"no email":           {Object{"email": "not-an-email"}, `["email"]`},
 			"empty address":      {Object{"address": Object{}}, `["address"]`},
+			"address of nulls":   {Object{"address": Object{"text": nil, "lines": []string{}, "city": nil}}, `["address"]`},
 			"empty line":         {Object{"address": Object{"lines": []string{"ok", ""}}}, `["address","lines","1"]`},
 			"too many lines":     {Object{"address": Object{"lines": strings.Split(strings.Repeat("x ", 11), " ")[:11]}}, `["address","lines"]`},
 			"long expected":      {Object{"phone": "1", "expectedVersion": strings.Repeat("1", 65)}, `["expectedVersion"]`},

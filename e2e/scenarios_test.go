@@ -49,7 +49,7 @@ func TestEachContactFieldSetAndCleared(t *testing.T) {
 			{Object{"address": nil, "email": nil}, Object{"address": nil, "email": nil}, []string{`"02-111-2222"`}},
 			{Object{"phone": "+82 10 0000 0000"}, Object{"phone": "+82 10 0000 0000"}, []string{"+82 10 0000 0000"}},
 		} {
-			c.input["patientId"] = Number
+			c.input["patientId"], c.input["expectedVersion"] = Number, s.Patient(Number)["version"]
 			Want(t, s.Update(c.input), Object{"__typename": "UpdatePatientContactSuccess"})
 			Want(t, s.Patient(Number), c.cached)
 			for _, text := range c.onFHIR {
@@ -319,13 +319,13 @@ func TestConflict(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer := s.Update(Object{"patientId": Number, "phone": "010-9876-5432", "expectedVersion": seen})
-		Want(t, answer, Object{"__typename": "UpdateConflict", "code": "UPDATE_CONFLICT", "retryable": true, "conflictingFields": []string{"phone"}, "current.phone": "010-5555-5555"})
+		Want(t, answer, Object{"__typename": "UpdateConflict", "code": "UPDATE_CONFLICT", "retryable": false, "conflictingFields": []string{"phone"}, "current.phone": "010-5555-5555"})
 		Want(t, s.Patient(Number), Object{"phone": "010-5555-5555"}) // the cache follows the truth
 		again := s.Update(Object{"patientId": Number, "phone": "010-9876-5432", "expectedVersion": answer.At("current", "version")})
 		Want(t, again, Object{"__typename": "UpdatePatientContactSuccess"})
 
 		s.FHIR.SetFault("", fhirsim.Fault{Compete: true})
-		Want(t, s.Update(Object{"patientId": Number, "phone": "010-1"}), Object{"__typename": "UpdateConflict"})
+		Want(t, s.Update(Object{"patientId": Number, "phone": "010-1"}), Object{"__typename": "UpdateConflict", "retryable": true, "conflictingFields": []string{}})
 	})
 }
 

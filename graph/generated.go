@@ -79,6 +79,7 @@ type ComplexityRoot struct {
 		Issues      func(childComplexity int) int
 		Message     func(childComplexity int) int
 		OperationID func(childComplexity int) int
+		Patient     func(childComplexity int) int
 		Retryable   func(childComplexity int) int
 	}
 
@@ -88,6 +89,7 @@ type ComplexityRoot struct {
 		Detail            func(childComplexity int) int
 		Message           func(childComplexity int) int
 		OperationID       func(childComplexity int) int
+		Patient           func(childComplexity int) int
 		RetryAfterSeconds func(childComplexity int) int
 		Retryable         func(childComplexity int) int
 	}
@@ -416,6 +418,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.FhirRejected.OperationID(childComplexity), true
+	case "FhirRejected.patient":
+		if e.ComplexityRoot.FhirRejected.Patient == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FhirRejected.Patient(childComplexity), true
 	case "FhirRejected.retryable":
 		if e.ComplexityRoot.FhirRejected.Retryable == nil {
 			break
@@ -453,6 +461,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.FhirUnavailable.OperationID(childComplexity), true
+	case "FhirUnavailable.patient":
+		if e.ComplexityRoot.FhirUnavailable.Patient == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FhirUnavailable.Patient(childComplexity), true
 	case "FhirUnavailable.retryAfterSeconds":
 		if e.ComplexityRoot.FhirUnavailable.RetryAfterSeconds == nil {
 			break
@@ -1182,7 +1196,10 @@ type Patient {
   lastSyncedAt: DateTime
   "Whether the cache is known to agree with the FHIR server."
   syncState: SyncState!
-  "Opaque; changes whenever the record does. Pass it as expectedVersion."
+  """
+  Opaque; changes whenever the record does. Pass it as expectedVersion: what changed since in other
+  fields than those to be set is no conflict.
+  """
   version: String!
   "When the patient entered this cache."
   createdAt: DateTime!
@@ -1345,7 +1362,9 @@ enum PatientOrder {
 }
 
 """
-A change of contact values. A field left out stays, null clears it, a value sets it.
+A change of contact values. A field left out stays, null clears it, a value sets it. Null needs
+expectedVersion or idempotencyKey (else rule clear-unguarded): the next entry becomes the phone, and
+the same request once more would clear that too.
 """
 input UpdatePatientContactInput {
   "The patient number."
@@ -1361,14 +1380,16 @@ input UpdatePatientContactInput {
   "The whole address: parts left out are removed."
   address: AddressInput
   """
-  Patient.version that the change is based on. If the record moved on, or the fields to change hold
-  other values on the FHIR server by now: UpdateConflict.
+  Patient.version that the change is based on. UpdateConflict if the fields to change have changed
+  since, here or on the FHIR server, or if the record never had this version. What changed in other
+  fields does not matter.
   """
   expectedVersion: String
   """
   Makes a retry safe: for the same caller, the same key with the same content writes at most once
-  and gets the same answer for IDEMPOTENCY_TTL. An answer that says applied NO is not remembered: a
-  retry tries again. 1 to 128 characters, chosen by the client, best a new UUID for each change.
+  and gets the same answer for IDEMPOTENCY_TTL. What says applied NO and a conflict that is
+  retryable are not remembered: a retry tries again. 1 to 128 characters, chosen by the client, best
+  a new UUID for each change.
   """
   idempotencyKey: String
 }
@@ -1451,7 +1472,7 @@ type FieldError {
   field: [String!]!
   "For people, in the language of Accept-Language (ko or en)."
   message: String!
-  "The rule that was broken, for example max, email, required."
+  "The rule that was broken, for example max, email, required, clear-unguarded."
   rule: String!
 }
 
@@ -1487,7 +1508,10 @@ type UpdateConflict implements UserError {
   message: String!
   "UPDATE_CONFLICT."
   code: ErrorCode!
-  "True: look at current, then try again."
+  """
+  False where a field changed since expectedVersion: look at current, then ask with its version. Else
+  true: others changed the record again and again, and the same request may succeed later.
+  """
   retryable: Boolean!
   """
   Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id and of a
@@ -1496,7 +1520,10 @@ type UpdateConflict implements UserError {
   operationId: ID!
   "The record as it is now."
   current: Patient
-  "Which of the requested fields hold another value now than the one requested."
+  """
+  Which of the requested fields changed since expectedVersion, or without one since the request began,
+  be it to the requested value; all of them if the record never had that version.
+  """
   conflictingFields: [String!]!
 }
 
@@ -1518,6 +1545,8 @@ type FhirRejected implements UserError {
   knows it, and contactUpdate is null.
   """
   operationId: ID!
+  "The record as the cache has it now."
+  patient: Patient!
   "What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change."
   detail: String!
   "Status of the server's answer; null when it was not the answer to a request, or when nothing was sent."
@@ -1546,6 +1575,8 @@ type FhirUnavailable implements UserError {
   shutting down) only the log knows it, and contactUpdate is null.
   """
   operationId: ID!
+  "The record as the cache has it now: PENDING while a write that has left is not settled."
+  patient: Patient!
   "When to try again, in seconds; null when waiting does not help."
   retryAfterSeconds: Int
 }
@@ -1660,7 +1691,7 @@ input UpdatePatientProfileInput {
   allergies: [String!]
   "ABO and Rh: A+, A-, B+, B-, AB+, AB-, O+ or O-."
   bloodType: String
-  "Patient.version that the change is based on; if the record moved on: UpdateConflict."
+  "Patient.version that the change is based on. UpdateConflict if the fields to change have changed since."
   expectedVersion: String
 }
 
@@ -2823,6 +2854,38 @@ func (ec *executionContext) fieldContext_FhirRejected_operationId(_ context.Cont
 	return graphql.NewScalarFieldContext("FhirRejected", field, false, false, "ID")
 }
 
+func (ec *executionContext) _FhirRejected_patient(ctx context.Context, field graphql.CollectedField, obj *FhirRejected) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FhirRejected_patient(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Patient, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Patient) graphql.Marshaler {
+			return ec.marshalNPatient2ᚖpatientgraphᚋgraphᚐPatient(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FhirRejected_patient(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "FhirRejected",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Patient(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _FhirRejected_detail(ctx context.Context, field graphql.CollectedField, obj *FhirRejected) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3037,6 +3100,38 @@ func (ec *executionContext) _FhirUnavailable_operationId(ctx context.Context, fi
 }
 func (ec *executionContext) fieldContext_FhirUnavailable_operationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("FhirUnavailable", field, false, false, "ID")
+}
+
+func (ec *executionContext) _FhirUnavailable_patient(ctx context.Context, field graphql.CollectedField, obj *FhirUnavailable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FhirUnavailable_patient(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Patient, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Patient) graphql.Marshaler {
+			return ec.marshalNPatient2ᚖpatientgraphᚋgraphᚐPatient(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FhirUnavailable_patient(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "FhirUnavailable",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Patient(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _FhirUnavailable_retryAfterSeconds(ctx context.Context, field graphql.CollectedField, obj *FhirUnavailable) (ret graphql.Marshaler) {
@@ -6772,6 +6867,11 @@ func (ec *executionContext) _FhirRejected(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "patient":
+			out.Values[i] = ec._FhirRejected_patient(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "detail":
 			out.Values[i] = ec._FhirRejected_detail(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -6842,6 +6942,11 @@ func (ec *executionContext) _FhirUnavailable(ctx context.Context, sel ast.Select
 			}
 		case "operationId":
 			out.Values[i] = ec._FhirUnavailable_operationId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "patient":
+			out.Values[i] = ec._FhirUnavailable_patient(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -103,6 +103,8 @@ type FhirRejected struct {
 	// Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id only the log
 	// knows it, and contactUpdate is null.
 	OperationID string `json:"operationId"`
+	// The record as the cache has it now.
+	Patient *Patient `json:"patient"`
 	// What happened, for example FHIR server rejected the update; also says if the complaint is about something that the update does not change.
 	Detail string `json:"detail"`
 	// Status of the server's answer; null when it was not the answer to a request, or when nothing was sent.
@@ -140,6 +142,8 @@ type FhirUnavailable struct {
 	// ended. If nothing was begun (an earlier write of the patient is still under way, the server is
 	// shutting down) only the log knows it, and contactUpdate is null.
 	OperationID string `json:"operationId"`
+	// The record as the cache has it now: PENDING while a write that has left is not settled.
+	Patient *Patient `json:"patient"`
 	// When to try again, in seconds; null when waiting does not help.
 	RetryAfterSeconds *int `json:"retryAfterSeconds,omitempty"`
 }
@@ -163,7 +167,7 @@ type FieldError struct {
 	Field []string `json:"field"`
 	// For people, in the language of Accept-Language (ko or en).
 	Message string `json:"message"`
-	// The rule that was broken, for example max, email, required.
+	// The rule that was broken, for example max, email, required, clear-unguarded.
 	Rule string `json:"rule"`
 }
 
@@ -281,7 +285,8 @@ type Patient struct {
 	LastSyncedAt *time.Time `json:"lastSyncedAt,omitempty"`
 	// Whether the cache is known to agree with the FHIR server.
 	SyncState SyncState `json:"syncState"`
-	// Opaque; changes whenever the record does. Pass it as expectedVersion.
+	// Opaque; changes whenever the record does. Pass it as expectedVersion: what changed since in other
+	// fields than those to be set is no conflict.
 	Version string `json:"version"`
 	// When the patient entered this cache.
 	CreatedAt time.Time `json:"createdAt"`
@@ -368,14 +373,16 @@ type UpdateConflict struct {
 	Message string `json:"message"`
 	// UPDATE_CONFLICT.
 	Code ErrorCode `json:"code"`
-	// True: look at current, then try again.
+	// False where a field changed since expectedVersion: look at current, then ask with its version. Else
+	// true: others changed the record again and again, and the same request may succeed later.
 	Retryable bool `json:"retryable"`
 	// Names this change: in the log, and for contactUpdate. Of a patient without a FHIR id and of a
 	// profile only the log knows it, and contactUpdate is null.
 	OperationID string `json:"operationId"`
 	// The record as it is now.
 	Current *Patient `json:"current,omitempty"`
-	// Which of the requested fields hold another value now than the one requested.
+	// Which of the requested fields changed since expectedVersion, or without one since the request began,
+	// be it to the requested value; all of them if the record never had that version.
 	ConflictingFields []string `json:"conflictingFields"`
 }
 

@@ -1,6 +1,7 @@
 package proofs_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,8 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 		t.Errorf("the write happened %d times, want %d", n, writes)
 	}
 	told := f.toldInTheEnd(answer, id)
-	if f.state() != never {
+	triedAgain := f.state() == never || f.want == conflict // nothing was written, so nothing is remembered
+	if !triedAgain {
 		rig.repeated(input, told)
 	}
 	Want(t, update, Object{
@@ -68,7 +70,7 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 	Want(t, rig.Update(Object{"patientId": Number, "email": "after@example.org"}), Object{
 		"__typename": "UpdatePatientContactSuccess", "patient.phone": f.fhir, "patient.syncState": "SYNCED",
 	})
-	if f.state() == never { // nothing was written, so nothing is remembered
+	if triedAgain {
 		Want(t, rig.Update(input), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": NewPhone})
 	}
 	rig.keepsSecrets()
@@ -96,15 +98,21 @@ func (f fault) hears(t *testing.T, answer Object) {
 }
 
 // toldInTheEnd is what whoever asks hears once the outcome is known: what was
-// told at first, unless that was that nobody knows.
+// told at first, unless that was that nobody knows; what did not write brings the
+// record as it is.
 func (f fault) toldInTheEnd(answer Object, id string) Object {
+	now := map[string]any{"phone": f.cache, "syncState": "SYNCED"}
 	switch {
-	case f.want != unknown:
+	case f.want == success, f.want == conflict:
 		return answer
+	case f.want != unknown:
+		told := maps.Clone(answer)
+		told["patient"] = now
+		return told
 	case f.ends == applied:
 		return Object{"__typename": "UpdatePatientContactSuccess", "operationId": id, "patient": map[string]any{"phone": NewPhone}}
 	case f.ends == "REJECTED":
-		return Object{"__typename": "FhirRejected", "code": notSaved}
+		return Object{"__typename": "FhirRejected", "code": notSaved, "patient": now}
 	}
-	return Object{"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO"}
+	return Object{"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO", "patient": now}
 }

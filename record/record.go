@@ -57,11 +57,6 @@ func Edit(e fhir.ContactEdit) db.ContactEdit {
 	}
 }
 
-// Unmet returns the fields of the edit that are not shown as it asks.
-func Unmet(shown db.FHIRState, e fhir.ContactEdit) []string {
-	return Differing(shown, db.FHIRState{Phone: e.Phone, Email: e.Email, Address: address(e.Address)}, e)
-}
-
 // Differing returns the fields of the edit that a shows otherwise than b.
 func Differing(a, b db.FHIRState, e fhir.ContactEdit) []string {
 	var fields []string

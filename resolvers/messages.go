@@ -44,6 +44,7 @@ var messages = map[language.Tag]map[string]string{
 		"phone":             "must be a valid phone number",
 		"oneof":             "must be one of: {0}",
 		"reused":            "was used with other content before",
+		"clear-unguarded":   "is cleared only with expectedVersion or idempotencyKey, so that the request sent twice clears once",
 		"nothing_to_change": "there is nothing to change: give at least one field",
 	},
 	language.Korean: {
@@ -56,6 +57,7 @@ var messages = map[language.Tag]map[string]string{
 		"phone":             "올바른 전화번호여야 합니다",
 		"oneof":             "다음 중 하나여야 합니다: {0}",
 		"reused":            "이미 다른 내용으로 사용되었습니다",
+		"clear-unguarded":   "값을 지우려면 expectedVersion 또는 idempotencyKey가 필요합니다. 같은 요청이 두 번 전송되어도 한 번만 지워지도록 하기 위함입니다",
 		"nothing_to_change": "변경할 내용이 없습니다. 하나 이상의 항목을 입력하세요",
 	},
 }

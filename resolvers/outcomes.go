@@ -40,14 +40,14 @@ func keyReused(ctx context.Context) *graph.InvalidInput {
 	return invalid
 }
 
-// updateConflict shows the record as it is now. Which fields differ from what was
-// asked tells their values to whoever guesses: not to one who may not read them.
-func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fields []string) *graph.UpdateConflict {
+// updateConflict shows the record as it is now. Which fields changed is not for one
+// who may not read them. busy: the same request may succeed later.
+func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fields []string, busy bool) *graph.UpdateConflict {
 	if !v.SeesRecord(current.ID) {
 		fields = nil
 	}
 	return &graph.UpdateConflict{
-		Message: words[graph.ErrorCodeUpdateConflict], Code: graph.ErrorCodeUpdateConflict, Retryable: true, OperationID: operationID,
+		Message: words[graph.ErrorCodeUpdateConflict], Code: graph.ErrorCodeUpdateConflict, Retryable: busy, OperationID: operationID,
 		Current: toPatient(current, v), ConflictingFields: append([]string{}, fields...),
 	}
 }
@@ -63,13 +63,13 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
-		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting), nil
+		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting, o.Busy), nil
 	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive:
-		return fhirRejected(o), nil
+		return fhirRejected(v, o), nil
 	case writethrough.PatientReplaced:
 		return r.patientReplaced(ctx, v, o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
-		return fhirUnavailable(o), nil
+		return fhirUnavailable(v, o), nil
 	}
 	return nil, r.internal(ctx, fmt.Errorf("contact update %s ended with code %q", o.OperationID, o.Code))
 }
@@ -82,10 +82,10 @@ func (r *Resolver) contactFailed(ctx context.Context, err error) error {
 	return r.unchanged(ctx, err)
 }
 
-func fhirRejected(o *writethrough.Outcome) *graph.FhirRejected {
+func fhirRejected(v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
 	code := graph.ErrorCode(o.Code)
 	rejected := &graph.FhirRejected{
-		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
+		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Patient: toPatient(o.Patient, v), Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
 	}
 	if o.Untouched {
 		rejected.Detail += untouchedWords
@@ -104,8 +104,8 @@ func fhirRejected(o *writethrough.Outcome) *graph.FhirRejected {
 
 // patientReplaced says which record to change instead, to who may read this one.
 func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
-	rejected := fhirRejected(o)
-	if o.Patient == nil || !v.SeesRecord(o.Patient.ID) {
+	rejected := fhirRejected(v, o)
+	if !v.SeesRecord(o.Patient.ID) {
 		return rejected
 	}
 	number, err := r.survivor(ctx, o.Patient.ReplacedBy)
@@ -118,10 +118,10 @@ func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writet
 	return rejected
 }
 
-func fhirUnavailable(o *writethrough.Outcome) *graph.FhirUnavailable {
+func fhirUnavailable(v auth.Viewer, o *writethrough.Outcome) *graph.FhirUnavailable {
 	u := &graph.FhirUnavailable{
 		Message: unavailableWords, Code: graph.ErrorCode(o.Code), Detail: o.Reason,
-		Applied: graph.AppliedNo, OperationID: o.OperationID,
+		Applied: graph.AppliedNo, OperationID: o.OperationID, Patient: toPatient(o.Patient, v),
 	}
 	if o.Code == writethrough.OutcomeUnknown {
 		u.Applied = graph.AppliedUnknown

@@ -3,7 +3,6 @@ package resolvers
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -30,31 +29,8 @@ func profileEdit(input graph.UpdatePatientProfileInput) db.ProfileEdit {
 	return e
 }
 
-// differingProfile returns the fields of the edit whose value in row is not
-// the requested one.
-func differingProfile(row *db.Patient, e db.ProfileEdit) []string {
-	var fields []string
-	if e.SetEmergencyContact && !sameContact(row.EmergencyContact, e.EmergencyContact) {
-		fields = append(fields, "emergencyContact")
-	}
-	if e.SetAllergies && ((row.Allergies == nil) != (e.Allergies == nil) || !slices.Equal(row.Allergies, e.Allergies)) {
-		fields = append(fields, "allergies")
-	}
-	if e.SetBloodType && row.BloodType != e.BloodType {
-		fields = append(fields, "bloodType")
-	}
-	return fields
-}
-
-func sameContact(a, b *db.EmergencyContact) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
-}
-
 // profileConflict says what stands in the way of a profile change.
-func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string, e db.ProfileEdit) (graph.UpdatePatientProfileResult, error) {
+func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string, fields []string, expected int64) (graph.UpdatePatientProfileResult, error) {
 	row, err := r.Store.Patient(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
 		return patientNotFound(), nil
@@ -64,5 +40,5 @@ func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string
 	}
 	operation := r.NewID()
 	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "operation", operation)
-	return updateConflict(v, operation, row, differingProfile(row, e)), nil
+	return updateConflict(v, operation, row, row.ChangedSince(expected, fields), false), nil
 }

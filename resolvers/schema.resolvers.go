@@ -49,13 +49,13 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
 		return nil, err
 	}
-	edit := profileEdit(input)
-	row, err := r.Store.SetProfile(input.PatientID, edit, expectedVersion(input.ExpectedVersion), r.Now())
+	edit, expected := profileEdit(input), expectedVersion(input.ExpectedVersion)
+	row, err := r.Store.SetProfile(input.PatientID, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return patientNotFound(), nil
 	case errors.Is(err, db.ErrVersionMismatch):
-		return r.profileConflict(ctx, v, input.PatientID, edit)
+		return r.profileConflict(ctx, v, input.PatientID, edit.Fields(), expected)
 	case err != nil:
 		return nil, r.internal(ctx, err)
 	}

@@ -89,6 +89,20 @@ func (v *Validation) Contact(ctx context.Context, input graph.UpdatePatientConta
 		a.District == nil && a.State == nil && a.PostalCode == nil && a.Country == nil {
 		faults = append(faults, fault(ctx, []string{"address"}, "required", ""))
 	}
+	if input.ExpectedVersion == nil && input.IdempotencyKey == nil {
+		for _, field := range []struct {
+			name    string
+			cleared bool
+		}{
+			{"phone", input.Phone.IsSet() && input.Phone.Value() == nil},
+			{"email", input.Email.IsSet() && input.Email.Value() == nil},
+			{"address", input.Address.IsSet() && input.Address.Value() == nil},
+		} {
+			if field.cleared { // sent twice it would take the next entry too
+				faults = append(faults, fault(ctx, []string{field.name}, "clear-unguarded", ""))
+			}
+		}
+	}
 	return faults
 }
 

@@ -59,7 +59,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 			Untouched: fhir.Untouched(u.base.JSON, f.body, cause.Issues, u.change.Edit.Fields()),
 		}
 	case r.Why == judge.WhyConflict:
-		e.outcome = u.conflictWith(*e.shown).outcome
+		e.outcome = u.conflictWith(*e.shown, u.changed(s)).outcome
 	default:
 		e.outcome = outcomeFor(r, c.Heard, s, u.put, cause, f.status)
 	}
@@ -103,16 +103,16 @@ func (w *Writer) alarm(ctx context.Context, patientID, operationID string) {
 
 // conflictWith ends an update with a conflict. The cache follows the truth, so
 // that the caller's next try starts from the version reported.
-func (u *update) conflictWith(st db.FHIRState) ending {
+func (u *update) conflictWith(st db.FHIRState, changed []string) ending {
 	row := *u.row
 	row.FHIRState = st
-	return ending{state: db.UpdateConflict, outcome: conflict(&row, u.change.Edit), shown: &st}
+	return ending{state: db.UpdateConflict, outcome: conflict(u.change, &row, changed), shown: &st}
 }
 
-func conflict(current *db.Patient, e fhir.ContactEdit) *Outcome {
+func conflict(c Change, current *db.Patient, changed []string) *Outcome {
 	return &Outcome{
 		Code: Conflict, Reason: "the record was changed by somebody else",
-		Patient: current, Conflicting: record.Unmet(current.FHIRState, e),
+		Patient: current, Conflicting: changed, Busy: c.ExpectedVersion == 0 || len(changed) == 0,
 	}
 }
 
@@ -157,6 +157,7 @@ func (u *update) closing(e ending) db.Closing {
 	c := db.Closing{
 		ID: u.id, Owner: u.owner, PatientID: u.row.ID, State: e.state, Answer: e.outcome.encode(), Heard: string(e.heard),
 		Gone: e.gone, Shown: e.shown, ShownInstead: e.instead, At: u.Now(), FencedAnswer: fencedAnswer,
+		TryAgain: e.outcome.Busy,
 	}
 	if e.fence {
 		c.LandedETag = u.put.IfMatch
@@ -175,10 +176,7 @@ func (u *update) closing(e ending) db.Closing {
 
 // tell completes the outcome of an update.
 func (e ending) tell(id string, row *db.Patient) *Outcome {
-	e.outcome.OperationID = id
-	if e.outcome.showsPatient() {
-		e.outcome.Patient = row
-	}
+	e.outcome.OperationID, e.outcome.Patient = id, row
 	return e.outcome
 }
 
@@ -193,6 +191,9 @@ func (u *update) asShown(e ending) *db.Patient {
 	if u.sent {
 		row.SyncState = db.Pending
 	}
+	if e.instead != nil { // the row never has these values
+		row.Version = 0
+	}
 	return &row
 }
 
@@ -206,11 +207,17 @@ func (u *update) takenOver(ctx context.Context, e ending) (*Outcome, error) {
 	landed := u.sent && e.shown != nil && (e.state == db.UpdateApplied || e.state == db.UpdateRejected)
 	switch {
 	case err == nil && !landed, err == nil && !line.State.Open() && line.State != db.UpdateNotApplied:
-		return outcomeOf(line)
+		o, err := outcomeOf(line)
+		if err == nil {
+			o.known = u.asShown(e)
+		}
+		return o, err
 	case errors.Is(err, db.ErrNotFound) && !u.sent: // the database crashed: ACCEPTED is not durable
-		return &Outcome{Code: Unavailable, OperationID: u.id, Reason: "the database forgot the operation; nothing was sent", cause: err}, nil
+		return &Outcome{
+			Code: Unavailable, OperationID: u.id, known: u.asShown(e), Reason: "the database forgot the operation; nothing was sent", cause: err,
+		}, nil
 	case !landed:
-		return &Outcome{Code: OutcomeUnknown, OperationID: u.id, Reason: "the journal cannot be read", cause: err}, nil
+		return &Outcome{Code: OutcomeUnknown, OperationID: u.id, known: u.asShown(e), Reason: "the journal cannot be read", cause: err}, nil
 	case err != nil, line.State == db.UpdateNotApplied:
 		u.reopen(u.id, u.row.ID)
 	}
@@ -241,7 +248,7 @@ func (u *update) storeLater(c db.Closing, row *db.Patient) {
 		c.IfVersion = u.row.Version
 	}
 	end := &unstored{end: c}
-	if c.State != db.UpdateNotApplied { // which no key remembers
+	if c.State != db.UpdateNotApplied && !c.TryAgain { // which no key remembers
 		end.told = &db.ContactUpdate{
 			ID: u.id, PatientID: u.row.ID, State: c.State, Answer: c.Answer, Patient: row,
 			Actor: u.change.Actor, IdempotencyKey: u.change.IdempotencyKey, Digest: u.change.digest(),

@@ -32,7 +32,7 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 		if err != nil {
 			return nil, fmt.Errorf("read cached patient: %w", err)
 		}
-		return conflict(current, c.Edit), nil
+		return conflict(c, current, current.ChangedSince(c.ExpectedVersion, c.Edit.Fields())), nil
 	case err != nil:
 		if updated, err = w.savedAllTheSame(ctx, line.ID, err); err != nil {
 			return nil, err

@@ -29,7 +29,10 @@ func (w *Writer) ContactUpdate(ctx context.Context, operationID string) (*Update
 		RequestedAt: line.RequestedAt, SettledAt: line.SettledAt,
 	}
 	if !line.State.Open() {
-		if u.Outcome, err = outcomeOf(line); err != nil {
+		if u.Outcome, err = outcomeOf(line); err == nil {
+			u.Outcome, err = w.withPatient(ctx, line.PatientID, u.Outcome)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

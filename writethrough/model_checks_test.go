@@ -139,6 +139,9 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 		c.proven = true
 		return
 	}
+	if o.Code != KeyReused && (o.Patient == nil || m.shown(o.Patient) == nil) {
+		t.Fatalf("told as %s, with a patient that the server never showed: %+v", o.Code, o.Patient)
+	}
 	switch o.Code {
 	case Conflict, Rejected, NotSaved, Unavailable, Timeout, AuthFailed, RateLimited:
 		m.noEffect(t, c.op, o.Code)
@@ -158,8 +161,11 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 	default:
 		t.Fatalf("told as %s", o.Code)
 	}
-	if o.Code == Conflict && !slices.ContainsFunc(m.server.history, func(v *version) bool { return v.shownBy(o.Patient) }) {
-		t.Fatalf("a conflict with what the server never showed: %s", show(rowContact(o.Patient)))
+	if o.Code == Conflict && o.Busy != (c.change.ExpectedVersion == 0 || len(o.Conflicting) == 0) {
+		t.Fatalf("a conflict, busy %v, of %v, where the caller expected version %d", o.Busy, o.Conflicting, c.change.ExpectedVersion)
+	}
+	if op := m.find(o.OperationID); o.Code == OutcomeUnknown && !op.sent.IsZero() && o.Patient.SyncState != db.Pending {
+		t.Fatalf("told as unknown, and the patient says %s", o.Patient.SyncState)
 	}
 }
 

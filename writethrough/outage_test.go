@@ -123,6 +123,13 @@ func (s *outageStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
 	return s.Store.CloseUpdate(c)
 }
 
+func (s *outageStore) Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.Patient(ctx, id, cols...)
+}
+
 func (s *outageStore) ContactUpdate(ctx context.Context, id string) (*db.ContactUpdate, error) {
 	if s.away.Load() {
 		return nil, errAway
@@ -149,6 +156,44 @@ func (s *outageStore) ClaimUpdates(owner, patientID string, lease time.Duration,
 		return nil, errAway
 	}
 	return s.Store.ClaimUpdates(owner, patientID, lease, limit)
+}
+
+// Whatever became of a PUT is told with the record, as far as this process knows it,
+// though the database is away; and told again.
+func TestOutageAndTheRecord(t *testing.T) {
+	for name, c := range map[string]struct {
+		phone string
+		lost  bool
+		code  writethrough.Code
+		shown string
+	}{
+		"applied":  {"010-8888-8888", false, writethrough.Success, "010-8888-8888"},
+		"rejected": {"invalid-phone", false, writethrough.Rejected, "010-0000-0000"},
+		"unknown":  {"010-8888-8888", true, writethrough.OutcomeUnknown, "010-0000-0000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			n, s := r.awayAfterPut()
+			sends := n.update
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				u, err := sends(ctx, id, b, ifMatch)
+				if c.lost {
+					n.read = func(context.Context, string) (fhir.Resource, error) { return fhir.Resource{}, errReset }
+					return fhir.Update{}, errReset
+				}
+				return u, err
+			}
+			w := r.writer(false, n, s, nil)
+			change := setPhone(c.phone)
+			change.Actor, change.IdempotencyKey = "me", "k"
+			for _, when := range []string{"first", "again"} {
+				o, err := w.UpdateContact(t.Context(), change)
+				if err != nil || o.Code != c.code || o.Patient == nil || o.Patient.SyncState != db.Pending || o.Patient.Phone != c.shown {
+					t.Errorf("%s: %+v, %v", when, o, err)
+				}
+			}
+		})
+	}
 }
 
 // The same with a success, of which the database knows nothing yet.

@@ -58,13 +58,16 @@ type Outcome struct {
 	Issues      []Issue       `json:"issues,omitempty"`                // what the server said
 	Untouched   bool          `json:"untouched,omitempty"`             // Rejected: the complaint is about an element that the caller did not change
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
-	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that hold another value now
-	// Patient is the record as the caller is shown it. Success: with the values;
-	// its SyncState is Pending where the cache could not be written yet. Conflict,
-	// PatientReplaced: as it is now. It stands in the journal by itself.
+	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that changed since the version that the caller named, or since the update began
+	Busy        bool          `json:"busy,omitempty"`                  // Conflict: not with the version that the caller named, if any: the same request may succeed later
+	// Patient is the record as the caller is shown it: of Success with the values, else
+	// as it is now. Its SyncState is Pending where the cache could not be written yet.
+	// nil of NotFound and KeyReused alone. What of it must be remembered stands in the
+	// journal by itself.
 	Patient *db.Patient `json:"-"`
 
-	cause error // for the log
+	known *db.Patient // Patient, if the cache cannot be read any more
+	cause error       // for the log
 }
 
 // Issue is an issue of the FHIR server with the input field it concerns.
@@ -83,11 +86,6 @@ func (o *Outcome) encode() string {
 	return string(text)
 }
 
-// showsPatient reports whether Patient belongs to the answer.
-func (o *Outcome) showsPatient() bool {
-	return o.Code == Success || o.Code == Conflict || o.Code == PatientReplaced
-}
-
 // outcomeOf returns what the caller of a line of the journal was told, or would
 // be told now if nobody was. db.ErrUnreadable.
 func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
@@ -104,8 +102,8 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	o.OperationID = u.ID
-	if o.showsPatient() {
+	o.OperationID, o.known = u.ID, u.Patient
+	if o.Code == Success || o.Code == Conflict {
 		o.Patient = u.Patient
 	}
 	return o, nil
@@ -226,6 +224,7 @@ func outOfUse(st db.FHIRState) *Outcome {
 	}
 	return nil
 }
+func noSuchPatient() *Outcome { return &Outcome{Code: NotFound, Reason: "no such patient"} }
 
 func neverTookEffect() *Outcome {
 	return &Outcome{Code: Unavailable, Reason: "the write never took effect"}

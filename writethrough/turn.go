@@ -53,7 +53,7 @@ func (w *Writer) begin(ctx context.Context, id string, c Change) (*Outcome, erro
 	}
 	w.endLease(line.ID) // should it stand in the journal all the same, the lease runs out
 	if errors.Is(err, db.ErrNotFound) {
-		return &Outcome{Code: NotFound, Reason: "no such patient"}, nil
+		return noSuchPatient(), nil
 	}
 	return nil, err
 }

@@ -95,8 +95,10 @@ func (u *update) run(ctx context.Context) (ending, error) {
 
 // refuse ends what need not be tried.
 func (u *update) refuse() (ending, bool) {
-	if u.change.ExpectedVersion != 0 && u.change.ExpectedVersion != u.row.Version {
-		return ending{state: db.UpdateConflict, outcome: conflict(u.row, u.change.Edit)}, true
+	if u.change.ExpectedVersion != 0 {
+		if changed := u.row.ChangedSince(u.change.ExpectedVersion, u.change.Edit.Fields()); len(changed) > 0 {
+			return ending{state: db.UpdateConflict, outcome: conflict(u.change, u.row, changed)}, true
+		}
 	}
 	if e, wait := u.mustWait(""); wait { // without versions nothing keeps its late PUT from undoing ours
 		return e, true
@@ -158,8 +160,8 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 }
 
 // merge edits what the server has now. It is done when the record is out of use,
-// when the server shows the values already, or when the caller expected another
-// version.
+// when the server shows the values already, or when it shows other ones in these
+// fields than the caller has seen.
 func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
@@ -176,8 +178,8 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 		}
 		return nil, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
 	}
-	if u.change.ExpectedVersion != 0 && len(record.Differing(u.row.FHIRState, st, u.change.Edit)) > 0 {
-		return nil, u.conflictWith(st), true
+	if changed := record.Differing(u.row.FHIRState, st, u.change.Edit); u.change.ExpectedVersion != 0 && len(changed) > 0 {
+		return nil, u.conflictWith(st, changed), true
 	}
 	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now)
 	if err != nil {
@@ -263,7 +265,7 @@ func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, bo
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
-		c.Earlier, c.Expected, c.Wait = u.lost != nil, u.change.ExpectedVersion != 0, f != nil && f.RetryAfter != 0
+		c.Earlier, c.Expected, c.Wait = u.lost != nil, u.expectsOther(s), f != nil && f.RetryAfter != 0
 		c.ByOthers = c.Expected && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
 		r := judge.Decide(c)
 		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
@@ -304,9 +306,27 @@ func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *
 func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
 	s, err := u.lookAt(ctx, u.row.FHIRID, u.put, u.base, nil)
 	c := caseOf(judge.Nothing, s)
-	c.Earlier, c.Expected = true, u.change.ExpectedVersion != 0
+	c.Earlier, c.Expected = true, u.expectsOther(s)
 	r := judge.Decide(c)
 	return u.rule(ctx, c, r, s, finding{put: u.lost, seen: err})
+}
+
+// changed returns the fields of the edit that do not show any more, or did not in
+// the version that followed, what they showed when the update began.
+func (u *update) changed(s judge.Sight) []string {
+	var differing []string
+	for _, p := range []*fhir.Patient{s.Now, s.Followed} {
+		if p != nil {
+			differing = append(differing, record.Differing(u.row.FHIRState, record.State(*p), u.change.Edit)...)
+		}
+	}
+	return slices.DeleteFunc(u.change.Edit.Fields(), func(field string) bool { return !slices.Contains(differing, field) })
+}
+
+// expectsOther reports whether the caller named a version, and has not seen what
+// these fields hold now.
+func (u *update) expectsOther(s judge.Sight) bool {
+	return u.change.ExpectedVersion != 0 && len(u.changed(s)) > 0
 }
 
 // writtenByOthers reports whether the version that followed is not the one that

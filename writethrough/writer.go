@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func New(c Config) *Writer {
 type Change struct {
 	PatientID       string
 	Edit            fhir.ContactEdit
-	ExpectedVersion int64  // Patient.version that the caller saw; 0 = any
+	ExpectedVersion int64  // Patient.version in which the caller saw the fields of the edit; 0 = any
 	Actor           string // who asks; scopes the idempotency key
 	IdempotencyKey  string // "" = none
 }
@@ -121,6 +122,9 @@ var errAgain = errors.New("begin again")
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Outcome, error) {
 	id := w.NewID()
 	o, err := w.updateContact(ctx, id, c)
+	if err == nil {
+		o, err = w.withPatient(ctx, c.PatientID, o)
+	}
 	if err == nil && o.OperationID == "" {
 		o.OperationID = id
 		// Without the patient: nobody has looked whether what the caller typed is a number.
@@ -128,6 +132,31 @@ func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Outcome, error) 
 	}
 	w.metrics.count(o, err)
 	return o, err
+}
+
+// withPatient completes an outcome with the row as it is now, unless the end of the
+// update brought it along.
+func (w *Writer) withPatient(ctx context.Context, id string, o *Outcome) (*Outcome, error) {
+	if o.Patient != nil || o.Code == NotFound || o.Code == KeyReused {
+		return o, nil
+	}
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	row, err := w.Store.Patient(ctx, id)
+	switch {
+	case err == nil:
+		o.Patient = row
+		if o.Code == OutcomeUnknown { // it may have been settled since: the two must agree
+			row.SyncState = db.Pending
+		}
+	case o.known != nil: // what became of a PUT must not go untold for this
+		o.Patient = o.known
+	case errors.Is(err, db.ErrNotFound):
+		return noSuchPatient(), nil
+	default:
+		return nil, fmt.Errorf("read cached patient: %w", err)
+	}
+	return o, nil
 }
 
 func (w *Writer) updateContact(ctx context.Context, id string, c Change) (*Outcome, error) {

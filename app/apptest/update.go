@@ -8,12 +8,13 @@ const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePa
   ... on UpdatePatientContactSuccess { operationId patient { id phone email address { text lines city district state postalCode country } syncState lastSyncedAt version } }
   ... on UserError { message code retryable }
   ... on InvalidInput { fieldErrors { field message rule } }
-  ... on FhirRejected { operationId detail httpStatus issues { severity code message expression field } }
-  ... on FhirUnavailable { operationId detail applied retryAfterSeconds }
+  ... on FhirRejected { operationId patient { id phone email syncState version } detail httpStatus issues { severity code message expression field } }
+  ... on FhirUnavailable { operationId patient { id phone email syncState version } detail applied retryAfterSeconds }
   ... on UpdateConflict { operationId conflictingFields current { id phone email version } } } }`
 
 const updateQuery = `query($id: ID!) { contactUpdate(operationId: $id) { operationId patientId state requestedAt settledAt
-  result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirUnavailable { applied } ... on UserError { code } } } }`
+  result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirRejected { patient { phone email syncState } }
+    ... on FhirUnavailable { applied patient { phone email syncState } } ... on UserError { code } } } }`
 
 // TryUpdate makes one contact update and returns its answer, a member of the union.
 // The errors are those of Call.
