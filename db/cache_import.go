@@ -221,7 +221,7 @@ func (i *importing) match(n NewPatient) (*Patient, error) {
 // may be one that we assigned.
 func samePerson(row *Patient, st FHIRState) bool {
 	return row.BirthDate == st.BirthDate &&
-		nameKey(&row.FHIRState) == nameKey(&st)
+		keysOf(&row.FHIRState).name == keysOf(&st).name
 }
 
 // keep says why a row stays as it is, "" if it does not.
@@ -290,7 +290,7 @@ func (i *importing) insert(ctx context.Context) error {
 	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
 		return err
 	}
-	return i.store.insertGrams(ctx, i.tx, patients)
+	return i.store.insertKeys(ctx, i.tx, patients)
 }
 
 // assign takes as many numbers as the new patients without one need, passing

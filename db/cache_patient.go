@@ -49,6 +49,8 @@ type FHIRState struct {
 	Phone         string
 	Email         string
 	Address       *Address
+	OtherNames    []Name    // searched beside the one that is shown
+	OtherPhones   []string  // likewise
 	FHIRVersionID string    // meta.versionId of the representation that showed this
 	FHIRUpdatedAt time.Time // meta.lastUpdated of it
 }
@@ -67,7 +69,7 @@ type Patient struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
-	nameKey    string   // see nameKey
+	keys       keys
 	unreadable []string // columns
 }
 

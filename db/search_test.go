@@ -77,15 +77,15 @@ func TestOnlyTheBeginningOfANameIsFolded(t *testing.T) {
 		})
 		return float64(r.AllocedBytesPerOp())
 	}
-	usual := allocated(func() { nameKey(&FHIRState{FamilyName: strings.Repeat("\uFDFA", maxFold)}) })
+	usual := allocated(func() { keysOf(&FHIRState{FamilyName: strings.Repeat("\uFDFA", maxFold)}) })
 	for name, what := range map[string]func(){
-		"fold": func() { fold(long) }, "name key": func() { nameKey(&FHIRState{FamilyName: long}) },
+		"fold": func() { fold(long) }, "keys": func() { keysOf(&FHIRState{FamilyName: long}) },
 	} {
 		if bytes := allocated(what); bytes > 4*usual {
 			t.Errorf("%s: %.0f bytes, %.0f for a long name", name, bytes, usual)
 		}
 	}
-	if key := nameKey(&FHIRState{FamilyName: strings.Repeat("가", 5*maxKey)}); !strings.HasPrefix(key, strings.Repeat("가", maxKey)+separator) {
+	if key := keysOf(&FHIRState{FamilyName: strings.Repeat("가", 5*maxKey)}).name; !strings.HasPrefix(key, strings.Repeat("가", maxKey)+separator) {
 		t.Errorf("of a long name remains %q", key)
 	}
 }

@@ -71,6 +71,15 @@ type Patient struct {
 	Gender      string // FHIR code: male, female, other, unknown; "" when absent
 	Identifiers []Identifier
 	Contact     Contact
+	OtherNames  []Name   // current and former ones, the current first; not all of a thousand
+	OtherPhones []string // every other number that can be dialled now (phone, sms, fax, pager); likewise
+}
+
+// Name is a HumanName of a Patient; an empty string means absent.
+type Name struct {
+	Family string
+	Given  string // all given names, joined with a space
+	Text   string
 }
 
 // Identifier is one entry of Patient.identifier.

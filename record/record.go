@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 
 	"patientgraph/db"
@@ -32,9 +33,18 @@ func State(p fhir.Patient) db.FHIRState {
 		Phone:         p.Contact.Phone,
 		Email:         p.Contact.Email,
 		Address:       address(p.Contact.Address),
+		OtherNames:    otherNames(p.OtherNames),
+		OtherPhones:   p.OtherPhones,
 		FHIRVersionID: p.VersionID,
 		FHIRUpdatedAt: p.LastUpdated,
 	}
+}
+
+func otherNames(names []fhir.Name) (cached []db.Name) {
+	for _, n := range names {
+		cached = append(cached, db.Name(n))
+	}
+	return cached
 }
 
 func address(a *fhir.Address) *db.Address {
@@ -79,7 +89,7 @@ func Same(a, b db.FHIRState) bool {
 		return false
 	}
 	a.Address, a.FHIRVersionID, a.FHIRUpdatedAt = b.Address, b.FHIRVersionID, b.FHIRUpdatedAt
-	return a == b
+	return reflect.DeepEqual(a, b)
 }
 
 func sameAddress(a, b *db.Address) bool {
@@ -101,9 +111,13 @@ func Resource(row *db.Patient) []byte {
 	if row.EmergencyContact != nil {
 		c = *row.EmergencyContact
 	}
+	names := []map[string]any{}
+	for _, n := range append([]db.Name{{Family: row.FamilyName, Given: row.GivenName, Text: row.FullName}}, row.OtherNames...) {
+		names = append(names, map[string]any{"family": n.Family, "given": n.Given, "text": n.Text})
+	}
 	text, _ := json.Marshal(map[string]any{ // strings always encode
-		"id": row.FHIRID, "birthDate": row.BirthDate, "value": []string{row.ID, row.Phone, row.Email},
-		"name": map[string]any{"family": row.FamilyName, "given": row.GivenName, "text": row.FullName},
+		"id": row.FHIRID, "birthDate": row.BirthDate, "value": append([]string{row.ID, row.Phone, row.Email}, row.OtherPhones...),
+		"name": names,
 		"address": map[string]any{"text": a.Text, "line": a.Lines, "city": a.City, "district": a.District,
 			"state": a.State, "postalCode": a.PostalCode, "country": a.Country},
 		"contact":   map[string]any{"name": map[string]any{"text": c.Name}, "note": c.Relationship, "value": c.Phone},

@@ -100,7 +100,7 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	if n := New(p, ""); n.Number != "" {
 		t.Errorf("without a system the number is %s", n.Number)
 	}
-	if empty := New(fhir.Patient{}, ""); empty != (db.NewPatient{}) {
+	if empty := New(fhir.Patient{}, ""); !reflect.DeepEqual(empty, db.NewPatient{}) {
 		t.Errorf("of nothing: %+v", empty)
 	}
 }

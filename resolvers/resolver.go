@@ -45,6 +45,8 @@ type Resolver struct {
 	Now        func() time.Time
 	NewID      func() string // names a change that stands in the log alone
 
+	PhoneRegion string // where the phones that are searched for are dialled; "" = not known
+
 	subscribed subscriptions
 }
 
