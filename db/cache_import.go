@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -199,7 +200,7 @@ func (i *importing) sort(ctx context.Context) error {
 
 // match finds the row that a patient is, nil when there is none.
 func (i *importing) match(n NewPatient) (*Patient, error) {
-	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || fold(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
+	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || strings.TrimSpace(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
 		return nil, errBadNumber
 	}
 	byID, byFHIRID := i.byID[n.Number], i.byFHIRID[n.FHIRID]

@@ -34,8 +34,9 @@ type keys struct {
 }
 
 func keysOf(st *FHIRState) keys {
+	part := func(s string) string { return atMost(fold(s), maxSortKey) }
 	return keys{
-		name:   strings.Join([]string{foldPart(st.FamilyName), foldPart(st.GivenName), foldPart(st.FullName)}, separator),
+		name:   part(st.FamilyName) + separator + part(st.GivenName) + separator + part(st.FullName),
 		search: searchKey(st),
 		phones: strings.Join(phoneKeys(st), separator),
 	}
@@ -46,7 +47,7 @@ func (k keys) phoneList() []string {
 	return strings.FieldsFunc(k.phones, func(r rune) bool { return string(r) == separator })
 }
 
-// maxKey is how many characters of a name or phone are searched and sorted
+// maxKey is how many characters of a part of a name, or of a phone, are searched
 // by: PostgreSQL refuses index entries over 2,704 bytes.
 const maxKey = 128
 
@@ -76,7 +77,8 @@ const maxFold = 8 * maxKey
 // counts as a blank.
 func fold(s string) string {
 	// Folding can leave a form that has to be decomposed again.
-	s = norm.NFKD.String(cases.Fold().String(norm.NFKC.String(atMost(s, maxFold))))
+	// Cherokee alone folds to capitals in x/text, some of it back and forth.
+	s = norm.NFKD.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(atMost(s, maxFold)))))
 	var b strings.Builder
 	for _, r := range s {
 		switch plain, letter := unaccented[r]; {

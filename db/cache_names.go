@@ -17,10 +17,12 @@ type Name struct {
 	Text   string `json:"text,omitempty"`
 }
 
-// maxSearchKey is how many bytes of all names are searched, some forty names:
-// PostgreSQL refuses index entries over 2,704 bytes, and the index of the filters
-// holds more than this key.
-const maxSearchKey = 2000
+// PostgreSQL refuses index entries over 2,704 bytes, and patients_by_name holds
+// both keys and the patient's number.
+const (
+	maxSearchKey = 1600 // bytes of all names that are searched: some thirty names
+	maxSortKey   = 64   // characters of each part of the name that is shown
+)
 
 // searchKey holds every name of a patient in the forms that a word of a search
 // may be a part of, the name that is shown first.

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -174,6 +175,33 @@ func TestTheKeysFollowTheRow(t *testing.T) {
 		for table, want := range map[string]int{"patient_phones WHERE patient_id = 'A'": 0, "patient_phones": 2, "patients WHERE search_key IS NULL": 0} {
 			if n, err := s.number(ctx, "SELECT count(*) FROM "+table); err != nil || n != want {
 				t.Errorf("%s: %d rows, want %d (%v)", table, n, want, err)
+			}
+		}
+	})
+}
+
+// The longest keys fit into the indexes: PostgreSQL refuses more, unless it can
+// compress them.
+func TestTheLongestKeysFit(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		random := rand.New(rand.NewPCG(1, 2))
+		text := func(n int) string {
+			runes := make([]rune, n)
+			for i := range runes {
+				runes[i] = 0x20000 + random.Int32N(40_000) // Han of four bytes
+			}
+			return string(runes)
+		}
+		for range 20 {
+			st := FHIRState{FamilyName: text(500), GivenName: text(500), FullName: text(500), BirthDate: text(99), Gender: text(99), Phone: text(500)}
+			for range 80 {
+				st.OtherNames = append(st.OtherNames, Name{Family: text(1 + random.IntN(5))})
+			}
+			id := add(t, s, testTime, NewPatient{Number: text(64), State: st})[0]
+			p, err := s.Patient(context.Background(), id)
+			if err != nil || len(p.keys.search) < maxSearchKey-30 || len(p.keys.search) > maxSearchKey {
+				t.Errorf("a key of %d bytes, %v", len(p.keys.search), err)
 			}
 		}
 	})

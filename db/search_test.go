@@ -85,7 +85,7 @@ func TestOnlyTheBeginningOfANameIsFolded(t *testing.T) {
 			t.Errorf("%s: %.0f bytes, %.0f for a long name", name, bytes, usual)
 		}
 	}
-	if key := keysOf(&FHIRState{FamilyName: strings.Repeat("가", 5*maxKey)}).name; !strings.HasPrefix(key, strings.Repeat("가", maxKey)+separator) {
+	if key := keysOf(&FHIRState{FamilyName: strings.Repeat("가", 5*maxKey)}).name; !strings.HasPrefix(key, strings.Repeat("가", maxSortKey)+separator) {
 		t.Errorf("of a long name remains %q", key)
 	}
 }

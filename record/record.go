@@ -89,6 +89,7 @@ func Same(a, b db.FHIRState) bool {
 		return false
 	}
 	a.Address, a.FHIRVersionID, a.FHIRUpdatedAt = b.Address, b.FHIRVersionID, b.FHIRUpdatedAt
+	a.OtherNames, a.OtherPhones = b.OtherNames, b.OtherPhones
 	return reflect.DeepEqual(a, b)
 }
 

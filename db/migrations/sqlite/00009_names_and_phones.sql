@@ -6,10 +6,13 @@
 ALTER TABLE patients ADD COLUMN other_names TEXT NOT NULL DEFAULT ''; -- JSON
 ALTER TABLE patients ADD COLUMN other_phones TEXT NOT NULL DEFAULT ''; -- JSON
 ALTER TABLE patients ADD COLUMN search_key TEXT;
+DROP INDEX patients_by_name;
 DROP INDEX patients_by_filters;
 DROP INDEX patients_by_phone;
 DROP INDEX patients_by_words;
 ALTER TABLE patients RENAME COLUMN phone_key TO phone_keys;
+-- With search_key, for the walk along the names to those that match.
+CREATE INDEX patients_by_name ON patients (name_key, id, search_key);
 CREATE INDEX patients_by_filters ON patients (sync_state, gender, birth_date, updated_at, search_key, id);
 CREATE INDEX patients_without_keys ON patients (id) WHERE search_key IS NULL;
 
