@@ -9,9 +9,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// rekeyAtOnce is how many rows share a transaction: reads go on, and a write
-// waits for one of these at most.
-const rekeyAtOnce = 500
+// rekeyAtOnce is how many rows share a transaction: reads go on, and a replica
+// that starts at the same time waits for one of these at most.
+const rekeyAtOnce = 2000
 
 // keySources are the columns that the keys are made of.
 var keySources = setOf([]Column{ColFamilyName, ColGivenName, ColFullName, ColPhone, colOtherNames, colOtherPhones})

@@ -26,6 +26,7 @@ func fillPatients(t testing.TB, s *Store, patients int) {
 			p.State.FullName = p.State.GivenName + " " + p.State.FamilyName
 			p.State.Gender = []string{"male", "female", "male", "female", "female", "other", "", "male"}[n/3%8]
 			p.State.BirthDate = fmt.Sprintf("%d-%02d-%02d", 1930+n%90, 1+n%12, 1+n%28)
+			p.State.OtherNames, p.State.OtherPhones = nil, nil // as most have
 			p.State.Phone = fmt.Sprintf("010-%04d-%04d", n/10000, n%10000)
 			batch[i] = p
 		}

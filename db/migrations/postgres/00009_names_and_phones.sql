@@ -1,7 +1,7 @@
 -- +goose Up
 -- Beside the shown name and phone the others are searched. search_key: every name
 -- in the forms that a word of a search may be a part of; NULL: the keys of the row
--- are to be made anew, which the program does after the migrations, some hundred
+-- are to be made anew, which the program does after the migrations, a part of the
 -- rows at a time. phone_keys: what the row has in patient_phones.
 ALTER TABLE patients ADD COLUMN other_names TEXT COLLATE "C" NOT NULL DEFAULT ''; -- JSON
 ALTER TABLE patients ADD COLUMN other_phones TEXT COLLATE "C" NOT NULL DEFAULT ''; -- JSON
