@@ -83,7 +83,8 @@ func Differing(a, b db.FHIRState, e fhir.ContactEdit) []string {
 	return fields
 }
 
-// Same reports whether two versions of a Patient show the same.
+// Same reports whether two versions of a Patient show the same. What is searched
+// only is not compared: a server may store the other numbers in a form of its own.
 func Same(a, b db.FHIRState) bool {
 	if !sameAddress(a.Address, b.Address) {
 		return false

@@ -95,7 +95,7 @@ func fullRow() *db.Patient {
 		EmergencyContact: &db.EmergencyContact{Name: "x", Relationship: "x", Phone: "x"}, Allergies: []string{"x"}, BloodType: "A+",
 		FHIRState: db.FHIRState{
 			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0),
-			Address: &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
+			Address:    &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
 			OtherNames: []db.Name{{Text: "x"}}, OtherPhones: []string{"x"},
 		},
 	}
