@@ -123,7 +123,7 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 		},
 		Resolver: &resolvers.Resolver{
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
-			FHIRBase: c.FHIRBaseURL,
+			FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,

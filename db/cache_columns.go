@@ -12,8 +12,7 @@ import (
 // so that a set of them is a bit mask.
 type Column uint8
 
-// The columns, in the order of SELECT. A new one is a line here, above
-// colPhoneKey, and a migration.
+// The columns, in the order of SELECT. A new one is a line here and a migration.
 var (
 	ColID               = column("id", func(p *Patient) any { return &p.ID })
 	ColFHIRID           = column("fhir_id", func(p *Patient) any { return nullable{&p.FHIRID} })
@@ -47,9 +46,12 @@ var (
 	_                   = column("emergency_contact_version", func(p *Patient) any { return &p.versions[emergencyContactField] })
 	_                   = column("allergies_version", func(p *Patient) any { return &p.versions[allergiesField] })
 	_                   = column("blood_type_version", func(p *Patient) any { return &p.versions[bloodTypeField] })
-	colNameKey          = column("name_key", func(p *Patient) any { return &p.nameKey })
-	colPhoneKey         = column("phone_key", func(p *Patient) any { key := digits(p.Phone); return &key })                            // written, never read
-	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // likewise
+	colOtherNames       = document("other_names", func(p *Patient) any { return &p.OtherNames })
+	colOtherPhones      = document("other_phones", func(p *Patient) any { return &p.OtherPhones })
+	colNameKey          = column("name_key", func(p *Patient) any { return &p.keys.name })
+	_                   = column("search_key", func(p *Patient) any { return &p.keys.search })
+	_                   = column("phone_keys", func(p *Patient) any { return &p.keys.phones })
+	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // written, never read
 )
 
 // What is made of all columns stands below them: Go gives variables their values
@@ -57,8 +59,8 @@ var (
 var (
 	// keyColumns come along with whatever a query asks for.
 	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion)
-	allColumns = columnSet(1<<colPhoneKey - 1)
-	written    = (allColumns | 1<<colPhoneKey | 1<<colListed) &^ (1 << ColID)
+	allColumns = columnSet(1<<colListed - 1)
+	written    = (allColumns | 1<<colListed) &^ (1 << ColID)
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
@@ -103,7 +105,7 @@ func Columns() map[string]Column {
 // UTF-8: they become U+FFFD.
 func rowValues(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
-	p.nameKey = nameKey(&p.FHIRState)
+	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
 	values := make([]any, 0, len(columns))
 	for _, column := range columns[1:] {

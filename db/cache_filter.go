@@ -11,8 +11,9 @@ import (
 // Filter says which patients; every part given must match.
 type Filter struct {
 	IDs          []string  // among these: the records that a viewer may see
-	Name         string    // any part of a name
-	Phone        string    // the whole number; its digits are compared
+	Name         string    // words in any order, each any part of a name
+	Phone        string    // a whole number; its digits are compared
+	PhoneRegion  string    // where Phone is dialled; "" = not known
 	BirthDate    string    // a date, or the year or month that contains it
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
@@ -25,8 +26,11 @@ type Filter struct {
 
 // nothing reports whether nothing can match, so that the database need not be
 // asked: of a name only the first maxFold characters are compared, and no name in
-// the cache has so many.
-func (f Filter) nothing() bool { return f.None || longer(f.Name, maxFold) }
+// the cache has so many. Of punctuation alone nothing is compared.
+func (f Filter) nothing() bool {
+	return f.None || longer(f.Name, maxFold) || f.Name != "" && fold(f.Name) == "" ||
+		f.Phone != "" && len(phoneSearch(f.Phone, f.PhoneRegion)) == 0
+}
 
 // anySyncState is true of every row. The index patients_by_filters begins with
 // the state: only a statement that names the states can use what follows there.
@@ -55,12 +59,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	for _, id := range f.IDs { // of the table: they come first
 		c.args = append(c.args, clean(id))
 	}
-	switch key := digits(f.Phone); {
+	switch keys := s.list(phoneSearch(f.Phone, f.PhoneRegion)); {
 	case f.Phone == "":
-	case key != "":
-		c.add("phone_key = ?", key)
-	default: // in the words of the index patients_by_words
-		c.add("phone_key = '' AND phone <> '' AND phone = ?", clean(f.Phone))
+	case len(f.IDs) == 0:
+		c.add("id IN (SELECT patient_id FROM patient_phones WHERE phone_key = ANY(?))", keys)
+	default: // it must not take longer for a number that many have
+		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", keys)
 	}
 	if f.BirthDate != "" {
 		// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
@@ -82,7 +86,7 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	if !f.UpdatedSince.IsZero() {
 		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
 	}
-	err := s.whereName(ctx, &c, fold(f.Name), len(f.IDs) == 0)
+	err := s.whereName(ctx, &c, searchWords(f.Name), len(f.IDs) == 0)
 	c.all = len(c.texts) == 0
 	if !f.IncludeInactive {
 		c.add("listed = 1")
@@ -90,21 +94,25 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	return c, err
 }
 
-// whereName finds any part of a name, of any length and script. In a search
-// among all patients the grams lead to the candidates where they are few. The
-// search of own records must not take longer for a name that many have: it would
-// tell that they do.
-func (s *Store) whereName(ctx context.Context, c *conditions, name string, amongAll bool) error {
-	if name == "" {
+// maxGrams bounds how many grams of a search are looked up.
+const maxGrams = 6
+
+// whereName finds words that are each any part of a name, of any length and
+// script. In a search among all patients the grams lead to the candidates where
+// they are few. The search of own records must not take longer for a name that
+// many have: it would tell that they do.
+func (s *Store) whereName(ctx context.Context, c *conditions, words []string, amongAll bool) error {
+	var grams []string
+	for _, word := range words {
+		c.add("strpos(search_key, ?) > 0", word)
+		grams = append(grams, searchGrams(word)...)
+	}
+	if len(words) == 0 || !amongAll {
 		return nil
 	}
-	c.add("strpos(name_key, ?) > 0", name)
-	if !amongAll {
-		return nil
-	}
+	grams = grams[:min(len(grams), maxGrams)]
 	var rarest conditions
 	fewest := fewMatches
-	grams := searchGrams(name)
 	for _, g := range grams {
 		var with conditions
 		if longer(g, 2) {
@@ -132,13 +140,13 @@ func (s *Store) whereName(ctx context.Context, c *conditions, name string, among
 	return nil
 }
 
-// searchGrams returns up to three grams, spread over the name, that a match
-// must have: for a name of one or two characters the name itself, to which
+// searchGrams returns up to three grams, spread over the word, that a match
+// must have: for a word of one or two characters the word itself, to which
 // grams are compared by their beginning.
-func searchGrams(name string) []string {
-	runes := []rune(name)
+func searchGrams(word string) []string {
+	runes := []rune(word)
 	if len(runes) <= 3 {
-		return []string{name}
+		return []string{word}
 	}
 	last := len(runes) - 3
 	return []string{string(runes[:3]), string(runes[last:]), string(runes[last/2 : last/2+3])}

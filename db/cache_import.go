@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -199,7 +200,7 @@ func (i *importing) sort(ctx context.Context) error {
 
 // match finds the row that a patient is, nil when there is none.
 func (i *importing) match(n NewPatient) (*Patient, error) {
-	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || fold(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
+	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || strings.TrimSpace(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
 		return nil, errBadNumber
 	}
 	byID, byFHIRID := i.byID[n.Number], i.byFHIRID[n.FHIRID]
@@ -221,7 +222,7 @@ func (i *importing) match(n NewPatient) (*Patient, error) {
 // may be one that we assigned.
 func samePerson(row *Patient, st FHIRState) bool {
 	return row.BirthDate == st.BirthDate &&
-		nameKey(&row.FHIRState) == nameKey(&st)
+		keysOf(&row.FHIRState).name == keysOf(&st).name
 }
 
 // keep says why a row stays as it is, "" if it does not.
@@ -293,7 +294,7 @@ func (i *importing) insert(ctx context.Context) error {
 	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
 		return err
 	}
-	return i.store.insertGrams(ctx, i.tx, patients)
+	return i.store.insertKeys(ctx, i.tx, patients)
 }
 
 // assign takes as many numbers as the new patients without one need, passing

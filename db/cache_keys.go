@@ -22,27 +22,32 @@ func toJSON(v any) string {
 	return string(text)
 }
 
-// digits is what of a phone number is compared in a search.
-func digits(phone string) string {
-	return cut(strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, phone))
-}
-
-// separator stands between the parts of a name key, so that no search matches
-// across them.
+// separator stands between what is compared separately, so that no search
+// matches across it.
 const separator = "\x1f"
 
-// nameKey is what a name is searched and sorted by: family, given and full
-// name, each folded.
-func nameKey(st *FHIRState) string {
-	return cut(fold(st.FamilyName)) + separator + cut(fold(st.GivenName)) + separator + cut(fold(st.FullName))
+// keys are what a row is searched and sorted by, made of its FHIRState.
+type keys struct {
+	name   string // of the name that is shown: the order by name
+	search string // of every name: see searchKey
+	phones string // of every phone number, each between separators: see phoneKeys
 }
 
-// maxKey is how many characters of a name or phone are searched and sorted
+func keysOf(st *FHIRState) keys {
+	part := func(s string) string { return atMost(fold(s), maxSortKey) }
+	return keys{
+		name:   part(st.FamilyName) + separator + part(st.GivenName) + separator + part(st.FullName),
+		search: searchKey(st),
+		phones: strings.Join(phoneKeys(st), separator),
+	}
+}
+
+// phoneList is the inverse of the phones' join.
+func (k keys) phoneList() []string {
+	return strings.FieldsFunc(k.phones, func(r rune) bool { return string(r) == separator })
+}
+
+// maxKey is how many characters of a part of a name, or of a phone, are searched
 // by: PostgreSQL refuses index entries over 2,704 bytes.
 const maxKey = 128
 
@@ -66,22 +71,58 @@ func longer(s string, n int) bool { return len(atMost(s, n)) < len(s) }
 // (U+FDFA), and of many letters and marks the maxKey that are compared.
 const maxFold = 8 * maxKey
 
-// fold makes names comparable: compatibility forms (NFKC), letter case, white
-// space and control characters do not matter.
+// fold makes texts comparable: compatibility forms such as full width (NFKC),
+// letter case, accents, Hiragana or Katakana, what joins the parts of a name
+// (hyphens, apostrophes) and what is invisible do not matter; other punctuation
+// counts as a blank.
 func fold(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+	// Folding can leave a form that has to be decomposed again.
+	// Cherokee alone folds to capitals in x/text, some of it back and forth.
+	s = norm.NFKD.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(atMost(s, maxFold)))))
+	var b strings.Builder
+	for _, r := range s {
+		switch plain, letter := unaccented[r]; {
+		case letter:
+			b.WriteString(plain)
+		case isIgnored(r):
+		case r == '\u2800', unicode.In(r, unicode.Z, unicode.P, unicode.Cc):
+			b.WriteByte(' ')
+		case r >= 'ァ' && r <= 'ヶ': // Katakana, in the order of Hiragana
+			b.WriteRune(r - 'ァ' + 'ぁ')
+		default:
+			b.WriteRune(r)
 		}
-		return r
-	}, atMost(s, maxFold))
-	// Folding can leave a form that NFKC would change again.
-	s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
-	return strings.Join(strings.Fields(s), " ")
+	}
+	return strings.Join(strings.Fields(norm.NFC.String(b.String())), " ")
 }
 
+// unaccented are letters that are not composed of a letter and an accent, and
+// the letters of Arabic that its languages write in two ways.
+var unaccented = map[rune]string{
+	'ø': "o", 'æ': "ae", 'œ': "oe", 'đ': "d", 'ð': "d", 'ł': "l", 'ħ': "h", 'ı': "i", 'þ': "th", 'ŋ': "n",
+	'ى': "ي", 'ی': "ي", 'ک': "ك", 'ة': "ه",
+}
+
+// isIgnored reports whether a character of a decomposed text makes no difference:
+// it is invisible, joins, or is an accent, also a vowel sign of Hebrew or Arabic.
+// The signs of Indic scripts and of Kana make other letters.
+func isIgnored(r rune) bool {
+	switch {
+	case unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Pd):
+		return true
+	case strings.ContainsRune("'`’‘‛ʻʼʽʾʿ′−ـ", r): // apostrophes, the minus sign, the stretched line of Arabic
+		return true
+	case r == '\u3099', r == '\u309A':
+		return false
+	}
+	return unicode.In(r, unicode.Mn, unicode.Me) && unicode.In(r, unicode.Inherited, unicode.Hebrew, unicode.Arabic, unicode.Syriac)
+}
+
+// foldPart is fold of a part of a name, as far as it is compared.
+func foldPart(s string) string { return cut(fold(s)) }
+
 // grams lists, once each, the three characters (fewer at the end) from every
-// position of a name key.
+// position of a search key.
 func grams(key string) []string {
 	runes := []rune(key)
 	seen := make(map[string]bool, len(runes))

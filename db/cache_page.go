@@ -48,7 +48,7 @@ var orderings = map[Order]ordering{
 
 func createdKey(p *Patient) any   { return toMicros(p.CreatedAt) }
 func updatedKey(p *Patient) any   { return toMicros(p.UpdatedAt) }
-func nameOf(p *Patient) any       { return p.nameKey }
+func nameOf(p *Patient) any       { return p.keys.name }
 func birthDateKey(p *Patient) any { return p.BirthDate }
 
 // PageRequest asks for one page.

@@ -190,9 +190,13 @@ func TestNameSearchAgreesWithTheModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			asked := name.Draw(t, "asked")
+			words := strings.Fields(fold(asked))
 			want := 0
 			for _, parts := range names {
-				if slices.ContainsFunc(parts[:], func(part string) bool { return strings.Contains(fold(part), fold(asked)) }) {
+				forms := Name{parts[0], parts[1], parts[2]}.forms()
+				if asked == "" || len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool {
+					return !slices.ContainsFunc(forms, func(form string) bool { return strings.Contains(form, word) })
+				}) {
 					want++
 				}
 			}
@@ -306,6 +310,7 @@ func BenchmarkImport(b *testing.B) {
 			n++
 			st := fullState()
 			st.GivenName = fmt.Sprint("Donya", n)
+			st.OtherNames, st.OtherPhones = nil, nil // as most have
 			batch[i] = NewPatient{FHIRID: fmt.Sprint("f", n), State: st}
 		}
 		if _, err := s.ImportPatients(context.Background(), batch, testTime); err != nil {
@@ -344,7 +349,7 @@ func TestCursorsAreShort(t *testing.T) {
 	for _, character := range []string{"<", "😀", "\u2028", "x", "\u0390"} {
 		name := strings.Repeat(character, maxFold)
 		p := &Patient{ID: strings.Repeat("<", 64)}
-		p.nameKey = nameKey(&FHIRState{FamilyName: name, GivenName: name, FullName: name})
+		p.keys = keysOf(&FHIRState{FamilyName: name, GivenName: name, FullName: name})
 		if n := len(orderings[OrderNameAsc].cursorOf(OrderNameAsc, p)); n > longest {
 			t.Errorf("a name of %q makes a cursor of %d bytes", character, n)
 		}

@@ -57,6 +57,8 @@ type FHIRState struct {
 	Deceased      bool              // deceased[x] is true, or a time
 	ReplacedBy    string            // whom it was merged into, see fhir.Patient; "" = it was not
 	FHIRContact   *EmergencyContact // of Patient.contact
+	OtherNames    []Name            // searched beside the one that is shown
+	OtherPhones   []string          // likewise
 	FHIRVersionID string            // meta.versionId of the representation that showed this
 	FHIRUpdatedAt time.Time         // meta.lastUpdated of it
 }
@@ -75,7 +77,7 @@ type Patient struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
-	nameKey      string             // see nameKey
+	keys         keys
 	filled       int64              // the shape of the FHIRState, 0 before there was one
 	versions     [changeable]int64  // see ChangedSince
 	versionsAsOf int64              // the Version that they are as of

@@ -17,9 +17,10 @@ func fullState() FHIRState {
 	return FHIRState{
 		FamilyName: "홍", GivenName: "길동", FullName: "홍길동", BirthDate: "1990-05", Gender: "male",
 		Phone: "010-1111-2222", Email: "hong@example.org",
-		Address:       &Address{Text: "서울 😀", Lines: []string{"1 Main St", "2층"}, City: "서울", District: "중구", State: "S", PostalCode: "04524", Country: "KR"},
-		FHIRContact:   &EmergencyContact{Name: "이모", Relationship: "aunt", Phone: "02-1"},
-		FHIRVersionID: "1", FHIRUpdatedAt: testTime,
+		Address:     &Address{Text: "서울 😀", Lines: []string{"1 Main St", "2층"}, City: "서울", District: "중구", State: "S", PostalCode: "04524", Country: "KR"},
+		FHIRContact: &EmergencyContact{Name: "이모", Relationship: "aunt", Phone: "02-1"},
+		OtherNames:  []Name{{Family: "Hong", Given: "Gildong", Text: "Hong Gildong"}, {Family: "김"}},
+		OtherPhones: []string{"+82 2-555-0100", "ask the ward"}, FHIRVersionID: "1", FHIRUpdatedAt: testTime,
 	}
 }
 
@@ -52,7 +53,7 @@ func TestEveryColumnComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.nameKey, got.filled, got.stored = "", 0, [changeable]string{}
+		got.keys, got.filled, got.stored = keys{}, 0, [changeable]string{}
 		want := &Patient{
 			ID: "P-1", FHIRID: "a1", FHIRState: st,
 			EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"}, Allergies: []string{"땅콩", "Penicillin"}, BloodType: "AB-",

@@ -155,40 +155,79 @@ func newVersion(p *Patient, at time.Time) []any {
 	return rowValues(p)
 }
 
-// update writes a whole row as a new version, and its names into the index.
+// update writes a whole row as a new version, and what changed of its names and
+// phones into their indexes.
 func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
-	before := p.nameKey
+	before := p.keys
 	if _, err := s.exec(ctx, tx, updatePatient, newVersion(p, at)...); err != nil {
 		return err
 	}
-	if p.nameKey == before {
-		return nil
-	}
-	if _, err := s.exec(ctx, tx, deleteGrams, p.ID, s.list(grams(before))); err != nil {
-		return err
-	}
-	return s.insertGrams(ctx, tx, []*Patient{p})
-}
-
-var deleteGrams = prepared(`DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`)
-
-const insertGrams = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
-
-// insertGrams writes the names of new patients, or of a new name, into the
-// index.
-func (s *Store) insertGrams(ctx context.Context, tx bun.Tx, patients []*Patient) error {
-	type gram struct{ text, patientID string }
-	var list []gram
-	for _, p := range patients {
-		for _, g := range grams(p.nameKey) {
-			list = append(list, gram{g, p.ID})
+	if p.keys.search != before.search {
+		was, is := grams(before.search), grams(p.keys.search)
+		if _, err := s.exec(ctx, tx, deleteGrams, p.ID, s.list(without(was, is))); err != nil {
+			return err
+		}
+		if err := s.insertSorted(ctx, tx, insertGrams, pairs(without(is, was), p.ID)); err != nil {
+			return err
 		}
 	}
-	// In the order of the index: neighbours share its pages.
-	slices.SortFunc(list, func(a, b gram) int { return strings.Compare(a.text, b.text) })
-	args := make([]any, 0, 2*len(list))
-	for _, g := range list {
-		args = append(args, g.text, g.patientID)
+	if p.keys.phones == before.phones {
+		return nil
 	}
-	return s.insertRows(ctx, tx, insertGrams, 2, args)
+	was, is := before.phoneList(), p.keys.phoneList()
+	if _, err := s.exec(ctx, tx, deletePhones, p.ID, s.list(without(was, is))); err != nil {
+		return err
+	}
+	return s.insertSorted(ctx, tx, insertPhones, pairs(without(is, was), p.ID))
+}
+
+var (
+	deleteGrams  = prepared(`DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`)
+	deletePhones = prepared(`DELETE FROM patient_phones WHERE patient_id = ? AND phone_key = ANY(?)`)
+)
+
+const (
+	insertGrams  = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
+	insertPhones = `INSERT INTO patient_phones (phone_key, patient_id) VALUES `
+)
+
+// insertKeys writes the names and phones of new patients into their indexes.
+func (s *Store) insertKeys(ctx context.Context, tx bun.Tx, patients []*Patient) error {
+	var names, phones [][2]string
+	for _, p := range patients {
+		names = append(names, pairs(grams(p.keys.search), p.ID)...)
+		phones = append(phones, pairs(p.keys.phoneList(), p.ID)...)
+	}
+	if err := s.insertSorted(ctx, tx, insertGrams, names); err != nil {
+		return err
+	}
+	return s.insertSorted(ctx, tx, insertPhones, phones)
+}
+
+// insertSorted writes in the order of the index: neighbours share its pages.
+func (s *Store) insertSorted(ctx context.Context, tx bun.Tx, into string, rows [][2]string) error {
+	slices.SortFunc(rows, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	args := make([]any, 0, 2*len(rows))
+	for _, row := range rows {
+		args = append(args, row[0], row[1])
+	}
+	return s.insertRows(ctx, tx, into, 2, args)
+}
+
+// pairs puts a patient's id to each key.
+func pairs(keys []string, patientID string) [][2]string {
+	rows := make([][2]string, 0, len(keys))
+	for _, key := range keys {
+		rows = append(rows, [2]string{key, patientID})
+	}
+	return rows
+}
+
+// without returns the keys that are not among the others.
+func without(keys, others []string) []string {
+	known := map[string]bool{}
+	for _, key := range others {
+		known[key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return known[key] })
 }

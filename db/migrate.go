@@ -53,12 +53,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return redacted(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepareWithin(ctx, openTimeout); err != nil {
 		return fmt.Errorf("prepare statements: %w", err)
 	}
-	return nil
+	return redacted(s.rekey(ctx))
+}
+
+func (s *Store) prepareWithin(ctx context.Context, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return s.prepare(ctx)
 }
 
 // migrateFrom runs the migrations of a folder up to a version.

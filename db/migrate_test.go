@@ -117,3 +117,73 @@ func TestPutAndHeardOfAnOlderJournal(t *testing.T) {
 		})
 	}
 }
+
+// The rows of an older program are found as those of this one, once it has made
+// their keys; a start that was interrupted goes on where it ended.
+func TestKeysOfAnOlderDatabase(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			s, err := Open(ctx, open(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := s.migrate(ctx, 5); err != nil {
+				t.Fatal(err)
+			}
+			rows := 2*rekeyAtOnce + 7
+			tx, err := s.write.DB.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range rows {
+				id := fmt.Sprintf("P-%04d", n)
+				if _, err := tx.Exec(`INSERT INTO patients (id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key,
+					email, address, emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at)
+					VALUES ($1, 'Öztürk', $2, '', 'öztürk', '', '', $3, 'old', 'e', '', '', '', '', 'LOCAL_ONLY', 0, '', 0, 3, 1, 1)`,
+					id, fmt.Sprint("Gül", n), fmt.Sprintf("+47 912 %05d", n)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := tx.Exec(`INSERT INTO patient_name_grams (gram, patient_id) VALUES ('özt', $1), ('old', $1)`, id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(tx.Commit(), s.Migrate(ctx)); err != nil {
+				t.Fatal(err)
+			}
+			// As a crash leaves it.
+			for _, text := range []string{
+				"DELETE FROM patient_name_grams WHERE patient_id < 'P-0600'", "DELETE FROM patient_phones WHERE patient_id < 'P-0600'",
+				"UPDATE patients SET search_key = NULL WHERE id < 'P-0600'",
+			} {
+				if _, err := s.write.DB.Exec(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Migrate(ctx); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				f    Filter
+				want int
+			}{
+				{Filter{Name: "gul ozturk"}, rows}, {Filter{Name: "GUL1234 öztürk"}, 1}, {Filter{Phone: "91200599", PhoneRegion: "NO"}, 1},
+				{Filter{Phone: "91200600", PhoneRegion: "NO"}, 1}, {Filter{Name: "old"}, 0}, {Filter{Phone: "old"}, 0},
+			} {
+				if n, err := s.CountPatients(ctx, c.f); err != nil || n != c.want {
+					t.Errorf("%+v finds %d, want %d (%v)", c.f, n, c.want, err)
+				}
+			}
+			p, err := s.Patient(ctx, "P-0007")
+			if err != nil || p.Version != 3 || p.FamilyName != "Öztürk" || p.keys != keysOf(&p.FHIRState) {
+				t.Errorf("%+v, %v", p, err)
+			}
+			if grams, err := s.number(ctx, "SELECT count(*) FROM patient_name_grams WHERE gram IN ('özt', 'old')"); err != nil || grams != 0 {
+				t.Errorf("%d old grams, %v", grams, err)
+			}
+		})
+	}
+}

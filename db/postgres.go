@@ -135,7 +135,10 @@ var (
 	sendAndMark = forPostgres(`WITH sent AS (` + sendUpdate.text + ` RETURNING patient_id)
 		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)`)
 	closeAndFollow = forPostgres(`WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
-		closed AS (` + closeUpdate.text + ` AND EXISTS (SELECT 1 FROM same) RETURNING id)
+		closed AS (` + closeUpdate.text + ` AND EXISTS (SELECT 1 FROM same) RETURNING id),
+		gone AS (` + deletePhones.text + ` AND EXISTS (SELECT 1 FROM closed)),
+		added AS (INSERT INTO patient_phones (phone_key, patient_id)
+			SELECT key, CAST(? AS TEXT) FROM unnest(CAST(? AS TEXT[])) AS key WHERE EXISTS (SELECT 1 FROM closed))
 		` + updatePatient.text + ` AND EXISTS (SELECT 1 FROM closed)`)
 	readBegun = forPostgres(readPatient)
 )
@@ -189,11 +192,14 @@ func (p *postgres) closeAtOnce(c Closing) (told *Patient, err error) {
 	}
 	row := *c.Row
 	told, _ = after(&row, c, false)
-	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
-	args = append(args, newVersion(&row, c.At)...)
-	if row.nameKey != c.Row.nameKey {
+	values := newVersion(&row, c.At)
+	if row.keys.search != c.Row.keys.search {
 		return nil, nil
 	}
+	was, is := c.Row.keys.phoneList(), row.keys.phoneList()
+	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
+	args = append(args, c.PatientID, without(was, is), c.PatientID, without(is, was))
+	args = append(args, values...)
 	n, err := p.single(c.PatientID, closeAndFollow, args)
 	if err != nil || n == 0 {
 		return nil, err

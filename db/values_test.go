@@ -88,7 +88,7 @@ func everySearch(t *testing.T, s *Store, v string) {
 			if o != OrderNameAsc && name != "name" && name != "all" {
 				continue
 			}
-			cursor := order.cursorOf(o, &Patient{ID: clean(v), nameKey: clean(v), FHIRState: FHIRState{BirthDate: clean(v)}, CreatedAt: testTime, UpdatedAt: testTime})
+			cursor := order.cursorOf(o, &Patient{ID: clean(v), keys: keys{name: clean(v)}, FHIRState: FHIRState{BirthDate: clean(v)}, CreatedAt: testTime, UpdatedAt: testTime})
 			for _, r := range []PageRequest{{Filter: f, First: 173}, {Filter: f, Last: 173}, {Filter: f, First: 173, After: cursor}, {Filter: f, Last: 173, Before: cursor}} {
 				r.Order = o
 				page, err := s.Patients(ctx, r)

@@ -37,6 +37,23 @@ func contactOf(doc gjson.Result, now time.Time) Contact {
 	return c
 }
 
+// dialled are the systems of a ContactPoint whose value is a phone number.
+var dialled = []string{"phone", "sms", "fax", "pager"}
+
+// phonesOf lists the numbers that are the patient's now or are going to be: one
+// that is old, or whose period is over, may be somebody else's.
+func phonesOf(doc gjson.Result, now time.Time) []string {
+	var list []string
+	for _, entry := range elements(member(doc, "telecom")) {
+		p := pointOf(entry)
+		_, to, ends := bounds(str(p.period, "end"), now.Location())
+		if slices.Contains(dialled, p.system) && strings.TrimSpace(p.value) != "" && p.use != "old" && (!ends || now.Before(to)) {
+			list = append(list, p.value)
+		}
+	}
+	return list
+}
+
 var useOrder = []string{"mobile", "home", "work", ""}
 
 // pickTelecom finds the entry that is the patient's phone (or email): of that

@@ -94,8 +94,8 @@ func manyKeys(n int) string {
 func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 	const count = 20
 	body := filled(`{"resourceType":"Patient","id":"p","meta":{"versionId":"1","lastUpdated":"2026-11-23T18:25:39Z"},
-		"identifier":[{"system":"urn:hospital","value":"P-17"}],"name":[{"text":"Dr. Jim Chalmers","given":["Jim"],"family":"Chalmers"}],
-		"birthDate":"1949-11-14","gender":"male","telecom":[{"system":"phone","value":"1"},{"system":"email","value":"jim@example.org"}],
+		"identifier":[{"system":"urn:hospital","value":"P-17"}],"name":[{"text":"Dr. Jim Chalmers","given":["Jim"],"family":"Chalmers"},{"use":"old","text":"James Chalmers"}],
+		"birthDate":"1949-11-14","gender":"male","telecom":[{"system":"phone","value":"1"},{"system":"fax","value":"2"},{"system":"email","value":"jim@example.org"}],
 		"address":[{"text":"1 Main St, X","line":["1 Main St"],"city":"X","district":"D","state":"S","postalCode":"1","country":"C"}],
 		"active":false,"deceasedBoolean":true,"link":[{"type":"replaced-by","other":{"reference":"Patient/q"}}],
 		"contact":[{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0131","code":"C"}]},{"text":"wife"}],

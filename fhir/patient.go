@@ -3,7 +3,6 @@ package fhir
 import (
 	"cmp"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,11 +49,10 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
 		p.LastUpdated = t
 	}
-	if names := elements(member(doc, "name")); len(names) > 0 {
-		name := names[pickName(names, now)]
-		p.FamilyName = shown.keep(str(name, "family"))
-		p.GivenName = shown.keep(strings.Join(strs(member(name, "given")), " "))
-		p.FullName = shown.keep(cmp.Or(str(name, "text"), fullName(p.FamilyName, p.GivenName)))
+	names := namesOf(doc, now)
+	if len(names) > 0 {
+		p.FamilyName, p.GivenName = shown.keep(names[0].Family), shown.keep(names[0].Given)
+		p.FullName = shown.keep(cmp.Or(names[0].Text, fullName(p.FamilyName, p.GivenName)))
 	}
 	for _, id := range elements(member(doc, "identifier")) {
 		if value := str(id, "value"); value != "" {
@@ -64,6 +62,7 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	if shown.size > maxShown {
 		return Patient{}, unusable(OpParse, errShowsTooMuch)
 	}
+	p.keepOthers(names, phonesOf(doc, now))
 	if err := p.keepIdentifiers(); err != nil {
 		return Patient{}, unusable(OpParse, err)
 	}
@@ -95,6 +94,43 @@ func (s *shown) keepContact(c Contact) Contact {
 	return c
 }
 
+// Bounds of what is searched beside what is shown. Real Patients have a few names
+// and numbers; of one with thousands the first are searched.
+const (
+	maxOthers = 8 << 10 // bytes of all names, and of all numbers
+	maxOther  = 256     // bytes of one number, or of a part of a name
+)
+
+// keepOthers copies the names and numbers that are not shown out of the body.
+func (p *Patient) keepOthers(names []Name, phones []string) {
+	size := 0
+	for _, n := range names[min(1, len(names)):] {
+		n = Name{beginning(n.Family, maxOther), beginning(n.Given, maxOther), beginning(n.Text, maxOther)}
+		if size += len(n.Family) + len(n.Given) + len(n.Text); size > maxOthers {
+			break
+		}
+		p.OtherNames = append(p.OtherNames, Name{strings.Clone(n.Family), strings.Clone(n.Given), strings.Clone(n.Text)})
+	}
+	size = 0
+	for _, phone := range phones {
+		if len(phone) > maxOther || phone == p.Contact.Phone {
+			continue // so much is no number
+		}
+		if size += len(phone); size > maxOthers {
+			break
+		}
+		p.OtherPhones = append(p.OtherPhones, strings.Clone(phone))
+	}
+}
+
+// beginning is what of a text fits into so many bytes.
+func beginning(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "")
+}
+
 // keepIdentifiers copies the identifiers out of the body, unless they are too many.
 func (p *Patient) keepIdentifiers() error {
 	size := 0
@@ -108,26 +144,6 @@ func (p *Patient) keepIdentifiers() error {
 		p.Identifiers[i] = Identifier{System: strings.Clone(id.System), Value: strings.Clone(id.Value)}
 	}
 	return nil
-}
-
-// nameOrder ranks HumanName.use; a name that is not current comes after all others.
-var nameOrder = []string{"official", "usual", "", "anonymous", "nickname", "temp", "maiden", "old"}
-
-func pickName(names []gjson.Result, now time.Time) int {
-	best, bestRank := 0, len(nameOrder)*3
-	for i, name := range names {
-		rank := slices.Index(nameOrder, str(name, "use"))
-		if rank < 0 {
-			rank = len(nameOrder)
-		}
-		if !holds(member(name, "period"), now) {
-			rank += len(nameOrder) + 1
-		}
-		if rank < bestRank {
-			best, bestRank = i, rank
-		}
-	}
-	return best
 }
 
 // fullName composes "Jim Chalmers", but 홍길동: names in Hangul or Han put the

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestParsePatient(t *testing.T) {
 	}
 	want := Patient{ID: "p", VersionID: "3", LastUpdated: time.Date(2026, 11, 23, 9, 25, 39, 5e8, time.UTC), FamilyName: "Chalmers",
 		GivenName: "Jim E", FullName: "Jim E Chalmers", BirthDate: "1949-11", Gender: "unknown", Identifiers: []Identifier{{"s", "v"}},
-		Contact: Contact{Email: "a@b", Address: &Address{Lines: []string{"1"}, District: "D"}}}
+		Contact: Contact{Email: "a@b", Address: &Address{Lines: []string{"1"}, District: "D"}}, OtherNames: []Name{{Family: "Old"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -48,11 +49,58 @@ func TestNames(t *testing.T) {
 		`[{"family":"A","use":"official","period":{"end":"2000"}},{"family":"B","use":"usual"}]`:    "B",
 		`[{"family":"A","use":"maiden"},{"family":"B","use":"usual"},{"family":"C","use":"usual"}]`: "B",
 		`[{"family":"A","use":"old","period":{"end":"2000"}},{"family":"B","use":"maiden"}]`:        "B",
+		`[{"use":"official"},{"family":" ","use":"official"},{"family":"B","use":"usual"}]`:         "B",
+		`[{"family":"Tanaka","ABC"},{"family":"田中","given":["蓮"],"IDE"},{"family":"タナカ","SYL"}]`:    "田中蓮",
+		`[{"family":"Kim","use":"official","ABC"},{"family":"김","use":"official","IDE"}]`:           "김",
+		`[{"family":"Kim","use":"official","ABC"},{"family":"김","IDE"}]`:                            "김",
+		`[{"family":"タナカ","use":"usual","SYL"},{"family":"Tanaka","use":"usual","ABC"}]`:            "Tanaka",
+		`[{"family":"Li","use":"official","ABC"},{"family":"李","use":"official"}]`:                  "李",
+		`[{"family":"A","use":"official","ABC"},{"family":"旧","use":"maiden","IDE"}]`:               "A",
+		`[{"family":"A","ABC"},{"family":"旧","IDE","period":{"end":"2020"}}]`:                       "A",
+		`[{"family":"A"},{"family":"B","bogus"},{"family":"C","IDE"}]`:                              "C",
 	} {
+		for _, code := range []string{"ABC", "IDE", "SYL", "bogus"} {
+			name = strings.ReplaceAll(name, `,"`+code+`"`, `,"extension":[{"url":"urn:x"},{"url":"`+representationURL+`","valueCode":"`+code+`"}]`)
+		}
 		p, err := ParsePatient(patientJSON("p", `"name":`+name), testNow)
 		if err != nil || p.FullName != want {
 			t.Errorf("%s: %q, %v", name, p.FullName, err)
 		}
+	}
+}
+
+// Whoever a patient was, and in whatever script, is searched for.
+func TestEveryOtherNameIsKept(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("가", 1<<20)
+	p, err := ParsePatient(patientJSON("p", `"name":[{"use":"maiden","family":"Old"},{"use":"nickname","given":["Jimmy","J"]},{},null,
+		{"use":"usual","text":"`+long+`"},{"use":"official","family":"Chalmers","given":["Jim"]},{"family":"Later","period":{"start":"2099"}}]`), testNow)
+	want := []Name{{Text: long[:3*85]}, {Given: "Jimmy J"}, {Family: "Old"}, {Family: "Later"}}
+	if diff := cmp.Diff(want, p.OtherNames); err != nil || diff != "" || p.FamilyName != "Chalmers" {
+		t.Error(err, diff)
+	}
+	many := strings.Repeat(`{"family":"Other"},`, 10_000)
+	p, err = ParsePatient(patientJSON("p", `"name":[`+many+`{"use":"official","family":"Chalmers"}]`), testNow)
+	if err != nil || p.FamilyName != "Chalmers" || len(p.OtherNames) < 1000 || len(p.OtherNames) > maxOthers/5 {
+		t.Errorf("%s and %d others, %v", p.FamilyName, len(p.OtherNames), err)
+	}
+}
+
+func TestEveryOtherNumberIsKept(t *testing.T) {
+	t.Parallel()
+	p, err := ParsePatient(patientJSON("p", `"telecom":[{"system":"phone","value":"1","use":"old"},{"system":"phone","value":"2","use":"work"},
+		{"system":"phone","value":"3","use":"mobile"},{"system":"sms","value":"4"},{"system":"fax","value":"5"},{"system":"pager","value":"6"},
+		{"system":"email","value":"7"},{"system":"url","value":"8"},{"value":"9"},{"system":"phone"},{"system":"phone","value":" "},null,
+		{"system":"phone","value":"10","use":"temp"},{"system":"phone","value":"11","period":{"end":"2020"}},
+		{"system":"phone","value":"12","period":{"start":"2097"}},{"system":"phone","value":"3"},
+		{"system":"phone","value":"`+strings.Repeat("1", 1<<20)+`","use":"work"}]`), testNow)
+	if diff := cmp.Diff([]string{"2", "4", "5", "6", "10", "12"}, p.OtherPhones); err != nil || diff != "" || p.Contact.Phone != "3" {
+		t.Error(err, diff)
+	}
+	many := strings.Repeat(`{"system":"phone","value":"555-0100"},`, 10_000)
+	p, err = ParsePatient(patientJSON("p", `"telecom":[`+many+`{"system":"phone","value":"3","use":"mobile"}]`), testNow)
+	if err != nil || p.Contact.Phone != "3" || len(p.OtherPhones) != maxOthers/8 {
+		t.Errorf("%s and %d others, %v", p.Contact.Phone, len(p.OtherPhones), err)
 	}
 }
 

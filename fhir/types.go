@@ -75,6 +75,8 @@ type Patient struct {
 	Deceased    bool   // deceased[x] is true, or a time
 	ReplacedBy  string // whom it was merged into: a FHIR id, the URL of a Patient (see LocalID), or Nobody
 	Emergency   *EmergencyContact
+	OtherNames  []Name   // current and former ones, the current first; not all of a thousand
+	OtherPhones []string // every other number that can be dialled now (phone, sms, fax, pager); likewise
 }
 
 // EmergencyContact is an entry of Patient.contact: whom to call.
@@ -82,6 +84,13 @@ type EmergencyContact struct {
 	Name         string
 	Relationship string
 	Phone        string
+}
+
+// Name is a HumanName of a Patient; an empty string means absent.
+type Name struct {
+	Family string
+	Given  string // all given names, joined with a space
+	Text   string
 }
 
 // Identifier is one entry of Patient.identifier.

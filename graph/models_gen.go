@@ -244,9 +244,10 @@ type PageInfo struct {
 type Patient struct {
 	// The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>.
 	ID string `json:"id"`
-	// Patient.name.family of the official name.
+	// Patient.name.family of the official name, else the usual one; of one that is repeated in several scripts,
+	// that of the ideographic form (extension iso21090-EN-representation, IDE).
 	FamilyName *string `json:"familyName,omitempty"`
-	// All given names of the official name, separated by spaces.
+	// All given names of the same name, separated by spaces.
 	GivenName *string `json:"givenName,omitempty"`
 	// The name as people write it: 홍길동, Jim Chalmers.
 	FullName *string `json:"fullName,omitempty"`
@@ -319,10 +320,14 @@ type PatientEdge struct {
 // Which patients; every part given must match. Patients that are not active or were merged into another
 // are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot filter by name, phone or birth date.
 type PatientFilter struct {
-	// Any part of a name, of any script, up to 200 characters; case does not matter, and what is invisible
-	// in it is left out.
+	// Words in any order, each any part of a name, up to 200 characters. Every current and former name is
+	// searched, in each script that the record has; the words may come from several of them. Case, accents,
+	// width, hyphens, apostrophes and what is invisible do not matter (Mueller finds Müller); in Hangul, Han
+	// and Kana a word may span family and given name, in either order.
 	Name *string `json:"name,omitempty"`
-	// The whole phone number, up to 100 characters; only its digits, full-width ones too, are compared.
+	// A whole phone number in any format, up to 100 characters: any that the patient has now, also of work,
+	// fax or text messages. Digits of any script are compared; 00 is +, and where PHONE_REGION is set the
+	// national and the international form are one. An extension may be left out.
 	Phone *string `json:"phone,omitempty"`
 	// A date, or a year or month that contains it.
 	BirthDate *PartialDate `json:"birthDate,omitempty"`

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 
 	"patientgraph/db"
@@ -36,9 +37,18 @@ func State(p fhir.Patient) db.FHIRState {
 		Deceased:      p.Deceased,
 		ReplacedBy:    p.ReplacedBy,
 		FHIRContact:   (*db.EmergencyContact)(p.Emergency),
+		OtherNames:    otherNames(p.OtherNames),
+		OtherPhones:   p.OtherPhones,
 		FHIRVersionID: p.VersionID,
 		FHIRUpdatedAt: p.LastUpdated,
 	}
+}
+
+func otherNames(names []fhir.Name) (cached []db.Name) {
+	for _, n := range names {
+		cached = append(cached, db.Name(n))
+	}
+	return cached
 }
 
 func address(a *fhir.Address) *db.Address {
@@ -72,7 +82,8 @@ func Differing(a, b db.FHIRState, e fhir.ContactEdit) []string {
 	return fields
 }
 
-// Same reports whether two versions of a Patient show the same.
+// Same reports whether two versions of a Patient show the same. What is searched
+// only is not compared: a server may store the other numbers in a form of its own.
 func Same(a, b db.FHIRState) bool {
 	if !sameAddress(a.Address, b.Address) || (a.FHIRContact == nil) != (b.FHIRContact == nil) ||
 		a.FHIRContact != nil && *a.FHIRContact != *b.FHIRContact {
@@ -80,7 +91,8 @@ func Same(a, b db.FHIRState) bool {
 	}
 	a.FHIRContact = b.FHIRContact
 	a.Address, a.FHIRVersionID, a.FHIRUpdatedAt = b.Address, b.FHIRVersionID, b.FHIRUpdatedAt
-	return a == b
+	a.OtherNames, a.OtherPhones = b.OtherNames, b.OtherPhones
+	return reflect.DeepEqual(a, b)
 }
 
 func sameAddress(a, b *db.Address) bool {
@@ -104,9 +116,13 @@ func Resource(row *db.Patient) []byte {
 			contacts = append(contacts, map[string]any{"name": map[string]any{"text": c.Name}, "note": c.Relationship, "value": c.Phone})
 		}
 	}
+	names := []map[string]any{}
+	for _, n := range append([]db.Name{{Family: row.FamilyName, Given: row.GivenName, Text: row.FullName}}, row.OtherNames...) {
+		names = append(names, map[string]any{"family": n.Family, "given": n.Given, "text": n.Text})
+	}
 	text, _ := json.Marshal(map[string]any{ // strings always encode
-		"id": row.FHIRID, "birthDate": row.BirthDate, "value": []string{row.ID, row.Phone, row.Email},
-		"name": map[string]any{"family": row.FamilyName, "given": row.GivenName, "text": row.FullName},
+		"id": row.FHIRID, "birthDate": row.BirthDate, "value": append([]string{row.ID, row.Phone, row.Email}, row.OtherPhones...),
+		"name": names,
 		"address": map[string]any{"text": a.Text, "line": a.Lines, "city": a.City, "district": a.District,
 			"state": a.State, "postalCode": a.PostalCode, "country": a.Country},
 		"contact": contacts, "link": row.ReplacedBy,

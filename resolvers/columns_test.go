@@ -104,6 +104,7 @@ func fullRow() *db.Patient {
 			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0), Deceased: true, ReplacedBy: "survivor",
 			FHIRContact: &db.EmergencyContact{Name: "y", Relationship: "y", Phone: "y"},
 			Address:     &db.Address{Text: "x", Lines: []string{"x"}, City: "x", District: "x", State: "x", PostalCode: "x", Country: "x"},
+			OtherNames:  []db.Name{{Text: "x"}}, OtherPhones: []string{"x"},
 		},
 	}
 	for state, n := reflect.ValueOf(&row.FHIRState).Elem(), 0; n < state.NumField(); n++ {

@@ -47,6 +47,8 @@ type Resolver struct {
 	NewID      func() string // names a change that stands in the log alone
 	FHIRBase   string        // of the FHIR server, whose references may be URLs
 
+	PhoneRegion string // where the phones that are searched for are dialled; "" = not known
+
 	subscribed subscriptions
 }
 

@@ -94,6 +94,7 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 	if err != nil {
 		return nil, requestError(ctx, CodeBadUserInput, err.Error())
 	}
+	request.Filter.PhoneRegion = r.PhoneRegion
 	return r.connection(ctx, v, request)
 }
 

@@ -10,13 +10,9 @@ ALTER TABLE patients ADD COLUMN fhir_contact TEXT NOT NULL DEFAULT '';
 ALTER TABLE patients ADD COLUMN filled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE patients ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
 -- Lists pass by who is not listed within the index.
-DROP INDEX patients_by_name;
 DROP INDEX patients_by_birth_date;
 DROP INDEX patients_by_created;
 DROP INDEX patients_by_updated;
-DROP INDEX patients_by_filters;
-CREATE INDEX patients_by_name ON patients (name_key, id, listed);
 CREATE INDEX patients_by_birth_date ON patients (birth_date, id, listed);
 CREATE INDEX patients_by_created ON patients (created_at, id, listed);
 CREATE INDEX patients_by_updated ON patients (updated_at, id, listed);
-CREATE INDEX patients_by_filters ON patients (sync_state, gender, birth_date, updated_at, phone_key, name_key, id, listed);
