@@ -13,6 +13,8 @@ type Filter struct {
 	ID           string    // exactly this one: a patient's own record
 	Name         string    // any part of a name
 	Phone        string    // the whole number; its digits are compared
+	FHIRID       string    // exactly this one
+	Identifier   string    // any identifier, see whereIdentifier
 	BirthDate    string    // a date, or the year or month that contains it
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
@@ -46,6 +48,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	default: // in the words of the index patients_by_words
 		c.add("phone_key = '' AND phone <> '' AND phone = ?", clean(f.Phone))
 	}
+	if f.FHIRID != "" {
+		c.add("fhir_id = ?", clean(f.FHIRID))
+	}
+	if f.Identifier != "" {
+		whereIdentifier(&c, f.Identifier, f.ID)
+	}
 	if f.BirthDate != "" {
 		// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
 		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
@@ -65,6 +73,9 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	}
 	if !f.UpdatedSince.IsZero() {
 		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
+	}
+	if c.nothing {
+		return c, nil
 	}
 	return c, s.whereName(ctx, &c, fold(f.Name), f.ID == "")
 }

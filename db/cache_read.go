@@ -11,10 +11,14 @@ import (
 const maxPrepared = 256
 
 // Patient returns one row with the columns asked for and the keys; without
-// columns, every column. ErrNotFound.
+// columns, every column. Where no record has the number, the one that it is an
+// alias of. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
 	set := setOf(columns)
 	p, err := s.patientRow(ctx, set, clean(id))
+	if errors.Is(err, sql.ErrNoRows) {
+		p, err = s.patientByAlias(ctx, set, clean(id))
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -49,4 +53,12 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	s.byColumns[set] = statement
 	s.mu.Unlock()
 	return set.scan(statement.QueryRowContext(ctx, id))
+}
+
+// patientByAlias is one statement: no number moves in the midst of it.
+func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string) (*Patient, error) {
+	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = (SELECT min(patient_id) FROM patient_identifiers" +
+		" WHERE kind IN ('FORMER', 'ALIAS') AND value = ? HAVING count(DISTINCT patient_id) = 1)" + // that of two records is nobody's
+		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ?)"
+	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(query), s.once([]any{alias, alias})...))
 }

@@ -997,7 +997,11 @@ type Query {
   viewer may not see it: the two cannot be told apart.
   """
   patient(
-    "The patient number, for example P-2025-000001 (not the FHIR id)."
+    """
+    The patient number, for example P-2025-000001 (not the FHIR id), or a former number of a patient,
+    which the answer shows under its number of now. A number that a patient has wins over former ones;
+    one that two patients claim as a former number finds neither.
+    """
     id: ID!
   ): Patient
   """
@@ -1230,7 +1234,8 @@ type PageInfo {
 }
 
 """
-Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
+Which patients; every part given must match. Analysts cannot filter by name, phone, birth date, FHIR
+id or identifier.
 """
 input PatientFilter {
   """
@@ -1240,6 +1245,15 @@ input PatientFilter {
   name: String
   "The whole phone number, up to 100 characters; only its digits, full-width ones too, are compared."
   phone: String
+  "The logical id of the Patient on the FHIR server, letter by letter."
+  fhirId: String
+  """
+  A patient number, a former one, or any other identifier of the FHIR Patient (of another hospital, of
+  an insurance): the whole value, or system|value as in a FHIR search, up to 256 characters. Letter
+  case does not matter. A number that a patient has finds that patient alone; a former number that two
+  patients claim finds neither.
+  """
+  identifier: String
   "A date, or a year or month that contains it."
   birthDate: PartialDate
   "Administrative gender."
@@ -1276,7 +1290,7 @@ enum PatientOrder {
 A change of contact values. A field left out stays, null clears it, a value sets it.
 """
 input UpdatePatientContactInput {
-  "The patient number."
+  "The patient number, or a former one."
   patientId: ID!
   """
   1 to 64 characters; checked for PHONE_REGION where that is set, else the FHIR server decides.
@@ -1569,7 +1583,7 @@ type FhirIssue {
 A change of the fields that exist here only. A field left out stays, null clears it, a value sets it.
 """
 input UpdatePatientProfileInput {
-  "The patient number."
+  "The patient number, or a former one."
   patientId: ID!
   "Whom to call in an emergency."
   emergencyContact: EmergencyContactInput
@@ -5918,7 +5932,7 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "phone", "birthDate", "gender", "syncState", "updatedSince"}
+	fieldsInOrder := [...]string{"name", "phone", "fhirId", "identifier", "birthDate", "gender", "syncState", "updatedSince"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -5939,6 +5953,20 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 				return it, err
 			}
 			it.Phone = data
+		case "fhirId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("fhirId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.FhirID = data
+		case "identifier":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("identifier"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Identifier = data
 		case "birthDate":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("birthDate"))
 			data, err := ec.unmarshalOPartialDate2ᚖpatientgraphᚋgraphᚐPartialDate(ctx, v)

@@ -296,13 +296,21 @@ type PatientEdge struct {
 	Node *Patient `json:"node"`
 }
 
-// Which patients; every part given must match. Analysts cannot filter by name, phone or birth date.
+// Which patients; every part given must match. Analysts cannot filter by name, phone, birth date, FHIR
+// id or identifier.
 type PatientFilter struct {
 	// Any part of a name, of any script, up to 200 characters; case does not matter, and what is invisible
 	// in it is left out.
 	Name *string `json:"name,omitempty"`
 	// The whole phone number, up to 100 characters; only its digits, full-width ones too, are compared.
 	Phone *string `json:"phone,omitempty"`
+	// The logical id of the Patient on the FHIR server, letter by letter.
+	FhirID *string `json:"fhirId,omitempty"`
+	// A patient number, a former one, or any other identifier of the FHIR Patient (of another hospital, of
+	// an insurance): the whole value, or system|value as in a FHIR search, up to 256 characters. Letter
+	// case does not matter. A number that a patient has finds that patient alone; a former number that two
+	// patients claim finds neither.
+	Identifier *string `json:"identifier,omitempty"`
 	// A date, or a year or month that contains it.
 	BirthDate *PartialDate `json:"birthDate,omitempty"`
 	// Administrative gender.

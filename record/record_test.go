@@ -57,6 +57,9 @@ func fill(t *testing.T, at any) {
 		case int64:
 			leaf.SetInt(int64(n))
 			return
+		case bool:
+			leaf.SetBool(true)
+			return
 		}
 		switch {
 		case leaf.Kind() != reflect.String:
@@ -85,7 +88,8 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	var p fhir.Patient
 	fill(t, &p)
 	want := map[string]any{
-		".Number": p.Identifiers[1].Value, ".FHIRID": p.ID,
+		".Number": p.Identifiers[1].Value, ".NumberSystem": p.Identifiers[1].System, ".FHIRID": p.ID,
+		".Identifiers[0].System": p.Identifiers[0].System, ".Identifiers[0].Value": p.Identifiers[0].Value, ".Identifiers[0].Alias": false,
 		".State.FHIRVersionID": p.VersionID, ".State.FHIRUpdatedAt": p.LastUpdated,
 	}
 	for path, value := range values(&p) {
@@ -100,7 +104,7 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	if n := New(p, ""); n.Number != "" {
 		t.Errorf("without a system the number is %s", n.Number)
 	}
-	if empty := New(fhir.Patient{}, ""); empty != (db.NewPatient{}) {
+	if empty := New(fhir.Patient{}, ""); !reflect.DeepEqual(empty, db.NewPatient{}) {
 		t.Errorf("of nothing: %+v", empty)
 	}
 }

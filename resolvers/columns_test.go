@@ -34,6 +34,8 @@ func (r *recorder) Patients(_ context.Context, request db.PageRequest) (*db.Page
 
 func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { return 1, nil }
 
+func (r *recorder) AliasesOf(context.Context, []string) (map[string]string, error) { return nil, nil }
+
 func (r *recorder) SetProfile(string, db.ProfileEdit, int64, time.Time) (*db.Patient, error) {
 	return nil, db.ErrNotFound
 }
