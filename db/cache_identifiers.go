@@ -86,7 +86,7 @@ func renumbered(names []identifier, former, number string) []identifier {
 		switch {
 		case name.kind == kindNumber:
 			formerSystem = name.systemKey
-		case name.kind == kindClaimed:
+		case name.kind == kindClaimed && name.value == number:
 			system = name.systemKey
 		case name.kind == kindFormer && name.value == number:
 		default:

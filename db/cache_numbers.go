@@ -159,8 +159,10 @@ type claims struct {
 	names    map[*Patient][]identifier
 	claimers []*Patient          // in the order of their numbers
 	claimed  map[*Patient]string // by each of them
-	why      map[*Patient]error  // some of them cannot have it
-	goes     map[*Patient]bool   // this one's number moves
+	why      map[*Patient]error  // why one cannot have it
+	gaveUp   map[*Patient]bool   // the FHIR server lists the number of this one as a former one: who claims it gets it
+	goes     map[*Patient]bool   // the number of this one moves, if another needs it
+	target   map[*Patient]string // to this one; "" = an assigned one
 }
 
 // find reads the claims, and locks who claims and who has what is claimed.
@@ -196,7 +198,8 @@ func (c *claims) find(ctx context.Context) error {
 	}
 	defer found.Close()
 	c.byID, c.names = map[string]*Patient{}, map[*Patient][]identifier{}
-	c.claimed, c.why, c.goes = map[*Patient]string{}, map[*Patient]error{}, map[*Patient]bool{}
+	c.claimed, c.target, c.why = map[*Patient]string{}, map[*Patient]string{}, map[*Patient]error{}
+	c.gaveUp, c.goes = map[*Patient]bool{}, map[*Patient]bool{}
 	for found.Next() {
 		row, err := allColumns.scan(found)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -205,39 +208,44 @@ func (c *claims) find(ctx context.Context) error {
 		if open[row.ID] || row.SyncState == Pending {
 			err = errors.New(string(KeptPending))
 		}
-		c.byID[row.ID], c.names[row] = row, names[row.ID]
+		c.byID[row.ID], c.names[row], c.why[row] = row, names[row.ID], err
 		for _, name := range names[row.ID] {
-			if name.kind == kindClaimed {
+			switch {
+			case name.kind == kindClaimed:
 				c.claimers = append(c.claimers, row)
-				c.claimed[row], c.goes[row] = name.value, err == nil
-			}
-			// Its patient has given it up: who claims it gets it.
-			if name.kind == kindAlias && name.value == row.ID && err == nil && row.FHIRID != "" {
-				c.goes[row] = true
+				c.claimed[row], c.target[row] = name.value, name.value
+				c.goes[row] = err == nil
+			case name.kind == kindAlias && name.value == row.ID && err == nil:
+				c.gaveUp[row], c.goes[row] = true, true
 			}
 		}
-		c.why[row] = err
 	}
 	return found.Err()
 }
 
-// judge finds out which numbers move: a number that stays cannot become another's.
+// judge finds out which numbers move: a number that stays cannot become another's,
+// and of two that claim one the first gets it.
 func (c *claims) judge() {
-	for changed := true; changed; {
-		changed = false
-		given := map[string]bool{}
-		for _, row := range c.claimers {
-			number := c.claimed[row]
-			holder := c.byID[number]
-			switch {
-			case !c.goes[row]:
-			case given[number], holder != nil && !c.goes[holder]:
-				c.goes[row], c.why[row], changed = false, ErrNumberTaken, true
-				if c.claimed[holder] != "" {
-					c.why[row] = c.why[holder]
-				}
-			default:
-				given[number] = true
+	first := map[string]*Patient{}
+	for _, row := range c.claimers {
+		if number := c.claimed[row]; c.goes[row] && first[number] == nil {
+			first[number] = row
+		}
+	}
+	for _, row := range c.claimers {
+		holder := c.byID[c.claimed[row]]
+		if !c.goes[row] || first[c.claimed[row]] == row && (holder == nil || c.goes[holder]) {
+			continue
+		}
+		// It stays, and so does whoever claims its number, and so on.
+		why := ErrNumberTaken
+		if c.claimed[holder] != "" && c.why[holder] != nil {
+			why = c.why[holder]
+		}
+		for row != nil && c.target[row] != "" && c.goes[row] {
+			c.why[row], c.target[row], c.goes[row] = why, "", c.gaveUp[row]
+			if !c.goes[row] {
+				row = first[row.ID]
 			}
 		}
 	}
@@ -253,10 +261,13 @@ func (c *claims) inOrder() []*Patient {
 	placed := map[*Patient]bool{}
 	for _, row := range c.claimers {
 		var path []*Patient
+		if c.target[row] == "" { // it goes only where another needs its number
+			continue
+		}
 		for row != nil && c.goes[row] && !placed[row] {
 			placed[row] = true
 			path = append(path, row)
-			row = c.byID[c.claimed[row]]
+			row = c.byID[c.target[row]]
 		}
 		ring := len(path) > 0 && row == path[0]
 		slices.Reverse(path)
@@ -270,12 +281,11 @@ func (c *claims) inOrder() []*Patient {
 	return order
 }
 
-// move gives the rows the numbers that they claim. Who has given its number up and
-// claims none is assigned one.
+// move gives the rows their numbers.
 func (c *claims) move(ctx context.Context, rows []*Patient) error {
 	need := 0
 	for _, row := range rows {
-		if c.claimed[row] == "" {
+		if c.target[row] == "" {
 			need++
 		}
 	}
@@ -285,7 +295,7 @@ func (c *claims) move(ctx context.Context, rows []*Patient) error {
 	}
 	numbers, after := make([]string, len(rows)), map[*Patient][]identifier{}
 	for n, row := range rows {
-		if numbers[n] = c.claimed[row]; numbers[n] == "" {
+		if numbers[n] = c.target[row]; numbers[n] == "" {
 			numbers[n], assigned = assigned[0], assigned[1:]
 		}
 		after[row] = renumbered(c.names[row], row.ID, numbers[n])

@@ -152,6 +152,60 @@ func TestChainsAndRingsOfNumbers(t *testing.T) {
 	})
 }
 
+// A number that its patient has given up on the FHIR server is for whoever claims
+// it, whatever the patient claims itself.
+func TestANumberThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, at("a", "1", 0), at("b", "2", 0), at("c", "3", 0))
+		former := func(n NewPatient, number string) NewPatient {
+			n.Identifiers = []Identifier{{Value: number, Alias: true}}
+			return n
+		}
+		bring(t, s, former(at("a", "", 1), "1"), former(at("b", "3", 1), "2"))
+		if got := numbers(t, s); got != "1=a 2=b 3=c" {
+			t.Errorf("nobody else claims them: %s", got)
+		}
+		_, left := bring(t, s, at("d", "1", 1), at("e", "2", 1))
+		if got := numbers(t, s); got != "1=d 2=e 3=c P-2025-000003=a P-2025-000004=b" || len(left) != 1 || left[0].FHIRID != "b" {
+			t.Errorf("%s, refused %v", got, left)
+		}
+		if _, left = bring(t, s, at("c", "9", 1)); numbers(t, s) != "1=d 2=e 3=b 9=c P-2025-000003=a" || len(left) > 0 {
+			t.Errorf("%s, refused %v", numbers(t, s), left)
+		}
+	})
+}
+
+// A long chain whose end stays costs what a long chain costs.
+func TestALongChainOfNumbers(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		const n = 3000
+		number := func(i int) string { return fmt.Sprintf("N%05d", i) }
+		for _, shift := range []int{0, 1} {
+			for from := 0; from < n; from += 500 {
+				var batch []NewPatient
+				for i := from; i < from+500; i++ {
+					batch = append(batch, at(number(i), number(i+shift), shift))
+				}
+				if _, err := s.ImportPatients(context.Background(), append(batch, at("end", number(n), 0)), testTime); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, left := bring(t, s); len(left) != n {
+			t.Fatalf("%d are refused, want %d", len(left), n)
+		}
+		if _, left := bring(t, s, at("end", "free", 1)); len(left) > 0 {
+			t.Errorf("%d are refused", len(left))
+		}
+		found, err := s.NumbersOfFHIR(context.Background(), []string{number(0), number(n - 1), "end"})
+		if err != nil || !slices.Equal(found, []string{number(1), number(n), "free"}) {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
+}
+
 // The number of a patient whose update is open stays until the update has ended.
 func TestAnOpenUpdateKeepsItsNumber(t *testing.T) {
 	t.Parallel()
