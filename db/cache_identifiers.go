@@ -248,9 +248,8 @@ func whereIdentifier(c *conditions, text, only string) {
 		default:
 			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE "+s.where+" AND kind IN ('NUMBER', 'OTHER')",
 				"SELECT min(patient_id) FROM patient_identifiers WHERE "+s.where+" AND kind IN ('FORMER', 'ALIAS')"+
-					" AND NOT EXISTS (SELECT 1 FROM patient_identifiers AS number WHERE number.value_key = ? AND number.kind = 'NUMBER')"+
-					" HAVING count(DISTINCT patient_id) = 1")
-			args = append(slices.Concat(args, s.args, s.args), s.args[0])
+					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value) HAVING count(DISTINCT patient_id) = 1")
+			args = slices.Concat(args, s.args, s.args)
 		}
 	}
 	if c.nothing = c.nothing || len(parts) == 0; !c.nothing {

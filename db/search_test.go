@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -67,12 +68,14 @@ func TestTheOwnRecordTellsNothingOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, step := range planned(t, s, "SELECT id FROM patients"+where.String(), where.args) {
-			if strings.Contains(step, "patient_identifiers") && !strings.Contains(step, "patient_identifiers_by_patient") {
+			if readsIdentifiers.MatchString(step) && !strings.Contains(step, "patient_identifiers_by_patient") {
 				t.Errorf("it looks at the identifiers of others: %s", step)
 			}
 		}
 	})
 }
+
+var readsIdentifiers = regexp.MustCompile(`(?i)(search|scan) .*patient_identifiers`)
 
 // planned says how a statement is run, step by step.
 func planned(t *testing.T, s *Store, text string, args []any) []string {

@@ -178,3 +178,50 @@ func TestDiffering(t *testing.T) {
 		}
 	}
 }
+
+// The number is the current identifier of its system, and the others of that system
+// are aliases; without a current one there is no number.
+func TestTheNumberIsTheCurrentIdentifier(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct{ number, aliases, others string }{
+		``:                                  {"", "", ""},
+		`{"system":"s","value":"1"}`:        {"1", "", ""},
+		`{"system":"t","value":"1"}`:        {"", "", "1"},
+		`{"value":"1"}`:                     {"", "", "1"},
+		`{"system":"s","value":" 1\u00a0"}`: {"1", "", ""},
+		`{"system":"s","value":"  "},{"system":"s"},{"system":"s","value":""},{"system":"s","value":"1"}`:          {"1", "", ""},
+		`{"use":"old","system":"s","value":"1"}`:                                                                   {"", "1", ""},
+		`{"use":"old","system":"s","value":"1"},{"system":"s","value":"2"}`:                                        {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"end":"2019-12-31"}},{"use":"temp","system":"s","value":"2"}`:         {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"start":"2097-01-01"}},{"system":"s","value":"2"}`:                    {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"start":"2019-12-31"}},{"system":"s","value":"2"}`:                    {"1", "2", ""},
+		`{"system":"s","value":"1","period":{"end":"2019"}}`:                                                       {"", "1", ""},
+		`{"use":"usual","system":"s","value":"1"},{"use":"official","system":"s","value":"2"}`:                     {"2", "1", ""},
+		`{"system":"s","value":"1"},{"use":"usual","system":"s","value":"2"}`:                                      {"2", "1", ""},
+		`{"use":"secondary","system":"s","value":"1"},{"system":"s","value":"2"}`:                                  {"2", "1", ""},
+		`{"use":"temp","system":"s","value":"1"},{"use":"secondary","system":"s","value":"2"}`:                     {"2", "1", ""},
+		`{"use":"nonsense","system":"s","value":"1"},{"use":"temp","system":"s","value":"2"}`:                      {"2", "1", ""},
+		`{"use":"official","system":"t","value":"1"},{"use":"temp","system":"s","value":"2"}`:                      {"2", "", "1"},
+		`{"use":"official","period":{"end":"2019-12-31"},"system":"s","value":"1"},{"system":"s","value":"1"}`:     {"1", "1", ""},
+		`{"use":"official","system":"s","value":"1"},{"use":"official","system":"s","value":"2"}`:                  {"1", "2", ""},
+		`{"use":["old"],"system":"s","value":"1"},{"system":{},"value":"2"},7,null,{"system":"s","value":{"x":1}}`: {"1", "", "2"},
+	} {
+		p, err := fhir.ParsePatient([]byte(`{"resourceType":"Patient","identifier":[`+text+`]}`), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		n := New(p, "s")
+		var aliases, others []string
+		for _, id := range n.Identifiers {
+			if id.Alias {
+				aliases = append(aliases, id.Value)
+			} else {
+				others = append(others, id.Value)
+			}
+		}
+		if n.Number != want.number || strings.Join(aliases, " ") != want.aliases || strings.Join(others, " ") != want.others {
+			t.Errorf("%s: number %q, aliases %q, others %q", text, n.Number, aliases, others)
+		}
+	}
+}
