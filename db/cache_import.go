@@ -385,21 +385,3 @@ func (s *Store) assign(ctx context.Context, tx bun.Tx, at time.Time, need int, c
 	}
 	return numbers, nil
 }
-
-// ids runs a statement that returns numbers.
-func (s *Store) ids(ctx context.Context, tx bun.Tx, pick *statement, args ...any) ([]string, error) {
-	rows, err := s.in(ctx, tx, pick).QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var picked []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		picked = append(picked, id)
-	}
-	return picked, rows.Err()
-}

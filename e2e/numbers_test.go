@@ -118,7 +118,7 @@ func TestNumbersComeWithPatientIDSystem(t *testing.T) {
 		nodes := p.Query(`{ patients(first: 9) { nodes { id createdAt } } }`, nil)["patients"].(map[string]any)["nodes"].([]any)
 		year := nodes[0].(map[string]any)["createdAt"].(string)[:4]
 		wantFound(p, map[string]string{
-			"70-1121": "svoboda-17 70-1121", "P-" + year + "-000001": "svoboda-17 70-1121", 
+			"70-1121": "svoboda-17 70-1121", "P-" + year + "-000001": "svoboda-17 70-1121",
 			"70-2": "b 70-2", "P-" + year + "-000002": "b 70-2",
 		})
 		// And to another system.
@@ -191,7 +191,9 @@ func TestNumbersAreExchangedFarApart(t *testing.T) {
 func TestANewPatientWaitsForItsNumber(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		one := func(id, updated, number string) string { return numbered(id, updated, "1", "usual "+numberSystem+" "+number) }
+		one := func(id, updated, number string) string {
+			return numbered(id, updated, "1", "usual "+numberSystem+" "+number)
+		}
 		mustIn(t, databaseURL, one("a", "2026-01-01T00:00:00Z", "1"))
 		p := StartWith(t, nobody, databaseURL)
 		if out, err := in(t, databaseURL, one("b", "2026-01-01T00:00:00Z", "1")); err == nil || !strings.Contains(out, "1 new") {
