@@ -39,7 +39,7 @@ func (i importCommand) Run(p *program) error {
 	}
 	printImport(p.stdout, total)
 	if total.Bad > 0 {
-		failures = append(failures, fmt.Errorf("import: %d lines were not imported; see the log above", total.Bad))
+		failures = append(failures, fmt.Errorf("import: %d lines were not imported, or not wholly; see the log above", total.Bad))
 	}
 	return errors.Join(failures...)
 }

@@ -225,11 +225,11 @@ func authConfig(c *Config) auth.Config {
 	}
 }
 
-// patientNumbers is how the patient claim of a token leads to patient numbers; nil:
-// it holds them.
+// patientNumbers is how the patient claim of a token leads to patient numbers: it
+// holds FHIR ids, or numbers that the patients have or had.
 func patientNumbers(c *Config, store *db.Store) func(context.Context, []string) ([]string, error) {
 	if c.JWTPatientClaimKind == claimFHIR {
 		return store.NumbersOfFHIR
 	}
-	return nil
+	return store.NumbersOf
 }

@@ -65,7 +65,8 @@ var (
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
 	// existingPatients locks the rows in the order in which the journal locks them.
-	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR UPDATE")
+	// Updates may begin meanwhile: that needs their numbers alone to stay.
+	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
 	// insertPatients is to be followed by the values of the rows, see rowValues.
 	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
 	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")

@@ -14,6 +14,8 @@ type Filter struct {
 	Name         string    // words in any order, each any part of a name
 	Phone        string    // a whole number; its digits are compared
 	PhoneRegion  string    // where Phone is dialled; "" = not known
+	FHIRID       string    // exactly this one
+	Identifier   string    // any identifier, see whereIdentifier
 	BirthDate    string    // a date, or the year or month that contains it
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
@@ -66,6 +68,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	default: // it must not take longer for a number that many have
 		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", keys)
 	}
+	if f.FHIRID != "" {
+		c.add("fhir_id = ?", clean(f.FHIRID))
+	}
+	if f.Identifier != "" {
+		whereIdentifier(&c, f.Identifier, f.IDs)
+	}
 	if f.BirthDate != "" {
 		// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
 		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
@@ -85,6 +93,9 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	}
 	if !f.UpdatedSince.IsZero() {
 		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
+	}
+	if c.nothing {
+		return c, nil
 	}
 	err := s.whereName(ctx, &c, searchWords(f.Name), len(f.IDs) == 0)
 	c.all = len(c.texts) == 0

@@ -1,12 +1,11 @@
 package db
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -14,9 +13,11 @@ import (
 
 // NewPatient is one patient to bring into the cache.
 type NewPatient struct {
-	Number string // the hospital's patient number; "" = P-<year>-<sequence> is assigned
-	FHIRID string // "" = LOCAL_ONLY
-	State  FHIRState
+	Number       string       // the hospital's patient number; "" = a row keeps its own, a new one is assigned P-<year>-<sequence>
+	NumberSystem string       // identifier.system of the Number
+	Identifiers  []Identifier // all others
+	FHIRID       string       // "" = LOCAL_ONLY
+	State        FHIRState
 }
 
 // ImportResult says what became of one patient.
@@ -43,17 +44,17 @@ const (
 
 // ImportOutcome is what became of one patient of a batch.
 type ImportOutcome struct {
-	ID     string
-	Result ImportResult
-	Why    KeptReason // of Kept
-	Err    error      // this patient could not be taken; the others were
+	ID      string
+	Result  ImportResult
+	Why     KeptReason // of Kept
+	Claimed bool       // another patient has its number: SettleNumbers tells how that ends
+	Refused error      // its number can be none; the rest was taken
+	Err     error      // this patient could not be taken; the others were
 }
 
 // The reasons why one patient of a batch is not taken.
 var (
-	errNumberTaken  = errors.New("its patient number belongs to another patient")
-	errNumberMoved  = errors.New("the patient with its FHIR id has another patient number")
-	errBadNumber    = errors.New("its patient number is longer than 64 characters or holds control characters")
+	errBadNumber    = errors.New("its patient number is longer than 64 characters, holds control characters or nothing that is seen")
 	errBatchRepeats = errors.New("its patient number or FHIR id occurred just before")
 )
 
@@ -63,16 +64,21 @@ const importTimeout = 30 * time.Second
 
 // ImportPatients stores a batch in one transaction. A row that exists is
 // updated only when the patient's State.FHIRUpdatedAt is later than what the row
-// last saw of FHIR (or the same, where an older program filled the row), and never while it is PENDING: an old file does not
-// overwrite newer truth. Of patients without that time the one imported last
+// last saw of FHIR (or the same, where an older program filled the row), and never
+// while it is PENDING: an old file does not overwrite newer truth. Of patients without that time the one imported last
 // wins, unless the journal still knows a write of the patient. A LOCAL_ONLY row
-// becomes synced when a patient with its number comes with a FHIR id.
+// becomes synced when a patient with its number comes with a FHIR id. Numbers move
+// with their patients, see cache_numbers.go; who has claimed one that another
+// patient has waits for SettleNumbers.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
 	outcomes := make([]ImportOutcome, len(batch))
 	run := func(ctx context.Context, tx bun.Tx) error {
 		clear(outcomes)
-		i := &importing{store: s, tx: tx, at: at, batch: batch, outcomes: outcomes}
+		i := &importing{store: s, tx: tx, at: at, batch: slices.Clone(batch), outcomes: outcomes, taken: map[*Patient]int{}, cameAs: map[*Patient]string{}, fresh: map[*Patient]bool{}}
 		if err := i.findExisting(ctx); err != nil {
+			return err
+		}
+		if err := i.findNames(ctx); err != nil {
 			return err
 		}
 		if err := i.findWritten(ctx); err != nil {
@@ -82,6 +88,9 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 			return err
 		}
 		if err := i.insert(ctx); err != nil {
+			return err
+		}
+		if err := i.nameAll(ctx); err != nil {
 			return err
 		}
 		return s.file.check()
@@ -101,7 +110,8 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 var (
 	takeNumbers = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
 		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
-	takenNumbers    = prepared(`SELECT id FROM patients WHERE id = ANY(?)`)
+	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)
+		UNION SELECT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
 	writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0`)
 )
 
@@ -114,10 +124,17 @@ type importing struct {
 	outcomes []ImportOutcome
 	byID     map[string]*Patient
 	byFHIRID map[string]*Patient
-	inserts  []int // positions in batch of the new ones
+	inserts  []*Patient // the new ones; those without a number are assigned one
 
-	unreadable map[*Patient]error // of the rows: these are left as they are
-	written    map[string]bool    // numbers of patients that come without a time and are in the journal
+	unreadable map[*Patient]error        // of the rows: these are left as they are
+	written    map[string]bool           // numbers of patients that come without a time and are in the journal
+	open       map[string]bool           // numbers that were to move, but a write of the patient is under way
+	aliases    map[string]bool           // of the numbers that patients without a FHIR id come with
+	names      map[*Patient][]identifier // of the rows, as they stand in the database
+	taken      map[*Patient]int          // position in batch of the last that a row took
+	cameAs     map[*Patient]string       // the numbers that rows had before they moved
+	fresh      map[*Patient]bool         // of inserts
+	moved      []string                  // numbers that became somebody's
 }
 
 // findExisting reads the rows that the batch may concern.
@@ -165,7 +182,7 @@ func (i *importing) findWritten(ctx context.Context) error {
 	if len(known) == 0 {
 		return nil
 	}
-	written, err := i.ids(ctx, writtenPatients, known)
+	written, err := i.store.ids(ctx, i.tx, writtenPatients, i.store.list(known))
 	for _, id := range written {
 		i.written[id] = true
 	}
@@ -174,24 +191,30 @@ func (i *importing) findWritten(ctx context.Context) error {
 
 // sort decides for each patient and updates the rows that exist.
 func (i *importing) sort(ctx context.Context) error {
-	fresh := map[string]bool{} // numbers and FHIR ids of the new ones
-	for k, n := range i.batch {
-		row, err := i.match(n)
+	for k := range i.batch {
+		n, o := &i.batch[k], &i.outcomes[k]
+		if !isNumber(n.Number) && n.Number != "" {
+			if n.FHIRID == "" { // nothing else would tell it from others the next time
+				o.Err = errBadNumber
+				continue
+			}
+			o.Refused = errBadNumber
+			n.Identifiers = append(slices.Clone(n.Identifiers), Identifier{System: n.NumberSystem, Value: n.Number})
+			n.Number = ""
+		}
+		row, holder := i.match(*n), i.byID[n.Number]
 		switch {
-		case err != nil:
-			i.outcomes[k].Err = err
-		case row == nil && n.Number != "" && fresh["id "+n.Number], n.FHIRID != "" && fresh["fhir "+n.FHIRID]:
-			i.outcomes[k].Err = errBatchRepeats
+		case i.unreadable[row] != nil:
+			o.Err = i.unreadable[row]
+		case i.fresh[row], row == nil && i.fresh[holder] && (n.FHIRID == "" || holder.FHIRID == ""):
+			o.Err = errBatchRepeats
+		case row == nil && n.FHIRID == "" && i.aliases[n.Number]:
+			*o = ImportOutcome{Result: Kept, Why: KeptLocal}
 		case row == nil:
-			fresh["id "+n.Number], fresh["fhir "+n.FHIRID] = true, true
-			i.inserts = append(i.inserts, k)
+			i.add(k, holder)
 		default:
-			i.outcomes[k] = ImportOutcome{ID: row.ID, Result: Kept, Why: i.keep(row, n)}
-			if i.outcomes[k].Why == "" {
-				i.outcomes[k].Result = Updated
-				if err := i.refresh(ctx, row, n); err != nil {
-					return err
-				}
+			if err := i.bring(ctx, k, row); err != nil {
+				return err
 			}
 		}
 	}
@@ -199,23 +222,65 @@ func (i *importing) sort(ctx context.Context) error {
 }
 
 // match finds the row that a patient is, nil when there is none.
-func (i *importing) match(n NewPatient) (*Patient, error) {
-	if clean(n.Number) != n.Number || len([]rune(n.Number)) > 64 || strings.TrimSpace(n.Number) == "" && n.Number != "" || hasControl(n.Number) {
-		return nil, errBadNumber
-	}
+func (i *importing) match(n NewPatient) *Patient {
 	byID, byFHIRID := i.byID[n.Number], i.byFHIRID[n.FHIRID]
 	switch {
-	case byFHIRID != nil && n.Number != "" && byFHIRID.ID != n.Number:
-		return nil, errNumberMoved
-	case i.unreadable[cmp.Or(byFHIRID, byID)] != nil:
-		return nil, i.unreadable[cmp.Or(byFHIRID, byID)]
 	case byFHIRID != nil:
-		return byFHIRID, nil
-	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || !samePerson(byID, n.State)):
-		return nil, errNumberTaken
+		return byFHIRID
+	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || i.fresh[byID] || !samePerson(byID, n.State)):
+		return nil
 	default:
-		return byID, nil
+		return byID
 	}
+}
+
+// add notes a new patient, without its number if that has a holder.
+func (i *importing) add(k int, holder *Patient) {
+	n := i.batch[k]
+	p := &Patient{FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
+	p.show(n.State)
+	if p.FHIRID != "" {
+		p.SyncState, p.LastSyncedAt = Synced, i.at
+		i.byFHIRID[p.FHIRID] = p
+	}
+	if n.Number != "" && holder == nil {
+		p.ID = n.Number
+		i.byID[p.ID] = p
+		i.moved = append(i.moved, p.ID)
+	}
+	i.fresh[p], i.taken[p] = true, k
+	i.inserts = append(i.inserts, p)
+	i.outcomes[k].Result, i.outcomes[k].Claimed = Inserted, holder != nil
+}
+
+// bring brings a row up to date, its number too, or keeps it.
+func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
+	n, o := i.batch[k], &i.outcomes[k]
+	o.Result, o.Why = Kept, i.keep(row, n)
+	// A row that shows the same may still have another number: PATIENT_ID_SYSTEM
+	// was set since.
+	current := o.Why == "" || o.Why == KeptSame || o.Why == KeptNewer && !n.State.FHIRUpdatedAt.Before(row.FHIRUpdatedAt)
+	if o.Why == "" {
+		o.Result = Updated
+		if err := i.refresh(ctx, row, n); err != nil {
+			return err
+		}
+	}
+	if current {
+		i.taken[row] = k
+		switch holder := i.byID[n.Number]; {
+		case n.Number == "" || holder == row:
+		case holder != nil:
+			o.Claimed = true
+		default:
+			if err := i.move(ctx, row, n.Number, o.Result != Updated); err != nil {
+				return err
+			}
+			o.Result, o.Why = Updated, ""
+		}
+	}
+	o.ID = row.ID
+	return nil
 }
 
 // samePerson guards a LOCAL_ONLY row against a stranger with its number, which
@@ -229,7 +294,7 @@ func samePerson(row *Patient, st FHIRState) bool {
 func (i *importing) keep(row *Patient, n NewPatient) KeptReason {
 	at := n.State.FHIRUpdatedAt
 	switch {
-	case row.SyncState == Pending:
+	case row.SyncState == Pending, i.open[row.ID]:
 		return KeptPending
 	case n.FHIRID == "":
 		return KeptLocal
@@ -272,84 +337,54 @@ func (i *importing) insert(ctx context.Context) error {
 	if len(i.inserts) == 0 {
 		return nil
 	}
-	numbers, err := i.assign(ctx)
+	need := 0
+	for _, p := range i.inserts {
+		if p.ID == "" {
+			need++
+		}
+	}
+	numbers, err := i.store.assign(ctx, i.tx, i.at, need, i.byID)
 	if err != nil {
 		return err
 	}
-	patients := make([]*Patient, 0, len(i.inserts))
 	values := make([]any, 0, len(i.inserts)*len(columns))
-	for _, k := range i.inserts {
-		n := i.batch[k]
-		p := &Patient{ID: n.Number, FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
-		p.show(n.State)
+	for _, p := range i.inserts {
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}
-		if p.FHIRID != "" {
-			p.SyncState, p.LastSyncedAt = Synced, i.at
-		}
-		patients, values = append(patients, p), append(values, rowValues(p)...)
-		i.outcomes[k] = ImportOutcome{ID: p.ID, Result: Inserted}
+		values = append(values, rowValues(p)...)
+		i.outcomes[i.taken[p]].ID = p.ID
 	}
 	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
 		return err
 	}
-	return i.store.insertKeys(ctx, i.tx, patients)
+	return i.store.insertKeys(ctx, i.tx, i.inserts)
 }
 
-// assign takes as many numbers as the new patients without one need, passing
-// over those that hospitals' own numbers already use.
-func (i *importing) assign(ctx context.Context) ([]string, error) {
-	need, own := 0, map[string]bool{}
-	for _, k := range i.inserts {
-		if number := i.batch[k].Number; number != "" {
-			own[number] = true
-		} else {
-			need++
-		}
-	}
-	year := i.at.UTC().Year()
+// assign takes as many numbers as are needed, passing over those that hospitals'
+// own numbers, in the database or just coming, already use.
+func (s *Store) assign(ctx context.Context, tx bun.Tx, at time.Time, need int, coming map[string]*Patient) ([]string, error) {
+	year := at.UTC().Year()
 	var numbers []string
 	for len(numbers) < need {
 		missing := need - len(numbers)
 		var last int64
-		if err := i.store.in(ctx, i.tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
+		if err := s.in(ctx, tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
 			return nil, err
 		}
 		candidates := make([]string, 0, missing)
 		for n := last - int64(missing) + 1; n <= last; n++ {
 			candidates = append(candidates, fmt.Sprintf("P-%d-%06d", year, n))
 		}
-		taken, err := i.ids(ctx, takenNumbers, candidates)
+		taken, err := s.ids(ctx, tx, takenNumbers, s.list(candidates), s.list(candidates))
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range taken {
-			own[id] = true
-		}
 		for _, id := range candidates {
-			if !own[id] {
+			if coming[id] == nil && !slices.Contains(taken, id) {
 				numbers = append(numbers, id)
 			}
 		}
 	}
 	return numbers, nil
-}
-
-// ids runs a statement that picks some of the numbers.
-func (i *importing) ids(ctx context.Context, pick *statement, numbers []string) ([]string, error) {
-	rows, err := i.store.in(ctx, i.tx, pick).QueryContext(ctx, i.store.list(numbers))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var picked []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		picked = append(picked, id)
-	}
-	return picked, rows.Err()
 }

@@ -204,9 +204,8 @@ func TestImportRules(t *testing.T) {
 			{"pending", NewPatient{FHIRID: "a3", State: at(20, "new")}, Kept, nil},
 			{"local again", NewPatient{Number: "P-2", State: at(20, "new")}, Kept, nil},
 			{"local becomes synced", NewPatient{Number: "P-2", FHIRID: "a2", State: at(20, "new")}, Updated, nil},
-			{"number taken", NewPatient{Number: "P-1", FHIRID: "a9", State: at(30, "new")}, 0, errNumberTaken},
-			{"number of a stranger without FHIR id", NewPatient{Number: "P-4", FHIRID: "a8", State: FHIRState{FamilyName: "Two"}}, 0, errNumberTaken},
-			{"number moved", NewPatient{Number: "P-9", FHIRID: "a1", State: at(30, "new")}, 0, errNumberMoved},
+			{"number taken", NewPatient{Number: "P-1", FHIRID: "a9", State: at(30, "other")}, Inserted, nil},
+			{"number of a stranger without FHIR id", NewPatient{Number: "P-4", FHIRID: "a8", State: FHIRState{FamilyName: "Two"}}, Inserted, nil},
 			{"number with a line break", NewPatient{Number: "P\n9"}, 0, errBadNumber},
 			{"number too long", NewPatient{Number: strings.Repeat("9", 65)}, 0, errBadNumber},
 			{"number assigned, one is in use", NewPatient{FHIRID: "a5", State: at(0, "y")}, Inserted, nil},
@@ -216,7 +215,7 @@ func TestImportRules(t *testing.T) {
 				t.Errorf("%s: %+v, %v", c.name, outcomes, err)
 			}
 		}
-		for id, phone := range map[string]string{"P-1": "new", "P-2": "new", "P-3": "pending", "P-2025-000001": "x", "P-2025-000002": "y"} {
+		for id, phone := range map[string]string{"P-1": "new", "P-2": "new", "P-3": "pending", "P-2025-000001": "x", "P-2025-000002": "other", "P-2025-000004": "y"} {
 			if p, err := s.Patient(ctx, id); err != nil || p.Phone != phone {
 				t.Errorf("%s has %+v, %v, want phone %s", id, p, err, phone)
 			}

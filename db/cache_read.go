@@ -5,17 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // maxPrepared bounds the statements kept; clients choose the columns.
 const maxPrepared = 256
 
 // Patient returns one row with the columns asked for and the keys; without
-// columns, every column. ErrNotFound.
+// columns, every column. Where no record has the number, the one that it is an
+// alias of. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
 	set := setOf(columns)
 	p, err := s.patientRow(ctx, set, clean(id))
+	if errors.Is(err, sql.ErrNoRows) {
+		p, err = s.patientByAlias(ctx, set, clean(id))
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -67,31 +70,10 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	return set.scan(statement.QueryRowContext(ctx, id))
 }
 
-// NumbersOfFHIR returns the numbers of the patients that have these FHIR ids, in no
-// particular order; who is not in the cache is left out.
-func (s *Store) NumbersOfFHIR(ctx context.Context, fhirIDs []string) ([]string, error) {
-	if len(fhirIDs) == 0 {
-		return nil, nil
-	}
-	args := make([]any, len(fhirIDs))
-	for i, id := range fhirIDs {
-		args[i] = clean(id)
-	}
-	rows, err := s.query(ctx, "SELECT id FROM patients WHERE fhir_id IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
-	if err != nil {
-		return nil, fmt.Errorf("read patient numbers: %w", err)
-	}
-	defer rows.Close()
-	var numbers []string
-	for rows.Next() {
-		var number string
-		if err := rows.Scan(&number); err != nil {
-			return nil, fmt.Errorf("read patient numbers: %w", err)
-		}
-		numbers = append(numbers, number)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read patient numbers: %w", err)
-	}
-	return numbers, nil
+// patientByAlias is one statement: no number moves in the midst of it.
+func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string) (*Patient, error) {
+	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = (SELECT min(patient_id) FROM patient_identifiers" +
+		" WHERE kind IN ('FORMER', 'ALIAS') AND value = ? HAVING count(DISTINCT patient_id) = 1)" + // that of two records is nobody's
+		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ?)"
+	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(query), s.once([]any{alias, alias})...))
 }

@@ -204,6 +204,15 @@ func (s *Store) insertKeys(ctx context.Context, tx bun.Tx, patients []*Patient) 
 	return s.insertSorted(ctx, tx, insertPhones, phones)
 }
 
+// deleteKeys takes a patient out of the indexes of names and phones.
+func (s *Store) deleteKeys(ctx context.Context, tx bun.Tx, p *Patient) error {
+	if _, err := s.exec(ctx, tx, deleteGrams, p.ID, s.list(grams(p.keys.search))); err != nil {
+		return err
+	}
+	_, err := s.exec(ctx, tx, deletePhones, p.ID, s.list(p.keys.phoneList()))
+	return err
+}
+
 // insertSorted writes in the order of the index: neighbours share its pages.
 func (s *Store) insertSorted(ctx context.Context, tx bun.Tx, into string, rows [][2]string) error {
 	slices.SortFunc(rows, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })

@@ -79,7 +79,8 @@ type Begun struct {
 
 // BeginUpdate writes the update into the journal as ACCEPTED: until it is
 // closed or the lease runs out, no other process may begin one for the
-// patient. It needs ID, PatientID, Actor, IdempotencyKey and Digest.
+// patient. It needs ID, PatientID, Actor, IdempotencyKey and Digest; with a FHIRID
+// it is for that patient alone.
 // ErrNotFound, ErrNoFHIRID, ErrBusy.
 func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, lease time.Duration) (*Begun, error) {
 	n, p, err := s.begin(u.PatientID, u.ID, owner, lease.Microseconds(), clean(u.Actor), clean(u.IdempotencyKey),
@@ -103,6 +104,9 @@ func (s *Store) BeginUpdate(ctx context.Context, u ContactUpdate, owner string, 
 // refused, it says why; an update that is in the journal all the same is none:
 // its commit looked failed and was not.
 func (s *Store) whatBegins(ctx context.Context, u ContactUpdate, owner string, p *Patient, refused bool) (begun *Begun, err error) {
+	if u.FHIRID != "" && p.FHIRID != u.FHIRID { // the number is another patient's by now
+		return nil, ErrNotFound
+	}
 	if refused {
 		if p.FHIRID == "" {
 			return nil, ErrNoFHIRID
@@ -145,21 +149,22 @@ func (s *Store) HoldUpdate(id, owner, patientID string) error {
 // new version of the row), until the next look at the FHIR server.
 // ErrLostLease: it is not NOT_APPLIED.
 func (s *Store) ReopenUpdate(id, patientID string) error {
-	if err := s.changeAndMark(patientID, reopenUpdate, markReopened, id); err != nil {
+	if err := s.changeAndMark(patientID, reopenUpdate, markReopened, id, id); err != nil {
 		return fmt.Errorf("reopen contact update: %w", err)
 	}
 	return nil
 }
 
-// changeAndMark changes one line of the journal, and marks its patient.
-func (s *Store) changeAndMark(patientID string, change, mark *statement, args ...any) error {
+// changeAndMark changes one line of the journal, and marks its patient, whom the
+// statement mark finds by marked.
+func (s *Store) changeAndMark(patientID string, change, mark *statement, marked string, args ...any) error {
 	return s.transact(patientID, func(ctx context.Context, tx bun.Tx) error {
 		n, err := s.exec(ctx, tx, change, args...)
 		if err == nil && n == 0 {
 			err = ErrLostLease
 		}
 		if err == nil {
-			_, err = s.exec(ctx, tx, mark, patientID)
+			_, err = s.exec(ctx, tx, mark, marked)
 		}
 		return err
 	})
@@ -203,6 +208,9 @@ func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 
 func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
 	p, err := s.lockedRow(ctx, tx, c.PatientID)
+	if errors.Is(err, ErrNotFound) { // the number has moved: then nothing of the patient was open
+		return nil, ErrLostLease
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -28,21 +28,38 @@ func (s *Store) HoldingUpdate(ctx context.Context, patientID string) (*ContactUp
 }
 
 func (s *Store) line(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
-	u, shown, err := scanUpdate(s.statements[st].QueryRowContext(ctx, args...))
+	u, err := s.lineWithPatient(ctx, st, args...)
+	if errors.Is(err, errMoved) { // between the two readings: the next ones agree
+		u, err = s.lineWithPatient(ctx, st, args...)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
-	}
-	switch {
-	case err != nil:
-	case shown != "":
-		u.Patient, err = s.asShown(ctx, u, shown)
-	case u.State == UpdateApplied, u.State == UpdateConflict: // somebody cleared the column by hand
-		u.Patient, err = s.Patient(ctx, u.PatientID)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read contact update: %w", err)
 	}
 	return u, nil
+}
+
+// errMoved: the number of the line's patient has become another patient's.
+var errMoved = errors.New("the patient number has just moved")
+
+func (s *Store) lineWithPatient(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
+	u, shown, err := scanUpdate(s.statements[st].QueryRowContext(ctx, args...))
+	if err != nil || shown == "" && u.State != UpdateApplied && u.State != UpdateConflict {
+		return u, err
+	}
+	p, err := s.Patient(ctx, u.PatientID)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.FHIRID != "" && p.FHIRID != u.FHIRID:
+		return nil, errMoved
+	case shown != "": // else somebody cleared the column by hand
+		err = u.asShown(p, shown)
+	}
+	u.Patient = p
+	return u, err
 }
 
 // updates runs one of the statements that return updateColumns.
@@ -97,21 +114,17 @@ func shownJSON(p *Patient) string {
 	}))
 }
 
-// asShown returns the patient as an answer showed it; what the update was not
+// asShown puts into the patient what an answer showed; what the update was not
 // about is as it is now.
-func (s *Store) asShown(ctx context.Context, u *ContactUpdate, shown string) (*Patient, error) {
+func (u *ContactUpdate) asShown(p *Patient, shown string) error {
 	var was shownFields
 	if err := u.Decode("patient", shown, &was); err != nil {
-		return nil, err
-	}
-	p, err := s.Patient(ctx, u.PatientID)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt = was.Version, was.SyncState, was.LastSyncedAt, was.UpdatedAt
 	p.FHIRVersionID, p.FHIRUpdatedAt = was.FHIRVersionID, was.FHIRUpdatedAt
 	p.Phone, p.Email, p.Address = was.Phone, was.Email, was.Address
-	return p, nil
+	return nil
 }
 
 // Decode reads the JSON text of one of the line's columns. ErrUnreadable, also

@@ -17,6 +17,7 @@ var (
 		FROM patients WHERE id = ? AND fhir_id IS NOT NULL AND NOT EXISTS ( -- what is being settled goes first
 			SELECT 1 FROM contact_updates AS other WHERE other.patient_id = patients.id
 			AND other.state IN ('SENT', 'UNKNOWN') AND other.owner <> '' AND NOT ` + leaseOver + `)
+		FOR KEY SHARE -- the number stays: whoever moves it waits, and then sees this line
 		ON CONFLICT DO NOTHING`)
 	addLocalUpdate = prepared(`INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
 			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
@@ -27,8 +28,10 @@ var (
 	// The mark is written even where it stands already: that locks the row.
 	markPending = prepared(`UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`)
 	// A new version: whoever writes the patient now began alone, and is not any more.
-	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1, versions_as_of = versions_as_of + 1 WHERE id = ?`)
-	closeUpdate  = prepared(`UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
+	// By the line: the patient's number may have moved since it was settled.
+	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1, versions_as_of = versions_as_of + 1
+		WHERE id = (SELECT patient_id FROM contact_updates WHERE id = ?)`)
+	closeUpdate = prepared(`UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT', 'UNKNOWN')`)
 	leaveUpdate = prepared(`UPDATE contact_updates SET state = 'UNKNOWN', answer = ?, heard = ?, gone = ?, owner = '', lease_until = NOW() + ?

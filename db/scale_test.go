@@ -18,7 +18,7 @@ func fillPatients(t testing.TB, s *Store, patients int) {
 		batch := make([]NewPatient, min(500, patients-done))
 		for i := range batch {
 			n := done + i
-			p := NewPatient{FHIRID: fmt.Sprintf("f%d", n), State: fullState()}
+			p := NewPatient{FHIRID: fmt.Sprintf("f%d", n), State: fullState(), Identifiers: []Identifier{{System: "urn:mrn", Value: fmt.Sprint(n)}, {Value: "unknown"}}}
 			if n%1000 == 0 {
 				p.FHIRID = ""
 			}
@@ -33,7 +33,7 @@ func fillPatients(t testing.TB, s *Store, patients int) {
 		add(t, s, testTime.Add(time.Duration(done)*time.Second), batch...)
 	}
 	if onPostgres(s) {
-		if _, err := s.write.DB.Exec("VACUUM ANALYZE patients"); err != nil { // as autovacuum does
+		if _, err := s.write.DB.Exec("VACUUM ANALYZE"); err != nil { // as autovacuum does
 			t.Fatal(err)
 		}
 	}
@@ -66,6 +66,10 @@ var scaleFilters = []struct {
 	{"words of many, together of none", Filter{Name: "windsor chalmers"}},
 	{"name and gender", Filter{Name: "a", Gender: "female"}},
 	{"name, gender and sync state, none", Filter{Name: "a", Gender: "female", SyncState: Pending}},
+	{"FHIR id", Filter{FHIRID: "f77"}},
+	{"identifier", Filter{Identifier: "urn:mrn|77"}},
+	{"identifier of many", Filter{Identifier: "unknown"}},
+	{"identifier of none", Filter{Identifier: "urn:none|77"}},
 	{"phone", Filter{Phone: "010-0001-0001"}},
 	{"phone in its region", Filter{Phone: "+82 10 0001 0001", PhoneRegion: "KR"}},
 	{"phone without digits", Filter{Phone: "call me"}},

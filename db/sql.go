@@ -73,6 +73,24 @@ func (s *Store) exec(ctx context.Context, tx bun.Tx, st *statement, args ...any)
 	return result.RowsAffected()
 }
 
+// ids runs a statement that returns numbers.
+func (s *Store) ids(ctx context.Context, tx bun.Tx, pick *statement, args ...any) ([]string, error) {
+	rows, err := s.in(ctx, tx, pick).QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var picked []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		picked = append(picked, id)
+	}
+	return picked, rows.Err()
+}
+
 // query runs a SELECT whose text depends on what was asked.
 func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	return s.read.DB.QueryContext(ctx, s.translate(text), s.once(args)...)

@@ -54,7 +54,7 @@ func sqlitePool(name string, file *sqliteFile, size int) *bun.DB {
 // writer anyway, so no row needs a lock.
 var forSQLite = strings.NewReplacer(
 	"NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-	"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "",
+	"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "", "FOR NO KEY UPDATE", "", "FOR KEY SHARE", "",
 	"= ANY(?)", "IN (SELECT value FROM json_each(?))", // see list
 	"strpos(", "instr(")
 
@@ -112,7 +112,7 @@ func (q sqlite) unsynced(ctx context.Context, options *sql.TxOptions, work func(
 }
 
 func (q sqlite) send(patientID string, args ...any) error {
-	return q.s.changeAndMark(patientID, sendUpdate, markPending, args...)
+	return q.s.changeAndMark(patientID, sendUpdate, markPending, patientID, args...)
 }
 
 func (sqlite) closeAtOnce(Closing) (*Patient, error) { return nil, nil } // there is no round trip

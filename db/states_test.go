@@ -11,7 +11,7 @@ import (
 	"patientgraph/db/dbtest"
 )
 
-func numbers(page *Page) []string {
+func listed(page *Page) []string {
 	var list []string
 	for _, p := range page.Patients {
 		list = append(list, p.ID)
@@ -46,7 +46,7 @@ func TestListsLeaveOutWhoIsOutOfUse(t *testing.T) {
 				f.IncludeInactive = c.include
 				for order := range orderings {
 					page, err := s.Patients(ctx, PageRequest{Filter: f, Order: order, First: 10})
-					got := numbers(page)
+					got := listed(page)
 					slices.Sort(got)
 					if err != nil || !slices.Equal(got, c.want) {
 						t.Errorf("%+v by %s: %v, %v", f, order, got, err)
@@ -78,7 +78,7 @@ func TestListsLeaveOutWhoIsOutOfUse(t *testing.T) {
 		st := state(func(st *FHIRState) { st.Inactive = true })
 		closed(t, s, Closing{ID: "op-1", PatientID: "P-1", State: UpdateRejected, Shown: &st})
 		page, err := s.Patients(ctx, PageRequest{Order: OrderNameAsc, First: 10})
-		if got := numbers(page); err != nil || !slices.Equal(got, []string{"P-3", "P-4"}) {
+		if got := listed(page); err != nil || !slices.Equal(got, []string{"P-3", "P-4"}) {
 			t.Errorf("afterwards %v, %v", got, err)
 		}
 	})
@@ -105,7 +105,7 @@ func TestPagesPassByWhoIsOutOfUse(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got = append(got, numbers(page)...)
+				got = append(got, listed(page)...)
 				r.After, r.Before, more = page.End, "", page.HasNext
 				if last {
 					r.After, r.Before, more = "", page.Start, page.HasPrevious

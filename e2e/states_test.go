@@ -14,8 +14,6 @@ import (
 	"patientgraph/fhir/fhirsim"
 )
 
-const numberSystem = "PATIENT_ID_SYSTEM=urn:oid:2.999.7.1"
-
 // records reads the resources of a file, one a line or printed.
 func records(t *testing.T, name string) (list []string) {
 	t.Helper()
@@ -40,7 +38,7 @@ func startHolding(t *testing.T, databaseURL string, patients ...string) (s *Syst
 	server, base := StartFHIR(t, fhirsim.Options{}, patients...)
 	s = &System{FHIR: server}
 	importStored(t, s, databaseURL)
-	s.Product = StartWith(t, base, databaseURL, numberSystem)
+	s.Product = StartWith(t, base, databaseURL, "PATIENT_ID_SYSTEM="+numberSystem)
 	return s, base
 }
 
@@ -52,7 +50,7 @@ func importStored(t *testing.T, s *System, databaseURL string) {
 		stored, _, _ := s.FHIR.Get(id)
 		lines = append(lines, string(stored))
 	}
-	if out, err := Import(t, databaseURL, strings.Join(lines, "\n"), numberSystem); err != nil {
+	if out, err := Import(t, databaseURL, strings.Join(lines, "\n"), "PATIENT_ID_SYSTEM="+numberSystem); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
 }

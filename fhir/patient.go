@@ -16,7 +16,7 @@ const (
 	// Patients have a dozen of a hundred bytes. None is left out on the quiet, for
 	// each may be the hospital's number.
 	maxIdentifiers   = 64 << 10
-	identifierHeader = 2 * 16
+	identifierHeader = 3 * 16
 )
 
 var (
@@ -56,7 +56,11 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 	}
 	for _, id := range elements(member(doc, "identifier")) {
 		if value := str(id, "value"); value != "" {
-			p.Identifiers = append(p.Identifiers, Identifier{System: str(id, "system"), Value: value})
+			use := str(id, "use")
+			p.Identifiers = append(p.Identifiers, Identifier{
+				System: str(id, "system"), Value: value, Use: use,
+				Current: use != "old" && holds(member(id, "period"), now),
+			})
 		}
 	}
 	if shown.size > maxShown {
@@ -135,13 +139,14 @@ func beginning(text string, most int) string {
 func (p *Patient) keepIdentifiers() error {
 	size := 0
 	for _, id := range p.Identifiers {
-		size += len(id.System) + len(id.Value) + identifierHeader
+		size += len(id.System) + len(id.Value) + len(id.Use) + identifierHeader
 	}
 	if size > maxIdentifiers {
 		return errManyIdentifiers
 	}
 	for i, id := range p.Identifiers {
-		p.Identifiers[i] = Identifier{System: strings.Clone(id.System), Value: strings.Clone(id.Value)}
+		id.System, id.Value, id.Use = strings.Clone(id.System), strings.Clone(id.Value), strings.Clone(id.Use)
+		p.Identifiers[i] = id
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestParsePatient(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Patient{ID: "p", VersionID: "3", LastUpdated: time.Date(2026, 11, 23, 9, 25, 39, 5e8, time.UTC), FamilyName: "Chalmers",
-		GivenName: "Jim E", FullName: "Jim E Chalmers", BirthDate: "1949-11", Gender: "unknown", Identifiers: []Identifier{{"s", "v"}},
+		GivenName: "Jim E", FullName: "Jim E Chalmers", BirthDate: "1949-11", Gender: "unknown", Identifiers: []Identifier{{System: "s", Value: "v", Current: true}},
 		Contact: Contact{Email: "a@b", Address: &Address{Lines: []string{"1"}, District: "D"}}, OtherNames: []Name{{Family: "Old"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

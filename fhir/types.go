@@ -95,8 +95,10 @@ type Name struct {
 
 // Identifier is one entry of Patient.identifier.
 type Identifier struct {
-	System string
-	Value  string
+	System  string
+	Value   string
+	Use     string // usual, official, temp, secondary, old; "" when absent
+	Current bool   // its use is not old, and its period has begun and is not over
 }
 
 // Resource is one Patient as the server sent it.

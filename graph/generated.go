@@ -1050,7 +1050,11 @@ type Query {
   viewer may not see it: the two cannot be told apart.
   """
   patient(
-    "The patient number, for example P-2025-000001 (not the FHIR id)."
+    """
+    The patient number, for example P-2025-000001 (not the FHIR id), or a former number of a patient,
+    which the answer shows under its number of now. A number that a patient has wins over former ones;
+    one that two patients claim as a former number finds neither.
+    """
     id: ID!
   ): Patient
   """
@@ -1320,7 +1324,8 @@ type PageInfo {
 
 """
 Which patients; every part given must match. Patients that are not active or were merged into another
-are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot filter by name, phone or birth date.
+are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot
+filter by name, phone, birth date, FHIR id or identifier.
 """
 input PatientFilter {
   """
@@ -1336,6 +1341,15 @@ input PatientFilter {
   national and the international form are one. An extension may be left out.
   """
   phone: String
+  "The logical id of the Patient on the FHIR server, letter by letter."
+  fhirId: String
+  """
+  A patient number, a former one, or any other identifier of the FHIR Patient (of another hospital, of
+  an insurance): the whole value, or system|value as in a FHIR search, up to 256 characters. Letter
+  case does not matter. A number that a patient has finds that patient alone; a former number that two
+  patients claim finds neither.
+  """
+  identifier: String
   "A date, or a year or month that contains it."
   birthDate: PartialDate
   "Administrative gender."
@@ -1376,7 +1390,7 @@ expectedVersion or idempotencyKey (else rule clear-unguarded): the next entry be
 the same request once more would clear that too.
 """
 input UpdatePatientContactInput {
-  "The patient number."
+  "The patient number, or a former one."
   patientId: ID!
   """
   1 to 64 characters, no email address; checked for PHONE_REGION where that is set, else the FHIR
@@ -1692,7 +1706,7 @@ type FhirIssue {
 A change of the fields that exist here only. A field left out stays, null clears it, a value sets it.
 """
 input UpdatePatientProfileInput {
-  "The patient number."
+  "The patient number, or a former one."
   patientId: ID!
   "Whom to call in an emergency. Null: as the FHIR server says."
   emergencyContact: EmergencyContactInput
@@ -6230,7 +6244,7 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "phone", "birthDate", "gender", "syncState", "updatedSince", "includeInactive"}
+	fieldsInOrder := [...]string{"name", "phone", "fhirId", "identifier", "birthDate", "gender", "syncState", "updatedSince", "includeInactive"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -6251,6 +6265,20 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 				return it, err
 			}
 			it.Phone = data
+		case "fhirId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("fhirId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.FhirID = data
+		case "identifier":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("identifier"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Identifier = data
 		case "birthDate":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("birthDate"))
 			data, err := ec.unmarshalOPartialDate2ᚖpatientgraphᚋgraphᚐPartialDate(ctx, v)

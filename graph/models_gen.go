@@ -318,7 +318,8 @@ type PatientEdge struct {
 }
 
 // Which patients; every part given must match. Patients that are not active or were merged into another
-// are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot filter by name, phone or birth date.
+// are left out, also of totalCount, unless includeInactive is true; deceased ones are not. Analysts cannot
+// filter by name, phone, birth date, FHIR id or identifier.
 type PatientFilter struct {
 	// Words in any order, each any part of a name, up to 200 characters. Every current and former name is
 	// searched, in each script that the record has; the words may come from several of them. Case, accents,
@@ -329,6 +330,13 @@ type PatientFilter struct {
 	// fax or text messages. Digits of any script are compared; 00 is +, and where PHONE_REGION is set the
 	// national and the international form are one. An extension may be left out.
 	Phone *string `json:"phone,omitempty"`
+	// The logical id of the Patient on the FHIR server, letter by letter.
+	FhirID *string `json:"fhirId,omitempty"`
+	// A patient number, a former one, or any other identifier of the FHIR Patient (of another hospital, of
+	// an insurance): the whole value, or system|value as in a FHIR search, up to 256 characters. Letter
+	// case does not matter. A number that a patient has finds that patient alone; a former number that two
+	// patients claim finds neither.
+	Identifier *string `json:"identifier,omitempty"`
 	// A date, or a year or month that contains it.
 	BirthDate *PartialDate `json:"birthDate,omitempty"`
 	// Administrative gender.

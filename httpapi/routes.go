@@ -26,7 +26,7 @@ type Options struct {
 	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
 	Verifier *auth.Verifier
 	// PatientNumbers returns the numbers of the patients that the patient claim of
-	// a token names; nil where it holds the numbers themselves.
+	// a token names; nil: it holds them.
 	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
 	Resolver       *resolvers.Resolver
 	Metrics        *prometheus.Registry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -65,6 +66,7 @@ func (r *ImportResult) keep(why db.KeptReason, n int) {
 // Store is what an import needs of the cache.
 type Store interface {
 	ImportPatients(ctx context.Context, batch []db.NewPatient, at time.Time) ([]db.ImportOutcome, error)
+	SettleNumbers(ctx context.Context, at time.Time) ([]db.RefusedNumber, error)
 }
 
 // importer gathers patients into batches.
@@ -77,8 +79,9 @@ type importer struct {
 	good   bool           // it had a patient
 	alike  map[string]int // bad lines since the last good one, by kind
 	batch  []db.NewPatient
-	lines  []int // where each of the batch stood
-	bytes  int   // of the batch's lines
+	lines  []int          // where each of the batch stood
+	bytes  int            // of the batch's lines
+	claims map[string]int // lines whose number another patient had, by FHIR id
 }
 
 // Import loads FHIR Patients: one JSON object a line, or Bundles (collection,
@@ -88,12 +91,35 @@ type importer struct {
 // failed, or that the file is something else; the patients before that are in
 // the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
 func Import(ctx context.Context, r io.Reader, store Store, o ImportOptions) (ImportResult, error) {
-	i := &importer{ImportOptions: o, store: store, alike: map[string]int{}}
+	i := &importer{ImportOptions: o, store: store, alike: map[string]int{}, claims: map[string]int{}}
 	err := i.read(ctx, r)
-	if stored := i.flush(ctx); err == nil {
+	stored := i.flush(ctx)
+	if stored == nil {
+		stored = i.settle(ctx)
+	}
+	if err == nil {
 		err = stored
 	}
 	return i.result, err
+}
+
+// settle gives patients the numbers that others had when their lines came, and
+// reports the lines whose numbers are refused.
+func (i *importer) settle(ctx context.Context) error {
+	if !i.good {
+		return nil
+	}
+	refused, err := i.store.SettleNumbers(ctx, i.Now())
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(refused, func(a, b db.RefusedNumber) int { return i.claims[a.FHIRID] - i.claims[b.FHIRID] })
+	for _, r := range refused {
+		if line, ours := i.claims[r.FHIRID]; ours {
+			i.report(line, 0, fmt.Errorf("patient number %s refused, the rest was taken: %w", r.Number, r.Why))
+		}
+	}
+	return nil
 }
 
 // read imports a whole file, but for the last batch.
@@ -214,6 +240,14 @@ func (i *importer) flush(ctx context.Context) error {
 		return fmt.Errorf("store lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
 	}
 	for k, o := range outcomes {
+		if o.Claimed {
+			i.claims[batch[k].FHIRID] = lines[k]
+		} else if o.Result != db.Kept {
+			delete(i.claims, batch[k].FHIRID)
+		}
+		if o.Refused != nil {
+			i.report(lines[k], 0, fmt.Errorf("patient number refused, the rest was taken: %w", o.Refused))
+		}
 		switch {
 		case o.Err != nil:
 			i.report(lines[k], 0, o.Err)

@@ -32,6 +32,10 @@ func (s *store) ImportPatients(_ context.Context, batch []db.NewPatient, _ time.
 	return outcomes, s.fail
 }
 
+func (s *store) SettleNumbers(context.Context, time.Time) ([]db.RefusedNumber, error) {
+	return nil, s.fail
+}
+
 // load imports a file and returns the ids it had, what was bad, and the error.
 func load(t *testing.T, file io.Reader) (ids, bad []string, result mirror.ImportResult, err error) {
 	t.Helper()

@@ -4,22 +4,51 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
 )
 
-// New returns a FHIR Patient as it enters the cache. Its number is the first
-// identifier of numberSystem ("" = none is).
+// New returns a FHIR Patient as it enters the cache. Its number is the current
+// identifier of numberSystem ("" = none is); the others of that system are aliases.
 func New(p fhir.Patient, numberSystem string) db.NewPatient {
-	n := db.NewPatient{FHIRID: p.ID, State: State(p)}
-	for _, id := range p.Identifiers {
-		if numberSystem != "" && id.System == numberSystem && id.Value != "" {
-			n.Number = id.Value
-			break
+	n := db.NewPatient{FHIRID: p.ID, State: State(p), NumberSystem: numberSystem}
+	chosen := number(p.Identifiers, numberSystem)
+	for i, id := range p.Identifiers {
+		value := strings.TrimSpace(id.Value)
+		switch {
+		case i == chosen:
+			n.Number = value
+		case value != "":
+			n.Identifiers = append(n.Identifiers, db.Identifier{
+				System: id.System, Value: value, Alias: numberSystem != "" && id.System == numberSystem,
+			})
 		}
 	}
 	return n
+}
+
+// numberUses ranks Identifier.use where several numbers are current: the most
+// trusted one first, one that is temporary last (FHIR R4, identifier-use).
+var numberUses = []string{"official", "usual", "", "secondary", "temp"}
+
+// number returns which identifier is the patient number, -1 if none is.
+func number(identifiers []fhir.Identifier, system string) int {
+	best, bestRank := -1, len(numberUses)+1
+	for i, id := range identifiers {
+		if system == "" || id.System != system || !id.Current || strings.TrimSpace(id.Value) == "" {
+			continue
+		}
+		rank := slices.Index(numberUses, id.Use)
+		if rank < 0 {
+			rank = len(numberUses)
+		}
+		if rank < bestRank {
+			best, bestRank = i, rank
+		}
+	}
+	return best
 }
 
 // State returns what a row shows of a FHIR Patient.

@@ -88,7 +88,8 @@ func TestTheCacheHoldsWhatAPatientShows(t *testing.T) {
 	var p fhir.Patient
 	fill(t, &p)
 	want := map[string]any{
-		".Number": p.Identifiers[1].Value, ".FHIRID": p.ID,
+		".Number": p.Identifiers[1].Value, ".NumberSystem": p.Identifiers[1].System, ".FHIRID": p.ID,
+		".Identifiers[0].System": p.Identifiers[0].System, ".Identifiers[0].Value": p.Identifiers[0].Value, ".Identifiers[0].Alias": false,
 		".State.FHIRVersionID": p.VersionID, ".State.FHIRUpdatedAt": p.LastUpdated,
 	}
 	for path, value := range values(&p) {
@@ -173,6 +174,53 @@ func TestDiffering(t *testing.T) {
 	} {
 		if diff := cmp.Diff(c.want, Differing(a, c.b, c.edit)); diff != "" {
 			t.Errorf("%+v: %s", c.b, diff)
+		}
+	}
+}
+
+// The number is the current identifier of its system, and the others of that system
+// are aliases; without a current one there is no number.
+func TestTheNumberIsTheCurrentIdentifier(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct{ number, aliases, others string }{
+		``:                                  {"", "", ""},
+		`{"system":"s","value":"1"}`:        {"1", "", ""},
+		`{"system":"t","value":"1"}`:        {"", "", "1"},
+		`{"value":"1"}`:                     {"", "", "1"},
+		`{"system":"s","value":" 1\u00a0"}`: {"1", "", ""},
+		`{"system":"s","value":"  "},{"system":"s"},{"system":"s","value":""},{"system":"s","value":"1"}`:          {"1", "", ""},
+		`{"use":"old","system":"s","value":"1"}`:                                                                   {"", "1", ""},
+		`{"use":"old","system":"s","value":"1"},{"system":"s","value":"2"}`:                                        {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"end":"2019-12-31"}},{"use":"temp","system":"s","value":"2"}`:         {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"start":"2097-01-01"}},{"system":"s","value":"2"}`:                    {"2", "1", ""},
+		`{"system":"s","value":"1","period":{"start":"2019-12-31"}},{"system":"s","value":"2"}`:                    {"1", "2", ""},
+		`{"system":"s","value":"1","period":{"end":"2019"}}`:                                                       {"", "1", ""},
+		`{"use":"usual","system":"s","value":"1"},{"use":"official","system":"s","value":"2"}`:                     {"2", "1", ""},
+		`{"system":"s","value":"1"},{"use":"usual","system":"s","value":"2"}`:                                      {"2", "1", ""},
+		`{"use":"secondary","system":"s","value":"1"},{"system":"s","value":"2"}`:                                  {"2", "1", ""},
+		`{"use":"temp","system":"s","value":"1"},{"use":"secondary","system":"s","value":"2"}`:                     {"2", "1", ""},
+		`{"use":"nonsense","system":"s","value":"1"},{"use":"temp","system":"s","value":"2"}`:                      {"2", "1", ""},
+		`{"use":"official","system":"t","value":"1"},{"use":"temp","system":"s","value":"2"}`:                      {"2", "", "1"},
+		`{"use":"official","period":{"end":"2019-12-31"},"system":"s","value":"1"},{"system":"s","value":"1"}`:     {"1", "1", ""},
+		`{"use":"official","system":"s","value":"1"},{"use":"official","system":"s","value":"2"}`:                  {"1", "2", ""},
+		`{"use":["old"],"system":"s","value":"1"},{"system":{},"value":"2"},7,null,{"system":"s","value":{"x":1}}`: {"1", "", "2"},
+	} {
+		p, err := fhir.ParsePatient([]byte(`{"resourceType":"Patient","identifier":[`+text+`]}`), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		n := New(p, "s")
+		var aliases, others []string
+		for _, id := range n.Identifiers {
+			if id.Alias {
+				aliases = append(aliases, id.Value)
+			} else {
+				others = append(others, id.Value)
+			}
+		}
+		if n.Number != want.number || strings.Join(aliases, " ") != want.aliases || strings.Join(others, " ") != want.others {
+			t.Errorf("%s: number %q, aliases %q, others %q", text, n.Number, aliases, others)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { retu
 func (r *recorder) MergedInto(context.Context, string) (number, mergedInto string, err error) {
 	return "", "", db.ErrNotFound
 }
+func (r *recorder) AliasesOf(context.Context, []string) (map[string]string, error) { return nil, nil }
 
 func (r *recorder) SetProfile(string, db.ProfileEdit, int64, time.Time) (*db.Patient, error) {
 	return nil, db.ErrNotFound

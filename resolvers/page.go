@@ -26,10 +26,13 @@ const (
 	maxPhone  = 100
 	maxCursor = 4_000 // bytes
 	maxID     = 256   // bytes: a patient number has at most 64 characters
+
+	maxIdentifier = 256 // with its system
 )
 
 var (
 	errBadCursor      = errors.New("after and before take cursors of a page with the same orderBy")
+	errNoIdentifier   = errors.New("filter: fhirId and identifier need a value; system|value searches one system")
 	errNothingVisible = errors.New("filter: a name or phone of blanks and invisible characters finds nothing")
 )
 
@@ -79,6 +82,13 @@ func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrde
 func filterOf(f *graph.PatientFilter) (db.Filter, error) {
 	filter := db.Filter{
 		Name: visibleText(value(f.Name)), Phone: visiblePoint(value(f.Phone)), BirthDate: value((*string)(f.BirthDate)),
+		FHIRID: visiblePoint(value(f.FhirID)), Identifier: visiblePoint(value(f.Identifier)),
+	}
+	if utf8.RuneCountInString(filter.FHIRID) > maxIdentifier || utf8.RuneCountInString(filter.Identifier) > maxIdentifier {
+		return filter, fmt.Errorf("filter: fhirId and identifier have at most %d characters", maxIdentifier)
+	}
+	if filter.FHIRID == "" && f.FhirID != nil || strings.Trim(filter.Identifier, "| ") == "" && f.Identifier != nil {
+		return filter, errNoIdentifier
 	}
 	if utf8.RuneCountInString(filter.Name) > maxName || utf8.RuneCountInString(filter.Phone) > maxPhone {
 		return filter, fmt.Errorf("filter: a name has at most %d characters, a phone %d", maxName, maxPhone)
@@ -113,8 +123,8 @@ func restrict(r *db.PageRequest, v auth.Viewer) error {
 	if v.SeesIdentifiers() {
 		return nil
 	}
-	if r.Filter.Name != "" || r.Filter.Phone != "" || r.Filter.BirthDate != "" {
-		return errors.New("your role cannot filter by name, phone or birthDate")
+	if r.Filter.Name != "" || r.Filter.Phone != "" || r.Filter.BirthDate != "" || r.Filter.FHIRID != "" || r.Filter.Identifier != "" {
+		return errors.New("your role cannot filter by name, phone, birthDate, fhirId or identifier")
 	}
 	switch r.Order {
 	case db.OrderNameAsc, db.OrderNameDesc, db.OrderBirthDateAsc, db.OrderBirthDateDesc:

@@ -24,6 +24,8 @@ type Store interface {
 	MergedInto(ctx context.Context, fhirID string) (number, mergedInto string, err error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
 	CountPatients(ctx context.Context, f db.Filter) (int, error)
+	// AliasesOf returns the aliases of these numbers, each with its number.
+	AliasesOf(ctx context.Context, numbers []string) (map[string]string, error)
 	SetProfile(id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
 }
 

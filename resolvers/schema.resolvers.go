@@ -16,18 +16,26 @@ import (
 // UpdatePatientContact is the resolver for the updatePatientContact field.
 func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph.UpdatePatientContactInput) (graph.UpdatePatientContactResult, error) {
 	v := viewer(ctx)
-	if !v.MayUpdateContact(input.PatientID) {
+	number, err := r.ownNumber(ctx, v, input.PatientID, v.MayUpdateContact)
+	switch {
+	case err != nil:
+		return nil, r.unchanged(ctx, err)
+	case !v.MayUpdateContact(number):
 		return notPermitted(), nil
 	}
 	input = visibleContact(input)
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
-	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
+	number, fhirID, err := r.recordOf(ctx, number)
+	if err != nil {
+		return nil, r.unchanged(ctx, err)
+	}
+	if err := r.tooFast(ctx, v, number); err != nil {
 		return nil, err
 	}
 	o, err := r.Writer.UpdateContact(ctx, writethrough.Change{
-		PatientID: input.PatientID, Edit: contactEdit(input), ExpectedVersion: expectedVersion(input.ExpectedVersion),
+		PatientID: number, Asked: input.PatientID, FHIRID: fhirID, Edit: contactEdit(input), ExpectedVersion: expectedVersion(input.ExpectedVersion),
 		Actor: v.Actor(), IdempotencyKey: value(input.IdempotencyKey),
 	})
 	if err != nil {
@@ -39,23 +47,31 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 // UpdatePatientProfile is the resolver for the updatePatientProfile field.
 func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph.UpdatePatientProfileInput) (graph.UpdatePatientProfileResult, error) {
 	v := viewer(ctx)
-	if !v.MayUpdateProfile(input.PatientID, profileFields(input)) {
+	may := func(number string) bool { return v.MayUpdateProfile(number, profileFields(input)) }
+	number, err := r.ownNumber(ctx, v, input.PatientID, may)
+	switch {
+	case err != nil:
+		return nil, r.unchanged(ctx, err)
+	case !may(number):
 		return profileNotPermitted(), nil
 	}
 	input = visibleProfile(input)
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
-	if err := r.tooFast(ctx, v, input.PatientID); err != nil {
+	if number, _, err = r.recordOf(ctx, number); err != nil {
+		return nil, r.unchanged(ctx, err)
+	}
+	if err := r.tooFast(ctx, v, number); err != nil {
 		return nil, err
 	}
 	edit, expected := profileEdit(input), expectedVersion(input.ExpectedVersion)
-	row, err := r.Store.SetProfile(input.PatientID, edit, expected, r.Now())
+	row, err := r.Store.SetProfile(number, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return patientNotFound(), nil
 	case errors.Is(err, db.ErrVersionMismatch):
-		return r.profileConflict(ctx, v, input.PatientID, edit.Fields(), expected)
+		return r.profileConflict(ctx, v, number, edit.Fields(), expected)
 	case err != nil:
 		return nil, r.internal(ctx, err)
 	}
@@ -74,7 +90,14 @@ func (r *patientResolver) ReplacedBy(ctx context.Context, obj *graph.Patient) (*
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
 	v := viewer(ctx)
-	if !v.MayRead(id) || len(id) > maxID {
+	if len(id) > maxID {
+		return nil, nil
+	}
+	id, err := r.ownNumber(ctx, v, id, v.MayRead)
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	if !v.MayRead(id) {
 		return nil, nil
 	}
 	row, err := r.Store.Patient(ctx, id, selectedColumns(ctx, nil)...)

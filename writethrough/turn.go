@@ -35,7 +35,7 @@ func (w *Writer) notNow(cause error) *Outcome {
 // writes this patient, or the key is in use.
 func (w *Writer) begin(ctx context.Context, id string, c Change) (*Outcome, error) {
 	line := db.ContactUpdate{
-		ID: id, PatientID: c.PatientID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(),
+		ID: id, PatientID: c.PatientID, FHIRID: c.FHIRID, Actor: c.Actor, IdempotencyKey: c.IdempotencyKey, Digest: c.digest(),
 	}
 	w.keepLease(line.ID, w.owner)
 	reached(stepBeforeAccepted)
@@ -96,7 +96,8 @@ func (w *Writer) earlier(ctx context.Context, c Change) (*db.ContactUpdate, erro
 
 // answerTo is what a change is told whose idempotency key stands in the journal.
 func answerTo(c Change, u *db.ContactUpdate) (*Outcome, error) {
-	if u.Digest != c.digest() {
+	// The same words may mean another patient by now, whose number it has become.
+	if u.Digest != c.digest() || u.PatientID != c.PatientID {
 		return &Outcome{Code: KeyReused, Reason: "the idempotencyKey came with other content before"}, nil
 	}
 	return outcomeOf(u)

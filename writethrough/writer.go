@@ -1,6 +1,7 @@
 package writethrough
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -98,7 +99,9 @@ func New(c Config) *Writer {
 
 // Change is one contact update that was authorised and validated.
 type Change struct {
-	PatientID       string
+	PatientID       string // the number
+	Asked           string // the number or alias that the caller named the patient by; "" = the number
+	FHIRID          string // of the patient that was authorised: should its number have moved, nobody else is written; "" = none
 	Edit            fhir.ContactEdit
 	ExpectedVersion int64  // Patient.version in which the caller saw the fields of the edit; 0 = any
 	Actor           string // who asks; scopes the idempotency key
@@ -107,7 +110,8 @@ type Change struct {
 
 // digest tells two changes apart.
 func (c Change) digest() string {
-	text, _ := json.Marshal([]any{c.PatientID, c.Edit, c.ExpectedVersion}) // strings and numbers always encode
+	// As the caller said it: the number may move between two tries.
+	text, _ := json.Marshal([]any{cmp.Or(c.Asked, c.PatientID), c.Edit, c.ExpectedVersion}) // strings and numbers always encode
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

@@ -1,0 +1,266 @@
+package db
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/uptrace/bun"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Identifier is one that a patient has beside its number.
+type Identifier struct {
+	System, Value string
+	Alias         bool // of the system of the numbers: the record is found by it as by its number
+}
+
+// The kinds of what a record is found by, see the table patient_identifiers.
+const (
+	kindNumber  = "NUMBER"
+	kindFormer  = "FORMER"
+	kindAlias   = "ALIAS"
+	kindClaimed = "CLAIMED"
+	kindOther   = "OTHER"
+)
+
+// identifier is a row of patient_identifiers.
+type identifier struct{ kind, value, systemKey, key string }
+
+// isNumber reports whether a text can be a patient number.
+func isNumber(s string) bool {
+	return clean(s) == s && !longer(s, 64) && !hasControl(s) && identifierKey(s) != ""
+}
+
+// identifierKey is what an identifier is searched by: letter case, width and what
+// nobody sees do not matter. Servers should treat tokens so when in doubt (FHIR R4,
+// search, token).
+func identifierKey(s string) string {
+	visible := strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+			return -1
+		}
+		return r
+	}, clean(atMost(s, maxFold)))
+	return cut(strings.TrimSpace(strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))))
+}
+
+// withResource returns what a row is found by after its patient was taken.
+func withResource(names []identifier, number string, claimed bool, n NewPatient) []identifier {
+	system := identifierKey(n.NumberSystem)
+	kept := []identifier{{kindNumber, number, "", identifierKey(number)}}
+	for _, name := range names {
+		switch {
+		case name.kind == kindNumber && name.value == number:
+			kept[0].systemKey = name.systemKey
+		case name.kind == kindFormer:
+			kept = append(kept, name)
+		}
+	}
+	if n.Number == number {
+		kept[0].systemKey = system
+	}
+	if claimed {
+		kept = append(kept, identifier{kindClaimed, n.Number, system, ""})
+	}
+	for _, id := range n.Identifiers {
+		name := identifier{kindOther, "", identifierKey(id.System), identifierKey(id.Value)}
+		switch {
+		case id.Alias && isNumber(id.Value):
+			if id.Value == n.Number { // listed as a former one too
+				continue
+			}
+			name.kind, name.value = kindAlias, id.Value
+		case name.key == "":
+			continue
+		}
+		kept = append(kept, name)
+	}
+	return kept
+}
+
+// renumbered returns what a row is found by after its number has moved.
+func renumbered(names []identifier, former, number string) []identifier {
+	formerSystem, system := "", ""
+	var kept []identifier
+	for _, name := range names {
+		switch {
+		case name.kind == kindNumber:
+			formerSystem = name.systemKey
+		case name.kind == kindClaimed && name.value == number:
+			system = name.systemKey
+		case name.kind == kindFormer && name.value == number:
+		default:
+			kept = append(kept, name)
+		}
+	}
+	return append(kept, identifier{kindFormer, former, formerSystem, identifierKey(former)},
+		identifier{kindNumber, number, system, identifierKey(number)})
+}
+
+// The statements of identifiers.
+var (
+	namesOf = prepared(`SELECT patient_id, kind, value, system_key, value_key FROM patient_identifiers WHERE patient_id = ANY(?)`)
+	// forgetAliases: a number that somebody has is no alias.
+	forgetAliases = prepared(`DELETE FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
+	forgetNames   = prepared(`DELETE FROM patient_identifiers WHERE patient_id = ANY(?)`)
+	aliasesAmong  = prepared(`SELECT DISTINCT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
+	numbersOfFHIR = preparedToRead(`SELECT fhir_id, id FROM patients WHERE fhir_id = ANY(?)`)
+	aliasesOf     = preparedToRead(`SELECT value, min(patient_id) FROM patient_identifiers WHERE patient_id = ANY(?) AND kind || '' IN ('FORMER', 'ALIAS')
+		AND NOT EXISTS (SELECT 1 FROM patients WHERE id = value) GROUP BY value HAVING count(DISTINCT patient_id) = 1`)
+	numbersByNumber = preparedToRead(`SELECT id, id FROM patients WHERE id = ANY(?)
+		UNION ALL ` + recordsByAlias + ` AND value = ANY(?) GROUP BY value HAVING count(DISTINCT patient_id) = 1`)
+)
+
+// recordsByAlias begins the search for aliases, as the index has them. One that two
+// records claim finds neither.
+const recordsByAlias = `SELECT value, min(patient_id) FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS')`
+
+const insertNames = `INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key) VALUES `
+
+// namesOf reads what records are found by, by their numbers.
+func (s *Store) namesOf(ctx context.Context, tx bun.Tx, numbers []string) (map[string][]identifier, error) {
+	rows, err := s.in(ctx, tx, namesOf).QueryContext(ctx, s.list(numbers))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names := map[string][]identifier{}
+	for rows.Next() {
+		var number string
+		var n identifier
+		if err := rows.Scan(&number, &n.kind, &n.value, &n.systemKey, &n.key); err != nil {
+			return nil, err
+		}
+		names[number] = append(names[number], n)
+	}
+	return names, rows.Err()
+}
+
+// writeNames writes what records are found by, where it changed. numbers became
+// somebody's: they are nobody's alias any more.
+func (s *Store) writeNames(ctx context.Context, tx bun.Tx, before, after map[*Patient][]identifier, numbers []string) error {
+	if len(numbers) > 0 {
+		if _, err := s.exec(ctx, tx, forgetAliases, s.list(numbers)); err != nil {
+			return err
+		}
+	}
+	var changed []string
+	var values []any
+	for p, names := range after {
+		wanted := map[identifier]bool{}
+		for _, n := range names {
+			if alias := n.kind == kindFormer || n.kind == kindAlias && n.value != p.ID; !alias || !slices.Contains(numbers, n.value) {
+				wanted[n] = true
+			}
+		}
+		same := len(before[p]) == len(wanted)
+		for _, n := range before[p] {
+			same = same && wanted[n]
+		}
+		if same {
+			continue
+		}
+		changed = append(changed, p.ID)
+		for n := range wanted {
+			values = append(values, p.ID, n.kind, n.value, n.systemKey, n.key)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	if _, err := s.exec(ctx, tx, forgetNames, s.list(changed)); err != nil {
+		return err
+	}
+	return s.insertRows(ctx, tx, insertNames, 5, values)
+}
+
+// findNames reads what the rows are found by, which of them cannot move now, and
+// which numbers of patients without a FHIR id are aliases.
+func (i *importing) findNames(ctx context.Context) error {
+	var numbers, moving, local []string
+	for number := range i.byID {
+		numbers = append(numbers, number)
+	}
+	for _, n := range i.batch {
+		switch row := i.byFHIRID[n.FHIRID]; {
+		case row != nil && n.Number != "" && n.Number != row.ID:
+			moving = append(moving, row.ID)
+		case n.FHIRID == "" && n.Number != "":
+			local = append(local, clean(n.Number))
+		}
+	}
+	names, err := i.store.namesOf(ctx, i.tx, numbers)
+	if err != nil {
+		return err
+	}
+	i.names, i.aliases = map[*Patient][]identifier{}, map[string]bool{}
+	for number, row := range i.byID {
+		i.names[row] = names[number]
+	}
+	if len(local) > 0 {
+		known, err := i.store.ids(ctx, i.tx, aliasesAmong, i.store.list(local))
+		if err != nil {
+			return err
+		}
+		for _, alias := range known {
+			i.aliases[alias] = true
+		}
+	}
+	i.open, err = i.store.unmovable(ctx, i.tx, moving)
+	return err
+}
+
+// nameAll writes what the rows and the new patients are found by.
+func (i *importing) nameAll(ctx context.Context) error {
+	after := map[*Patient][]identifier{}
+	for p, k := range i.taken {
+		names := i.names[p]
+		if p.ID != i.cameAs[p] && i.cameAs[p] != "" {
+			names = renumbered(names, i.cameAs[p], p.ID)
+		}
+		after[p] = withResource(names, p.ID, i.outcomes[k].Claimed, i.batch[k])
+	}
+	return i.store.writeNames(ctx, i.tx, i.names, after, i.moved)
+}
+
+// whereIdentifier finds the records that have an identifier: "value" or, as in a
+// FHIR token search, "system|value" and "|value", which has no system. A number
+// wins over aliases. Among own records nothing of others is looked at: it must not
+// take longer for what others have.
+func whereIdentifier(c *conditions, text string, own []string) {
+	type search struct {
+		where string
+		args  []any
+	}
+	searches := []search{{"value_key = ?", []any{identifierKey(text)}}}
+	if system, value, told := strings.Cut(text, "|"); told {
+		searches = append(searches, search{"value_key = ? AND system_key = ?", []any{identifierKey(value), identifierKey(system)}})
+	}
+	among := "?" + strings.Repeat(", ?", max(len(own)-1, 0))
+	var ids []any
+	for _, id := range own {
+		ids = append(ids, clean(id))
+	}
+	var parts []string
+	var args []any
+	for _, s := range searches {
+		switch {
+		case s.args[0] == "":
+		case len(own) > 0:
+			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE patient_id IN ("+among+") AND kind || '' <> 'CLAIMED'"+
+				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
+			args = slices.Concat(args, ids, ids, s.args)
+		default:
+			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE "+s.where+" AND kind IN ('NUMBER', 'OTHER')",
+				"SELECT min(patient_id) FROM patient_identifiers WHERE "+s.where+" AND kind IN ('FORMER', 'ALIAS')"+
+					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value) HAVING count(DISTINCT patient_id) = 1")
+			args = slices.Concat(args, s.args, s.args)
+		}
+	}
+	if c.nothing = c.nothing || len(parts) == 0; !c.nothing {
+		c.add("id IN ("+strings.Join(parts, " UNION ")+")", args...)
+	}
+}

@@ -1,0 +1,21 @@
+-- +goose Up
+-- What a record is found by.
+CREATE TABLE patient_identifiers (
+  patient_id TEXT NOT NULL,
+  kind       TEXT NOT NULL CHECK (kind IN (
+    'NUMBER',   -- patients.id
+    'FORMER',   -- was patients.id of this record: an alias
+    'ALIAS',    -- another one of the number's system: an alias
+    'CLAIMED',  -- should be patients.id, but another record has it
+    'OTHER')),  -- of another system
+  value      TEXT NOT NULL, -- as it stands; of OTHER ''
+  system_key TEXT NOT NULL, -- folded for searching, as value_key
+  value_key  TEXT NOT NULL  -- of CLAIMED '': nobody is found by it
+) STRICT;
+CREATE INDEX patient_identifiers_by_patient ON patient_identifiers (patient_id);
+CREATE INDEX patient_identifiers_by_key ON patient_identifiers (value_key, kind);
+CREATE INDEX patient_identifiers_aliases ON patient_identifiers (value) WHERE kind IN ('FORMER', 'ALIAS');
+CREATE INDEX patient_identifiers_claimed ON patient_identifiers (patient_id) WHERE kind = 'CLAIMED';
+-- The next import writes what else the records are found by.
+INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key)
+  SELECT id, 'NUMBER', id, '', lower(id) FROM patients;

@@ -1,0 +1,42 @@
+package resolvers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+)
+
+// ownNumber returns the viewer's own number of which id is an alias, else id as it
+// is; may tells what the viewer wants to do with the record. Whether an id names a
+// record of somebody else is not looked at: even the time that it takes would tell.
+func (r *Resolver) ownNumber(ctx context.Context, v auth.Viewer, id string, may func(number string) bool) (string, error) {
+	if may(id) {
+		return id, nil
+	}
+	own := slices.DeleteFunc(slices.Clone(v.PatientIDs), func(number string) bool { return !may(number) })
+	if len(own) == 0 {
+		return id, nil
+	}
+	aliases, err := r.Store.AliasesOf(ctx, own)
+	return cmp.Or(aliases[id], id), err
+}
+
+// recordOf returns the number and the FHIR id of the record that an id names for a
+// viewer who may write it; where there is none, the id as it is.
+func (r *Resolver) recordOf(ctx context.Context, id string) (number, fhirID string, err error) {
+	if len(id) > maxID {
+		return id, "", nil
+	}
+	row, err := r.Store.Patient(ctx, id, db.ColVersion)
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		return id, "", nil
+	case err != nil:
+		return id, "", err
+	}
+	return row.ID, row.FHIRID, nil
+}
