@@ -51,9 +51,6 @@ func TestVersionToldByHeaderAndBody(t *testing.T) {
 		if err != nil || r.ETag != tt.want {
 			t.Errorf("%s and %q: %s, want %s (%v)", tt.etag, tt.version, r.ETag, tt.want, err)
 		}
-		if r.ETag != "" && tt.version != "" && IsVersion(r.JSON, r.ETag) != (plainVersion(tt.etag) == tt.version || tt.etag == "") {
-			t.Errorf("%s and %q: the body is that version, or not", tt.etag, tt.version)
-		}
 	}
 }
 

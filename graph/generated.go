@@ -184,6 +184,7 @@ type ComplexityRoot struct {
 	}
 
 	UpdatePatientContactSuccess struct {
+		Normalized  func(childComplexity int) int
 		OperationID func(childComplexity int) int
 		Patient     func(childComplexity int) int
 	}
@@ -841,6 +842,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UpdateConflict.Retryable(childComplexity), true
 
+	case "UpdatePatientContactSuccess.normalized":
+		if e.ComplexityRoot.UpdatePatientContactSuccess.Normalized == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdatePatientContactSuccess.Normalized(childComplexity), true
 	case "UpdatePatientContactSuccess.operationId":
 		if e.ComplexityRoot.UpdatePatientContactSuccess.OperationID == nil {
 			break
@@ -1342,6 +1349,12 @@ type UpdatePatientContactSuccess {
   patient: Patient!
   "Names this change: in the log, and for contactUpdate."
   operationId: ID!
+  """
+  The requested fields (phone, email, address) that the server keeps in another form of the same
+  value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
+  has them as stored. Empty where all is stored as asked.
+  """
+  normalized: [String!]!
 }
 
 """
@@ -1433,7 +1446,7 @@ The FHIR server does not have the requested values, and a retry will not change 
 type FhirRejected implements UserError {
   "The server's own reason, for example Invalid phone format."
   message: String!
-  "FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED or FHIR_PATIENT_GONE."
+  "FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE or FHIR_FORBIDDEN."
   code: ErrorCode!
   "False."
   retryable: Boolean!
@@ -1537,7 +1550,9 @@ enum ErrorCode {
   FHIR_NOT_APPLIED
   "The patient is gone from the FHIR server."
   FHIR_PATIENT_GONE
-  "The FHIR server could not be reached, or is failing."
+  "The FHIR server refuses this patient or this change to us, and shows us other patients."
+  FHIR_FORBIDDEN
+  "The FHIR server could not be reached, is busy, or is failing."
   FHIR_UNAVAILABLE
   "The FHIR server did not answer in time; nothing was applied."
   FHIR_TIMEOUT
@@ -4616,6 +4631,29 @@ func (ec *executionContext) fieldContext_UpdatePatientContactSuccess_operationId
 	return graphql.NewScalarFieldContext("UpdatePatientContactSuccess", field, false, false, "ID")
 }
 
+func (ec *executionContext) _UpdatePatientContactSuccess_normalized(ctx context.Context, field graphql.CollectedField, obj *UpdatePatientContactSuccess) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UpdatePatientContactSuccess_normalized(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Normalized, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UpdatePatientContactSuccess_normalized(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UpdatePatientContactSuccess", field, false, false, "String")
+}
+
 func (ec *executionContext) _UpdatePatientProfileSuccess_patient(ctx context.Context, field graphql.CollectedField, obj *UpdatePatientProfileSuccess) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7308,6 +7346,11 @@ func (ec *executionContext) _UpdatePatientContactSuccess(ctx context.Context, se
 			}
 		case "operationId":
 			out.Values[i] = ec._UpdatePatientContactSuccess_operationId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "normalized":
+			out.Values[i] = ec._UpdatePatientContactSuccess_normalized(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

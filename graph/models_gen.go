@@ -93,7 +93,7 @@ type FhirIssue struct {
 type FhirRejected struct {
 	// The server's own reason, for example Invalid phone format.
 	Message string `json:"message"`
-	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED or FHIR_PATIENT_GONE.
+	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE or FHIR_FORBIDDEN.
 	Code ErrorCode `json:"code"`
 	// False.
 	Retryable bool `json:"retryable"`
@@ -382,6 +382,10 @@ type UpdatePatientContactSuccess struct {
 	Patient *Patient `json:"patient"`
 	// Names this change: in the log, and for contactUpdate.
 	OperationID string `json:"operationId"`
+	// The requested fields (phone, email, address) that the server keeps in another form of the same
+	// value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
+	// has them as stored. Empty where all is stored as asked.
+	Normalized []string `json:"normalized"`
 }
 
 func (UpdatePatientContactSuccess) IsUpdatePatientContactResult() {}
@@ -549,7 +553,9 @@ const (
 	ErrorCodeFhirNotApplied ErrorCode = "FHIR_NOT_APPLIED"
 	// The patient is gone from the FHIR server.
 	ErrorCodeFhirPatientGone ErrorCode = "FHIR_PATIENT_GONE"
-	// The FHIR server could not be reached, or is failing.
+	// The FHIR server refuses this patient or this change to us, and shows us other patients.
+	ErrorCodeFhirForbidden ErrorCode = "FHIR_FORBIDDEN"
+	// The FHIR server could not be reached, is busy, or is failing.
 	ErrorCodeFhirUnavailable ErrorCode = "FHIR_UNAVAILABLE"
 	// The FHIR server did not answer in time; nothing was applied.
 	ErrorCodeFhirTimeout ErrorCode = "FHIR_TIMEOUT"
@@ -571,6 +577,7 @@ var AllErrorCode = []ErrorCode{
 	ErrorCodeFhirCannotApply,
 	ErrorCodeFhirNotApplied,
 	ErrorCodeFhirPatientGone,
+	ErrorCodeFhirForbidden,
 	ErrorCodeFhirUnavailable,
 	ErrorCodeFhirTimeout,
 	ErrorCodeFhirOutcomeUnknown,
@@ -580,7 +587,7 @@ var AllErrorCode = []ErrorCode{
 
 func (e ErrorCode) IsValid() bool {
 	switch e {
-	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
+	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirForbidden, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
 		return true
 	}
 	return false

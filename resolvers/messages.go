@@ -20,6 +20,7 @@ var words = map[graph.ErrorCode]string{
 	graph.ErrorCodeFhirRejected:    "FHIR server rejected the update",
 	graph.ErrorCodeFhirNotApplied:  "FHIR server did not save all of the update",
 	graph.ErrorCodeFhirPatientGone: "the patient is gone from the FHIR server",
+	graph.ErrorCodeFhirForbidden:   "FHIR server refuses this patient or this change",
 }
 
 // What callers read where the code alone does not say enough.

@@ -57,14 +57,16 @@ func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fiel
 func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) (graph.UpdatePatientContactResult, error) {
 	switch o.Code {
 	case writethrough.Success:
-		return &graph.UpdatePatientContactSuccess{Patient: toPatient(o.Patient, v), OperationID: o.OperationID}, nil
+		return &graph.UpdatePatientContactSuccess{
+			Patient: toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
+		}, nil
 	case writethrough.NotFound:
 		return patientNotFound(), nil
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting), nil
-	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone:
+	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.Forbidden:
 		return fhirRejected(o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
 		return fhirUnavailable(o), nil

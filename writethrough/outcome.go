@@ -32,7 +32,10 @@ const (
 	NotSaved Code = "FHIR_NOT_APPLIED"
 	// PatientGone: the patient is gone there, or the write created it anew.
 	PatientGone Code = "FHIR_PATIENT_GONE"
-	// Unavailable: the FHIR server could not be reached or is failing.
+	// Forbidden: the FHIR server refuses this patient or this change to us, and
+	// shows us others.
+	Forbidden Code = "FHIR_FORBIDDEN"
+	// Unavailable: the FHIR server could not be reached, is busy or failing.
 	Unavailable Code = "FHIR_UNAVAILABLE"
 	// Timeout: no answer in time, and nothing was applied.
 	Timeout Code = "FHIR_TIMEOUT"
@@ -55,6 +58,7 @@ type Outcome struct {
 	Untouched   bool          `json:"untouched,omitempty"`             // Rejected: the complaint is about an element that the caller did not change
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
 	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that hold another value now
+	Normalized  []string      `json:"normalized,omitempty"`            // Success: the requested fields that the server keeps in another form
 	// Patient is the record as the caller is shown it. Success: with the values;
 	// its SyncState is Pending where the cache could not be written yet. Conflict:
 	// as it is now. It stands in the journal by itself.
@@ -69,10 +73,10 @@ type Issue struct {
 	Field []string `json:"field,omitempty"` // path in UpdatePatientContactInput; nil when it is none of its fields
 }
 
-// encode returns the outcome as the journal keeps it. Success needs no text: the
-// journal keeps the patient.
+// encode returns the outcome as the journal keeps it. A plain success needs no text:
+// the journal keeps the patient.
 func (o *Outcome) encode() string {
-	if o.Code == Success {
+	if o.Code == Success && len(o.Normalized) == 0 {
 		return ""
 	}
 	text, _ := json.Marshal(o) // plain strings and numbers always encode
@@ -84,7 +88,7 @@ func (o *Outcome) encode() string {
 func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 	o := &Outcome{Code: OutcomeUnknown}
 	switch {
-	case u.State == db.UpdateApplied:
+	case u.State == db.UpdateApplied && u.Answer == "":
 		o.Code = Success
 	case u.Answer == "" && u.State.Open():
 		o.Reason = "the update is still under way"
@@ -107,14 +111,13 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
 	switch r.Why {
 	case judge.WhyApplied:
-		return &Outcome{Code: Success}
-	case judge.WhyNotSaved:
-		return notSaved(s.Missing)
-	case judge.WhyIgnored:
-		if fields := p.Changed(); len(fields) > 0 {
-			return notSaved(fields)
+		shown := s.Now
+		if r.ShowFollowed {
+			shown = s.Followed
 		}
-		return notSaved(p.Edit.Fields())
+		return &Outcome{Code: Success, Normalized: p.Normalized(shown.Contact)}
+	case judge.WhyNotSaved, judge.WhyIgnored:
+		return notSaved(s.Missing)
 	case judge.WhyGone:
 		return patientGone(f)
 	case judge.WhyDeleted:
@@ -123,7 +126,7 @@ func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fh
 			o.HTTPStatus = http.StatusCreated
 		}
 		return o
-	case judge.WhyDenied, judge.WhyNotSent:
+	case judge.WhyDenied, judge.WhyNotSent, judge.WhyBusy:
 		return unavailable(f)
 	case judge.WhyNeverTookEffect:
 		return neverTookEffect()
@@ -146,6 +149,7 @@ var reports = map[Code]struct {
 	Rejected:       {slog.LevelWarn, "FHIR validation failed", ": "},
 	NotSaved:       {slog.LevelWarn, "FHIR validation failed", ": "},
 	PatientGone:    {slog.LevelWarn, "FHIR validation failed", ": "},
+	Forbidden:      {slog.LevelWarn, "FHIR server refuses access, check what we may write if it meets others too", ": "},
 	Unavailable:    {slog.LevelError, "FHIR server error", ": "},
 	Timeout:        {slog.LevelError, "FHIR server error", ": "},
 	OutcomeUnknown: {slog.LevelError, "FHIR server error", ": "},
@@ -189,7 +193,7 @@ func notKnown(f *fhir.Error) *Outcome {
 func unavailable(f *fhir.Error) *Outcome {
 	o := &Outcome{Code: Unavailable, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, cause: f}
 	switch {
-	case f.Kind == fhir.AuthFailed:
+	case f.Kind == fhir.AuthFailed, f.Kind == fhir.Forbidden: // told so where it meets all patients
 		o.Code = AuthFailed
 	case f.Kind == fhir.RateLimited:
 		o.Code = RateLimited
