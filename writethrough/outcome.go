@@ -88,8 +88,7 @@ func (o *Outcome) encode() string {
 func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 	o := &Outcome{Code: OutcomeUnknown}
 	switch {
-	case u.State == db.UpdateApplied && u.Answer == "":
-		o.Code = Success
+	case u.Answer == "" && u.State == db.UpdateApplied:
 	case u.Answer == "" && u.State.Open():
 		o.Reason = "the update is still under way"
 	case u.Answer == "": // somebody cleared the column by hand
@@ -98,6 +97,9 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 		if err := u.Decode("answer", u.Answer, o); err != nil {
 			return nil, err
 		}
+	}
+	if u.State == db.UpdateApplied {
+		o.Code = Success
 	}
 	o.OperationID = u.ID
 	if o.Code == Success || o.Code == Conflict {

@@ -93,7 +93,7 @@ func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 	switch {
 	case past.Deleted && len(shown.missing) == 0:
 		s.Fate = Recreated
-	case past.History == Told && shown.fate != Landed:
+	case past.History == Told:
 		return s.judgeNext(p, past.Next, shown.fate, at)
 	default:
 		s.Fate = shown.fate
@@ -114,6 +114,8 @@ func (s *Sight) judgeNext(p Put, next fhir.Resource, now Fate, at time.Time) err
 	}
 	s.Followed = &then
 	switch {
+	case now == Landed:
+		s.Fate = Landed
 	case shown.fate == Landed:
 		s.Fate = Overwritten
 	case now == Alike:
