@@ -21,7 +21,7 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.Created
 	case err == nil && answer.Resource.JSON != nil && p.IsNew(answer.Resource):
 		return judge.Shown
-	case err == nil && (answer.Resource.ETag != "" && answer.Resource.ETag == p.IfMatch || lacks(answer.Resource.JSON, p)):
+	case err == nil && (answer.Resource.ETag != "" && fhir.IsSameVersion(answer.Resource.ETag, p.IfMatch) || lacks(answer.Resource.JSON, p)):
 		return judge.Unchanged
 	case err == nil:
 		return judge.OK

@@ -301,3 +301,20 @@ func TestPhoneRegion(t *testing.T) {
 		}
 	}
 }
+
+// The reconciler knows the region too.
+func TestPhoneRegionReconciled(t *testing.T) {
+	for region, state := range map[string]db.UpdateState{"": db.UpdateRejected, "KR": db.UpdateApplied} {
+		r := newRig(t, 1)
+		r.put(`{"system":"phone","value":"+82 10 7777 7777","use":"mobile"}`)
+		r.leave(0, "op", `W/"1"`)
+		w := r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Lease, c.PhoneRegion = 300*time.Millisecond, region })
+		u, err := w.Await(t.Context(), "op")
+		if err != nil || u.State != state {
+			t.Fatalf("%q: %+v, %v", region, u, err)
+		}
+		if region != "" && !slices.Equal(u.Outcome.Normalized, []string{"phone"}) {
+			t.Errorf("normalized %v", u.Outcome.Normalized)
+		}
+	}
+}

@@ -114,7 +114,7 @@ func (u *update) refuse() (ending, bool) {
 // named this version, from taking effect after it.
 func (u *update) mustWait(etag string) (ending, bool) {
 	for _, earlier := range u.earlier {
-		if earlier.IfMatch == etag {
+		if fhir.IsSameVersion(earlier.IfMatch, etag) {
 			return notApplied(&Outcome{
 				Code: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
 				RetryAfter: max(u.SettleWindow-earlier.SentFor, time.Second),
@@ -132,7 +132,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 			return u.cannotRead(read, err), nil
 		}
 		u.base = base
-		if u.lost != nil && base.ETag != u.put.IfMatch { // others have written: can ours still land?
+		if u.lost != nil && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // others have written: can ours still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
 			}
