@@ -113,7 +113,7 @@ func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writeth
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
-		Now: time.Now, NewID: newID,
+		Now: time.Now, NewID: newID, PhoneRegion: c.PhoneRegion,
 	})
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,

@@ -11,35 +11,43 @@ import (
 )
 
 // Missing names those of the fields (FieldPhone, FieldEmail, FieldAddress)
-// whose value in have, what the server shows, is not the one wanted. Both must
-// be read by ContactOf, want from the body that was sent: a ContactEdit holds
-// less (the text of an address may be composed). An address without text or
-// any part counts as none.
-func Missing(have, want Contact, fields []string) []string {
-	var missing []string
-	for _, field := range fields {
-		var same bool
-		switch field {
-		case FieldPhone:
-			same = have.Phone == want.Phone
-		case FieldEmail:
-			same = have.Email == want.Email
-		case FieldAddress:
-			same = sameAddress(have.Address, want.Address)
-		}
-		if !same {
-			missing = append(missing, field)
-		}
-	}
-	return missing
+// whose value in have, what the server shows, is not the one wanted, nor another
+// form of it (SameValue). Both must be read by ContactOf, want from the body that
+// was sent: a ContactEdit holds less (the text of an address may be composed).
+func Missing(have, want Contact, fields []string, region string) []string {
+	return namesWhere(fields, func(field string) bool { return !SameValue(field, have, want, region) })
 }
 
-func sameAddress(a, b *Address) bool {
+// Differing names those of the fields whose values are not the same to the letter.
+func Differing(a, b Contact, fields []string) []string {
+	return namesWhere(fields, func(field string) bool {
+		switch field {
+		case FieldPhone:
+			return a.Phone != b.Phone
+		case FieldEmail:
+			return a.Email != b.Email
+		case FieldAddress:
+			return !sameAddress(a.Address, b.Address, Address.equal)
+		}
+		return true
+	})
+}
+
+func namesWhere(fields []string, are func(field string) bool) (named []string) {
+	for _, field := range fields {
+		if are(field) {
+			named = append(named, field)
+		}
+	}
+	return named
+}
+
+func sameAddress(a, b *Address, same func(a, b Address) bool) bool {
 	none := func(a *Address) bool { return a == nil || a.empty() }
 	if none(a) || none(b) {
 		return none(a) && none(b)
 	}
-	return a.equal(*b)
+	return same(*a, *b)
 }
 
 // addressInput maps the parts of a FHIR Address to the names of AddressInput.

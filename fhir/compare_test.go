@@ -19,14 +19,16 @@ func TestMissing(t *testing.T) {
 		sent: "",
 		`"address":[{"city":"C","line":["1"],"period":{"start":"2026"}}],"telecom":[{"value":"a@b","system":"email","id":"x"},{"use":"home","system":"phone","value":"1"}]`: "",
 		strings.Replace(sent, `"1"`, `"2"`, 1):         "phone",
-		strings.Replace(sent, `a@b`, `A@b`, 1):         "email",
-		strings.Replace(sent, `"C"`, `"c"`, 1):         "address",
+		strings.Replace(sent, `a@b`, `A@b`, 1):         "",
+		strings.Replace(sent, `a@b`, `á@b`, 1):         "email",
+		strings.Replace(sent, `"C"`, `" c."`, 1):       "",
+		strings.Replace(sent, `"C"`, `"Ç"`, 1):         "address",
 		strings.Replace(sent, `["1"]`, `["1","2"]`, 1): "address",
 		`"x":1`: "phone email address",
 		// The value is there, but another entry is the phone.
 		strings.Replace(sent, `{"system"`, `{"system":"phone","value":"9","rank":1},{"system"`, 1): "phone",
 	} {
-		got := Missing(contactIn(t, patientJSON("p", shown)), contactIn(t, patientJSON("p", sent)), all)
+		got := Missing(contactIn(t, patientJSON("p", shown)), contactIn(t, patientJSON("p", sent)), all, "")
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v, want %q", shown, got, want)
 		}
@@ -44,7 +46,7 @@ func TestMissing(t *testing.T) {
 		"an empty address is still shown as some": {full, Contact{Phone: "1", Email: "a@b", Address: &Address{}}, all, []string{FieldAddress}},
 		"an unknown field is never there":         {full, full, []string{"name"}, []string{"name"}},
 	} {
-		if got := Missing(tt.have, tt.want, tt.fields); !slices.Equal(got, tt.missing) {
+		if got := Missing(tt.have, tt.want, tt.fields, ""); !slices.Equal(got, tt.missing) {
 			t.Errorf("%s: %v, want %v", name, got, tt.missing)
 		}
 	}

@@ -37,8 +37,8 @@ func contactOf(doc gjson.Result, now time.Time) Contact {
 	return c
 }
 
-// dialled are the systems of a ContactPoint whose value is a phone number.
-var dialled = []string{"phone", "sms", "fax", "pager"}
+// phoneSystems are the systems of a ContactPoint whose value is a phone number.
+var phoneSystems = []string{"phone", "sms", "fax", "pager"}
 
 // phonesOf lists the numbers that are the patient's now or are going to be: one
 // that is old, or whose period is over, may be somebody else's.
@@ -47,7 +47,7 @@ func phonesOf(doc gjson.Result, now time.Time) []string {
 	for _, entry := range elements(member(doc, "telecom")) {
 		p := pointOf(entry)
 		_, to, ends := bounds(str(p.period, "end"), now.Location())
-		if slices.Contains(dialled, p.system) && strings.TrimSpace(p.value) != "" && p.use != "old" && (!ends || now.Before(to)) {
+		if slices.Contains(phoneSystems, p.system) && strings.TrimSpace(p.value) != "" && p.use != "old" && (!ends || now.Before(to)) {
 			list = append(list, p.value)
 		}
 	}

@@ -14,9 +14,12 @@ const (
 	// Rejected: the server read the request and refused it for its content
 	// (400, 422 and the like).
 	Rejected Kind = iota + 1
-	// Conflict: 409 or 412; a conflict only if the version really moved
-	// (HAPI's repository validation answers 412 to a bad value).
+	// Conflict: 409 or 412 that names a value; a conflict only if the version
+	// really moved (HAPI's repository validation answers 412 to a bad value).
 	Conflict
+	// Busy: 409 or 412 that names no value, but a lock, a race, or nothing at
+	// all; a conflict if the version moved, else the same may succeed in a moment.
+	Busy
 	// Gone: the patient does not exist there, or no longer (410, and a 404 that
 	// a FHIR server and no proxy gave).
 	Gone
@@ -27,9 +30,12 @@ const (
 	// came (reset, timeout after sending, 5xx, 408, a transfer that broke off).
 	// For a write the outcome is unknown; for a read it means unavailable.
 	Lost
-	// AuthFailed: the server refused our credentials (401, 403, or OpenEMR's
-	// 400 for a revoked session): nothing was applied.
+	// AuthFailed: the server refused our credentials (401, a 403 that says so of
+	// them, or OpenEMR's 400 for a revoked session): nothing was applied.
 	AuthFailed
+	// Forbidden: any other 403. It may be about this patient or this request
+	// alone, or meet all of ours.
+	Forbidden
 	// RateLimited: 429. Like Lost for a write, with a hint when to retry.
 	RateLimited
 	// Unusable: the server answered 2xx with something that is no Patient
@@ -42,8 +48,8 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	Rejected: "rejected", Conflict: "conflict", Gone: "gone", NotSent: "not sent",
-	Lost: "lost", AuthFailed: "authentication failed", RateLimited: "rate limited", Unusable: "unusable answer",
+	Rejected: "rejected", Conflict: "conflict", Busy: "busy", Gone: "gone", NotSent: "not sent",
+	Lost: "lost", AuthFailed: "authentication failed", Forbidden: "forbidden", RateLimited: "rate limited", Unusable: "unusable answer",
 }
 
 // String names the kind for logs and metrics.

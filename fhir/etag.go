@@ -3,6 +3,7 @@ package fhir
 import (
 	"errors"
 	"regexp"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -17,27 +18,43 @@ var sendableETag = regexp.MustCompile(`^(?:(?:W/)?"[ !#-~]+"|[!#-)+\--~][!#-+\--
 
 var errNoGuard = errors.New("an ETag that cannot be sent back, and no meta.versionId to take its place")
 
-// etag gives what of an answer can go into If-Match: its ETag, or one made of
-// the body's versionId where that cannot be sent. "": the server keeps no
+// etag gives what of an answer can go into If-Match: its ETag, or W/"versionId"
+// where there is none, it cannot be sent, or compression on the way has added to
+// the version that the body names. Where the two name different versions it is the
+// ETag, for that is what If-Match is compared with. "": the server keeps no
 // versions. An error: it does, but nothing could guard a PUT.
 func (a *answer) etag() (string, error) {
 	sent := a.header.Get("ETag")
-	if sent == "" || len(sent) <= maxETag && sendableETag.MatchString(sent) {
-		return sent, nil
-	}
-	if id := str(member(a.doc, "meta"), "versionId"); IsID(id) {
+	id := str(member(a.doc, "meta"), "versionId")
+	sendable := len(sent) <= maxETag && sendableETag.MatchString(sent)
+	switch {
+	case IsID(id) && (!sendable || versionOf(sent) != id && plainVersion(sent) == id):
+		if sendable && strings.HasPrefix(sent, `"`) { // strong, as the server means it
+			return `"` + id + `"`, nil
+		}
 		return weakETag(id), nil
+	case sendable || sent == "":
+		return sent, nil
 	}
 	return "", errNoGuard
 }
 
-// versionInETag finds the version in an ETag: without the marks of weakness, and
-// without what compression on the way adds (Apache "1-gzip", Jetty "1--gzip").
-var versionInETag = regexp.MustCompile(`^(?:W/)?"?(.*?)(?:--?(?:gzip|br|deflate|zstd))?"?$`)
+// addedByCompression is what servers add to the ETag of what they compress: Apache
+// "1-gzip", Jetty "1--gzip", others "1;gzip".
+var addedByCompression = regexp.MustCompile(`(?:--?|;)(?:gzip|br|deflate|zstd|compress)$`)
+
+// plainVersion is the version in an ETag, without what compression added.
+func plainVersion(etag string) string {
+	return addedByCompression.ReplaceAllString(strings.Trim(strings.TrimPrefix(etag, "W/"), `"`), "")
+}
+
+// IsSameVersion reports whether two ETags name one version, be it spelled in
+// another way: weak or strong, quoted or not, compressed or not.
+func IsSameVersion(a, b string) bool { return a == b || plainVersion(a) == plainVersion(b) }
 
 // IsVersion reports whether a Patient says of itself (meta.versionId) that it is
-// the version that an ETag names, however that is spelled.
+// the version that an ETag names.
 func IsVersion(body []byte, etag string) bool {
 	id := str(member(gjson.ParseBytes(body), "meta"), "versionId")
-	return id != "" && versionInETag.FindStringSubmatch(etag)[1] == id
+	return id != "" && IsSameVersion(id, etag)
 }

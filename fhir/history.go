@@ -31,7 +31,7 @@ var (
 	errNoVersion   = errors.New("there is no version to start from")
 	errNoBase      = errors.New("it does not hold the version to start from")
 	errNoneAfter   = errors.New("it holds no version after the one to start from")
-	errHole        = errors.New("it does not hold the number that follows")
+	errNoOrder     = errors.New("it holds versions that are no numbers")
 	errSameInstant = errors.New("versions share an instant, so their order is not known")
 	errNoInstant   = errors.New("it holds versions without id or time")
 	errCut         = errors.New("it is not shown to its end")
@@ -44,11 +44,12 @@ var (
 // history does not tell. Lost, NotSent, AuthFailed and RateLimited as ever:
 // ask again.
 //
-// Numbered versions count one by one, so number n+1 is asked for itself. Only
-// where it cannot be had is _history searched for it, and a history without it
-// tells nothing: the number may have been removed, and HAPI counts a history
-// once a minute and leaves out the oldest of what has come since. Other version
-// ids have no order, nor has such a history: then lastUpdated decides, unless
+// Numbered versions mostly count one by one, so number n+1 is asked for itself: HAPI
+// counts a history once a minute and leaves out the oldest of what has come since.
+// Only where it cannot be had is _history searched, and what follows is the next
+// number that it holds: some servers count for all resources together. It must
+// hold the version to start from, and be shown to its end; versions are removed
+// from the oldest on. Other version ids have no order, nor has such a history: then lastUpdated decides, unless
 // an instant is shared or missing, or a part of the history is missing.
 //
 // The Resource's ETag is the server's, or W/"versionId" where it gives none.
@@ -56,7 +57,7 @@ func (c *Client) After(ctx context.Context, id, etag string) (Resource, error) {
 	if err := checkID(OpHistory, id); err != nil {
 		return Resource{}, err
 	}
-	base := versionOf(etag)
+	base := plainVersion(etag)
 	if base == "" {
 		e := untold(errNoVersion)
 		e.Status = 0
@@ -75,7 +76,7 @@ func (c *Client) After(ctx context.Context, id, etag string) (Resource, error) {
 	}
 	var found version
 	if next != "" {
-		found, err = h.numbered(next)
+		found, err = h.numbered()
 	} else {
 		found, err = h.following(base)
 	}
@@ -146,11 +147,8 @@ func (c *Client) readVersion(ctx context.Context, id, version string) (r Resourc
 	switch {
 	case err == nil:
 		r = a.resource()
-		if r.ETag == "" {
-			r.ETag = weakETag(str(member(a.doc, "meta"), "versionId"))
-		}
 		// Else the server shows the current version, whichever is asked for.
-		return r, versionOf(r.ETag) == version, nil
+		return r, plainVersion(r.ETag) == version, nil
 	case a.status == http.StatusGone:
 		// Without a Location it may only mean that the patient is gone by now.
 		return r, versionInURL(a.header.Get("Location")) == version, deleted(a.status)
@@ -192,6 +190,7 @@ type history struct {
 
 	versions []version // each once
 	byID     map[string]int
+	next     int // with wanted: the index of the lowest number above base so far; -1: none
 	total    int // how many there are, as far as the server says
 	bytes    int // kept
 }
@@ -199,7 +198,7 @@ type history struct {
 // history reads page after page to the end, or until it holds the version
 // wanted.
 func (c *Client) history(ctx context.Context, id, base, wanted string) (h history, err error) {
-	h = history{base: base, wanted: wanted}
+	h = history{base: base, wanted: wanted, next: -1}
 	at, err := url.Parse(c.patientURL(id) + "/_history?_count=" + strconv.Itoa(historyCount))
 	if err != nil {
 		return h, &Error{Kind: NotSent, Op: OpHistory, Reason: "Communication failed", Err: err}
@@ -261,6 +260,12 @@ func (h *history) add(bundle gjson.Result, id string) error {
 		if h.find(v.id) < 0 {
 			if !h.needsBody(v.id) {
 				v.body = nil
+			} else if i := h.next; h.wanted != "" { // one that is nearer than the one so far
+				h.next = len(h.versions)
+				if i >= 0 {
+					h.bytes -= len(h.versions[i].body)
+					h.versions[i].body = nil
+				}
 			}
 			if h.bytes += len(v.id) + len(v.etag) + len(v.body); h.bytes > maxHistoryBytes {
 				err = errCut
@@ -279,9 +284,14 @@ func (h *history) add(bundle gjson.Result, id string) error {
 
 func (h *history) needsBody(id string) bool {
 	if h.wanted != "" {
-		return id == h.wanted
+		return above(id, h.base) && (h.next < 0 || above(h.versions[h.next].id, id))
 	}
 	return id != h.base
+}
+
+// above reports whether a is a number and above the number b.
+func above(a, b string) bool {
+	return numberPattern.MatchString(a) && (len(a) > len(b) || len(a) == len(b) && a > b)
 }
 
 func readVersionEntry(entry gjson.Result, id string) (v version, err error) {
@@ -322,11 +332,21 @@ func (h *history) find(id string) int {
 	return -1
 }
 
-func (h *history) numbered(number string) (version, error) {
-	if i := h.find(number); i >= 0 {
-		return h.versions[i], nil
+// numbered finds the number wanted, or the next one after base.
+func (h *history) numbered() (version, error) {
+	switch {
+	case h.find(h.wanted) >= 0:
+		return h.versions[h.find(h.wanted)], nil
+	case h.find(h.base) < 0:
+		return version{}, errNoBase
+	case h.total > len(h.versions):
+		return version{}, errCut
+	case slices.ContainsFunc(h.versions, func(v version) bool { return !numberPattern.MatchString(v.id) }):
+		return version{}, errNoOrder
+	case h.next < 0:
+		return version{}, errNoneAfter
 	}
-	return version{}, errHole
+	return h.versions[h.next], nil
 }
 
 // following finds the version next in time after base.

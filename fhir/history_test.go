@@ -136,8 +136,19 @@ func TestAfterByNumber(t *testing.T) {
 			"", Gone, "The version that followed deletes the patient", 2},
 		{"the current version instead of the one asked for", `W/"1"`, map[string]string{"_history/2": wasBody("3", 3),
 			allVersions: pastBundle("", was("3", 3), was("2", 2))}, "2", 0, "", 2},
-		{"a number removed", `W/"1"`, map[string]string{"_history/2": noSuchVersion, allVersions: pastBundle("", was("3", 3), was("1", 1))},
-			"", Unusable, tells(errHole), 2},
+		{"numbers with gaps", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: pastBundle("", was("5090", 3), was("5041", 2), was("9", 1), was("7", 0))}, "5041", 0, "", 2},
+		{"numbers with gaps, in any order", `W/"9"`, map[string]string{"_history/10": "404 ", allVersions: pastBundle("", was("7", 0), was("104", 2), was("9", 1), was("5090", 3))}, "104", 0, "", 2},
+		{"numbers with gaps, a deletion", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: pastBundle("", was("70", 3), wasDeleted("64", 2), was("9", 1))},
+			"", Gone, "The version that followed deletes the patient", 2},
+		{"numbers with gaps, nothing after", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: pastBundle("", was("9", 1), was("7", 0))},
+			"", Unusable, tells(errNoneAfter), 2},
+		{"numbers with gaps, no base", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: pastBundle("", was("12", 3), was("11", 2))},
+			"", Unusable, tells(errNoBase), 2},
+		{"numbers with gaps, not all shown", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: strings.Replace(pastBundle("", was("12", 3), was("9", 2)), `"link"`, `"total":3,"link"`, 1)},
+			"", Unusable, tells(errCut), 2},
+		{"numbers among other versions", `W/"9"`, map[string]string{"_history/10": noSuchVersion, allVersions: pastBundle("", was("12", 3), was("a", 2), was("9", 1))},
+			"", Unusable, tells(errNoOrder), 2},
+		{"a compressed number", `W/"9-gzip"`, map[string]string{"_history/10": wasBody("10", 2)}, "10", 0, "", 1},
 		{"numbers on a second page", `W/"1"`, map[string]string{"_history/2": noSuchVersion,
 			allVersions:    pastBundle("HOST/fhir/Patient/p/_history?p=2", was("4", 4), was("3", 3)),
 			"_history?p=2": pastBundle("HOST/fhir/Patient/p/_history?p=3", was("3", 3), was("2", 2))}, "2", 0, "", 3},
@@ -320,7 +331,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	page := gjson.Parse(pastBundle("", long("1", 1, 99), long("2", 2, 99), long("3", 3, 99)))
 	for wanted, kept := range map[string]string{"2": "2", "": "23"} {
-		h := history{base: "1", wanted: wanted}
+		h := history{base: "1", wanted: wanted, next: -1}
 		if err := h.add(page, "p"); err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func TestLiveServer(t *testing.T) {
 	if updated.Created || updated.Resource.ETag == read.ETag {
 		t.Errorf("%+v", updated)
 	}
-	if missing := Missing(contactIn(t, updated.Resource.JSON), contactIn(t, body), edit.Fields()); missing != nil {
+	if missing := Missing(contactIn(t, updated.Resource.JSON), contactIn(t, body), edit.Fields(), ""); missing != nil {
 		t.Errorf("missing %v", missing)
 	}
 	for _, kept := range []string{"42.160", `"http://example.org/w"`, `"fax"`} {

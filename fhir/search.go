@@ -74,6 +74,19 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 	}
 }
 
+// ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
+// one is about that one. The server may well refuse the search, or show nothing.
+func (c *Client) ReadsOthers(ctx context.Context) (bool, error) {
+	for _, err := range c.Search(ctx, url.Values{"_count": {"1"}}) {
+		var e *Error
+		if errors.As(err, &e) && (e.Kind == Forbidden || e.Kind == AuthFailed || e.Kind == Rejected || e.Kind == Unusable) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	return false, nil
+}
+
 func searchError(err error) *Error {
 	return &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Reason: "The answer is unusable: " + err.Error(), Err: err}
 }

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -138,5 +139,47 @@ func TestCapabilities(t *testing.T) {
 	if caps.SoftwareName != "S" || caps.SoftwareVersion != "8" || caps.FHIRVersion != "4.0.1" || !caps.Versioned ||
 		!slices.Equal(caps.Interactions, []string{"read", "update"}) || !slices.Equal(caps.SearchParams, []string{"_id", "phone"}) {
 		t.Errorf("%+v", caps)
+	}
+}
+
+// TestReadsOthers: only a search that shows a Patient says that we may read any.
+func TestReadsOthers(t *testing.T) {
+	t.Parallel()
+	var status int
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/fhir/Patient" || r.URL.RawQuery != "_count=1" {
+			t.Errorf("asked %s", r.URL)
+		}
+		w.Header().Set("Content-Type", "application/fhir+json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL+"/fhir", nil)
+	bundle := func(entries string) string {
+		return `{"resourceType":"Bundle","type":"searchset","total":9,"entry":[` + entries + `]}`
+	}
+	const refusal = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"forbidden"}]}`
+	for _, tt := range []struct {
+		status int
+		body   string
+		reads  bool
+		kind   Kind // of the error; 0: none
+	}{
+		{200, bundle(`{"resource":{"resourceType":"Patient","id":"q"}}`), true, 0},
+		{200, bundle(``), false, 0}, {200, `{"resourceType":"Bundle"}`, false, 0},
+		{200, bundle(`{"resource":` + refusal + `,"search":{"mode":"outcome"}}`), false, 0},
+		{403, refusal, false, 0}, {401, "", false, 0}, {400, refusal, false, 0}, {404, refusal, false, 0}, {200, "<html>", false, 0},
+		{429, "", false, RateLimited}, {500, "", false, Lost}, {503, "", false, Lost},
+	} {
+		status, body = tt.status, tt.body
+		reads, err := c.ReadsOthers(t.Context())
+		if reads != tt.reads || (err != nil) != (tt.kind != 0) {
+			t.Errorf("%d %s: %v, %v", tt.status, tt.body, reads, err)
+		}
+		if tt.kind != 0 {
+			asError(t, err, tt.kind)
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"mime"
 	"net/http"
 	"net/textproto"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,9 +151,14 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 	switch s := a.status; {
 	case s < 400:
 		return Unusable
-	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+	case s == http.StatusUnauthorized, s == http.StatusForbidden && a.blamesToken():
 		return AuthFailed
+	case s == http.StatusForbidden:
+		return Forbidden
 	case s == http.StatusConflict, s == http.StatusPreconditionFailed:
+		if a.isBusy() {
+			return Busy
+		}
 		return Conflict
 	case s == http.StatusTooManyRequests:
 		return RateLimited
@@ -202,6 +209,39 @@ func (a *answer) sortBadRequest() Kind {
 		return Gone
 	}
 	return Rejected
+}
+
+// tokenFault finds in WWW-Authenticate that the token is at fault (RFC 6750 section 3.1).
+var tokenFault = regexp.MustCompile(`(?i)\berror\s*=\s*"?(?:insufficient_scope|invalid_token)\b`)
+
+func (a *answer) blamesToken() bool {
+	return slices.ContainsFunc(a.header.Values("WWW-Authenticate"), tokenFault.MatchString)
+}
+
+// What FHIR (value set issue-type) has below transient, and conflict: not the value
+// is at fault, but the moment.
+var passingIssues = []string{
+	"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled", "conflict",
+}
+
+// lockTexts are how servers that have but one type (HAPI: processing) tell of a race
+// or a lock. A unique index is none: it names a value.
+var lockTexts = regexp.MustCompile(`(?i)version constraint failure|client-assigned ID constraint failure|not the current version` +
+	`|\bdeadlock|\block(?:ed)? (?:wait )?time(?:d )?-?out|(?:obtain|acquire|get)(?:ing)? (?:a |the )?lock|could not serialize|serialization failure` +
+	`|optimistic lock|pessimistic lock|locked by another|concurrent(?:ly)? (?:update|modif)|(?:updated|modified) (?:concurrently|by another transaction)`)
+
+// isBusy reports whether a 409 or 412 names no value: no error at all (an empty body,
+// a page of what stands between, JSON of no known form), or only such as tell of the
+// moment. What names a value is a refusal, whatever else is said.
+func (a *answer) isBusy() bool {
+	for _, issue := range readIssues(a.body) {
+		passes := slices.Contains(passingIssues, issue.Code) || issue.Code == "" && issue.Message == "" ||
+			(issue.Code == "processing" || issue.Code == "") && lockTexts.MatchString(issue.Message)
+		if severityRank(issue.Severity) == 0 && !passes {
+			return false
+		}
+	}
+	return true
 }
 
 // issues reads the server's reasons, freed of what was sent.

@@ -52,7 +52,9 @@ func TestSorting(t *testing.T) {
 		{OpUpdate, 400, `{"validationErrors":{}}`, Rejected, "The server answered with status 400"},
 		{OpUpdate, 401, "", AuthFailed, "The server answered with an empty body (status 401)"},
 		{OpRead, 401, outcome, AuthFailed, "why"},
-		{OpRead, 403, outcome, AuthFailed, "The server answered with status 403"},
+		{OpRead, 403, outcome, Forbidden, "The server answered with status 403"},
+		{OpUpdate, 403, outcome, Forbidden, "why"},
+		{OpUpdate, 403, "", Forbidden, "The server answered with an empty body (status 403)"},
 		{OpRead, 404, outcome, Gone, "why"},
 		{OpRead, 404, " []\n", Gone, "The server answered with status 404"},
 		{OpRead, 404, "", Unusable, wrongBase},
@@ -96,6 +98,73 @@ func TestSorting(t *testing.T) {
 		var e *Error
 		if !errors.As(err, &e) || e.Kind != tt.kind || e.Reason != tt.reason || e.Op != tt.op || e.Status != tt.status {
 			t.Errorf("%s %d %.60s:\n got %v\nwant %v: %s", tt.op, tt.status, tt.body, err, tt.kind, tt.reason)
+		}
+	}
+}
+
+// A 403 is our own fault only where it says so of the token.
+func TestForbiddenOrOurToken(t *testing.T) {
+	t.Parallel()
+	for challenge, want := range map[string]Kind{
+		"":       Forbidden,
+		`Bearer`: Forbidden,
+		`Bearer realm="invalid_tokens", error="access_denied"`:                Forbidden,
+		`Bearer realm="fhir", error="insufficient_scope", scope="user/*.cud"`: AuthFailed,
+		`Basic realm="x", Bearer error=invalid_token`:                         AuthFailed,
+		`bearer Error = "Insufficient_Scope"`:                                 AuthFailed,
+	} {
+		for _, op := range []string{OpRead, OpUpdate, OpSearch, OpHistory} {
+			a := answer{request: request{op: op, id: "p", want: "Patient"}, status: 403, header: http.Header{"Www-Authenticate": {"Negotiate", challenge}}, maxBody: 1 << 20}
+			var e *Error
+			if err := a.failure(); !errors.As(err, &e) || e.Kind != want {
+				t.Errorf("%s %q: %v, want %v", op, challenge, err, want)
+			}
+		}
+	}
+}
+
+// A 409 or 412 is a refusal only if an error names a value.
+func TestBusyOrRefused(t *testing.T) {
+	t.Parallel()
+	issue := func(severity, code, text string) string {
+		return `{"severity":"` + severity + `","code":"` + code + `","diagnostics":"` + text + `"}`
+	}
+	outcome := func(issues ...string) string {
+		return `{"resourceType":"OperationOutcome","issue":[` + strings.Join(issues, ",") + `]}`
+	}
+	const hapi = "HAPI-0550: HAPI-0823: The operation has failed with a version constraint failure."
+	busy := []string{
+		"", " \n", "<html><h1>409 Conflict</h1></html>", "locked", "null", `"why"`, "[]", `{}`, `{"status":409}`, outcome(), outcome(`{"severity":"error"}`),
+		outcome(issue("information", "informational", "profile checked"), issue("warning", "business-rule", "a pager")),
+		outcome(issue("error", "processing", hapi)), outcome(issue("error", "processing", "HAPI-0550: HAPI-0989: Trying to update Patient/p/_history/1 but this is not the current version")),
+		outcome(issue("error", "", "Deadlock found when trying to get lock; try restarting transaction")),
+		`{"error":"conflict","message":"could not serialize access due to concurrent update"}`,
+		outcome(issue("warning", "invalid", "hm"), issue("fatal", "timeout", "x"), issue("error", "throttled", "y")),
+	}
+	for _, code := range []string{"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled", "conflict"} {
+		busy = append(busy, outcome(issue("error", code, "a phone")), outcome(issue("fatal", code, "")))
+	}
+	refused := []string{
+		outcome(issue("error", "processing", "Constraint failed: phone-1: 'Invalid phone format'")),
+		outcome(issue("error", "processing", "HAPI-0550: HAPI-0822: The operation has failed with a unique index constraint failure.")),
+		outcome(issue("error", "lock-error", "x"), issue("error", "business-rule", "a pager number is not accepted here")),
+		outcome(issue("warning", "incomplete", "no postal code"), issue("error", "business-rule", "deadlock is a value too")),
+		outcome(issue("", "value", "x")), outcome(issue("error", "not-a-code", "x")), outcome(issue("error", "", "no pager")),
+		`{"validationErrors":{"phone_home":{"x":"bad"}}}`, `{"message":"Invalid phone"}`,
+	}
+	for _, code := range []string{"invalid", "structure", "required", "value", "invariant", "processing", "not-supported", "duplicate",
+		"multiple-matches", "not-found", "deleted", "too-long", "code-invalid", "extension", "too-costly", "business-rule", "security", "forbidden"} {
+		refused = append(refused, outcome(issue("error", code, "a phone")))
+	}
+	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
+		for want, bodies := range map[Kind][]string{Busy: busy, Conflict: refused} {
+			for _, body := range bodies {
+				a := answer{request: request{op: OpUpdate, id: "p", want: "Patient"}, status: status, body: []byte(body), header: http.Header{}, maxBody: 1 << 20}
+				var e *Error
+				if err := a.failure(); !errors.As(err, &e) || e.Kind != want {
+					t.Errorf("%d %s: %v, want %v", status, body, err, want)
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -193,9 +194,23 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 	if a.status == http.StatusSwitchingProtocols {
 		return a // the body is the bare connection (net/http as of Go 1.26): no context ends a read of it
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.maxBody+1))
+	content, err := contentOf(res)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	body, err := io.ReadAll(io.LimitReader(content, c.maxBody+1))
 	a.take(body, err)
 	return a
+}
+
+// contentOf is the body of an answer. net/http decompresses only where it was not said
+// that nothing should be compressed; some do it all the same.
+func contentOf(res *http.Response) (io.Reader, error) {
+	if !res.Uncompressed && strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") && res.ContentLength != 0 {
+		return gzip.NewReader(res.Body)
+	}
+	return res.Body, nil
 }
 
 // take is the one way in for a body: what passes can be read by recursion, and
@@ -235,6 +250,9 @@ func (c *Client) setHeader(req *http.Request, r request) {
 	case OpSearch:
 		// An unknown parameter shall be an error, not an empty Bundle.
 		h.Set("Prefer", "handling=strict")
+	}
+	if r.op == OpRead { // what compresses on the way may change the ETag
+		h.Set("Accept-Encoding", "identity")
 	}
 	// HAPI answers a repeated search from a cache for a minute otherwise.
 	h.Set("Cache-Control", "no-cache")

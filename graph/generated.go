@@ -191,6 +191,7 @@ type ComplexityRoot struct {
 	}
 
 	UpdatePatientContactSuccess struct {
+		Normalized  func(childComplexity int) int
 		OperationID func(childComplexity int) int
 		Patient     func(childComplexity int) int
 	}
@@ -888,6 +889,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UpdateConflict.Retryable(childComplexity), true
 
+	case "UpdatePatientContactSuccess.normalized":
+		if e.ComplexityRoot.UpdatePatientContactSuccess.Normalized == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdatePatientContactSuccess.Normalized(childComplexity), true
 	case "UpdatePatientContactSuccess.operationId":
 		if e.ComplexityRoot.UpdatePatientContactSuccess.OperationID == nil {
 			break
@@ -1459,6 +1466,12 @@ type UpdatePatientContactSuccess {
   patient: Patient!
   "Names this change: in the log, and for contactUpdate."
   operationId: ID!
+  """
+  The requested fields (phone, email, address) that the server keeps in another form of the same
+  value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
+  has them as stored. Empty where all is stored as asked.
+  """
+  normalized: [String!]!
 }
 
 """
@@ -1557,8 +1570,8 @@ type FhirRejected implements UserError {
   "The server's own reason, for example Invalid phone format; of a merged record also which one to change."
   message: String!
   """
-  FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or
-  FHIR_PATIENT_INACTIVE.
+  FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED,
+  FHIR_PATIENT_INACTIVE or FHIR_FORBIDDEN.
   """
   code: ErrorCode!
   "False."
@@ -1674,7 +1687,9 @@ enum ErrorCode {
   FHIR_PATIENT_REPLACED
   "The record is not active. Nothing took effect."
   FHIR_PATIENT_INACTIVE
-  "The FHIR server could not be reached, or is failing."
+  "The FHIR server refuses this patient or this change to us, and shows us other patients."
+  FHIR_FORBIDDEN
+  "The FHIR server could not be reached, is busy, or is failing."
   FHIR_UNAVAILABLE
   "The FHIR server did not answer in time; nothing was applied."
   FHIR_TIMEOUT
@@ -4919,6 +4934,29 @@ func (ec *executionContext) fieldContext_UpdatePatientContactSuccess_operationId
 	return graphql.NewScalarFieldContext("UpdatePatientContactSuccess", field, false, false, "ID")
 }
 
+func (ec *executionContext) _UpdatePatientContactSuccess_normalized(ctx context.Context, field graphql.CollectedField, obj *UpdatePatientContactSuccess) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UpdatePatientContactSuccess_normalized(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Normalized, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UpdatePatientContactSuccess_normalized(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UpdatePatientContactSuccess", field, false, false, "String")
+}
+
 func (ec *executionContext) _UpdatePatientProfileSuccess_patient(ctx context.Context, field graphql.CollectedField, obj *UpdatePatientProfileSuccess) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7686,6 +7724,11 @@ func (ec *executionContext) _UpdatePatientContactSuccess(ctx context.Context, se
 			}
 		case "operationId":
 			out.Values[i] = ec._UpdatePatientContactSuccess_operationId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "normalized":
+			out.Values[i] = ec._UpdatePatientContactSuccess_normalized(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

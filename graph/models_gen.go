@@ -95,8 +95,8 @@ type FhirIssue struct {
 type FhirRejected struct {
 	// The server's own reason, for example Invalid phone format; of a merged record also which one to change.
 	Message string `json:"message"`
-	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED or
-	// FHIR_PATIENT_INACTIVE.
+	// FHIR_REJECTED, FHIR_CANNOT_APPLY, FHIR_NOT_APPLIED, FHIR_PATIENT_GONE, FHIR_PATIENT_REPLACED,
+	// FHIR_PATIENT_INACTIVE or FHIR_FORBIDDEN.
 	Code ErrorCode `json:"code"`
 	// False.
 	Retryable bool `json:"retryable"`
@@ -420,6 +420,10 @@ type UpdatePatientContactSuccess struct {
 	Patient *Patient `json:"patient"`
 	// Names this change: in the log, and for contactUpdate.
 	OperationID string `json:"operationId"`
+	// The requested fields (phone, email, address) that the server keeps in another form of the same
+	// value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
+	// has them as stored. Empty where all is stored as asked.
+	Normalized []string `json:"normalized"`
 }
 
 func (UpdatePatientContactSuccess) IsUpdatePatientContactResult() {}
@@ -652,7 +656,9 @@ const (
 	ErrorCodeFhirPatientReplaced ErrorCode = "FHIR_PATIENT_REPLACED"
 	// The record is not active. Nothing took effect.
 	ErrorCodeFhirPatientInactive ErrorCode = "FHIR_PATIENT_INACTIVE"
-	// The FHIR server could not be reached, or is failing.
+	// The FHIR server refuses this patient or this change to us, and shows us other patients.
+	ErrorCodeFhirForbidden ErrorCode = "FHIR_FORBIDDEN"
+	// The FHIR server could not be reached, is busy, or is failing.
 	ErrorCodeFhirUnavailable ErrorCode = "FHIR_UNAVAILABLE"
 	// The FHIR server did not answer in time; nothing was applied.
 	ErrorCodeFhirTimeout ErrorCode = "FHIR_TIMEOUT"
@@ -676,6 +682,7 @@ var AllErrorCode = []ErrorCode{
 	ErrorCodeFhirPatientGone,
 	ErrorCodeFhirPatientReplaced,
 	ErrorCodeFhirPatientInactive,
+	ErrorCodeFhirForbidden,
 	ErrorCodeFhirUnavailable,
 	ErrorCodeFhirTimeout,
 	ErrorCodeFhirOutcomeUnknown,
@@ -685,7 +692,7 @@ var AllErrorCode = []ErrorCode{
 
 func (e ErrorCode) IsValid() bool {
 	switch e {
-	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirPatientReplaced, ErrorCodeFhirPatientInactive, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
+	case ErrorCodeInvalidInput, ErrorCodeIdempotencyKeyReused, ErrorCodePatientNotFound, ErrorCodeNotPermitted, ErrorCodeUpdateConflict, ErrorCodeFhirRejected, ErrorCodeFhirCannotApply, ErrorCodeFhirNotApplied, ErrorCodeFhirPatientGone, ErrorCodeFhirPatientReplaced, ErrorCodeFhirPatientInactive, ErrorCodeFhirForbidden, ErrorCodeFhirUnavailable, ErrorCodeFhirTimeout, ErrorCodeFhirOutcomeUnknown, ErrorCodeFhirAuthFailed, ErrorCodeFhirRateLimited:
 		return true
 	}
 	return false

@@ -127,7 +127,12 @@ func (n *lossyNetwork) serve(w http.ResponseWriter, r *http.Request, target *url
 			if n.dice(2) == 0 {
 				pass(r, target, body)
 			}
-			http.Error(w, "no", []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusForbidden}[n.dice(3)])
+			status := []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity, http.StatusForbidden}[n.dice(4)]
+			text := "no" // names no value: a 409 or 412 is busy then
+			if n.dice(2) == 0 {
+				text = patientOutcome
+			}
+			http.Error(w, text, status)
 			return
 		}
 		fallthrough

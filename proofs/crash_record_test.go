@@ -23,6 +23,7 @@ type request struct {
 
 // record is what clients asked for and saw.
 type record struct {
+	lowers  bool // the FHIR server keeps emails in lower case
 	mu      sync.Mutex
 	count   int
 	values  map[string]*request // by the value of phone or email
@@ -56,6 +57,9 @@ func (r *record) next(random *rand.Rand, patients []string) *request {
 	if q.want.Phone == "" || random.IntN(3) == 0 {
 		q.want.Email = fmt.Sprintf("u%d@example.org", r.count)
 		q.input["email"] = q.want.Email
+		if r.lowers && random.IntN(3) == 0 {
+			q.input["email"] = "U" + q.want.Email[1:]
+		}
 		r.values[q.want.Email] = q
 	}
 	if random.IntN(2) == 0 {
@@ -165,6 +169,11 @@ func (c *crash) checkRequest(p *Process, q *request, history []Contact, outcomes
 				c.t.Errorf("%v was told two operations: %v, %v", q.input, success, answer)
 			}
 			success = answer
+			normalized := []string{}
+			if email := q.input["email"]; email != nil && email != q.want.Email {
+				normalized = append(normalized, "email")
+			}
+			Want(c.t, answer, Object{"normalized": normalized})
 		case "FhirUnavailable UNKNOWN":
 			c.checkSettled(p, q, answer, times)
 		case "FhirUnavailable NO", "UpdateConflict", "FhirRejected":

@@ -1,6 +1,7 @@
 package proofs_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"go/ast"
@@ -8,6 +9,7 @@ import (
 	"go/token"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -94,7 +96,12 @@ const crashPatients = 16
 func simulated(t *testing.T, databaseURL string) *crash {
 	t.Helper()
 	server, base := StartFHIR(t, fhirsim.Options{})
-	return newCrash(t, databaseURL, base, memoryTruth{server}, timings{fhir: 600 * time.Millisecond, lease: 400 * time.Millisecond, settle: 2 * time.Second})
+	server.SetFault("", fhirsim.Fault{On: http.MethodPut, Store: func(_, body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte(`"value":"U`), []byte(`"value":"u`))
+	}})
+	c := newCrash(t, databaseURL, base, memoryTruth{server}, timings{fhir: 600 * time.Millisecond, lease: 400 * time.Millisecond, settle: 2 * time.Second})
+	c.lowers = true
+	return c
 }
 
 func newCrash(t *testing.T, databaseURL, base string, server truth, times timings) *crash {

@@ -1,7 +1,6 @@
 package proofs_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -179,7 +178,7 @@ type script struct {
 func (s *script) befalls(r *http.Request) (reply string, hit bool) {
 	f, read := s.fault, r.Method == http.MethodGet
 	switch {
-	case s.healed.Err() != nil || !strings.Contains(r.URL.Path, "/Patient/"):
+	case s.healed.Err() != nil, !strings.Contains(r.URL.Path, "/Patient/") && !(f.everywhere && strings.HasSuffix(r.URL.Path, "/Patient")):
 		return "", false
 	case r.Method == f.on:
 		return f.reply, f.times == 0 || s.seen.Add(1) <= int64(f.times)
@@ -193,7 +192,7 @@ func (s *script) befalls(r *http.Request) (reply string, hit bool) {
 func (s *script) overwrite(phone string) {
 	time.Sleep(5 * time.Millisecond) // versions of the same instant have no order
 	stored, _, _ := s.fhir.Get("a1")
-	if err := s.fhir.Put(bytes.ReplaceAll(stored, []byte(NewPhone), []byte(phone))); err != nil {
+	if err := s.fhir.Put([]byte(strings.NewReplacer(NewPhone, phone, ownPhone, phone).Replace(string(stored)))); err != nil {
 		panic(err) // what is stored is a patient
 	}
 }
@@ -227,6 +226,9 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if s.fault.rival != "" {
 			s.overwrite(s.fault.rival)
 		}
+	}
+	if reply == "echo" {
+		answer = body
 	}
 	if r.Method == s.fault.on && s.fault.late {
 		s.late.Go(func() {
@@ -270,6 +272,20 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, reply string, ans
 		send(http.StatusOK, "<html>Welcome</html>")
 	case "echo": // no ETag tells that there is a new version
 		send(http.StatusOK, string(answer))
+	case "409 lock", "412 lock", "409 later":
+		if reply == "409 later" {
+			w.Header().Set("Retry-After", "7")
+		}
+		status, _ := strconv.Atoi(reply[:3])
+		send(status, strings.Replace(patientOutcome, "processing", "lock-error", 1))
+	case "409 empty":
+		send(http.StatusConflict, "")
+	case "412 html":
+		w.Header().Set("Content-Type", "text/html")
+		send(http.StatusPreconditionFailed, "<html>Precondition Failed</html>")
+	case "403 scope":
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="user/Patient.u"`)
+		send(http.StatusForbidden, patientOutcome)
 	case "204 old ETag":
 		w.Header().Set("ETag", r.Header.Get("If-Match"))
 		send(http.StatusNoContent, "")

@@ -20,8 +20,13 @@ var replies = []struct {
 	{"400", rejected, false},
 	{"412", rejected, true}, // the version has not moved, so it was no conflict
 	{"409", rejected, false},
+	{"409 lock", unavailable, true}, // it names no value: busy
+	{"412 lock", unavailable, false},
+	{"409 empty", unavailable, false},
+	{"412 html", unavailable, false},
 	{"401", authFailed, true},
-	{"403", authFailed, false},
+	{"403 scope", authFailed, false},
+	{"403", forbidden, true},
 	{"404", gone, true},
 	{"410", gone, false},
 	{"429", rateLimited, true},
@@ -116,12 +121,12 @@ func (f *fault) expect(hears string) {
 	default:
 		f.want = hears
 	}
-	if f.want == rejected || f.want == gone {
+	if f.want == rejected || f.want == gone || f.want == forbidden {
 		f.status, _ = strconv.Atoi(f.reply[:3]) // such a reply begins with its status
 	}
 }
 
 // conditions is what befalls the conversation, without what must come of it.
 func (f fault) conditions() string {
-	return fmt.Sprint(f.habits().Name, f.use, f.on, f.times, f.apply, f.late, f.reply, f.rival, f.toxic, f.before, f.lie, f.then, f.thenTimes, f.thenHistory)
+	return fmt.Sprint(f.habits().Name, f.use, f.on, f.times, f.apply, f.late, f.reply, f.rival, f.toxic, f.before, f.lie, f.then, f.thenTimes, f.thenHistory, f.everywhere)
 }

@@ -29,9 +29,11 @@ type fault struct {
 	then        string // the reply to the reads after the first PUT; "": they go well
 	thenTimes   int    // to how many of them; 0: until the answer is there
 	thenHistory bool   // only to those of the history
+	everywhere  bool   // the fault, and what comes then, befall a search for any patient too
 
 	want   string // SUCCESS, or the ErrorCode that the caller hears
 	status int    // the httpStatus that he hears; 0: any
+	told   string // the phone in a success; "": NewPhone
 	ends   string // where that leaves the patient PENDING: the state of contactUpdate in the end
 	cache  string // the phone in the cache in the end
 	fhir   string // the phone on the FHIR server in the end
@@ -47,6 +49,9 @@ const (
 	saidOK                        = "FHIR_OUTCOME_UNKNOWN, then FHIR_NOT_APPLIED"
 	gone, authFailed, rateLimited = "FHIR_PATIENT_GONE", "FHIR_AUTH_FAILED", "FHIR_RATE_LIMITED"
 	replaced, inactive            = "FHIR_PATIENT_REPLACED", "FHIR_PATIENT_INACTIVE"
+	forbidden, unavailable        = "FHIR_FORBIDDEN", "FHIR_UNAVAILABLE"
+
+	ownPhone = "01098765432" // NewPhone in a server's own form
 )
 
 // state is where contactUpdate stands in the end.
@@ -58,7 +63,7 @@ func (f fault) state() string {
 		return applied
 	case f.want == conflict:
 		return "CONFLICT"
-	case f.want == rejected, f.want == notSaved, f.want == gone, f.want == replaced, f.want == inactive:
+	case f.want == rejected, f.want == notSaved, f.want == gone, f.want == replaced, f.want == inactive, f.want == forbidden:
 		return "REJECTED"
 	}
 	return never
@@ -115,12 +120,19 @@ var faultTable = []fault{
 	{name: "PUT, normalised, and the answer lost", on: onPut, apply: true, reply: "reset", lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
 	{name: "PUT, 400", on: onPut, reply: "400", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 401", on: onPut, reply: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 403", on: onPut, reply: "403", want: authFailed, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 403", on: onPut, reply: "403", want: forbidden, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 403 that speaks of the token", on: onPut, reply: "403 scope", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 404", on: onPut, reply: "404", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 410", on: onPut, reply: "410", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 409, version unmoved", on: onPut, reply: "409", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 412, version unmoved", on: onPut, reply: "412", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 412, no versions", server: fhirsim.PlainR4, on: onPut, reply: "412", want: rejected, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, busy once", on: onPut, times: 1, reply: "409 lock", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, busy twice", on: onPut, times: 2, reply: "412 lock", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, busy twice, UUID versions", server: fhirsim.Medplum, on: onPut, times: 2, reply: "409 empty", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, busy twice, no versions", server: fhirsim.PlainR4, on: onPut, times: 2, reply: "409 lock", want: success, cache: NewPhone, fhir: NewPhone},
+	{name: "PUT, busy", on: onPut, reply: "409 lock", want: unavailable, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, busy, with Retry-After", on: onPut, times: 1, reply: "409 later", want: unavailable, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 422", on: onPut, reply: "422", want: rejected, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 429", on: onPut, reply: "429", want: rateLimited, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 500", on: onPut, reply: "500", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
@@ -145,7 +157,10 @@ var faultTable = []fault{
 	// same holds.
 	{name: "PUT, 401, then reads 401", on: onPut, reply: "401", then: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 403, then reads 401", on: onPut, reply: "403", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
-	{name: "PUT, 403, then reads 403", on: onPut, reply: "403", then: "403", want: authFailed, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 403, then reads 403", on: onPut, reply: "403", then: "403", want: forbidden, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 403, then reads 403, of all patients", on: onPut, reply: "403", then: "403", everywhere: true, want: authFailed, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 409 busy, then reads 401", on: onPut, reply: "409 lock", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
+	{name: "PUT, 409 busy, then reads 410", on: onPut, reply: "409 lock", then: "410", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 401, then reads 401, no versions", server: fhirsim.PlainR4, on: onPut, reply: "401", then: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 400, then reads 401", on: onPut, reply: "400", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
 	{name: "PUT, 409, then reads 401", on: onPut, reply: "409", then: "401", want: unknown, ends: never, cache: OldPhone, fhir: OldPhone},
@@ -163,6 +178,8 @@ var faultTable = []fault{
 	{name: "GET half an answer", on: onGet, reply: "half", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
 	{name: "GET HTML", on: onGet, reply: "html", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
 	{name: "GET 401", on: onGet, reply: "401", want: authFailed, cache: OldPhone, fhir: OldPhone},
+	{name: "GET 403", on: onGet, reply: "403", want: forbidden, cache: OldPhone, fhir: OldPhone},
+	{name: "GET 403 of all patients", on: onGet, reply: "403", everywhere: true, want: authFailed, cache: OldPhone, fhir: OldPhone},
 	{name: "GET 404", on: onGet, reply: "404", want: gone, cache: OldPhone, fhir: OldPhone},
 	{name: "GET 429", on: onGet, reply: "429", want: rateLimited, cache: OldPhone, fhir: OldPhone},
 	{name: "GET 503 with Retry-After", on: onGet, reply: "503", want: "FHIR_UNAVAILABLE", cache: OldPhone, fhir: OldPhone},
@@ -192,6 +209,13 @@ var faultTable = []fault{
 	{name: "200, nothing saved", lie: fhirsim.Fault{On: onPut, Ignore: true}, want: notSaved, cache: OldPhone, fhir: OldPhone},
 	{name: "200, the value cut", lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
 	{name: "200, the value cut, no versions", server: fhirsim.PlainR4, lie: fhirsim.Fault{On: onPut, Store: cutPhone}, want: notSaved, cache: "010-9876", fhir: "010-9876"},
+	{name: "200, in a form of its own", lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: ownPhone, fhir: ownPhone},
+	{name: "200, in a form of its own, UUID versions", server: fhirsim.Medplum, lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: ownPhone, fhir: ownPhone},
+	{name: "200, in a form of its own, no versions", server: fhirsim.PlainR4, lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: ownPhone, fhir: ownPhone},
+	{name: "PUT, in a form of its own, and the answer lost", on: onPut, apply: true, reply: "reset", lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: ownPhone, fhir: ownPhone},
+	{name: "PUT, in a form of its own, and 422", on: onPut, apply: true, reply: "422", lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: ownPhone, fhir: ownPhone},
+	{name: "PUT, in a form of its own, overwritten", on: onPut, apply: true, reply: "reset", rival: otherPhone, lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: success, told: ownPhone, cache: otherPhone, fhir: otherPhone},
+	{name: "PUT, in a form of its own, reads reset", on: onPut, apply: true, reply: "502", then: "reset", lie: fhirsim.Fault{On: onPut, Store: ownForm}, want: unknown, ends: applied, told: ownPhone, cache: ownPhone, fhir: ownPhone},
 	{name: "somebody else was quicker once", lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
 	{name: "somebody else is always quicker", lie: fhirsim.Fault{On: onPut, Compete: true}, want: conflict, cache: OldPhone, fhir: OldPhone},
 	{name: "somebody else was quicker, UUID versions", server: fhirsim.Medplum, lie: fhirsim.Fault{On: onPut, Compete: true, Times: 1}, want: success, cache: NewPhone, fhir: NewPhone},
@@ -207,4 +231,9 @@ const (
 // cutPhone stores what a short column would.
 func cutPhone(_, body []byte) []byte {
 	return []byte(strings.Replace(string(body), NewPhone, "010-9876", 1))
+}
+
+// ownForm stores phones as digits alone.
+func ownForm(_, body []byte) []byte {
+	return []byte(strings.Replace(string(body), NewPhone, ownPhone, 1))
 }

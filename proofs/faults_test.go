@@ -1,6 +1,7 @@
 package proofs_test
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -51,10 +52,10 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 		t.Errorf("the FHIR server has %s, want %s", stored, f.fhir)
 	}
 	writes := 0
-	if f.apply && f.lie.Store == nil || f.fhir == NewPhone || f.state() == applied {
+	if f.apply && f.lie.Store == nil || f.fhir == f.phone() || f.state() == applied {
 		writes = 1
 	}
-	if n := rig.written(NewPhone); n != writes {
+	if n := rig.written(f.phone()); n != writes {
 		t.Errorf("the write happened %d times, want %d", n, writes)
 	}
 	told := f.toldInTheEnd(answer, id)
@@ -64,7 +65,7 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 	}
 	Want(t, update, Object{
 		"state": f.state(), "result.__typename": told["__typename"], "result.code": told["code"],
-		"result.applied": told["applied"], "result.patient.phone": told.At("patient", "phone"),
+		"result.normalized": told["normalized"], "result.applied": told["applied"], "result.patient.phone": told.At("patient", "phone"),
 	})
 	time.Sleep(10 * time.Millisecond)
 	Want(t, rig.Update(Object{"patientId": Number, "email": "after@example.org"}), Object{
@@ -76,13 +77,24 @@ func (f fault) run(t *testing.T, places chan struct{}) {
 	rig.keepsSecrets()
 }
 
+// phone is what a success shows.
+func (f fault) phone() string { return cmp.Or(f.told, NewPhone) }
+
+// normalized is what a success says of it.
+func (f fault) normalized() []string {
+	if f.told != "" {
+		return []string{"phone"}
+	}
+	return []string{}
+}
+
 // hears checks what the caller hears at first.
 func (f fault) hears(t *testing.T, answer Object) {
 	t.Helper()
 	code, _ := answer["code"].(string)
 	if answer["__typename"] == "UpdatePatientContactSuccess" {
 		code = success
-		Want(t, answer, Object{"patient.phone": NewPhone, "patient.syncState": "SYNCED"})
+		Want(t, answer, Object{"patient.phone": f.phone(), "patient.syncState": "SYNCED", "normalized": f.normalized()})
 	}
 	if code != f.want {
 		t.Errorf("the caller hears %s, want %s: %v", code, f.want, answer)
@@ -110,7 +122,7 @@ func (f fault) toldInTheEnd(answer Object, id string) Object {
 		told["patient"] = now
 		return told
 	case f.ends == applied:
-		return Object{"__typename": "UpdatePatientContactSuccess", "operationId": id, "patient": map[string]any{"phone": NewPhone}}
+		return Object{"__typename": "UpdatePatientContactSuccess", "operationId": id, "patient": map[string]any{"phone": f.phone()}, "normalized": f.normalized()}
 	case f.ends == "REJECTED":
 		return Object{"__typename": "FhirRejected", "code": notSaved, "patient": now}
 	}

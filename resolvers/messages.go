@@ -22,6 +22,7 @@ var words = map[graph.ErrorCode]string{
 	graph.ErrorCodeFhirPatientGone:     "the patient is gone from the FHIR server",
 	graph.ErrorCodeFhirPatientReplaced: "the record was merged into another; nothing was changed",
 	graph.ErrorCodeFhirPatientInactive: "the record is not active; nothing was changed",
+	graph.ErrorCodeFhirForbidden:       "FHIR server refuses this patient or this change",
 }
 
 // What callers read where the code alone does not say enough.

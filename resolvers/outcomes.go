@@ -57,14 +57,16 @@ func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fiel
 func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) (graph.UpdatePatientContactResult, error) {
 	switch o.Code {
 	case writethrough.Success:
-		return &graph.UpdatePatientContactSuccess{Patient: toPatient(o.Patient, v), OperationID: o.OperationID}, nil
+		return &graph.UpdatePatientContactSuccess{
+			Patient: toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
+		}, nil
 	case writethrough.NotFound:
 		return patientNotFound(), nil
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting, o.Busy), nil
-	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive:
+	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive, writethrough.Forbidden:
 		return fhirRejected(v, o), nil
 	case writethrough.PatientReplaced:
 		return r.patientReplaced(ctx, v, o), nil

@@ -36,7 +36,8 @@
 //     the PUT made, the patient is read again (look.go): the Sight.
 //  6. judge.Decide rules: the update ends, or is UNKNOWN, or the writer looks
 //     again, sends the same PUT again, or makes another of what is there now; three
-//     PUTs at most (timing.go).
+//     PUTs at most (timing.go). The same value in another form is the value
+//     (fhir.SameValue): the Outcome names it as normalized.
 //  7. CloseUpdate writes the end, in one transaction with the cached row, which
 //     follows what the server showed or keeps its values (ending.go), and is
 //     SYNCED again if no other update of the patient is open. If the database

@@ -58,6 +58,8 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 			Code: Rejected, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body, u.put.At), cause: cause,
 			Untouched: fhir.Untouched(u.base.JSON, f.body, cause.Issues, u.change.Edit.Fields()),
 		}
+	case r.Why == judge.WhyForbidden:
+		e.outcome = &Outcome{Code: Forbidden, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body, u.put.At), cause: cause}
 	case r.Why == judge.WhyConflict:
 		e.outcome = u.conflictWith(*e.shown, u.changed(s)).outcome
 	default:

@@ -244,3 +244,45 @@ func TestShownButTooLarge(t *testing.T) {
 		})
 	}
 }
+
+// The version has not moved, but it is spelled in another way from one answer to the
+// next: a lost PUT is sent again, and an OK that names the version of before saved
+// nothing.
+func TestVersionInAnotherSpelling(t *testing.T) {
+	for spelled, c := range map[string]struct {
+		lost bool
+		told writethrough.Code
+		puts int
+	}{
+		`"1"`:        {true, writethrough.Success, 2},
+		`W/"1-gzip"`: {true, writethrough.Success, 2},
+		`W/"1;gzip"`: {false, writethrough.NotSaved, 1},
+		`"1--gzip"`:  {false, writethrough.NotSaved, 1},
+	} {
+		t.Run(spelled, func(t *testing.T) {
+			r := newRig(t, 1)
+			n := &scriptedFHIR{Client: r.client}
+			puts := 0
+			n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
+				switch puts++; {
+				case !c.lost:
+					return fhir.Update{Resource: fhir.Resource{ID: id, ETag: spelled}, Status: 204}, nil
+				case puts == 1:
+					return fhir.Update{}, errReset
+				}
+				return r.client.Update(ctx, id, b, `W/"1"`)
+			}
+			n.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+				x, err := r.client.Read(ctx, id)
+				if puts > 0 {
+					x.ETag = spelled
+				}
+				return x, err
+			}
+			o, err := r.writer(false, n, r.store, nil).UpdateContact(t.Context(), setPhone("010-7777-7777"))
+			if err != nil || o.Code != c.told || puts != c.puts {
+				t.Errorf("told %+v, %v, after %d PUTs", o, err, puts)
+			}
+		})
+	}
+}

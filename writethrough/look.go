@@ -19,10 +19,9 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 	switch {
 	case err == nil && answer.Created:
 		return judge.Created
-	case err == nil && answer.Resource.JSON != nil && isNew(answer.Resource, p):
+	case err == nil && answer.Resource.JSON != nil && p.IsNew(answer.Resource):
 		return judge.Shown
-	// What the body says of its version is none: it may be an echo of what was sent.
-	case err == nil && (answer.Resource.ETag != "" && answer.Resource.ETag == p.IfMatch || lacks(answer.Resource.JSON, p)):
+	case err == nil && (answer.Resource.ETag != "" && fhir.IsSameVersion(answer.Resource.ETag, p.IfMatch) || lacks(answer.Resource.JSON, p)):
 		return judge.Unchanged
 	case err == nil:
 		return judge.OK
@@ -36,8 +35,12 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.NotSent
 	case fhir.Conflict:
 		return judge.Conflict
+	case fhir.Busy:
+		return judge.Busy
 	case fhir.Gone:
 		return judge.Gone
+	case fhir.Forbidden:
+		return judge.Forbidden
 	case fhir.AuthFailed, fhir.RateLimited:
 		return judge.Denied
 	case fhir.Rejected:
@@ -45,9 +48,6 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 	}
 	return judge.Nothing // Lost, Unusable
 }
-
-// isNew reports whether a resource is of another version than the PUT named.
-func isNew(r fhir.Resource, p judge.Put) bool { return r.ETag != "" && !p.Replaces(r) }
 
 // lacks reports whether a body shows the patient without some of the values.
 func lacks(body []byte, p judge.Put) bool {

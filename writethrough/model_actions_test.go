@@ -26,11 +26,11 @@ func (m *model) drawEdit(t *rapid.T) (e fhir.ContactEdit) {
 	for _, f := range fields {
 		switch f {
 		case 'p':
-			e.SetPhone, e.Phone = true, value("phone", "010-0", "010-1")
+			e.SetPhone, e.Phone = true, value("phone", "010-0", "0100", "010-1", "01-01")
 		case 'e':
-			e.SetEmail, e.Email = true, value("email", "a@example.org", "b@example.org")
+			e.SetEmail, e.Email = true, value("email", "a@example.org", "A@example.org", "b@example.org")
 		case 'a':
-			e.SetAddress, e.Address = true, pick(t, "address", &fhir.Address{Text: "Elm 1"}, &fhir.Address{Text: "Oak 2"},
+			e.SetAddress, e.Address = true, pick(t, "address", &fhir.Address{Text: "Elm 1"}, &fhir.Address{Text: "ELM, 1"}, &fhir.Address{Text: "Oak 2"},
 				&fhir.Address{Lines: []string{"Oak 2"}, City: "Ulm"}, nil)
 		}
 	}
@@ -96,14 +96,23 @@ func (m *model) prepare(t *rapid.T, p *process) {
 }
 
 func (m *model) drawScript(t *rapid.T) script {
-	return script{
-		reads: m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "429", "unusable", "hang"),
+	s := script{
+		reads: m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "403", "429", "unusable", "hang"),
 		puts: m.drawFaults(t, "puts", 3, "", "", "lost", "lost", "502", "503", "hang", "unusable", "unusable", "not sent",
-			"401", "403", "412", "422", "429", "echo", "silent", "silent, no ETag"),
+			"401", "403", "412", "busy", "422", "429", "echo", "silent", "silent, no ETag"),
 		afters: m.drawFaults(t, "afters", 2, "", "unusable", "lost", "401"),
 		stores: m.drawFaults(t, "stores", 5, "", "", "", "", "", "fails", "fails after"),
 		stays:  rapid.IntRange(0, 9).Draw(t, "stays") == 9,
+		others: pick(t, "others", "", "", "403", "lost"),
 	}
+	if slices.ContainsFunc(s.reads, func(f fault) bool { return f.answer == "403" }) {
+		for i := range s.puts { // who refuses both did not carry it out
+			if s.puts[i].answer == "403" {
+				s.puts[i].effect = "none"
+			}
+		}
+	}
+	return s
 }
 
 // process draws one that is neither dead nor standing still.
@@ -193,6 +202,7 @@ func TestModel(t *testing.T) {
 		h := habits{
 			versions: pick(rt, "versions", "numbers", "uuids", "none"), stale: pick(rt, "stale", http.StatusConflict, http.StatusPreconditionFailed),
 			sameIsNew: rapid.Bool().Draw(rt, "same is new"), blind: rapid.IntRange(0, 3).Draw(rt, "blind") == 3,
+			busy: rapid.Bool().Draw(rt, "busy"), forms: rapid.Bool().Draw(rt, "forms"),
 			deleted: pick(rt, "deleted", http.StatusConflict, http.StatusNotFound, http.StatusOK, http.StatusCreated),
 		}
 		inBubble(t, func() {

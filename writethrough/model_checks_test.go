@@ -30,7 +30,7 @@ func (m *model) check(t *rapid.T) {
 
 var contactFields = []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}
 
-func same(a, b fhir.Contact) bool { return len(fhir.Missing(a, b, contactFields)) == 0 }
+func same(a, b fhir.Contact) bool { return len(fhir.Differing(a, b, contactFields)) == 0 }
 
 func rowContact(row *db.Patient) fhir.Contact {
 	c := fhir.Contact{Phone: row.Phone, Email: row.Email}
@@ -136,14 +136,17 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 		}) {
 			t.Fatalf("told as success, with %s, but the server never showed that", show(got))
 		}
+		if told := o.Normalized; !slices.Equal(told, otherwise(got, c.change.Edit, told)) {
+			t.Fatalf("%v are said to be kept in another form: %s of %+v", told, show(got), c.change.Edit)
+		}
 		c.proven = true
 		return
 	}
-	if o.Code != KeyReused && (o.Patient == nil || m.shown(o.Patient) == nil) {
+	if o.Code != KeyReused && (o.Patient == nil || !slices.ContainsFunc(m.server.history, func(v *version) bool { return v.shownBy(o.Patient) })) {
 		t.Fatalf("told as %s, with a patient that the server never showed: %+v", o.Code, o.Patient)
 	}
 	switch o.Code {
-	case Conflict, Rejected, NotSaved, Unavailable, Timeout, AuthFailed, RateLimited:
+	case Conflict, Rejected, NotSaved, Forbidden, Unavailable, Timeout, AuthFailed, RateLimited:
 		m.noEffect(t, c.op, o.Code)
 		m.noEffect(t, m.find(o.OperationID), o.Code)
 	case PatientGone:
@@ -167,6 +170,21 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 	if op := m.find(o.OperationID); o.Code == OutcomeUnknown && !op.sent.IsZero() && o.Patient.SyncState != db.Pending {
 		t.Fatalf("told as unknown, and the patient says %s", o.Patient.SyncState)
 	}
+}
+
+// otherwise names the fields that are shown otherwise than they were asked for. Of an
+// address, which is sent as one text or in parts, told is believed.
+func otherwise(shown fhir.Contact, e fhir.ContactEdit, told []string) (fields []string) {
+	if e.SetPhone && shown.Phone != e.Phone {
+		fields = append(fields, fhir.FieldPhone)
+	}
+	if e.SetEmail && shown.Email != e.Email {
+		fields = append(fields, fhir.FieldEmail)
+	}
+	if e.SetAddress && slices.Contains(told, fhir.FieldAddress) {
+		fields = append(fields, fhir.FieldAddress)
+	}
+	return fields
 }
 
 // checkJournal: what contactUpdate says is true.

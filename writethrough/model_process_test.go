@@ -28,12 +28,13 @@ type fault struct {
 // goes on if it stays.
 type script struct {
 	reads, puts, afters, stores []fault
+	others                      string // what a search for any patient meets
 	stays                       bool
 }
 
 // GoString is what rapid shows.
 func (s script) GoString() string {
-	return fmt.Sprintf("\n\treads %v\n\tputs %v\n\tafters %v\n\tstores %v, stays %v", s.reads, s.puts, s.afters, s.stores, s.stays)
+	return fmt.Sprintf("\n\treads %v\n\tputs %v\n\tafters %v\n\tstores %v, others %q, stays %v", s.reads, s.puts, s.afters, s.stores, s.others, s.stays)
 }
 
 func (f fault) String() string {
@@ -174,7 +175,9 @@ func spoiled(answer string) *fhir.Error {
 	case "401":
 		return failure(fhir.AuthFailed, http.StatusUnauthorized)
 	case "403":
-		return failure(fhir.AuthFailed, http.StatusForbidden)
+		return failure(fhir.Forbidden, http.StatusForbidden)
+	case "busy":
+		return failure(fhir.Busy, http.StatusConflict)
 	case "412":
 		return failure(fhir.Conflict, http.StatusPreconditionFailed)
 	case "422":
@@ -201,6 +204,15 @@ func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 			c.read = v
 		}
 		return fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body}, nil
+	})
+}
+
+func (p *process) ReadsOthers(ctx context.Context) (bool, error) {
+	return exchange(p, ctx, fault{}, fhir.NotSent, func() (bool, *fhir.Error) {
+		if p.script.others == "lost" {
+			return false, failure(fhir.Lost, 0)
+		}
+		return p.script.others == "", nil
 	})
 }
 
@@ -243,7 +255,7 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 		if f.answer == "not sent" {
 			return fhir.Update{}, failed
 		}
-		sent := &put{op: c.op, body: body, ifMatch: ifMatch, conflict: f.answer == "412", effect: f.effect, since: c.op.sent}
+		sent := &put{op: c.op, body: body, ifMatch: ifMatch, conflict: f.answer == "412" || f.answer == "busy", effect: f.effect, since: c.op.sent}
 		c.op.puts = append(c.op.puts, sent)
 		switch refused := s.refusal(sent); {
 		case f.late:

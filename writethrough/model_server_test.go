@@ -1,11 +1,11 @@
 package writethrough
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -31,6 +31,8 @@ type habits struct {
 	sameIsNew bool   // an identical PUT makes a new version
 	deleted   int    // what a PUT to a deleted patient gives: 409, 404, or it lives again: 201, 200
 	blind     bool   // there is no history
+	busy      bool   // a stale If-Match is told in words that name no value
+	forms     bool   // it keeps phones and emails in a form of its own
 }
 
 // version is one state of the patient.
@@ -49,11 +51,12 @@ type put struct {
 	op       *opTruth
 	body     []byte
 	ifMatch  string
-	conflict bool      // it was answered so
-	effect   string    // full; part, cut, ignored: the server stores something else
-	since    time.Time // when the journal said that it is about to leave
-	late     bool      // it is still under way
-	landed   *version  // what it made
+	conflict bool         // it was answered so
+	effect   string       // full; part, cut, ignored: the server stores something else
+	since    time.Time    // when the journal said that it is about to leave
+	late     bool         // it is still under way
+	landed   *version     // what it made
+	was      fhir.Contact // what was there before that
 }
 
 // server is the model of a FHIR server with one patient.
@@ -137,9 +140,9 @@ func edited(body []byte, e fhir.ContactEdit) []byte {
 	return out
 }
 
-// shows reports whether the version holds what the edit asks for.
+// shows reports whether the version holds what the edit asks for, in any form.
 func (v *version) shows(e fhir.ContactEdit) bool {
-	return !v.deleted && bytes.Equal(edited(v.body, e), v.body)
+	return !v.deleted && len(fhir.Missing(v.contact, contactOf(edited(v.body, e)), e.Fields(), "")) == 0
 }
 
 func withoutMeta(body []byte) string {
@@ -155,6 +158,8 @@ func failure(kind fhir.Kind, status int) *fhir.Error {
 func (s *server) refusal(p *put) *fhir.Error {
 	stale := s.versions != "none" && p.ifMatch != s.lastLive().etag
 	switch {
+	case stale && s.busy:
+		return failure(fhir.Busy, s.stale)
 	case stale:
 		return failure(fhir.Conflict, s.stale)
 	case s.current().deleted && s.deleted == http.StatusNotFound:
@@ -185,6 +190,13 @@ func (s *server) take(p *put) (v *version, created bool) {
 		}
 		body = edited(body, short)
 	}
+	if s.forms && p.effect != "ignored" {
+		c := contactOf(body)
+		body = edited(body, fhir.ContactEdit{
+			SetPhone: e.SetPhone && c.Phone != "", Phone: strings.ReplaceAll(c.Phone, "-", ""), SetEmail: e.SetEmail && c.Email != "", Email: strings.ToLower(c.Email),
+		})
+	}
+	p.was = was.contact
 	if s.current().deleted {
 		p.landed = s.add(body, p)
 		return p.landed, s.deleted == http.StatusCreated
@@ -198,9 +210,12 @@ func (s *server) take(p *put) (v *version, created bool) {
 
 func cut(s string) string { return s[:min(len(s), 3)] }
 
-// full reports whether the PUT took effect as it was.
+// full reports whether the PUT took effect as it was, and that can be seen: a server
+// that keeps values in a form of its own may have made of them what was there before.
 func (p *put) full() bool {
-	return p.landed != nil && len(fhir.Missing(p.landed.contact, contactOf(p.body), p.op.change.Edit.Fields())) == 0
+	fields := p.op.change.Edit.Fields()
+	return p.landed != nil && len(fhir.Missing(p.landed.contact, contactOf(p.body), fields, "")) == 0 &&
+		len(fhir.Differing(p.landed.contact, p.was, fields)) > 0
 }
 
 // mayLand reports whether a PUT that is under way may still take effect.
@@ -271,7 +286,7 @@ func (m *model) land(p *put) (*version, bool) {
 			m.wrong("the PUT changes what it was not asked to change:\n%s\n%s", want, p.body)
 		}
 		if seen, ok := m.seen[p.op.change.ExpectedVersion]; ok {
-			if missing := fhir.Missing(seen, was.contact, p.op.change.Edit.Fields()); len(missing) > 0 {
+			if missing := fhir.Differing(seen, was.contact, p.op.change.Edit.Fields()); len(missing) > 0 {
 				m.wrong("a PUT overwrites %v, which the caller with expectedVersion has not seen", missing)
 			}
 		}

@@ -36,7 +36,10 @@ const (
 	PatientReplaced Code = "FHIR_PATIENT_REPLACED"
 	// PatientInactive: the record is not in use; nothing took effect.
 	PatientInactive Code = "FHIR_PATIENT_INACTIVE"
-	// Unavailable: the FHIR server could not be reached or is failing.
+	// Forbidden: the FHIR server refuses this patient or this change to us, and
+	// shows us others.
+	Forbidden Code = "FHIR_FORBIDDEN"
+	// Unavailable: the FHIR server could not be reached, is busy or failing.
 	Unavailable Code = "FHIR_UNAVAILABLE"
 	// Timeout: no answer in time, and nothing was applied.
 	Timeout Code = "FHIR_TIMEOUT"
@@ -60,6 +63,7 @@ type Outcome struct {
 	RetryAfter  time.Duration `json:"retryAfterNanoseconds,omitempty"` // when a retry makes sense; 0 when nobody knows
 	Conflicting []string      `json:"conflicting,omitempty"`           // Conflict: the requested fields that changed since the version that the caller named, or since the update began
 	Busy        bool          `json:"busy,omitempty"`                  // Conflict: not with the version that the caller named, if any: the same request may succeed later
+	Normalized  []string      `json:"normalized,omitempty"`            // Success: the requested fields that the server keeps in another form
 	// Patient is the record as the caller is shown it: of Success with the values, else
 	// as it is now. Its SyncState is Pending where the cache could not be written yet.
 	// nil of NotFound and KeyReused alone. What of it must be remembered stands in the
@@ -76,10 +80,10 @@ type Issue struct {
 	Field []string `json:"field,omitempty"` // path in UpdatePatientContactInput; nil when it is none of its fields
 }
 
-// encode returns the outcome as the journal keeps it. Success needs no text: the
-// journal keeps the patient.
+// encode returns the outcome as the journal keeps it. A plain success needs no text:
+// the journal keeps the patient.
 func (o *Outcome) encode() string {
-	if o.Code == Success {
+	if o.Code == Success && len(o.Normalized) == 0 {
 		return ""
 	}
 	text, _ := json.Marshal(o) // plain strings and numbers always encode
@@ -91,8 +95,7 @@ func (o *Outcome) encode() string {
 func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 	o := &Outcome{Code: OutcomeUnknown}
 	switch {
-	case u.State == db.UpdateApplied:
-		o.Code = Success
+	case u.Answer == "" && u.State == db.UpdateApplied:
 	case u.Answer == "" && u.State.Open():
 		o.Reason = "the update is still under way"
 	case u.Answer == "": // somebody cleared the column by hand
@@ -101,6 +104,9 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 		if err := u.Decode("answer", u.Answer, o); err != nil {
 			return nil, err
 		}
+	}
+	if u.State == db.UpdateApplied {
+		o.Code = Success
 	}
 	o.OperationID, o.known = u.ID, u.Patient
 	if o.Code == Success || o.Code == Conflict {
@@ -114,14 +120,13 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
 	switch r.Why {
 	case judge.WhyApplied:
-		return &Outcome{Code: Success}
-	case judge.WhyNotSaved:
-		return notSaved(s.Missing)
-	case judge.WhyIgnored:
-		if fields := p.Changed(); len(fields) > 0 {
-			return notSaved(fields)
+		shown := s.Now
+		if r.ShowFollowed {
+			shown = s.Followed
 		}
-		return notSaved(p.Edit.Fields())
+		return &Outcome{Code: Success, Normalized: p.Normalized(shown.Contact)}
+	case judge.WhyNotSaved, judge.WhyIgnored:
+		return notSaved(s.Missing)
 	case judge.WhyGone:
 		return patientGone(f)
 	case judge.WhyDeleted:
@@ -130,7 +135,7 @@ func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fh
 			o.HTTPStatus = http.StatusCreated
 		}
 		return o
-	case judge.WhyDenied, judge.WhyNotSent:
+	case judge.WhyDenied, judge.WhyNotSent, judge.WhyBusy:
 		return unavailable(f)
 	case judge.WhyNeverTookEffect:
 		return neverTookEffect()
@@ -160,6 +165,7 @@ var reports = map[Code]struct {
 	OutcomeUnknown:  {slog.LevelError, "FHIR server error", ": "},
 	RateLimited:     {slog.LevelError, "FHIR server error", ": "},
 	AuthFailed:      {slog.LevelError, "FHIR server error", ": our credentials were refused, check FHIR_AUTH and its settings: "},
+	Forbidden:       {slog.LevelWarn, "FHIR server refuses access, check what we may write if it meets others too", ": "},
 }
 
 func (w *Writer) report(ctx context.Context, patientID, operationID string, o *Outcome, err error) {
@@ -198,7 +204,7 @@ func notKnown(f *fhir.Error) *Outcome {
 func unavailable(f *fhir.Error) *Outcome {
 	o := &Outcome{Code: Unavailable, Reason: f.Reason, HTTPStatus: f.Status, RetryAfter: f.RetryAfter, cause: f}
 	switch {
-	case f.Kind == fhir.AuthFailed:
+	case f.Kind == fhir.AuthFailed, f.Kind == fhir.Forbidden: // told so where it meets all patients
 		o.Code = AuthFailed
 	case f.Kind == fhir.RateLimited:
 		o.Code = RateLimited

@@ -178,6 +178,7 @@ func (w *Writer) findOut(ctx context.Context, line db.ContactUpdate) (ending, er
 	if err != nil {
 		return ending{state: db.UpdateUnknown}, err
 	}
+	put.Region = w.PhoneRegion
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	s, _, err := w.look(ctx, line.FHIRID, put, nil)

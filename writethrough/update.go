@@ -116,7 +116,7 @@ func (u *update) refuse() (ending, bool) {
 // named this version, from taking effect after it.
 func (u *update) mustWait(etag string) (ending, bool) {
 	for _, earlier := range u.earlier {
-		if earlier.IfMatch == etag {
+		if fhir.IsSameVersion(earlier.IfMatch, etag) {
 			return notApplied(&Outcome{
 				Code: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
 				RetryAfter: max(u.SettleWindow-earlier.SentFor, time.Second),
@@ -131,10 +131,10 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		u.attempt++
 		base, err := u.read(read, u.row.FHIRID)
 		if err != nil {
-			return u.cannotRead(err), nil
+			return u.cannotRead(read, err), nil
 		}
 		u.base = base
-		if u.lost != nil && base.ETag != u.put.IfMatch { // others have written: can ours still land?
+		if u.lost != nil && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // others have written: can ours still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
 			}
@@ -148,7 +148,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		}
 		// By the clock: a process that stood still may come by before its timers.
 		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
-			return u.cannotRead(&fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
+			return u.cannotRead(read, &fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
 		}
 		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
 		reached(stepAnswerCame)
@@ -166,7 +166,7 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
 	if err != nil {
-		return nil, u.cannotRead(err), true
+		return nil, u.cannotRead(ctx, err), true
 	}
 	st := record.State(p)
 	if u.seen != nil {
@@ -183,7 +183,7 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	}
 	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now)
 	if err != nil {
-		return nil, u.cannotRead(err), true
+		return nil, u.cannotRead(ctx, err), true
 	}
 	if bytes.Equal(body, u.base.JSON) {
 		if e, wait := u.mustWait(u.base.ETag); wait {
@@ -194,8 +194,8 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	if u.lost != nil { // the same PUT again
 		return body, ending{}, false
 	}
-	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now); err != nil {
-		return nil, u.cannotRead(err), true
+	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now, u.PhoneRegion); err != nil {
+		return nil, u.cannotRead(ctx, err), true
 	}
 	u.reportDoubts(ctx, doubts)
 	return body, ending{}, false
@@ -236,7 +236,7 @@ func (u *update) cannotMark(err error) (ending, error) {
 }
 
 // cannotRead ends an update that could not read the patient to change it.
-func (u *update) cannotRead(err error) ending {
+func (u *update) cannotRead(ctx context.Context, err error) ending {
 	if u.lost != nil {
 		e := unknown(u.lost)
 		e.gone = isGone(err)
@@ -250,8 +250,26 @@ func (u *update) cannotRead(err error) ending {
 		return notApplied(&Outcome{Code: Timeout, Reason: "Connection timeout", cause: err})
 	case f.Kind == fhir.Gone:
 		return ending{state: db.UpdateRejected, outcome: patientGone(f)}
+	case f.Kind == fhir.Forbidden:
+		return u.cannotSee(ctx, f)
 	}
 	return notApplied(unavailable(f))
+}
+
+// cannotSee ends an update whose patient we may not read: refused for this one, or
+// for all, that is to say for us.
+func (u *update) cannotSee(ctx context.Context, refusal *fhir.Error) ending {
+	others, err := u.FHIR.ReadsOthers(ctx)
+	var f *fhir.Error
+	switch {
+	case errors.As(err, &f):
+		return notApplied(unavailable(f))
+	case !others:
+		return notApplied(unavailable(refusal))
+	}
+	return ending{state: db.UpdateRejected, outcome: &Outcome{
+		Code: Forbidden, Reason: "the FHIR server does not show us this patient", HTTPStatus: refusal.Status, cause: refusal,
+	}}
 }
 
 // findFate finds out what became of the PUT, and what comes next. The ending is for
@@ -292,12 +310,22 @@ func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *
 	s, now, err := u.look(ctx, u.row.FHIRID, u.put, u.base.JSON)
 	var read *fhir.Error
 	switch {
-	case h == judge.OK && now.ETag == answer.Resource.ETag && isNew(now, u.put):
+	case h == judge.OK && now.ETag == answer.Resource.ETag && u.put.IsNew(now):
 		if own, err := u.put.SeeOwn(now, u.Now()); err == nil {
 			return judge.Shown, own, nil
 		}
-	case s.Read == judge.Unread && f != nil && f.Kind == fhir.AuthFailed && errors.As(err, &read) && read.Kind == fhir.AuthFailed && read.Status == f.Status:
+	case s.Read == judge.Unread && f != nil && errors.As(err, &read) && read.Kind == f.Kind && read.Status == f.Status &&
+		(f.Kind == fhir.AuthFailed || f.Kind == fhir.Forbidden):
 		s.Read = judge.SeenDenied
+		if h == judge.Forbidden {
+			others, askErr := u.FHIR.ReadsOthers(ctx)
+			switch {
+			case askErr != nil:
+				s.Read = judge.Unread
+			case !others:
+				h = judge.Denied
+			}
+		}
 	}
 	return h, s, err
 }
@@ -335,6 +363,9 @@ func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
 	p, err := fhir.ParsePatient(sent, u.Now())
 	if err != nil {
 		return true
+	}
+	if len(fhir.Missing(next.Contact, p.Contact, []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}, u.PhoneRegion)) == 0 {
+		next.Contact = p.Contact // the server keeps them in its own form
 	}
 	return !record.Same(record.State(p), record.State(next))
 }

@@ -27,6 +27,8 @@ type FHIR interface {
 	Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error)
 	// After returns the version that directly followed the one with this ETag.
 	After(ctx context.Context, id, etag string) (fhir.Resource, error)
+	// ReadsOthers reports whether we may read any Patient.
+	ReadsOthers(ctx context.Context) (bool, error)
 }
 
 // Store is what a write needs of the cache and its journal.
@@ -57,6 +59,8 @@ type Config struct {
 	Now     func() time.Time
 	NewID   func() string         // names an update, and this process
 	Metrics prometheus.Registerer // nil: none are registered
+
+	PhoneRegion string // from where phone numbers are dialled (PHONE_REGION), to tell the same number in another form; "" = not known
 
 	// Lease is how long a process that stands still keeps its patients from
 	// others; 0: 10 s.

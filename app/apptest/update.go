@@ -5,7 +5,7 @@ import "patientgraph/internal/wait"
 // ContactMutation makes the update $input.
 const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePatientContact(input: $input) {
   __typename
-  ... on UpdatePatientContactSuccess { operationId patient { id phone email address { text lines city district state postalCode country } syncState lastSyncedAt version } }
+  ... on UpdatePatientContactSuccess { operationId normalized patient { id phone email address { text lines city district state postalCode country } syncState lastSyncedAt version } }
   ... on UserError { message code retryable }
   ... on InvalidInput { fieldErrors { field message rule } }
   ... on FhirRejected { operationId patient { id phone email syncState version } detail httpStatus issues { severity code message expression field } }
@@ -13,7 +13,7 @@ const ContactMutation = `mutation($input: UpdatePatientContactInput!) { updatePa
   ... on UpdateConflict { operationId conflictingFields current { id phone email version } } } }`
 
 const updateQuery = `query($id: ID!) { contactUpdate(operationId: $id) { operationId patientId state requestedAt settledAt
-  result { __typename ... on UpdatePatientContactSuccess { patient { phone email } } ... on FhirRejected { patient { phone email syncState } }
+  result { __typename ... on UpdatePatientContactSuccess { normalized patient { phone email } } ... on FhirRejected { patient { phone email syncState } }
     ... on FhirUnavailable { applied patient { phone email syncState } } ... on UserError { code } } } }`
 
 // TryUpdate makes one contact update and returns its answer, a member of the union.

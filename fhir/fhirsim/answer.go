@@ -103,7 +103,7 @@ func encode(v any) []byte {
 // resource answers with a version of a patient.
 func (s *Server) resource(c *call, status int, id string, v *version) answer {
 	a := jsonAnswer(status, v.body)
-	if s.habits.Versions {
+	if s.habits.Versions && !s.habits.NoETag {
 		a.header.Set("ETag", etag(v))
 		a.header.Set("Content-Location", versionURL(c, id, v))
 	}

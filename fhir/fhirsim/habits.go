@@ -22,6 +22,7 @@ type Habits struct {
 	ErrorStyle   string // InDiagnostics or InDetails; "" is InDiagnostics
 	Versions     bool   // ETag, meta.versionId and _history
 	UUIDVersions bool   // version ids are UUIDs, without an order; else 1, 2, 3…
+	NoETag       bool   // meta.versionId alone tells the version; If-Match works all the same
 	Deletes      bool   // DELETE is offered
 
 	StaleIfMatch   int // status of a PUT whose If-Match is not current; 0: ignored, overwrites

@@ -69,6 +69,20 @@ func TestNoVersionsAreServedWithoutVersions(t *testing.T) {
 
 // TestRepositoryValidation: the rejection is a 412 with several issues, of
 // which the last is the error, and a stale If-Match comes first.
+// TestVersionToldByTheBodyAlone: If-Match means what it always does.
+func TestVersionToldByTheBodyAlone(t *testing.T) {
+	t.Parallel()
+	habits := HAPI()
+	habits.NoETag = true
+	_, base := seeded(t, Options{Habits: habits})
+	url := base + "/Patient/x"
+	got := do(t, http.MethodGet, url, "")
+	wantEqual(t, "ETag", got.header.Get("ETag"), "")
+	wantContains(t, got.body, `"versionId":"1"`)
+	wantEqual(t, "stale If-Match", do(t, http.MethodPut, url, changedX, "If-Match", `W/"9"`).status, http.StatusConflict)
+	wantEqual(t, "If-Match", do(t, http.MethodPut, url, changedX, "If-Match", `W/"1"`).status, http.StatusOK)
+}
+
 func TestRepositoryValidation(t *testing.T) {
 	t.Parallel()
 	habits := HAPI()

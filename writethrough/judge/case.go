@@ -12,10 +12,12 @@ const (
 	OK        Heard = "OK"        // 200 without a new version: no body, an OperationOutcome, no ETag
 	Unchanged Heard = "UNCHANGED" // 200 whose own answer shows the version of before, or lacks the values and has no version
 	Created   Heard = "CREATED"   // 201: the patient was gone, and the PUT made it anew
-	Conflict  Heard = "CONFLICT"  // 409, 412
+	Conflict  Heard = "CONFLICT"  // 409, 412 that name a value
+	Busy      Heard = "BUSY"      // 409, 412 that name none: a lock, a race, an empty body, a page, JSON of no known form
 	Refused   Heard = "REFUSED"   // the values were refused: 400, 422 and other 4xx
 	Gone      Heard = "GONE"      // it does not have this patient any more: 410, and a 404 that says so
-	Denied    Heard = "DENIED"    // our credentials were refused, or our rate: 401, 403, 429
+	Forbidden Heard = "FORBIDDEN" // 403: refused for this patient or this request
+	Denied    Heard = "DENIED"    // our credentials were refused, or our rate: 401, 429, a 403 that speaks of the token or meets all patients
 )
 
 // Read says how the read after a PUT went.
@@ -47,8 +49,8 @@ type Fate string
 // The fates.
 const (
 	NotSeen     Fate = ""            // nothing was read
-	Landed      Fate = "landed"      // its values are there
-	Alike       Fate = "alike"       // its values are there, and were before it; the version has not moved
+	Landed      Fate = "landed"      // its values are there, in whatever form
+	Alike       Fate = "alike"       // all shows what was there before, which is a form of its values: nobody can tell
 	Overwritten Fate = "overwritten" // its values were there in the version that followed, and are not any more
 	Absent      Fate = "absent"      // what it was to change shows what was there before
 	Partly      Fate = "partly"      // some of what it was to change shows its values
@@ -125,7 +127,9 @@ const (
 	WhyRefused         Why = "refused"           // in the server's own words
 	WhyGone            Why = "patient gone"      // the server does not have this patient any more
 	WhyDeleted         Why = "deleted before"    // the PUT made the patient anew
+	WhyForbidden       Why = "forbidden"         // for this patient or this request
 	WhyDenied          Why = "denied"            // our credentials or our rate
+	WhyBusy            Why = "busy"              // the server did not take it now, whatever it holds
 	WhyNotSent         Why = "not sent"          // the server could not be reached
 	WhyNeverTookEffect Why = "never took effect" // the PUT left, and did not land
 	WhyConflict        Why = "conflict"          // somebody else changed the record

@@ -35,7 +35,11 @@ func saidOK(c Case) Ruling {
 	switch {
 	case c.Read != Seen:
 		return unknown(c, WhyNotShown)
-	case !moved && (c.Fate == Landed || c.Fate == Alike):
+	case c.Fate == Alike && c.Earlier && !moved: // an earlier one may still land
+		return notYet
+	case c.Fate == Alike && c.Heard == OK && !moved: // it may be a read that lags behind
+		return Ruling{Next: LookAgain, State: Applied, Follow: true}
+	case c.Fate == Alike, !moved && c.Fate == Landed:
 		return applied()
 	case !moved && c.Heard == Unchanged && !c.Earlier: // an earlier one may still land
 		return rejected(WhyNotSaved)
@@ -54,9 +58,11 @@ func lost(c Case) Ruling {
 		return unknown(c, WhyNotKnown)
 	case c.sure() && c.Fate == Absent: // another version followed: it cannot land any more
 		return mergeAgain(c)
-	case c.sure():
+	case c.sure() && c.Fate != Alike:
 		return byFate(c)
-	case c.Versions && !c.Moved && c.Heard == Nothing && !c.Wait: // If-Match keeps it from landing twice
+	case c.Fate == Alike && c.Versions && c.Moved: // it cannot land any more, and the values are there
+		return applied()
+	case c.Versions && !c.Moved && (c.Heard == Nothing || c.Heard == Busy) && !c.Wait: // If-Match keeps it from landing twice
 		return Ruling{Next: SendAgain, State: Unknown, Why: WhyNotKnown}
 	}
 	return unknown(c, WhyNotKnown)
@@ -65,15 +71,18 @@ func lost(c Case) Ruling {
 // refused: the refusal holds, unless it is seen that the PUT took effect all the
 // same: what stands between may have sent it twice, or put its own answer in the
 // place of the server's. A conflict is one only if the patient changed: HAPI's
-// repository validation answers 412 to a bad value.
+// repository validation answers 412 to a bad value. A server that is busy is tried
+// again, with what is there then.
 func refused(c Case) Ruling {
-	conflict := c.Heard == Conflict
+	conflict := c.Heard == Conflict || c.Heard == Busy
 	noHistory := c.History == Unanswered || c.History == Failing && !conflict // a conflict needs none: what is there is merged again
 	switch {
 	case c.Read == SeenGone:
 		return Ruling{State: Rejected, Why: WhyGone}
 	case c.Read == SeenDenied && c.Heard == Denied:
 		return Ruling{State: NotApplied, Why: WhyDenied}
+	case c.Read == SeenDenied && c.Heard == Forbidden:
+		return Ruling{State: Rejected, Why: WhyForbidden}
 	case c.Read != Seen, noHistory && !c.sure():
 		return unknown(c, WhyNotKnown)
 	case c.Fate == Recreated:
@@ -86,11 +95,19 @@ func refused(c Case) Ruling {
 		return byFate(c)
 	case conflict && c.Moved:
 		return mergeAgain(c)
+	case c.Heard == Busy && c.Fate != Absent && c.Fate != Alike:
+		return unknown(c, WhyNotKnown)
+	case c.Heard == Busy && c.Wait:
+		return Ruling{State: NotApplied, Why: WhyBusy}
+	case c.Heard == Busy:
+		return Ruling{Next: MergeAgain, State: NotApplied, Why: WhyBusy}
 	}
 	r := Ruling{State: Rejected, Why: WhyRefused, Follow: c.Moved}
 	switch c.Heard {
 	case Gone:
 		r.Why = WhyGone
+	case Forbidden:
+		r.Why = WhyForbidden
 	case Denied:
 		r.State, r.Why = NotApplied, WhyDenied
 	}
@@ -100,7 +117,11 @@ func refused(c Case) Ruling {
 // later: nobody waits, and nothing is sent again.
 func later(c Case) Ruling {
 	saidOK := c.Heard == OK || c.Heard == Unchanged
-	there, alike := c.Fate == Landed || c.Fate == Overwritten, c.Fate == Alike && saidOK
+	there := c.Fate == Landed || c.Fate == Overwritten
+	// Where nothing was heard the values that are there are no failure, once the PUT
+	// cannot land any more; but a version that stays shows that nothing was written.
+	moved, over := c.Versions && c.Moved, c.When != Early
+	alike := c.Fate == Alike && (moved || over) && (saidOK || c.Heard == Nothing && (moved || !c.Versions))
 	noHistory := c.History == Failing || c.History == Unanswered
 	switch {
 	case c.Heard == Created && (c.Read == Seen || c.Read == SeenGone):

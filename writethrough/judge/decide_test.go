@@ -35,7 +35,7 @@ func oneOf[T ~string](name string, to func(c *Case) *T, values ...T) field {
 
 // fields are in the order in which rulings.txt shows them.
 var fields = []field{
-	oneOf("heard", func(c *Case) *Heard { return &c.Heard }, Nothing, NotSent, Shown, OK, Unchanged, Created, Conflict, Refused, Gone, Denied),
+	oneOf("heard", func(c *Case) *Heard { return &c.Heard }, Nothing, NotSent, Shown, OK, Unchanged, Created, Conflict, Busy, Refused, Forbidden, Gone, Denied),
 	flagged("sent before", "-", "yes", func(c *Case) *bool { return &c.Earlier }),
 	oneOf("when", func(c *Case) *When { return &c.When }, AtOnce, Early, Late, VeryLate),
 	oneOf("read", func(c *Case) *Read { return &c.Read }, Seen, SeenGone, SeenDenied, Unread),
@@ -62,11 +62,11 @@ func possible(c Case) bool {
 		return false // nobody looks
 	case c.History != Silent && !moved:
 		return false // the history is only asked when the version has moved
-	case c.Fate == Overwritten && c.History != Told, c.Fate == Recreated && (c.History != Silent || !moved), c.Fate == Alike && moved:
+	case c.Fate == Overwritten && c.History != Told, c.Fate == Recreated && (c.History != Silent || !moved):
 		return false
 	case c.ByOthers && (!c.Expected || c.History != Told):
 		return false // it is only compared then
-	case c.Read == SeenDenied && (c.When != AtOnce || c.Heard != Denied):
+	case c.Read == SeenDenied && (c.When != AtOnce || c.Heard != Denied && c.Heard != Forbidden):
 		return false
 	case c.When != AtOnce && (c.Earlier || c.Expected || c.ByOthers || c.Wait || c.Moved && !c.Versions || c.Heard == NotSent || c.Heard == Shown):
 		return false // what the journal does not keep
@@ -120,27 +120,33 @@ func brokenBy(c Case, r Ruling) (broken []string) {
 			broken = append(broken, promise)
 		}
 	}
-	valuesSeen := c.Fate == Landed || c.Fate == Overwritten || c.Fate == Alike && (c.Heard == OK || c.Heard == Unchanged)
 	windowOver := c.When == Late || c.When == VeryLate
-	refusal := c.Heard == Refused || c.Heard == Conflict || c.Heard == Gone || c.Heard == Denied
+	cannotLand := c.Versions && c.Moved || !c.Versions && windowOver
+	valuesSeen := c.Fate == Landed || c.Fate == Overwritten ||
+		c.Fate == Alike && (cannotLand && (c.Heard == Nothing || c.Earlier) ||
+			(c.Heard == OK || c.Heard == Unchanged) && (cannotLand || windowOver || c.When == AtOnce && !c.Earlier))
+	refusal := c.Heard == Refused || c.Heard == Conflict || c.Heard == Busy || c.Heard == Forbidden || c.Heard == Gone || c.Heard == Denied
+	conflict := c.Heard == Conflict || c.Heard == Busy
+	busy := c.Heard == Busy && !c.Earlier && (c.Fate == Absent || c.Fate == Alike)
 	neverSeen := c.Fate != Landed && c.Fate != Overwritten && c.Fate != Recreated && c.Fate != Partly && !(c.Fate == Altered && c.History == Told)
-	absentForGood := c.Fate == Absent && c.History == Told
+	absentForGood := (c.Fate == Absent || c.Fate == Alike) && c.History == Told
 
 	check(r.State != Applied || valuesSeen, "APPLIED only where the values were seen")
 	check(c.Fate != Recreated || r.State != Applied, "a patient made anew is never a success")
 	check(!r.Follow || c.Read == Seen, "the cache follows only what the server showed")
 	check(r.State == Unknown || r.Next != End || c.Read != Unread, "what was not looked at is not decided")
-	check(r.Next != SendAgain || c.Heard == NotSent || c.Versions && !c.Moved && c.Heard == Nothing,
+	check(r.Next != SendAgain || c.Heard == NotSent || c.Versions && !c.Moved && (c.Heard == Nothing || c.Heard == Busy),
 		"the same PUT again only where it cannot have left, or where If-Match keeps it from landing twice")
-	check(r.Next != MergeAgain || c.Heard == NotSent && !c.Earlier || absentForGood || c.Heard == Conflict && !c.Earlier && c.Moved && c.Fate != Recreated,
-		"another PUT only where the first cannot land, or was refused because others wrote")
+	check(r.Next != MergeAgain || c.Heard == NotSent && !c.Earlier || absentForGood || conflict && !c.Earlier && c.Moved && c.Fate != Recreated || busy,
+		"another PUT only where the first cannot land, or was refused because others wrote or the server was busy")
 	check(r.Next == End || c.When == AtOnce, "the reconciler sends nothing")
 	check(r.Next == End || c.Heard != OK && c.Heard != Unchanged && c.Heard != Shown && c.Heard != Created || r.Next == LookAgain,
 		"what the server said OK to is not sent again")
-	check(r.State != NotApplied || c.Heard == NotSent && !c.Earlier || c.Heard == Denied && !c.Earlier && neverSeen || absentForGood || windowOver && neverSeen,
-		"NOT_APPLIED only where nothing left, or it is absent for good, or the window is over, or our credentials or our rate were refused")
+	check(r.State != NotApplied || c.Heard == NotSent && !c.Earlier || c.Heard == Denied && !c.Earlier && neverSeen || absentForGood || windowOver && neverSeen || busy,
+		"NOT_APPLIED only where nothing left, or it is absent for good, or the window is over, or the server was busy, or our credentials or our rate were refused")
+	check(r.Why != WhyForbidden || r.State == Rejected && c.Heard == Forbidden && !c.Earlier, "forbidden only where the server said so")
 	check(r.State != Rejected || r.Why != WhyRefused || refusal && !c.Earlier, "a refusal only where the server refused")
-	check(r.State != Conflicting || c.When == AtOnce && (c.Heard == Conflict || absentForGood), "a conflict only where others wrote")
+	check(r.State != Conflicting || c.When == AtOnce && (conflict || absentForGood), "a conflict only where others wrote")
 	check((r.State == Unknown) == (r.Why == WhyNotKnown || r.Why == WhyNotShown) || c.Heard == Created, "only UNKNOWN says that it is not known")
 	check(!r.Fence || c.Heard == Shown && c.Fate == Landed, "others are fenced only by the version that the PUT made")
 	check(!r.ShowFollowed || c.Fate == Overwritten && r.State == Applied, "the caller is shown the version that followed only where it was overwritten")
@@ -221,9 +227,10 @@ const legend = `What Decide rules in every case that can be; generated from it b
 heard      how the server answered the PUT (case.go has the statuses)
 sent before  the same PUT was sent before, and the fate of that is open
 read       how the read after it went
-fate       what the server's data say: landed (its values are there), alike (they
-           are there, and were before), overwritten (they were, others are there
-           now), absent (what was there before), partly, altered (neither),
+fate       what the server's data say: landed (its values are there, in whatever
+           form), alike (all is as before, and that is a form of its values),
+           overwritten (they were there, others are there now), absent (what was
+           there before), partly, altered (neither),
            recreated (they are there, in a patient that was deleted before)
 version    what is there is the version that the PUT was based on, or it has
            moved; "unversioned" where the server keeps none (moved: by its bytes)
@@ -299,7 +306,7 @@ func rulings() string {
 	}{{"The writer, at once", 3, AtOnce}, {"The reconciler, later; it sends nothing", 2, Early}} {
 		var titles, tables []string
 		for _, earlier := range []bool{false, true} {
-			for _, heard := range []Heard{Nothing, NotSent, Shown, OK, Unchanged, Created, Conflict, Refused, Gone, Denied} {
+			for _, heard := range []Heard{Nothing, NotSent, Shown, OK, Unchanged, Created, Conflict, Busy, Refused, Forbidden, Gone, Denied} {
 				c := Case{When: who.when, Heard: heard, Earlier: earlier}
 				of := fields[who.first:]
 				if who.first == 2 {

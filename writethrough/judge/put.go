@@ -17,14 +17,15 @@ type Put struct {
 	Entries  int              `json:"entries"`  // how many entries of the edited fields it holds, see fhir.Entries
 	Before   int              `json:"before"`   // how many of them there were before it
 	At       time.Time        `json:"at"`       // when it was made: which entries are current is judged as then
+	Region   string           `json:"-"`        // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
 }
 
 // NewPut describes the PUT that makes body of base by the edit.
-func NewPut(base fhir.Resource, was fhir.Contact, body []byte, edit fhir.ContactEdit, at time.Time) (Put, error) {
+func NewPut(base fhir.Resource, was fhir.Contact, body []byte, edit fhir.ContactEdit, at time.Time, region string) (Put, error) {
 	intended, err := fhir.ContactOf(body, at)
 	return Put{
 		IfMatch: base.ETag, Edit: edit, Base: only(was, edit), Intended: only(intended, edit),
-		Entries: fhir.Entries(body, edit.Fields()), Before: fhir.Entries(base.JSON, edit.Fields()), At: at,
+		Entries: fhir.Entries(body, edit.Fields()), Before: fhir.Entries(base.JSON, edit.Fields()), At: at, Region: region,
 	}, err
 }
 
@@ -42,28 +43,40 @@ func only(c fhir.Contact, e fhir.ContactEdit) fhir.Contact {
 	return c
 }
 
-// Changed names the fields that the PUT was to change.
-func (p Put) Changed() []string { return fhir.Missing(p.Base, p.Intended, p.Edit.Fields()) }
+// changed names the fields that the PUT was to change, be it to another form of the
+// same value.
+func (p Put) changed() []string { return fhir.Differing(p.Base, p.Intended, p.Edit.Fields()) }
 
-// tells reports whether a body that holds the values shows thereby that the PUT
-// took effect: they were not there before it. One of two equal phones that is
-// removed shows by the number of entries.
-func (p Put) tells() bool { return len(p.Changed()) > 0 || p.Entries != p.Before }
+// asBefore reports whether a body shows in all edited fields what was there before the
+// PUT. Where that is a form of what was asked, nobody can tell by it whether the PUT
+// took effect: the server may have brought the values back into its own form. One of
+// two equal phones that is removed shows by the number of entries.
+func (p Put) asBefore(have fhir.Contact, body []byte) bool {
+	return len(fhir.Differing(have, p.Base, p.Edit.Fields())) == 0 &&
+		(p.Entries == p.Before || fhir.Entries(body, p.Edit.Fields()) != p.Entries)
+}
 
-// Missing names the edited fields that a body does not hold.
+// Missing names the edited fields that a body does not hold, in any form.
 func (p Put) Missing(body []byte) ([]string, error) {
 	have, err := fhir.ContactOf(body, p.At)
 	if err != nil {
 		return nil, err
 	}
-	missing := fhir.Missing(have, p.Intended, p.Edit.Fields())
-	if len(missing) > 0 || len(p.Changed()) > 0 {
-		return missing, nil
-	}
+	return p.missing(have, body), nil
+}
+
+func (p Put) missing(have fhir.Contact, body []byte) []string {
+	missing := fhir.Missing(have, p.Intended, p.Edit.Fields(), p.Region)
 	// The contact was to look as before (a phone removed that stands there
 	// twice): then only the number of entries tells.
-	if fhir.Entries(body, p.Edit.Fields()) != p.Entries {
-		return p.Edit.Fields(), nil
+	if len(missing) == 0 && len(p.changed()) == 0 && fhir.Entries(body, p.Edit.Fields()) != p.Entries {
+		return p.Edit.Fields()
 	}
-	return nil, nil
+	return missing
+}
+
+// Normalized names the edited fields that a contact with the values holds in another
+// form than the one that was sent.
+func (p Put) Normalized(shown fhir.Contact) []string {
+	return fhir.Differing(shown, p.Intended, p.Edit.Fields())
 }

@@ -2,6 +2,9 @@ package judge
 
 import (
 	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
 	"time"
 
 	"patientgraph/fhir"
@@ -20,9 +23,22 @@ type Sight struct {
 }
 
 // Replaces reports whether a resource is of the version that the PUT named; false
-// on a server without versions.
+// on a server without versions. Header and body may disagree: it is the ETag that
+// If-Match is compared with.
 func (p Put) Replaces(r fhir.Resource) bool {
-	return p.IfMatch != "" && (r.ETag == p.IfMatch || fhir.IsVersion(r.JSON, p.IfMatch))
+	switch {
+	case p.IfMatch == "":
+		return false
+	case r.ETag == "":
+		return fhir.IsVersion(r.JSON, p.IfMatch)
+	}
+	return fhir.IsSameVersion(r.ETag, p.IfMatch)
+}
+
+// IsNew reports whether what was shown is another version than the PUT named, by its
+// ETag and its body alike: an echo of what was sent names the one of before.
+func (p Put) IsNew(r fhir.Resource) bool {
+	return r.ETag != "" && !p.Replaces(r) && !(p.IfMatch != "" && fhir.IsVersion(r.JSON, p.IfMatch))
 }
 
 // AsksHistory reports whether the version that followed would tell more than
@@ -42,8 +58,8 @@ type Past struct {
 // error means that the FHIR server sent what cannot be read.
 func (p Put) See(now fhir.Resource, base []byte, past Past, at time.Time) (Sight, error) {
 	s := Sight{Read: Seen, Versions: p.IfMatch != "", Moved: p.AsksHistory(now), History: past.History}
-	if !s.Versions && base != nil {
-		s.Moved = !bytes.Equal(now.JSON, base)
+	if base != nil && !s.Moved && !bytes.Equal(now.JSON, base) && (!s.Versions || !sameRecord(now.JSON, base)) {
+		s.Versions, s.Moved = false, true // a version that stays while the record changes is none (OpenEMR)
 	}
 	err := s.judge(p, now, past, at)
 	if err != nil {
@@ -52,56 +68,64 @@ func (p Put) See(now fhir.Resource, base []byte, past Past, at time.Time) (Sight
 	return s, nil
 }
 
+// sameRecord reports whether two bodies hold the same, however it is written down, but
+// for meta, which is the server's own.
+func sameRecord(a, b []byte) bool {
+	var x, y map[string]any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	delete(x, "meta")
+	delete(y, "meta")
+	return reflect.DeepEqual(x, y)
+}
+
 func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 	patient, err := fhir.ParsePatient(now.JSON, at)
 	if err != nil {
 		return err
 	}
-	if s.Missing, err = p.Missing(now.JSON); err != nil {
+	shown, err := p.shows(now.JSON)
+	if err != nil {
 		return err
 	}
-	s.Now = &patient
-	moved := s.Versions && s.Moved
-	// Values that were there before say nothing until the version has moved.
-	there := len(s.Missing) == 0 && (moved || p.tells())
-	if past.History == Told {
-		return s.judgeNext(p, past.Next, there, at)
-	}
+	s.Now, s.Missing = &patient, shown.missing
 	switch {
-	case past.Deleted && there:
+	case past.Deleted && len(shown.missing) == 0:
 		s.Fate = Recreated
-	case there:
-		s.Fate = Landed
-	case len(s.Missing) == 0:
-		s.Fate = Alike
+	case past.History == Told:
+		return s.judgeNext(p, past.Next, shown.fate, at)
 	default:
-		s.Fate, err = p.otherFate(now.JSON, s.Missing)
+		s.Fate = shown.fate
 	}
-	return err
+	return nil
 }
 
 // judgeNext judges by the version that directly followed the one that the PUT
-// named: it is the PUT's, or the PUT can never land.
-func (s *Sight) judgeNext(p Put, next fhir.Resource, there bool, at time.Time) error {
+// named: it is the PUT's, or the PUT can never land. now is what is there now.
+func (s *Sight) judgeNext(p Put, next fhir.Resource, now Fate, at time.Time) error {
 	then, err := fhir.ParsePatient(next.JSON, at)
 	if err != nil {
 		return err
 	}
-	missing, err := p.Missing(next.JSON)
+	shown, err := p.shows(next.JSON)
 	if err != nil {
 		return err
 	}
 	s.Followed = &then
 	switch {
-	case there:
+	case now == Landed:
 		s.Fate = Landed
-	case len(missing) == 0:
+	case shown.fate == Landed:
 		s.Fate = Overwritten
+	case now == Alike:
+		s.Fate = Alike
+	case shown.fate == Alike: // whosever it was, the values are not there any more
+		s.Fate = Absent
 	default:
-		s.Missing = missing
-		s.Fate, err = p.otherFate(next.JSON, missing)
+		s.Missing, s.Fate = shown.missing, shown.fate
 	}
-	return err
+	return nil
 }
 
 // SeeOwn judges by the version that the PUT made.
@@ -110,27 +134,39 @@ func (p Put) SeeOwn(shown fhir.Resource, at time.Time) (Sight, error) {
 	if err != nil {
 		return Sight{Read: Unread, History: Silent}, err
 	}
-	missing, err := p.Missing(shown.JSON)
-	s := Sight{Read: Seen, Fate: Landed, Versions: p.IfMatch != "", Moved: true, History: Silent, Missing: missing, Now: &patient}
-	if err == nil && len(missing) > 0 {
-		s.Fate, err = p.otherFate(shown.JSON, missing)
+	s := Sight{Read: Seen, Fate: Landed, Versions: p.IfMatch != "", Moved: true, History: Silent, Now: &patient}
+	own, err := p.shows(shown.JSON)
+	if s.Missing = own.missing; len(own.missing) > 0 {
+		s.Fate = own.fate
 	}
 	return s, err
 }
 
-// otherFate says what a body shows that lacks some of the values: what was there
-// before; or perhaps what the server made of them (cut, normalised, a part of
-// them), and then they must not be written again.
-func (p Put) otherFate(body []byte, missing []string) (Fate, error) {
-	have, err := fhir.ContactOf(body, p.At)
-	changed := p.Changed()
-	switch {
-	case err != nil:
-		return NotSeen, err
-	case len(fhir.Missing(have, p.Base, changed)) == 0:
-		return Absent, nil
-	case len(missing) < len(changed):
-		return Partly, nil
+// body is what a body shows of a PUT.
+type body struct {
+	fate    Fate
+	missing []string // the edited fields that it does not hold, in any form
+}
+
+// shows says what a body shows: the values; what was there before; or perhaps what
+// the server made of the values (cut, a part of them), and then they must not be
+// written again.
+func (p Put) shows(of []byte) (body, error) {
+	have, err := fhir.ContactOf(of, p.At)
+	if err != nil {
+		return body{}, err
 	}
-	return Altered, nil
+	missing, before := p.missing(have, of), p.asBefore(have, of)
+	fate := Altered
+	switch changed := fhir.Differing(have, p.Base, p.changed()); {
+	case len(missing) == 0 && before:
+		fate = Alike
+	case len(missing) == 0:
+		fate = Landed
+	case len(changed) == 0:
+		fate = Absent
+	case slices.ContainsFunc(changed, func(field string) bool { return !slices.Contains(missing, field) }):
+		fate = Partly
+	}
+	return body{fate, missing}, nil
 }

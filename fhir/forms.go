@@ -1,0 +1,126 @@
+package fhir
+
+import (
+	"cmp"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/nyaruka/phonenumbers"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
+)
+
+// SameValue reports whether two contacts hold the same in a field (FieldPhone,
+// FieldEmail, FieldAddress), be it in another form: servers keep values in their
+// own. It is the one place that says what is a form and what is another value.
+//
+//   - phone: the same digits; with a region (PHONE_REGION) also the same number as
+//     it is dialled from there. Words, * and what is an extension count too.
+//   - email: the same but for case and blanks.
+//   - address: each part the same but for case, blanks and punctuation. What stands
+//     between two digits counts: 2-11 is not 21-1.
+//
+// Width and the composition of a character (NFC, NFD) are forms as well, an accent
+// is none. An address without text or any part counts as none.
+func SameValue(field string, a, b Contact, region string) bool {
+	switch field {
+	case FieldPhone:
+		return samePhone(a.Phone, b.Phone, region)
+	case FieldEmail:
+		return a.Email == b.Email || emailForm(a.Email) == emailForm(b.Email)
+	case FieldAddress:
+		return sameAddress(a.Address, b.Address, func(a, b Address) bool { return a.form() == b.form() })
+	}
+	return false
+}
+
+func samePhone(a, b, region string) bool {
+	return a == b || phoneForm(a) == phoneForm(b) || region != "" && a != "" && b != "" && dialled(a, region) == dialled(b, region)
+}
+
+// extension is what announces one, once punctuation is gone.
+var extension = regexp.MustCompile(`([0-9])(?:ext|extn|extension|x)([0-9])`)
+
+// phoneForm is a phone number without what only makes it readable. Letters stay: a
+// number may be spelled with them.
+func phoneForm(s string) string {
+	var b strings.Builder
+	digits := false
+	for _, r := range strings.ToLower(norm.NFC.String(width.Fold.String(s))) {
+		switch {
+		case unicode.IsDigit(r):
+			b.WriteByte('0' + digit(r))
+			digits = true
+		case r == '#': // another word for an extension
+			b.WriteByte('x')
+		case unicode.IsLetter(r), r == '*':
+			b.WriteRune(r)
+		}
+	}
+	if !digits {
+		return s
+	}
+	return extension.ReplaceAllString(b.String(), "${1}x${2}")
+}
+
+// digit is the value of a decimal digit of any script: they stand in tens.
+func digit(r rune) byte {
+	zero := r
+	for unicode.IsDigit(zero - 1) {
+		zero--
+	}
+	return byte((r - zero) % 10)
+}
+
+// dialled is a number as it is dialled from everywhere; the text itself if it is none.
+func dialled(s, region string) string {
+	n, err := phonenumbers.Parse(s, region)
+	if err != nil || !phonenumbers.IsValidNumber(n) {
+		return s
+	}
+	return phonenumbers.Format(n, phonenumbers.RFC3966) // E.164, and the extension
+}
+
+func emailForm(s string) string {
+	form := strings.Map(func(r rune) rune {
+		if blank(r) {
+			return -1
+		}
+		return r
+	}, strings.ToLower(norm.NFC.String(width.Fold.String(s))))
+	return cmp.Or(form, s)
+}
+
+// form is an address without what only makes it readable. How its lines are divided
+// counts as blanks do.
+func (a Address) form() [7]string {
+	return [...]string{
+		textForm(a.Text, true), textForm(strings.Join(a.Lines, "\n"), true), textForm(a.City, true), textForm(a.District, true),
+		textForm(a.State, true), textForm(a.PostalCode, false), textForm(a.Country, true),
+	}
+}
+
+// textForm leaves out blanks and punctuation, but for a sign that they stood between
+// two digits where that counts.
+func textForm(s string, counts bool) string {
+	var b strings.Builder
+	var before rune // the last one kept
+	between := false
+	for _, r := range norm.NFD.String(cases.Fold().String(norm.NFD.String(width.Fold.String(s)))) {
+		if blank(r) || unicode.IsPunct(r) || r == '\u2212' { // the minus sign, as Japanese converters write it
+			between = true
+			continue
+		}
+		if counts && between && unicode.IsDigit(before) && unicode.IsDigit(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+		before, between = r, false
+	}
+	return cmp.Or(b.String(), s)
+}
+
+// blank reports whether a character shows nothing.
+func blank(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Z, unicode.Cf) }

@@ -1,0 +1,92 @@
+package fhir
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// What is another form of a value, and what another value: both ways.
+func TestSameValue(t *testing.T) {
+	t.Parallel()
+	type pair struct{ a, b, region string }
+	text := func(s string) Contact { return Contact{Address: &Address{Text: s}} }
+	line := func(s string) Contact { return Contact{Address: &Address{Lines: strings.Split(s, "|"), City: "C"}} }
+	code := func(s string) Contact { return Contact{Address: &Address{PostalCode: s}} }
+	phone := func(s string) Contact { return Contact{Phone: s} }
+	email := func(s string) Contact { return Contact{Email: s} }
+	decomposed := norm.NFD.String("서울 Besançon")
+	for _, c := range []struct {
+		what  string
+		field string
+		make  func(string) Contact
+		same  []pair
+		other []pair
+	}{
+		{"phone", FieldPhone, phone, []pair{
+			{"010-2345-6789", "01023456789", ""}, {"010-234-56789", " 010 2345.6789 ", ""}, {"+82 10 2345 6789", "821023456789", ""},
+			{"(02) 123-4567", "02/123 45 67", ""}, {"０１０－２３４５", "010-2345", ""}, {"٠١٠٢٣٤٥", "010 2345", ""}, {"𝟙𝟚𝟛𝟜", "1234", ""},
+			{"02-123-4567 ext. 12", "021234567x12", ""}, {"02-123-4567 Extension 12", "02 123 4567 #12", ""}, {"1-800-FLOWERS", "1 800 flowers", ""},
+			{"", "", "US"}, {"n/a", "n/a", ""}, {"010\u00AD1234", "0101234", ""},
+			{"+1 415-555-0171", "(415) 555-0171", "US"}, {"+82 10-2345-6789", "010-2345-6789", "KR"}, {"0047 22 86 40 00", "+47 22864000", "NO"},
+			{"+44 (0)20 7946 0958", "020 7946 0958", "GB"}, {"02-312-3456", "+82 2 312 3456", "KR"},
+			{"+14155550171", "1 (415) 555-0171", "KR"}, // equal digits do not need the region
+		}, []pair{
+			{"010-2345-6789", "010-2345-678", ""}, {"010-2345-6789", "010-2345-6798", ""}, {"+82 10-2345-6789", "010-2345-6789", ""},
+			{"0047 22864000", "+47 22864000", ""}, {"+1 415-555-0171", "(415) 555-0171", ""}, {"+1 415-555-0171", "(415) 555-0171", "KR"},
+			{"1-800-FLOWERS", "1-800-CANDIES", ""}, {"02-123-4567 ext 12", "02-123-456712", ""}, {"02-123-4567 ext 12", "02-123-4567", ""},
+			{"+1 415-555-0171 ext. 3", "(415) 555-0171", "US"}, {"n/a", "N/A", ""}, {"n/a", "", ""}, {"-", "--", ""}, {"-", "", "US"}, {"none", "unknown", "US"},
+			{"*67", "67", ""}, {"0312345", "312345", "KR"}, {"312-3456", "02-312-3456", "KR"},
+		}},
+		{"email", FieldEmail, email, []pair{
+			{"Carmen.Ruiz@Mail.example", "carmen.ruiz@mail.example", ""}, {" a@b.example\u00A0", "a@b.example", ""}, {"ÅSE@b.example", "åse@b.example", ""},
+			{"josé@b.example", norm.NFD.String("josé@b.example"), ""}, {"ａ@ｂ．example", "a@b.example", ""}, {"ΝΊΚΟΣ@b.example", "νίκοσ@b.example", ""},
+		}, []pair{
+			{"jose@b.example", "josé@b.example", ""}, {"a.b@c.example", "ab@c.example", ""}, {"a-b@c.example", "ab@c.example", ""},
+			{"straße@c.example", "strasse@c.example", ""}, {"a+x@c.example", "a@c.example", ""}, {"a@b.example", "", ""}, {"\u200B", "", ""},
+		}},
+		{"text of an address", FieldAddress, text, []pair{
+			{"260  Guerrero St.", "260 GUERRERO ST", ""}, {"강남구 역삼동 12-3", "강남구역삼동 12 - 3", ""}, {"福岡市博多区2－1－1", "福岡市 博多区2-1-1", ""},
+			{"Hauptstraße 5", "HAUPTSTRASSE 5", ""}, {decomposed, "서울 Besançon", ""}, {"ﾊｶﾀ 1", "ハカタ 1", ""}, {"12 Rue de l'Étoile", "12, rue de l’étoile", ""},
+			{"Flat 4B", "Flat 4-B", ""}, {"1−2", "1-2", ""}, {"Å 1\r\nOslo", "å 1, Oslo", ""}, {"no. 7", "No 7", ""},
+		}, []pair{
+			{"2-11 Main", "21-1 Main", ""}, {"2-11", "211", ""}, {"1 2 Main", "12 Main", ""}, {"1/2", "12", ""}, {"Besancon", "Besançon", ""}, {"Ås", "As", ""},
+			{"260 Guerrero St", "260 Guerrero Street", ""}, {"260 Guerrero", "26 Guerrero", ""}, {"...", "--", ""}, {"...", "", ""}, {"ガ", "カ", ""}, {"北京", "东京", ""},
+		}},
+		{"line of an address", FieldAddress, line, []pair{
+			{"260 Guerrero St|Apt 2", "260 Guerrero St., Apt 2", ""}, {"Zum Hof|5", "zum hof 5", ""},
+		}, []pair{
+			{"260 Guerrero St|Apt 2", "260 Guerrero St", ""}, {"1|2 Main", "12 Main", ""}, {"Apt 2|260 Guerrero St", "260 Guerrero St|Apt 2", ""},
+		}},
+		{"postal code", FieldAddress, code, []pair{
+			{"812-0011", "8120011", ""}, {"114 55", "11455", ""}, {"sw1a1aa", "SW1A 1AA", ""}, {"75023-1234", "750231234", ""},
+		}, []pair{{"812-0011", "812-001", ""}, {"11455", "", ""}}},
+	} {
+		for want, pairs := range map[bool][]pair{true: c.same, false: c.other} {
+			for _, p := range pairs {
+				a, b := c.make(p.a), c.make(p.b)
+				if SameValue(c.field, a, b, p.region) != want || SameValue(c.field, b, a, p.region) != want {
+					t.Errorf("%s %q and %q in %q: want %v", c.what, p.a, p.b, p.region, want)
+				}
+			}
+		}
+	}
+	parts := Contact{Address: &Address{City: "Oslo", Country: "NO"}}
+	for _, other := range []Contact{{Address: &Address{City: "Oslo NO"}}, {Address: &Address{Text: "Oslo NO"}}, {Address: &Address{City: "NO", Country: "Oslo"}}, {}} {
+		if SameValue(FieldAddress, parts, other, "") {
+			t.Errorf("%+v is not %+v", other.Address, parts.Address)
+		}
+	}
+}
+
+// However long a value is, its form costs as much as the value is long.
+func TestFormsOfLongValues(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{strings.Repeat("1 ", 1<<20), strings.Repeat("1ext", 1<<19), strings.Repeat("a\u0301", 1<<19), strings.Repeat("𝟡", 1<<18)} {
+		a, b := Contact{Phone: s, Email: s, Address: &Address{Text: s}}, Contact{Phone: s + "2", Email: s + "2", Address: &Address{Text: s + "2"}}
+		if missing := Missing(a, b, []string{FieldPhone, FieldEmail, FieldAddress}, "KR"); len(missing) != 3 {
+			t.Errorf("%.9q…: %v", s, missing)
+		}
+	}
+}
