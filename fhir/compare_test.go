@@ -228,7 +228,7 @@ func TestUntouched(t *testing.T) {
 		{phone, "DOB", false}, // not known to us
 		{phone, "uuid", false},
 	} {
-		sent, _, err := EditContact(base, tt.edit, testNow)
+		sent, _, err := EditContact(base, tt.edit, testNow, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +243,7 @@ func TestUntouchedByAllErrors(t *testing.T) {
 	t.Parallel()
 	base := patientJSON("p", `"telecom":[{"system":"phone","value":"bad","use":"work"},{"system":"phone","value":"3","use":"home"}]`)
 	fields := []string{FieldPhone}
-	sent, _, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow)
+	sent, _, err := EditContact(base, ContactEdit{SetPhone: true, Phone: "4"}, testNow, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestLiveUntouched(t *testing.T) {
 		{ContactEdit{SetAddress: true, Address: &Address{City: "Seoul"}}, true},
 		{ContactEdit{SetPhone: true, Phone: "nonsense"}, false}, // both are bad now
 	} {
-		sent, _, err := EditContact(read.JSON, tt.edit, testNow)
+		sent, _, err := EditContact(read.JSON, tt.edit, testNow, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,22 +315,5 @@ func TestLiveUntouched(t *testing.T) {
 		if got := Untouched(read.JSON, sent, e.Issues, tt.edit.Fields()); got != tt.untouched {
 			t.Errorf("%v: %v, %+v", tt.edit.Fields(), got, e.Issues)
 		}
-	}
-}
-
-func TestEntries(t *testing.T) {
-	t.Parallel()
-	body := []byte(`{"telecom":[{"system":"phone","value":"1"},{"system":"phone","value":"1","use":"old"},{"system":"phone"},` +
-		`{"system":"email","value":"a"},{"system":"fax","value":"2"}],"address":[{"city":"Ulm"},{"use":"home"}]}`)
-	for _, c := range []struct {
-		fields []string
-		want   int
-	}{{nil, 0}, {[]string{FieldPhone}, 2}, {[]string{FieldEmail}, 1}, {[]string{FieldAddress}, 1}, {[]string{FieldPhone, FieldEmail, FieldAddress}, 4}} {
-		if n := Entries(body, c.fields); n != c.want {
-			t.Errorf("%v: %d, want %d", c.fields, n, c.want)
-		}
-	}
-	if n := Entries([]byte(`{}`), []string{FieldPhone, FieldAddress}); n != 0 {
-		t.Errorf("%d of none", n)
 	}
 }

@@ -134,27 +134,6 @@ func pickAddress(addresses []gjson.Result, now time.Time) int {
 	return first
 }
 
-// Entries counts the entries of these fields (FieldPhone, FieldEmail,
-// FieldAddress) that hold something, current or not: where one of two equal
-// ones was removed, Contact looks as before.
-func Entries(body []byte, fields []string) (count int) {
-	doc := gjson.ParseBytes(body)
-	for _, entry := range elements(member(doc, "telecom")) {
-		if p := pointOf(entry); slices.Contains(fields, p.system) && strings.TrimSpace(p.value) != "" {
-			count++
-		}
-	}
-	if !slices.Contains(fields, FieldAddress) {
-		return count
-	}
-	for _, entry := range elements(member(doc, "address")) {
-		if !addressOf(entry).empty() {
-			count++
-		}
-	}
-	return count
-}
-
 // current reports whether a ContactPoint or Address is neither old nor temporary,
 // and its period has begun and is not over.
 func current(use string, period gjson.Result, now time.Time) bool {

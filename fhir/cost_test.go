@@ -36,7 +36,7 @@ func TestCostOfBodies(t *testing.T) {
 	read := func() {
 		if r, err := c.Read(t.Context(), "p"); err == nil {
 			if p, err := ParsePatient(r.JSON, testNow); err == nil {
-				_, _, _ = EditContact(r.JSON, ContactEdit{SetPhone: true, Phone: p.ID}, testNow)
+				_, _, _ = EditContact(r.JSON, ContactEdit{SetPhone: true, Phone: p.ID}, testNow, "")
 			}
 		}
 	}

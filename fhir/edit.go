@@ -15,14 +15,15 @@ import (
 //
 // Phone and email: the entry that ContactOf shows gets the value. With none one
 // is appended, a phone with use mobile, an email without use. Clearing takes the
-// entry out; the next one in order then becomes the phone.
+// entry out and every other one with the same value, in whatever form; the next one
+// in order then becomes the phone.
 //
 // Address: Text alone replaces the text and takes the parts away, which would
 // contradict it (FHIR datatypes#Address); the text that is already there
 // changes nothing. Given parts, the address holds exactly those, and its text
 // becomes the given Text, or is composed anew if there was one. With no address
 // one with use home is appended, or a home address of blanks is filled; a nil or
-// empty Address takes the entry out. Blank strings count as empty everywhere, for
+// empty Address takes the entry out, and others with the same value. Blank strings count as empty everywhere, for
 // FHIR knows no blank string.
 //
 // What described an old value goes with it: the "_" sibling of the value and of
@@ -31,11 +32,11 @@ import (
 // keeps its sibling, and use, type, rank, period.end and other extensions stay.
 // An address that only gains a text has not changed. Doubts names what may be
 // out of date.
-func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, Doubts, error) {
+func EditContact(body []byte, e ContactEdit, now time.Time, region string) ([]byte, Doubts, error) {
 	if _, err := parsePatient(body); err != nil {
 		return nil, Doubts{}, unusable(OpEdit, err)
 	}
-	c := editor{now: now}
+	c := editor{now: now, region: region}
 	if e.SetPhone {
 		body = c.telecom(body, FieldPhone, e.Phone)
 	}
@@ -52,6 +53,7 @@ func EditContact(body []byte, e ContactEdit, now time.Time) ([]byte, Doubts, err
 // editor edits one Patient.
 type editor struct {
 	now    time.Time
+	region string   // where numbers are dialled, see SameValue
 	gone   []string // the values that the edit took away
 	doubts Doubts
 }
@@ -76,11 +78,20 @@ func (c *editor) telecom(body []byte, system, value string) []byte {
 	}
 	c.gone = append(c.gone, old)
 	if blank {
-		return removeEntry(body, "telecom", i)
+		return c.removePoints(body, system, old)
 	}
 	entry := setMember([]byte(telecom[i].Raw), gjson.Parse(telecom[i].Raw), "value", quote(value))
 	entry = removeMember(entry, gjson.ParseBytes(entry), "_value")
 	return replaceValue(body, telecom[i], c.dropShadow(entry))
+}
+
+// removePoints takes out the entries of a system that hold a value.
+func (c *editor) removePoints(body []byte, system, value string) []byte {
+	gone := Contact{Phone: value, Email: value}
+	return removeEntries(body, "telecom", func(entry gjson.Result) bool {
+		p := pointOf(entry)
+		return p.system == system && SameValue(system, Contact{Phone: p.value, Email: p.value}, gone, c.region)
+	})
 }
 
 func (c *editor) address(body []byte, asked *Address) []byte {
@@ -95,7 +106,11 @@ func (c *editor) address(body []byte, asked *Address) []byte {
 		return body
 	case want.empty():
 		c.goneFrom(addressOf(addresses[i]), want)
-		return removeEntry(body, "address", i)
+		old := addressOf(addresses[i])
+		return removeEntries(body, "address", func(entry gjson.Result) bool {
+			a := addressOf(entry)
+			return SameValue(FieldAddress, Contact{Address: &a}, Contact{Address: &old}, "")
+		})
 	case i < 0:
 		if i = blankHome(addresses, c.now); i < 0 {
 			return appendEntry(body, "address", newAddress(want))
@@ -215,13 +230,27 @@ func appendEntry(body []byte, name, raw string) []byte {
 	return setMember(body, doc, name, "["+raw+"]")
 }
 
-// removeEntry takes out one entry of a top-level array, and with the last one
-// the array, for FHIR knows no empty arrays.
-func removeEntry(body []byte, name string, i int) []byte {
+// removeEntries takes entries out of a top-level array, and with the last one the
+// array, for FHIR knows no empty arrays.
+func removeEntries(body []byte, name string, drop func(entry gjson.Result) bool) []byte {
 	doc := gjson.ParseBytes(body)
 	list := member(doc, name)
-	if len(elements(list)) == 1 {
+	places := children(list)
+	out := make([]byte, 0, len(body))
+	out = append(out, body[:places[0].from]...)
+	kept := 0
+	for i, entry := range elements(list) {
+		if drop(entry) {
+			continue
+		}
+		from := places[i].from
+		if kept++; kept > 1 { // with the comma before it
+			from = places[i-1].to
+		}
+		out = append(out, body[from:places[i].to]...)
+	}
+	if kept == 0 {
 		return removeMember(body, doc, name)
 	}
-	return removeChild(body, list, i)
+	return append(out, body[places[len(places)-1].to:]...)
 }

@@ -87,7 +87,7 @@ type checker interface {
 
 func checkEdit(t checker, body []byte, e ContactEdit) {
 	e.Phone = strings.ReplaceAll(e.Phone, "@", "") // an email address is no phone: no such edit gets here
-	after, _, err := EditContact(body, e, testNow)
+	after, _, err := EditContact(body, e, testNow, "")
 	if err != nil {
 		t.Fatalf("edit of %s: %v", body, err)
 	}
@@ -99,7 +99,7 @@ func checkEdit(t checker, body []byte, e ContactEdit) {
 		SetAddress: e.SetAddress && e.Address != nil && !isBlank(*e.Address), Address: e.Address,
 	}
 	// A second clearing takes the next entry; everything else is settled.
-	again, _, err := EditContact(after, sets, testNow)
+	again, _, err := EditContact(after, sets, testNow, "")
 	if err != nil || !bytes.Equal(again, after) {
 		t.Fatalf("editing twice differs from once (%v):\n%s\n%s", err, after, again)
 	}
@@ -125,7 +125,7 @@ func FuzzEditContact(f *testing.F) {
 				e.Address.Lines = strings.Split(lines, "\n")
 			}
 		}
-		if _, _, err := EditContact(body, e, testNow); err != nil {
+		if _, _, err := EditContact(body, e, testNow, ""); err != nil {
 			asError(t, err, Unusable)
 			return
 		}

@@ -82,7 +82,7 @@ func TestEditContact(t *testing.T) {
 				want = body
 			}
 			before := bytes.Clone(body)
-			got, _, err := EditContact(body, tt.edit, testNow)
+			got, _, err := EditContact(body, tt.edit, testNow, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestEditContactRefuses(t *testing.T) {
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := EditContact([]byte(body), ContactEdit{SetPhone: true, Phone: "1"}, testNow)
+			_, _, err := EditContact([]byte(body), ContactEdit{SetPhone: true, Phone: "1"}, testNow, "")
 			asError(t, err, Unusable)
 			_, err = ParsePatient([]byte(body), testNow)
 			asError(t, err, Unusable)
@@ -134,7 +134,7 @@ func checkLossless(t checker, before, after []byte, e ContactEdit) {
 	for _, single := range []ContactEdit{
 		{SetPhone: e.SetPhone, Phone: e.Phone}, {SetEmail: e.SetEmail, Email: e.Email}, {SetAddress: e.SetAddress, Address: e.Address},
 	} {
-		next, _, err := EditContact(step, single, testNow)
+		next, _, err := EditContact(step, single, testNow, "")
 		if err != nil {
 			t.Fatalf("edit: %v", err)
 		}
@@ -178,8 +178,12 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 	}
 	switch {
 	case clears:
-		entries := before.child(list)
-		entries.Kids = slices.Delete(entries.Kids, index, index+1)
+		entries, was := before.child(list), elements(member(doc, list))
+		for i, entry := range slices.Backward(was) {
+			if i == index || alike(list, entry, was[index]) {
+				entries.Kids = slices.Delete(entries.Kids, i, i+1)
+			}
+		}
 		if len(entries.Kids) == 0 {
 			before.drop(list)
 		}
@@ -208,6 +212,16 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 		}
 		before.drop("text")
 	}
+}
+
+// alike reports whether two entries of a list hold the same value.
+func alike(list string, a, b gjson.Result) bool {
+	if list == "address" {
+		x, y := addressOf(a), addressOf(b)
+		return SameValue(FieldAddress, Contact{Address: &x}, Contact{Address: &y}, "")
+	}
+	x, y := Contact{Phone: str(a, "value"), Email: str(a, "value")}, Contact{Phone: str(b, "value"), Email: str(b, "value")}
+	return str(a, "system") == str(b, "system") && SameValue(str(a, "system"), x, y, "")
 }
 
 // onlyGainsText reports whether an address stays the same place.
@@ -267,7 +281,7 @@ func TestEditContactIsLossless(t *testing.T) {
 	for _, file := range []string{"testdata/synthea.ndjson", "testdata/nasty.ndjson"} {
 		for _, body := range lines(t, file) {
 			for _, e := range sampleEdits {
-				after, _, err := EditContact(body, e, testNow)
+				after, _, err := EditContact(body, e, testNow, "")
 				if err != nil {
 					t.Fatalf("%v: %s", err, body)
 				}
@@ -324,8 +338,40 @@ func checkShows(t checker, before, after []byte, e ContactEdit) {
 func BenchmarkEditContact(b *testing.B) {
 	body := lines(b, "testdata/synthea.ndjson")[0]
 	for b.Loop() {
-		if _, _, err := EditContact(body, ContactEdit{SetPhone: true, Phone: "1"}, testNow); err != nil {
+		if _, _, err := EditContact(body, ContactEdit{SetPhone: true, Phone: "1"}, testNow, ""); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Clearing takes out every entry with the value, in whatever form, and leaves the
+// bytes of the others; the next one is the phone then.
+func TestClearingRemovesTheSameValueEverywhere(t *testing.T) {
+	t.Parallel()
+	entry := func(system, value, use string) string {
+		return `{"system":"` + system + `", "value":"` + value + `","use":"` + use + `"}`
+	}
+	sms, work := entry("sms", "010-1111-2222", "mobile"), entry("phone", "02-555-0100", "work")
+	abroad := entry("phone", "+82 10 1111 2222", "home")
+	same := []string{entry("phone", "010-1111-2222", "mobile"), entry("phone", "01011112222", "home"), entry("phone", "010 1111 2222", "old")}
+	for _, c := range []struct{ region, telecom, want, shown string }{
+		{"", same[0] + " ,\n" + same[1] + ",\t" + sms + " , " + work + "," + same[2], sms + " , " + work, "02-555-0100"},
+		{"", sms + ", " + same[0] + "," + same[2], sms, ""},
+		{"", same[0] + "," + abroad, abroad, "+82 10 1111 2222"},
+		{"KR", same[0] + "," + abroad + " , " + work, work, "02-555-0100"},
+		{"", same[1] + "," + same[0], "", ""},
+	} {
+		body := patientJSON("p", `"telecom":[ `+c.telecom+` ]`)
+		want := patientJSON("p", `"telecom":[ `+c.want+` ]`)
+		if c.want == "" {
+			want = patientJSON("p", "")
+		}
+		got, _, err := EditContact(body, ContactEdit{SetPhone: true}, testNow, c.region)
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s\nis %s\nnot %s (%v)", body, got, want, err)
+		}
+		if shown, _ := ContactOf(got, testNow); shown.Phone != c.shown {
+			t.Errorf("the phone is %s, want %s", shown.Phone, c.shown)
 		}
 	}
 }

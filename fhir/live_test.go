@@ -55,7 +55,7 @@ func TestLiveServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err := EditContact(read.JSON, edit, now)
+	body, _, err := EditContact(read.JSON, edit, now, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // edited makes an edit that must succeed.
 func edited(t *testing.T, body []byte, e ContactEdit) ([]byte, Doubts) {
 	t.Helper()
-	after, doubts, err := EditContact(body, e, testNow)
+	after, doubts, err := EditContact(body, e, testNow, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func (s bench) alone(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	body, _, err := fhir.EditContact(base.JSON, change(), time.Now())
+	body, _, err := fhir.EditContact(base.JSON, change(), time.Now(), "")
 	if err != nil {
 		return err
 	}

@@ -15,41 +15,6 @@ import (
 	"patientgraph/writethrough"
 )
 
-// A server without versions; the patient has the phone twice, one is removed, the
-// answer is lost. The server shows that it landed (one entry is left): never
-// NOT_APPLIED, for a retry would remove the other one too.
-func TestOneOfTwoEqualPhonesRemovedWithoutVersions(t *testing.T) {
-	r := newRigLike(t, fhirsim.PlainR4())
-	if err := r.server.Put([]byte(`{"resourceType":"Patient","id":"f0","telecom":[{"system":"phone","value":"010-0000-0000","use":"mobile"},{"system":"phone","value":"010-0000-0000","use":"home"}],"gender":"female"}`)); err != nil {
-		t.Fatal(err)
-	}
-	n := &scriptedFHIR{Client: r.client}
-	puts := 0
-	n.update = func(ctx context.Context, id string, b []byte, ifMatch string) (fhir.Update, error) {
-		puts++
-		if _, err := r.client.Update(ctx, id, b, ifMatch); err != nil {
-			t.Error(err)
-		}
-		return fhir.Update{}, errReset
-	}
-	w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 100*time.Millisecond, 500*time.Millisecond })
-	change := setPhone("")
-	change.Actor, change.IdempotencyKey = "me", "k"
-	_, err := update(t.Context(), w, change)
-	if err == nil {
-		return // the read showed at once that it landed
-	}
-	var f *failure
-	if !errors.As(err, &f) {
-		t.Fatalf("told %v", err)
-	}
-	if st := r.settled(f.OperationID); st == db.UpdateNotApplied {
-		_, _ = update(t.Context(), w, change)
-		now, _ := r.client.Read(t.Context(), "f0")
-		t.Errorf("NOT_APPLIED, though one of the two is gone; after the retry with the same key %d PUTs landed, and the patient has %s", puts, now.JSON)
-	}
-}
-
 // The PUT landed, its answer was lost, and the read after it said once that the
 // patient is gone (a replica that had not caught up, a proxy). Then the history
 // shows the version that directly followed ours, with our values, and no deletion:

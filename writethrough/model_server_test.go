@@ -133,7 +133,7 @@ func show(c fhir.Contact) string {
 }
 
 func edited(body []byte, e fhir.ContactEdit) []byte {
-	out, _, err := fhir.EditContact(body, e, time.Now())
+	out, _, err := fhir.EditContact(body, e, time.Now(), "")
 	if err != nil {
 		panic(err)
 	}

@@ -181,7 +181,7 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	if changed := record.Differing(u.row.FHIRState, st, u.change.Edit); u.change.ExpectedVersion != 0 && len(changed) > 0 {
 		return nil, u.conflictWith(st, changed), true
 	}
-	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now)
+	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now, u.PhoneRegion)
 	if err != nil {
 		return nil, u.cannotRead(ctx, err), true
 	}
@@ -283,8 +283,8 @@ func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, bo
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
-		c.Earlier, c.Expected, c.Wait = u.lost != nil, u.expectsOther(s), f != nil && f.RetryAfter != 0
-		c.ByOthers = c.Expected && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
+		c.Earlier, c.Outdated, c.Wait = u.lost != nil, u.outdated(s), f != nil && f.RetryAfter != 0
+		c.ByOthers = c.Outdated && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
 		r := judge.Decide(c)
 		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
 			continue
@@ -334,7 +334,7 @@ func (u *update) see(ctx context.Context, h judge.Heard, answer fhir.Update, f *
 func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
 	s, err := u.lookAt(ctx, u.row.FHIRID, u.put, u.base, nil)
 	c := caseOf(judge.Nothing, s)
-	c.Earlier, c.Expected = true, u.expectsOther(s)
+	c.Earlier, c.Outdated = true, u.outdated(s)
 	r := judge.Decide(c)
 	return u.rule(ctx, c, r, s, finding{put: u.lost, seen: err})
 }
@@ -351,9 +351,9 @@ func (u *update) changed(s judge.Sight) []string {
 	return slices.DeleteFunc(u.change.Edit.Fields(), func(field string) bool { return !slices.Contains(differing, field) })
 }
 
-// expectsOther reports whether the caller named a version, and has not seen what
+// outdated reports whether the caller named a version, and has not seen what
 // these fields hold now.
-func (u *update) expectsOther(s judge.Sight) bool {
+func (u *update) outdated(s judge.Sight) bool {
 	return u.change.ExpectedVersion != 0 && len(u.changed(s)) > 0
 }
 

@@ -80,7 +80,7 @@ type Case struct {
 	Versions bool // the server keeps versions: the PUT named one in If-Match
 	Moved    bool // what is there is not what the PUT was based on: by its version, or by its bytes where there is none
 	History  History
-	Expected bool // the caller named the version that it saw
+	Outdated bool // the caller named a version, and fields to change have changed since
 	ByOthers bool // the version that followed, told by the history, differs from the one that the PUT makes, be it in a name
 	Wait     bool // the server said when to come back (Retry-After)
 	WasGone  bool // a look since the PUT heard that the patient is gone, see Ruling.Gone

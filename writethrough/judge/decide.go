@@ -87,7 +87,7 @@ func refused(c Case) Ruling {
 		return unknown(c, WhyNotKnown)
 	case c.Fate == Recreated:
 		return byFate(c)
-	case (c.Fate == Landed || c.Fate == Overwritten) && !(conflict && c.Expected && c.ByOthers):
+	case (c.Fate == Landed || c.Fate == Overwritten) && !(conflict && c.Outdated && c.ByOthers):
 		return byFate(c)
 	case c.Fate == Partly && !conflict:
 		return byFate(c)
@@ -166,7 +166,7 @@ func byFate(c Case) Ruling {
 // mergeAgain: the PUT did not land and never will, and others have written.
 func mergeAgain(c Case) Ruling {
 	r := Ruling{Next: MergeAgain, State: Conflicting, Why: WhyConflict, Follow: true}
-	if c.Expected {
+	if c.Outdated {
 		r.Next = End
 	}
 	return r

@@ -42,7 +42,7 @@ var fields = []field{
 	oneOf("fate", func(c *Case) *Fate { return &c.Fate }, NotSeen, Landed, Overwritten, Recreated, Absent, Alike, Partly, Altered),
 	oneOf("history", func(c *Case) *History { return &c.History }, Silent, Told, Failing, Unanswered),
 	{"version", []string{"same", "moved", "unversioned", "unversioned moved"}, func(c *Case, n int) { c.Versions, c.Moved = n < 2, n%2 == 1 }},
-	flagged("expected", "-", "named", func(c *Case) *bool { return &c.Expected }),
+	flagged("outdated", "-", "yes", func(c *Case) *bool { return &c.Outdated }),
 	flagged("followed by", "-", "others", func(c *Case) *bool { return &c.ByOthers }),
 	flagged("wait", "-", "asked", func(c *Case) *bool { return &c.Wait }),
 	flagged("was gone", "-", "yes", func(c *Case) *bool { return &c.WasGone }),
@@ -64,11 +64,11 @@ func possible(c Case) bool {
 		return false // the history is only asked when the version has moved
 	case c.Fate == Overwritten && c.History != Told, c.Fate == Recreated && (c.History != Silent || !moved):
 		return false
-	case c.ByOthers && (!c.Expected || c.History != Told):
+	case c.ByOthers && (!c.Outdated || c.History != Told):
 		return false // it is only compared then
 	case c.Read == SeenDenied && (c.When != AtOnce || c.Heard != Denied && c.Heard != Forbidden):
 		return false
-	case c.When != AtOnce && (c.Earlier || c.Expected || c.ByOthers || c.Wait || c.Moved && !c.Versions || c.Heard == NotSent || c.Heard == Shown):
+	case c.When != AtOnce && (c.Earlier || c.Outdated || c.ByOthers || c.Wait || c.Moved && !c.Versions || c.Heard == NotSent || c.Heard == Shown):
 		return false // what the journal does not keep
 	case c.When == AtOnce && c.WasGone:
 		return false
@@ -236,7 +236,7 @@ version    what is there is the version that the PUT was based on, or it has
            moved; "unversioned" where the server keeps none (moved: by its bytes)
 history    told: it shows the version that followed; silent: there is none, or
            nothing to ask; failing, unanswered
-expected   the caller named the version that it saw
+outdated   the caller named a version, and fields to change have changed since
 followed by  what followed is not the version that the PUT makes
 wait       the server said when to come back
 was gone   it said since the PUT that the patient is gone

@@ -14,8 +14,6 @@ type Put struct {
 	Edit     fhir.ContactEdit `json:"edit"`
 	Base     fhir.Contact     `json:"base"`     // what it was based on
 	Intended fhir.Contact     `json:"intended"` // what it holds
-	Entries  int              `json:"entries"`  // how many entries of the edited fields it holds, see fhir.Entries
-	Before   int              `json:"before"`   // how many of them there were before it
 	At       time.Time        `json:"at"`       // when it was made: which entries are current is judged as then
 	Region   string           `json:"-"`        // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
 }
@@ -25,7 +23,7 @@ func NewPut(base fhir.Resource, was fhir.Contact, body []byte, edit fhir.Contact
 	intended, err := fhir.ContactOf(body, at)
 	return Put{
 		IfMatch: base.ETag, Edit: edit, Base: only(was, edit), Intended: only(intended, edit),
-		Entries: fhir.Entries(body, edit.Fields()), Before: fhir.Entries(base.JSON, edit.Fields()), At: at, Region: region,
+		At: at, Region: region,
 	}, err
 }
 
@@ -49,11 +47,9 @@ func (p Put) changed() []string { return fhir.Differing(p.Base, p.Intended, p.Ed
 
 // asBefore reports whether a body shows in all edited fields what was there before the
 // PUT. Where that is a form of what was asked, nobody can tell by it whether the PUT
-// took effect: the server may have brought the values back into its own form. One of
-// two equal phones that is removed shows by the number of entries.
-func (p Put) asBefore(have fhir.Contact, body []byte) bool {
-	return len(fhir.Differing(have, p.Base, p.Edit.Fields())) == 0 &&
-		(p.Entries == p.Before || fhir.Entries(body, p.Edit.Fields()) != p.Entries)
+// took effect: the server may have brought the values back into its own form.
+func (p Put) asBefore(have fhir.Contact) bool {
+	return len(fhir.Differing(have, p.Base, p.Edit.Fields())) == 0
 }
 
 // Missing names the edited fields that a body does not hold, in any form.
@@ -62,17 +58,11 @@ func (p Put) Missing(body []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.missing(have, body), nil
+	return p.missing(have), nil
 }
 
-func (p Put) missing(have fhir.Contact, body []byte) []string {
-	missing := fhir.Missing(have, p.Intended, p.Edit.Fields(), p.Region)
-	// The contact was to look as before (a phone removed that stands there
-	// twice): then only the number of entries tells.
-	if len(missing) == 0 && len(p.changed()) == 0 && fhir.Entries(body, p.Edit.Fields()) != p.Entries {
-		return p.Edit.Fields()
-	}
-	return missing
+func (p Put) missing(have fhir.Contact) []string {
+	return fhir.Missing(have, p.Intended, p.Edit.Fields(), p.Region)
 }
 
 // Normalized names the edited fields that a contact with the values holds in another

@@ -156,7 +156,7 @@ func (p Put) shows(of []byte) (body, error) {
 	if err != nil {
 		return body{}, err
 	}
-	missing, before := p.missing(have, of), p.asBefore(have, of)
+	missing, before := p.missing(have), p.asBefore(have)
 	fate := Altered
 	switch changed := fhir.Differing(have, p.Base, p.changed()); {
 	case len(missing) == 0 && before:

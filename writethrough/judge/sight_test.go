@@ -30,7 +30,7 @@ func put(t *testing.T, base fhir.Resource, edit fhir.ContactEdit) Put {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err := fhir.EditContact(base.JSON, edit, at)
+	body, _, err := fhir.EditContact(base.JSON, edit, at, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestFates(t *testing.T) {
 	unversioned.IfMatch = ""
 	twice := put(t, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), fhir.ContactEdit{SetPhone: true})
 	same := phone
-	same.Intended, same.Before = same.Base, same.Entries
+	same.Intended = same.Base
 	told := func(next fhir.Resource) Past { return Past{History: Told, Next: next} }
 	silent, deleted := Past{History: Silent}, Past{History: Silent, Deleted: true}
 	for name, c := range map[string]struct {
@@ -63,36 +63,36 @@ func TestFates(t *testing.T) {
 		want    Fate
 		missing int
 	}{
-		"the values are there":                          {phone, patient(2, "a@example.org", "010-2222-2222"), silent, Landed, 0},
-		"they are there, and the history says how":      {phone, patient(2, "a@example.org", "010-2222-2222"), told(patient(2, "a@example.org", "010-2222-2222")), Landed, 0},
-		"others set them too, after another version":    {phone, patient(3, "a@example.org", "010-2222-2222"), told(patient(2, "c@example.org", "010-1111-1111")), Landed, 0},
-		"they were there, and are not any more":         {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010-2222-2222")), Overwritten, 1},
-		"the version of before":                         {phone, base, silent, Absent, 1},
-		"another version, written by others":            {phone, patient(2, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
-		"what the server made of them":                  {phone, patient(2, "a@example.org", "0102222222"), told(patient(2, "a@example.org", "0102222222")), Altered, 1},
-		"the values in a form of the server's":          {phone, patient(2, "a@example.org", "01022222222"), told(patient(2, "a@example.org", "01022222222")), Landed, 0},
-		"they were there in such a form":                {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010 2222 2222")), Overwritten, 1},
-		"another spelling, and it is there":             {spelled, patient(2, "a@example.org", "010.1111.1111"), silent, Landed, 0},
-		"another spelling, in a third form":             {spelled, patient(2, "a@example.org", "01011111111"), silent, Landed, 0},
-		"another spelling, and the one of before":       {spelled, patient(2, "c@example.org", "010-1111-1111"), silent, Alike, 0},
-		"another spelling, unmoved":                     {spelled, base, silent, Alike, 0},
-		"another spelling, others have written":         {spelled, patient(3, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Alike, 0},
-		"another spelling, there and put back":          {spelled, patient(3, "a@example.org", "010-1111-1111"), told(patient(2, "a@example.org", "010.1111.1111")), Overwritten, 0},
-		"another spelling, others set another value":    {spelled, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
-		"another spelling, deleted and made anew":       {spelled, patient(3, "a@example.org", "010-1111-1111"), deleted, Recreated, 0},
-		"another spelling and another email: neither":   {spelledBoth, patient(2, "a@example.org", "010-1111-1111"), silent, Absent, 1},
-		"another spelling and another email: that one":  {spelledBoth, patient(2, "b@example.org", "010-1111-1111"), silent, Landed, 0},
-		"another spelling and a cut email":              {spelledBoth, patient(2, "b@ex", "010-1111-1111"), silent, Altered, 1},
-		"the spelling and a cut email":                  {spelledBoth, patient(2, "b@ex", "010 11111111"), silent, Partly, 1},
-		"one of two":                                    {both, patient(2, "b@example.org", "010-1111-1111"), told(patient(2, "b@example.org", "010-1111-1111")), Partly, 1},
-		"made anew after a deletion":                    {phone, patient(3, "a@example.org", "010-2222-2222"), deleted, Recreated, 0},
-		"deleted and made anew by others":               {phone, patient(3, "a@example.org", "010-1111-1111"), deleted, Absent, 1},
-		"no versions, and the values are there":         {unversioned, patient(1, "a@example.org", "010-2222-2222"), silent, Landed, 0},
-		"no versions, and they are not":                 {unversioned, base, silent, Absent, 1},
-		"one of two equal phones is gone, same version": {twice, patient(1, "a@example.org", "010-1111-1111"), silent, Landed, 0},
-		"nothing that shows was to change":              {same, base, silent, Alike, 0},
-		"one of two equal phones is gone":               {twice, patient(2, "a@example.org", "010-1111-1111"), silent, Landed, 0},
-		"both equal phones are there":                   {twice, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), silent, Absent, 1},
+		"the values are there":                         {phone, patient(2, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"they are there, and the history says how":     {phone, patient(2, "a@example.org", "010-2222-2222"), told(patient(2, "a@example.org", "010-2222-2222")), Landed, 0},
+		"others set them too, after another version":   {phone, patient(3, "a@example.org", "010-2222-2222"), told(patient(2, "c@example.org", "010-1111-1111")), Landed, 0},
+		"they were there, and are not any more":        {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010-2222-2222")), Overwritten, 1},
+		"the version of before":                        {phone, base, silent, Absent, 1},
+		"another version, written by others":           {phone, patient(2, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
+		"what the server made of them":                 {phone, patient(2, "a@example.org", "0102222222"), told(patient(2, "a@example.org", "0102222222")), Altered, 1},
+		"the values in a form of the server's":         {phone, patient(2, "a@example.org", "01022222222"), told(patient(2, "a@example.org", "01022222222")), Landed, 0},
+		"they were there in such a form":               {phone, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "a@example.org", "010 2222 2222")), Overwritten, 1},
+		"another spelling, and it is there":            {spelled, patient(2, "a@example.org", "010.1111.1111"), silent, Landed, 0},
+		"another spelling, in a third form":            {spelled, patient(2, "a@example.org", "01011111111"), silent, Landed, 0},
+		"another spelling, and the one of before":      {spelled, patient(2, "c@example.org", "010-1111-1111"), silent, Alike, 0},
+		"another spelling, unmoved":                    {spelled, base, silent, Alike, 0},
+		"another spelling, others have written":        {spelled, patient(3, "c@example.org", "010-1111-1111"), told(patient(2, "c@example.org", "010-1111-1111")), Alike, 0},
+		"another spelling, there and put back":         {spelled, patient(3, "a@example.org", "010-1111-1111"), told(patient(2, "a@example.org", "010.1111.1111")), Overwritten, 0},
+		"another spelling, others set another value":   {spelled, patient(3, "a@example.org", "010-3333-3333"), told(patient(2, "c@example.org", "010-1111-1111")), Absent, 1},
+		"another spelling, deleted and made anew":      {spelled, patient(3, "a@example.org", "010-1111-1111"), deleted, Recreated, 0},
+		"another spelling and another email: neither":  {spelledBoth, patient(2, "a@example.org", "010-1111-1111"), silent, Absent, 1},
+		"another spelling and another email: that one": {spelledBoth, patient(2, "b@example.org", "010-1111-1111"), silent, Landed, 0},
+		"another spelling and a cut email":             {spelledBoth, patient(2, "b@ex", "010-1111-1111"), silent, Altered, 1},
+		"the spelling and a cut email":                 {spelledBoth, patient(2, "b@ex", "010 11111111"), silent, Partly, 1},
+		"one of two":                                   {both, patient(2, "b@example.org", "010-1111-1111"), told(patient(2, "b@example.org", "010-1111-1111")), Partly, 1},
+		"made anew after a deletion":                   {phone, patient(3, "a@example.org", "010-2222-2222"), deleted, Recreated, 0},
+		"deleted and made anew by others":              {phone, patient(3, "a@example.org", "010-1111-1111"), deleted, Absent, 1},
+		"no versions, and the values are there":        {unversioned, patient(1, "a@example.org", "010-2222-2222"), silent, Landed, 0},
+		"no versions, and they are not":                {unversioned, base, silent, Absent, 1},
+		"nothing that shows was to change":             {same, base, silent, Alike, 0},
+		"both equal phones are gone":                   {twice, patient(2, "a@example.org"), silent, Landed, 0},
+		"one of two equal phones is gone":              {twice, patient(2, "a@example.org", "010-1111-1111"), silent, Absent, 1},
+		"both equal phones are there":                  {twice, patient(1, "a@example.org", "010-1111-1111", "010-1111-1111"), silent, Absent, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
