@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"time"
 
@@ -257,9 +258,10 @@ func (i *importing) add(k int, holder *Patient) {
 func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	n, o := i.batch[k], &i.outcomes[k]
 	o.Result, o.Why = Kept, i.keep(row, n)
-	// A row that shows the same may still have another number: PATIENT_ID_SYSTEM
-	// was set since.
-	current := o.Why == "" || o.Why == KeptSame || o.Why == KeptNewer && !n.State.FHIRUpdatedAt.Before(row.FHIRUpdatedAt)
+	// A row that is kept may still have another number: PATIENT_ID_SYSTEM was set
+	// since.
+	current := o.Why == "" || o.Why == KeptSame || o.Why == KeptNewer && !n.State.FHIRUpdatedAt.Before(row.FHIRUpdatedAt) ||
+		(o.Why == KeptNewer || o.Why == KeptWritten) && i.isForeign(row, n.NumberSystem)
 	if o.Why == "" {
 		o.Result = Updated
 		if err := i.refresh(ctx, row, n); err != nil {
@@ -282,6 +284,19 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	o.ID = row.ID
 	return nil
 }
+
+// isForeign reports whether the number of a row is none of this system, but assigned
+// here or of another one: there is none that an old file could bring back.
+func (i *importing) isForeign(row *Patient, system string) bool {
+	for _, name := range i.names[row] {
+		if name.kind == kindNumber && name.systemKey != "" {
+			return name.systemKey != identifierKey(system)
+		}
+	}
+	return assignedNumber.MatchString(row.ID)
+}
+
+var assignedNumber = regexp.MustCompile(`^P-\d{4}-\d{6,}$`)
 
 // samePerson guards a LOCAL_ONLY row against a stranger with its number, which
 // may be one that we assigned.

@@ -20,8 +20,13 @@ import (
 // printed and logged.
 func importFiles(t *testing.T, databaseURL string, files ...string) (string, error) {
 	t.Helper()
+	return importWith(t, databaseURL, files)
+}
+
+func importWith(t *testing.T, databaseURL string, files []string, settings ...string) (string, error) {
+	t.Helper()
 	var out, log locked.Buffer
-	err := Run(t.Context(), append([]string{"import"}, files...), &out, &log, "DATABASE_URL="+databaseURL, "LOG_FORMAT=json")
+	err := Run(t.Context(), append([]string{"import"}, files...), &out, &log, append(settings, "DATABASE_URL="+databaseURL, "LOG_FORMAT=json")...)
 	return out.String() + log.String(), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -154,5 +155,33 @@ func TestUpgradeSeesUpdatesThrough(t *testing.T) {
 			Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "555-0107"})
 		Want(t, p.Update(Object{"patientId": "P-2026-000001", "phone": "555-0199", "expectedVersion": "1"}),
 			Object{"__typename": "UpdateConflict"})
+	})
+}
+
+// The same file once more brings what the version before did not keep, and with
+// PATIENT_ID_SYSTEM set the hospital's numbers: the assigned ones stay as aliases.
+func TestUpgradeThenImport(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		leaveOldDatabase(t, databaseURL)
+		for range 2 { // another import changes nothing
+			if said, err := importWith(t, databaseURL, []string{before("patients.ndjson")}, "PATIENT_ID_SYSTEM="+numberSystem); err != nil {
+				t.Fatal(err, said)
+			}
+		}
+		p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL)
+		deceased := map[int]bool{8: true, 10: true} // 1 was written since, as was 3
+		for n, was := range shownBefore(t) {
+			number, pending := fmt.Sprintf("88-%d", 1001+n), was["syncState"] == "PENDING"
+			if was["fhirId"] == nil || pending { // whose update is open keeps its number for now
+				number = was["id"].(string)
+			}
+			for _, id := range []any{number, was["id"]} {
+				Want(t, p.Patient(fmt.Sprint(id)), Object{
+					"id": number, "fhirId": was["fhirId"], "phone": was["phone"], "bloodType": was["bloodType"],
+					"emergencyContact.name": Object(was).At("emergencyContact", "name"), "deceased": deceased[n+1],
+				})
+			}
+		}
 	})
 }
