@@ -85,7 +85,7 @@ func TestLiveServer(t *testing.T) {
 		t.Errorf("sent %v\nshown %v", a, b)
 	}
 	_, err = c.Update(ctx, id, body, read.ETag)
-	asError(t, err, Conflict)
+	asError(t, err, Busy)
 
 	found := 0
 	for r, err := range c.Search(ctx, url.Values{"_count": {"40"}, "_sort": {"_lastUpdated"}}) {
