@@ -229,7 +229,7 @@ func (k *Clinic) compete(r *row) {
 func (k *Clinic) putResource(id string, resource []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.store(id, columnsOf(gjson.ParseBytes(resource)))
+	k.store(id, k.columnsOf(gjson.ParseBytes(resource)))
 }
 
 func (k *Clinic) delete(id string) {

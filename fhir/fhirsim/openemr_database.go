@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // Database is how the database of a Clinic does.
@@ -27,7 +28,7 @@ func (k *Clinic) SetDatabase(d Database) {
 
 // diedBytes is how much 7.0.4 and 8.0.0 sent when their database died: one line
 // a failed statement, until PHP's memory was full.
-const diedBytes = 82_023_305
+const diedBytes = 82_000_000
 
 const (
 	failedLog       = "SQL Statement failed on preparation: insert into `log` (`date`, `event`, `category`, `user`, `groupname`, `comments`, `user_notes`, `patient_id`, `success`, `crt_user`, `log_from`, `menu_item_id`, `ccda_doc_id`) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'\n"
@@ -56,13 +57,14 @@ func (k *Clinic) databaseDied() answer {
 	case emr811:
 		return k.api(http.StatusInternalServerError, bytes.Repeat(phpJSON(failure(goneAway, 2006), true), 2))
 	}
-	body := make([]byte, 0, diedBytes+len(failedStatement))
-	body = append(body, failedLog...)
-	for len(body) < diedBytes {
-		body = append(body, failedStatement...)
-	}
-	return k.html(http.StatusOK, body[:diedBytes])
+	return k.html(http.StatusOK, diedPage())
 }
+
+// diedPage is made once, for its size.
+var diedPage = sync.OnceValue(func() []byte {
+	statements := bytes.Repeat([]byte(failedStatement), diedBytes/len(failedStatement))
+	return append([]byte(failedLog), statements...)
+})
 
 // databaseLocked answers the PUT whose UPDATE waited for a lock in vain.
 func (k *Clinic) databaseLocked(set []assignment) answer {

@@ -229,7 +229,7 @@ func (k *Clinic) communication(language string) []object {
 
 // columnsOf is what a clinic types in for a FHIR Patient: what has no column
 // is lost.
-func columnsOf(patient gjson.Result) Columns {
+func (k *Clinic) columnsOf(patient gjson.Result) Columns {
 	c := Columns{}
 	set := func(column, value string) {
 		if value != "" && c[column] == "" {
@@ -245,8 +245,17 @@ func columnsOf(patient gjson.Result) Columns {
 	set("mname", name.Get("given.1").Str)
 	set("title", name.Get("prefix.0").Str)
 	set("suffix", name.Get("suffix.0").Str)
-	if gender := patient.Get("gender").Str; gender != "" {
-		set("sex", strings.ToUpper(gender[:1])+gender[1:])
+	sex := map[string]string{"male": "Male", "female": "Female", "unknown": "UNK"} // the words of the clinic's list
+	if gender := patient.Get("gender").Str; sex[gender] != "" {
+		set("sex", sex[gender])
+	} else {
+		set("sex", gender)
+	}
+	if died, _, ok := period(patient.Get("deceasedDateTime").Str); ok {
+		set("deceased_date", died.In(k.zone).Format(wallClock))
+	}
+	if patient.Get("communication.0.language.coding.0.code").Str == "en" {
+		set("language", "English")
 	}
 	set("DOB", patient.Get("birthDate").Str)
 	for _, entry := range telecoms([]byte(patient.Raw)) {

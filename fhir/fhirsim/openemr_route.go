@@ -12,7 +12,7 @@ import (
 // at the token, the path, the token's scopes and the user's rights.
 func (k *Clinic) route(c *call) handler {
 	parts := strings.Split(strings.TrimPrefix(c.Path, prefix+"/"), "/")
-	if len(parts) > 1 && parts[0] == "Patient" && parts[1] != "_search" {
+	if len(parts) > 1 && parts[0] == "Patient" && c.Method != http.MethodPost { // POST Patient/_search is no patient's
 		c.ID = parts[1]
 	}
 	run, permission := k.service(c, parts)

@@ -100,25 +100,22 @@ func last(params url.Values, name string) string {
 // else is 0; ok is false for a negative one.
 func pageNumber(params url.Values, name string) (n int, ok bool) {
 	digits := leadingNumber.FindString(last(params, name))
-	n, err := strconv.Atoi(strings.TrimSpace(digits))
-	if err != nil {
-		return 0, true
-	}
+	n, _ = strconv.Atoi(strings.TrimSpace(digits)) // nothing is 0, too much the most there is
 	return min(n, 1<<30), n >= 0
 }
 
 var leadingNumber = regexp.MustCompile(`^\s*-?[0-9]+`)
 
 func (k *Clinic) bundle(c *call, found []*row) object {
-	url := c.base + strings.TrimPrefix(c.Path, prefix)
+	self := c.base + strings.TrimPrefix(c.Path, prefix)
 	b := object{
 		{"meta", object{{"lastUpdated", k.now().In(k.zone).Format("2006-01-02T15:04:05")}}},
 		{"resourceType", "Bundle"}, {"type", "collection"}, {"total", len(found)},
-		{"link", []object{{{"relation", "self"}, {"url", url}}}},
+		{"link", []object{{{"relation", "self"}, {"url", self}}}},
 	}
 	var entries []object
 	for _, r := range found {
-		entries = append(entries, object{{"fullUrl", url + "/" + r.id}, {"resource", k.resource(r.id, r.current())}})
+		entries = append(entries, object{{"fullUrl", self + "/" + r.id}, {"resource", k.resource(r.id, r.current())}})
 	}
 	if len(entries) > 0 {
 		b = append(b, property{"entry", entries})

@@ -23,10 +23,10 @@ func (c crash) Error() string { return string(c) }
 // steps: another writer may come between them.
 func (k *Clinic) put(c *call, f *Fault) answer {
 	k.mu.Lock()
-	a, done := k.write(c, f)
+	refusal := k.write(c, f)
 	k.mu.Unlock()
-	if !done {
-		return a
+	if refusal != nil {
+		return *refusal
 	}
 	if f.Overtaken != nil {
 		f.Overtaken()
@@ -35,14 +35,14 @@ func (k *Clinic) put(c *call, f *Fault) answer {
 	defer k.mu.Unlock()
 	r := k.find(c.ID)
 	if !r.alive() {
-		return k.json(http.StatusOK, []any{})
+		return k.invalid(object{{"uuid", object{{"invalid or nonexisting value", " value " + c.ID}}}})
 	}
 	return k.json(http.StatusOK, k.resource(r.id, r.current()))
 }
 
-// write carries a PUT out as far as its UPDATE; a is the answer where it does
-// not come that far.
-func (k *Clinic) write(c *call, f *Fault) (a answer, done bool) {
+// write carries a PUT out as far as its UPDATE, or returns what it is refused
+// with.
+func (k *Clinic) write(c *call, f *Fault) *answer {
 	r, body := k.find(c.ID), c.Body
 	if f.Compete {
 		k.compete(r)
@@ -52,14 +52,15 @@ func (k *Clinic) write(c *call, f *Fault) (a answer, done bool) {
 	}
 	set, refusal := k.record(body)
 	if refusal != nil {
-		return *refusal, false
+		return refusal
 	}
 	errors := k.validate(set, false)
 	if !r.alive() {
 		errors = append(errors, property{"uuid", object{{c.ID, "UUID " + c.ID + " does not exist"}}})
 	}
 	if len(errors) > 0 {
-		return k.invalid(errors), false
+		a := k.invalid(errors)
+		return &a
 	}
 	set = slices.DeleteFunc(set, func(a assignment) bool {
 		return slices.ContainsFunc(f.Drop, func(element string) bool { return slices.Contains(elementColumns[element], a.column) })
@@ -67,21 +68,24 @@ func (k *Clinic) write(c *call, f *Fault) (a answer, done bool) {
 	if f.RejectPhone != "" {
 		for _, a := range set {
 			if strings.HasPrefix(a.column, "phone_") && a.value != r.current()[a.column] {
-				return k.invalid(object{{a.column, object{{a.column, f.RejectPhone}}}}), false
+				a := k.invalid(object{{a.column, object{{a.column, f.RejectPhone}}}})
+				return &a
 			}
 		}
 	}
 	switch k.database {
 	case DatabaseLocked:
-		return k.databaseLocked(set), false
+		a := k.databaseLocked(set)
+		return &a
 	case DatabaseDies:
 		k.database = DatabaseDown
-		return k.databaseDied(), false
+		a := k.databaseDied()
+		return &a
 	}
 	if !f.Ignore {
 		k.update(r, set)
 	}
-	return a, true
+	return nil
 }
 
 // create answers POST Patient.
@@ -174,8 +178,8 @@ func (k *Clinic) columns(patient map[string]any) (set []assignment, err error) {
 	if err := k.putIdentifiers(items(patient["identifier"]), put); err != nil {
 		return nil, err
 	}
-	if list := items(patient["generalPractitioner"]); len(list) > 0 {
-		return nil, k.wrongType("parseReference", "reference", "Reference", [...]int{emr704: 860, emr800: 884, emr811: 889})
+	if first := nth(patient["generalPractitioner"], 0); first != nil {
+		return nil, k.wrongType("parseReference", "reference", "Reference", first, [...]int{emr704: 860, emr800: 884, emr811: 889})
 	}
 	return set, nil
 }
@@ -196,10 +200,10 @@ func phpKind(v any) string {
 	}
 }
 
-// wrongType is the crash over an array where a method wants an object.
-func (k *Clinic) wrongType(method, argument, class string, line [4]int) crash {
-	return crash(fmt.Sprintf(`OpenEMR\Services\FHIR\UtilsService::%s(): Argument #1 ($%s) must be of type ?OpenEMR\FHIR\R4\FHIRElement\FHIR%s, array given, called in /var/www/html/openemr/src/Services/FHIR/FhirPatientService.php on line %d`,
-		method, argument, class, line[k.version]))
+// wrongType is the crash over a value where a method wants an object.
+func (k *Clinic) wrongType(method, argument, class string, v any, line [4]int) crash {
+	return crash(fmt.Sprintf(`OpenEMR\Services\FHIR\UtilsService::%s(): Argument #1 ($%s) must be of type ?OpenEMR\FHIR\R4\FHIRElement\FHIR%s, %s given, called in /var/www/html/openemr/src/Services/FHIR/FhirPatientService.php on line %d`,
+		method, argument, class, phpKind(v), line[k.version]))
 }
 
 // construct is where OpenEMR makes objects of the entries, which must be
@@ -282,7 +286,7 @@ func (k *Clinic) activeAddress(list []any) (any, error) {
 		case period == nil:
 			continue
 		case isEmpty(period):
-			return nil, k.wrongType("getPeriodTimestamps", "period", "Period", [...]int{emr704: 783, emr800: 807, emr811: 812})
+			return nil, k.wrongType("getPeriodTimestamps", "period", "Period", period, [...]int{emr704: 783, emr800: 807, emr811: 812})
 		}
 		end := unixTime(at(period, "end"))
 		if i == 0 {
