@@ -3,6 +3,7 @@
 // does, or as the Habits given say, and fails on demand (Fault).
 //
 // It stores what it is sent byte for byte; of meta it sets versionId and
-// lastUpdated and nothing else. It must not know the client that it is there to
+// lastUpdated and nothing else. As OpenEMR it keeps a clinic's columns instead
+// (Clinic; the files openemr_*.go). It must not know the client that it is there to
 // test: it imports nothing of package fhir.
 package fhirsim

@@ -41,6 +41,7 @@ type Fault struct {
 	Store       func(old, new []byte) []byte // decides what a PUT really stores; old is nil where it creates
 	RejectPhone string                       // answer 422 with this reason to every PUT that changes a phone
 	Compete     bool                         // somebody else edits the patient after each GET and before each PUT
+	Overtaken   func()                       // OpenEMR: called when a PUT is stored and not yet read again for its answer
 }
 
 // faults holds what was set, in that order.

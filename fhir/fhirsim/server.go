@@ -34,6 +34,7 @@ type Server struct {
 	habits Habits
 	now    func() time.Time
 	bearer string
+	clinic *Clinic // nil unless the habits are OpenEMR's
 
 	store    store
 	searches searches
@@ -49,10 +50,14 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{
+	s := &Server{
 		habits: o.Habits, now: o.Now, bearer: o.Bearer,
 		store: store{habits: o.Habits, now: o.Now, records: map[string]*record{}},
 	}
+	if o.Habits.Columns {
+		s.clinic = newClinic(o)
+	}
+	return s
 }
 
 // Start serves on a free port of 127.0.0.1. The base URL ends in /fhir,
@@ -184,6 +189,9 @@ func (s *Server) route(c *call) handler {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if !below || path != "" && path[0] != '/' {
 		return s.fails(problem{status: http.StatusNotFound, text: "Nothing is served here"})
+	}
+	if s.clinic != nil {
+		return s.clinic.route(c)
 	}
 	if parts[0] == "metadata" && len(parts) == 1 {
 		return s.metadata

@@ -107,6 +107,10 @@ func (s *Server) Put(resource []byte) error {
 	if !json.Valid(resource) || gjson.GetBytes(resource, "resourceType").Str != "Patient" || id == "" {
 		return errors.New("store patient: not a Patient with an id")
 	}
+	if s.clinic != nil {
+		s.clinic.putResource(id, resource)
+		return nil
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	if _, err := s.store.save(id, slices.Clone(resource)); err != nil {
@@ -117,6 +121,10 @@ func (s *Server) Put(resource []byte) error {
 
 // Delete deletes a patient, if it lives, past all faults.
 func (s *Server) Delete(id string) {
+	if s.clinic != nil {
+		s.clinic.delete(id)
+		return
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	if s.store.records[id].alive() {
@@ -128,6 +136,9 @@ func (s *Server) Delete(id string) {
 // of its version, from 1 (also where version ids are UUIDs, or none are
 // served).
 func (s *Server) Get(id string) (resource []byte, version int, ok bool) {
+	if s.clinic != nil {
+		return s.clinic.get(id)
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	rec := s.store.records[id]
@@ -140,6 +151,9 @@ func (s *Server) Get(id string) (resource []byte, version int, ok bool) {
 // History returns all versions of a patient, the oldest first; nil stands for
 // a deletion.
 func (s *Server) History(id string) [][]byte {
+	if s.clinic != nil {
+		return s.clinic.history(id)
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	rec := s.store.records[id]
@@ -155,6 +169,9 @@ func (s *Server) History(id string) [][]byte {
 
 // IDs returns the ids of the living patients in the order of their creation.
 func (s *Server) IDs() []string {
+	if s.clinic != nil {
+		return s.clinic.ids()
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	var ids []string
