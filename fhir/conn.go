@@ -23,6 +23,9 @@ type countingConn struct {
 	dry     bool            // Read takes nothing from the socket; set between reads only
 	records records         // means something below TLS only
 
+	certificate certificateState // of the TLS handshake above it
+	heard       atomic.Bool      // an answer, or a part of one
+
 	mu     sync.Mutex
 	awaits bool  // an answer, so bytes are welcome
 	broken error // what came when none was awaited
@@ -143,6 +146,7 @@ func (c *framedConn) Read(b []byte) (int, error) {
 	if n == 0 {
 		return 0, err
 	}
+	c.counting.heard.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken != nil {
