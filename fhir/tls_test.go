@@ -1,17 +1,11 @@
 package fhir
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,74 +14,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"patientgraph/internal/testca"
 )
-
-// authority issues certificates, as a hospital's own does.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	t.Helper()
-	a := &authority{t: t}
-	a.cert, a.key = a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	})
-	a.file = writePEM(t, "CERTIFICATE", a.cert.Raw)
-	return a
-}
-
-// issue signs a certificate, by itself if there is no authority yet. It is valid
-// for an hour unless the template says otherwise.
-func (a *authority) issue(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if template.NotAfter.IsZero() {
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	}
-	parent, signer := template, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) pair(template *x509.Certificate) tls.Certificate {
-	cert, key := a.issue(template)
-	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
-}
-
-// files issues a client certificate and gives its files.
-func (a *authority) files(template *x509.Certificate) (cert, key string) {
-	template.Subject = pkix.Name{CommonName: "gateway"}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	c, k := a.issue(template)
-	der, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return writePEM(a.t, "CERTIFICATE", c.Raw), writePEM(a.t, "PRIVATE KEY", der)
-}
-
-func writePEM(t *testing.T, kind string, der []byte) string {
-	t.Helper()
-	return writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
-}
 
 // startTLS serves patients with these settings.
 func startTLS(t *testing.T, config *tls.Config) string {
@@ -107,37 +36,37 @@ var here = []net.IP{net.IPv4(127, 0, 0, 1)}
 
 func TestFaultsOfTLSAreToldApart(t *testing.T) {
 	t.Parallel()
-	own, other := newAuthority(t, "St. Example Internal CA"), newAuthority(t, "Another CA")
+	own, other := testca.New(t, "St. Example Internal CA"), testca.New(t, "Another CA")
 	good := &x509.Certificate{IPAddresses: here}
 	past := &x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
 	future := &x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(time.Hour), NotAfter: time.Now().Add(2 * time.Hour)}
 	elsewhere := &x509.Certificate{DNSNames: []string{"emr.internal.example"}}
 	clients := x509.NewCertPool()
-	clients.AddCert(own.cert)
-	cert, key := own.files(&x509.Certificate{})
-	foreignCert, foreignKey := other.files(&x509.Certificate{})
+	clients.AddCert(own.Cert)
+	cert, key := own.Files(&x509.Certificate{})
+	foreignCert, foreignKey := other.Files(&x509.Certificate{})
 	for name, tt := range map[string]struct {
 		server *x509.Certificate
 		asks   bool // for a client certificate
 		files  TLSFiles
 		reason string // "": works
 	}{
-		"good":                     {good, false, TLSFiles{CA: own.file}, ""},
-		"good, and ours":           {good, true, TLSFiles{CA: own.file, Cert: cert, Key: key}, ""},
-		"ours without need":        {good, false, TLSFiles{CA: own.file, Cert: cert, Key: key}, ""},
+		"good":                     {good, false, TLSFiles{CA: own.File}, ""},
+		"good, and ours":           {good, true, TLSFiles{CA: own.File, Cert: cert, Key: key}, ""},
+		"ours without need":        {good, false, TLSFiles{CA: own.File, Cert: cert, Key: key}, ""},
 		"no authority":             {good, false, TLSFiles{}, "the server's certificate is from an unknown authority"},
-		"another authority":        {good, false, TLSFiles{CA: other.file}, "the server's certificate is from an unknown authority"},
-		"expired":                  {past, false, TLSFiles{CA: own.file}, "the server's certificate has expired"},
-		"not valid yet":            {future, false, TLSFiles{CA: own.file}, "the server's certificate is not valid yet"},
-		"another name":             {elsewhere, false, TLSFiles{CA: own.file}, "the server's certificate is for another name"},
-		"no client certificate":    {good, true, TLSFiles{CA: own.file}, "the server asks for a client certificate"},
-		"client of another issuer": {good, true, TLSFiles{CA: own.file, Cert: foreignCert, Key: foreignKey}, "the server refused our client certificate"},
+		"another authority":        {good, false, TLSFiles{CA: other.File}, "the server's certificate is from an unknown authority"},
+		"expired":                  {past, false, TLSFiles{CA: own.File}, "the server's certificate has expired"},
+		"not valid yet":            {future, false, TLSFiles{CA: own.File}, "the server's certificate is not valid yet"},
+		"another name":             {elsewhere, false, TLSFiles{CA: own.File}, "the server's certificate is for another name"},
+		"no client certificate":    {good, true, TLSFiles{CA: own.File}, "the server asks for a client certificate"},
+		"client of another issuer": {good, true, TLSFiles{CA: own.File, Cert: foreignCert, Key: foreignKey}, "the server refused our client certificate"},
 	} {
 		for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
 			t.Run(name+", "+version, func(t *testing.T) {
 				t.Parallel()
 				template := *tt.server
-				config := &tls.Config{Certificates: []tls.Certificate{own.pair(&template)}, MinVersion: number, MaxVersion: number}
+				config := &tls.Config{Certificates: []tls.Certificate{own.Pair(&template)}, MinVersion: number, MaxVersion: number}
 				if tt.asks {
 					config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, clients
 				}
@@ -165,14 +94,14 @@ func TestFaultsOfTLSAreToldApart(t *testing.T) {
 
 func TestTLSFilesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	own := newAuthority(t, "CA")
-	cert, key := own.files(&x509.Certificate{})
-	otherCert, _ := own.files(&x509.Certificate{})
-	oldCert, oldKey := own.files(&x509.Certificate{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)})
-	newCert, newKey := own.files(&x509.Certificate{NotBefore: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)})
-	empty, der := writeFile(t, ""), writeFile(t, string(own.cert.Raw))
-	broken := writePEM(t, "CERTIFICATE", own.cert.Raw[:40])
-	locked := writePEM(t, "ENCRYPTED PRIVATE KEY", []byte("x"))
+	own := testca.New(t, "CA")
+	cert, key := own.Files(&x509.Certificate{})
+	otherCert, _ := own.Files(&x509.Certificate{})
+	oldCert, oldKey := own.Files(&x509.Certificate{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)})
+	newCert, newKey := own.Files(&x509.Certificate{NotBefore: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	empty, der := writeFile(t, ""), writeFile(t, string(own.Cert.Raw))
+	broken := testca.WritePEM(t, "CERTIFICATE", own.Cert.Raw[:40])
+	locked := testca.WritePEM(t, "ENCRYPTED PRIVATE KEY", []byte("x"))
 	for _, tt := range []struct {
 		files TLSFiles
 		want  string
@@ -205,15 +134,15 @@ func TestTLSFilesThatCannotBeUsed(t *testing.T) {
 // files do not fit each other, those of before.
 func TestChangedTLSFilesAreReadAgain(t *testing.T) {
 	t.Parallel()
-	own, next := newAuthority(t, "CA"), newAuthority(t, "next CA")
+	own, next := testca.New(t, "CA"), testca.New(t, "next CA")
 	clients := x509.NewCertPool()
-	clients.AddCert(next.cert)
+	clients.AddCert(next.Cert)
 	base := startTLS(t, &tls.Config{
-		Certificates: []tls.Certificate{next.pair(&x509.Certificate{IPAddresses: here})}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients,
+		Certificates: []tls.Certificate{next.Pair(&x509.Certificate{IPAddresses: here})}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients,
 	})
-	cert, key := own.files(&x509.Certificate{})
-	nextCert, nextKey := next.files(&x509.Certificate{})
-	c := newTestClient(t, base, func(o *Options) { o.TLS = TLSFiles{CA: own.file, Cert: cert, Key: key} })
+	cert, key := own.Files(&x509.Certificate{})
+	nextCert, nextKey := next.Files(&x509.Certificate{})
+	c := newTestClient(t, base, func(o *Options) { o.TLS = TLSFiles{CA: own.File, Cert: cert, Key: key} })
 	replace := func(name, with string) {
 		t.Helper()
 		if err := os.Rename(with, name); err != nil {
@@ -231,7 +160,7 @@ func TestChangedTLSFilesAreReadAgain(t *testing.T) {
 		t.Error(got)
 	}
 	replace(cert, nextCert)
-	replace(own.file, next.file)
+	replace(own.File, next.File)
 	if got := read(); !strings.HasSuffix(got, "unknown authority") {
 		t.Errorf("with half of the new files: %q", got)
 	}
@@ -245,8 +174,8 @@ func TestChangedTLSFilesAreReadAgain(t *testing.T) {
 // the system's authorities are trusted too, and our certificate is not shown.
 func TestTLSOfTheTokenEndpoint(t *testing.T) {
 	t.Parallel()
-	own := newAuthority(t, "CA")
-	cert, key := own.files(&x509.Certificate{})
+	own := testca.New(t, "CA")
+	cert, key := own.Files(&x509.Certificate{})
 	shownTo := make(chan int, 4)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/fhir+json")
@@ -258,13 +187,13 @@ func TestTLSOfTheTokenEndpoint(t *testing.T) {
 		_, _ = w.Write(patientJSON("p", ""))
 	}))
 	server.TLS = &tls.Config{
-		Certificates: []tls.Certificate{own.pair(&x509.Certificate{IPAddresses: here, DNSNames: []string{"localhost"}})}, ClientAuth: tls.RequestClientCert,
+		Certificates: []tls.Certificate{own.Pair(&x509.Certificate{IPAddresses: here, DNSNames: []string{"localhost"}})}, ClientAuth: tls.RequestClientCert,
 	}
 	server.StartTLS()
 	defer server.Close()
 	for host, want := range map[string]int{"127.0.0.1": 1, "localhost": 0} {
 		c := newTestClient(t, server.URL, func(o *Options) {
-			o.TLS = TLSFiles{CA: own.file, Cert: cert, Key: key}
+			o.TLS = TLSFiles{CA: own.File, Cert: cert, Key: key}
 			o.Auth = Auth{Mode: "client_credentials", ClientID: "c", ClientSecret: "s", TokenURL: strings.Replace(server.URL, "127.0.0.1", host, 1) + "/token"}
 		})
 		if _, err := c.Read(t.Context(), "p"); err != nil {
