@@ -67,6 +67,9 @@ func serve(p *program) error {
 	if c.SyncInterval != nil {
 		p.log.Warn("SYNC_INTERVAL is not available yet and has no effect")
 	}
+	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
+		p.log.Warn("FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
+	}
 	store, err := openStore(p.ctx, c)
 	if err != nil {
 		return err

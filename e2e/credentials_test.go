@@ -209,6 +209,32 @@ func securedFHIR(t *testing.T, auth *oauthserver.Server) (*fhirsim.Server, strin
 	return sim, server.URL + "/fhir"
 }
 
+// Tokens that live for two seconds, under load: no write fails for want of one.
+func TestShortTokensUnderLoad(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.SQLite(t)
+	auth := oauthserver.Start(t, oauthserver.Options{Life: 2 * time.Second})
+	sim, base := securedFHIR(t, auth)
+	var patients []string
+	for n := range 8 {
+		patients = append(patients, PatientJSON(fmt.Sprint("a", n+1), number(n)))
+		if err := sim.Put([]byte(patients[n])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	MustImport(t, databaseURL, patients...)
+	p := StartWith(t, base, databaseURL, "FHIR_AUTH=client_credentials", "FHIR_CLIENT_ID="+oauthserver.Post, "FHIR_CLIENT_SECRET="+oauthserver.Secret)
+	var writes sync.WaitGroup
+	for n := range patients {
+		writes.Go(func() {
+			for k := 0; len(auth.Asked()) < 4; k++ {
+				Want(t, p.Update(Object{"patientId": number(n), "phone": fmt.Sprintf("010-1234-%04d", k%10000)}), Object{"__typename": "UpdatePatientContactSuccess"})
+			}
+		})
+	}
+	writes.Wait()
+}
+
 // An authorization server that is away is an outage: nothing took effect, come back.
 func TestNoTokenCanBeHad(t *testing.T) {
 	t.Parallel()
