@@ -142,5 +142,9 @@ func (d *dialer) secure(ctx context.Context, network, address string, config *tl
 		c.Close()
 		return nil, &handshakeError{c.certificate, err}
 	}
+	c.heard.Store(false)
+	if conn.ConnectionState().Version < tls.VersionTLS13 { // the server has looked at ours already
+		c.certificate = certificateNotAsked
+	}
 	return &framedConn{Conn: conn, counting: c}, nil
 }

@@ -204,3 +204,31 @@ func TestTLSOfTheTokenEndpoint(t *testing.T) {
 		}
 	}
 }
+
+// A server that took our certificate and breaks down later has not refused it.
+func TestABreakdownIsNoRefusedCertificate(t *testing.T) {
+	t.Parallel()
+	own := testca.New(t, "CA")
+	cert, key := own.Files(&x509.Certificate{})
+	clients := x509.NewCertPool()
+	clients.AddCert(own.Cert)
+	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}))
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{own.Pair(&x509.Certificate{IPAddresses: here})},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MinVersion: number, MaxVersion: number}
+		server.StartTLS()
+		defer server.Close()
+		c := newTestClient(t, server.URL, func(o *Options) { o.TLS = TLSFiles{CA: own.File, Cert: cert, Key: key} })
+		_, err := c.Read(t.Context(), "p")
+		if e := asError(t, err, Lost); e.Reason != "Connection closed before the answer was complete" {
+			t.Errorf("%s: %s", version, e.Reason)
+		}
+	}
+}

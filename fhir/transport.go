@@ -131,14 +131,14 @@ func (w *wire) handshakeFailed() bool {
 	return w.tlsFailure
 }
 
-// explain says of a connection that ended without an answer whether the server had
-// asked for a client certificate: in TLS 1.3 it refuses one after the handshake, and
-// its reason may be lost with the connection.
+// explain says of a connection that ended at once whether the server had asked for a
+// client certificate: in TLS 1.3 it refuses one after the handshake, by an alert that
+// may be lost with the connection. One that takes it says more first (its tickets).
 func (w *wire) explain(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, u := range w.used {
-		if u.conn.certificate != certificateNotAsked && !u.conn.heard.Load() {
+		if u.conn.certificate != certificateNotAsked && (!u.conn.heard.Load() || isAlert(err, "")) {
 			return &handshakeError{u.conn.certificate, err}
 		}
 	}

@@ -100,8 +100,10 @@ func Start(t testing.TB, o Options) *Server {
 		AccessTokenLifespan: o.Life, RefreshTokenLifespan: 24 * time.Hour, RefreshTokenScopes: []string{},
 		GlobalSecret: []byte("of the tests alone, 32 bytes long"), TokenURL: s.URL, SendDebugMessagesToClients: true,
 	}
+	//lint:ignore SA1019 the password grant is deprecated, and OpenEMR has it
+	password := compose.OAuth2ResourceOwnerPasswordCredentialsFactory
 	s.provider = compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config), compose.OAuth2ClientCredentialsGrantFactory,
-		compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2ResourceOwnerPasswordCredentialsFactory, compose.OAuth2TokenIntrospectionFactory)
+		compose.OAuth2RefreshTokenGrantFactory, password, compose.OAuth2TokenIntrospectionFactory)
 	return s
 }
 
