@@ -63,8 +63,8 @@ func noToken(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, NotAsked: true, Reason: "No access to the FHIR server: " + fmt.Sprintf(format, args...)}
 }
 
-// clientAuthentications are the errors after which the other way of sending the
-// secret is tried: the grant was not looked at.
+// invalidClient is the error after which the other way of sending the secret is
+// tried: the grant was not looked at.
 const invalidClient = "invalid_client"
 
 // grant asks for a token. What it was asked with is used up only if it succeeds.

@@ -102,7 +102,7 @@ func (t *tokens) start(refused string) *fetching {
 		defer t.mu.Unlock()
 		t.fetching = nil
 		if err == nil {
-			t.held, t.failure, t.failures = token, nil, 0
+			t.held, t.failure, t.failures, t.askFrom = token, nil, 0, time.Time{}
 		} else {
 			first, longest := firstPause, longestPause
 			if err.Kind == AuthFailed {
