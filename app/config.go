@@ -23,13 +23,25 @@ type Config struct {
 	ListenAddr  string `default:"127.0.0.1:8080" help:"Address to serve on."`
 	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://… (default sqlite:patientgraph.db; demo: a temporary file)."`
 
-	FHIRBaseURL  string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
-	FHIRServer   string        `name:"fhir-server" default:"auto" enum:"auto,r4,hapi,openemr" help:"Kind of FHIR server."`
-	FHIRTimeout  time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
-	FHIRAuth     string        `name:"fhir-auth" default:"none" help:"none, bearer or basic."`
-	FHIRToken    string        `name:"fhir-token" help:"Token for FHIR_AUTH=bearer."`
-	FHIRUsername string        `name:"fhir-username" help:"User for FHIR_AUTH=basic."`
-	FHIRPassword string        `name:"fhir-password" help:"Password for FHIR_AUTH=basic."`
+	FHIRBaseURL string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
+	FHIRServer  string        `name:"fhir-server" default:"auto" enum:"auto,r4,hapi,openemr" help:"Kind of FHIR server."`
+	FHIRTimeout time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
+	FHIRAuth    string        `name:"fhir-auth" default:"none" help:"none, bearer, basic, client_credentials, refresh_token or password."`
+
+	FHIRToken        string `name:"fhir-token" help:"Token for FHIR_AUTH=bearer."`
+	FHIRTokenFile    string `name:"fhir-token-file" help:"File that holds FHIR_TOKEN; read again when it changes."`
+	FHIRUsername     string `name:"fhir-username" help:"User for FHIR_AUTH=basic or password."`
+	FHIRPassword     string `name:"fhir-password" help:"Password for FHIR_AUTH=basic or password."`
+	FHIRTokenURL     string `name:"fhir-token-url" help:"Token endpoint (default: as the FHIR server's SMART configuration says)."`
+	FHIRClientID     string `name:"fhir-client-id" help:"OAuth client."`
+	FHIRClientSecret string `name:"fhir-client-secret" help:"Its secret; none for a public client, or with FHIR_PRIVATE_KEY."`
+	FHIRPrivateKey   string `name:"fhir-private-key" help:"Its private key, PEM or JWK, RSA (RS384) or EC P-384 (ES384)."`
+	FHIRRefreshToken string `name:"fhir-refresh-token" help:"First refresh token for FHIR_AUTH=refresh_token; those that follow are kept in the database, encrypted with a key made from it."`
+	FHIRScopes       string `name:"fhir-scopes" help:"OAuth scopes to ask for, separated by blanks."`
+	FHIRCAFile       string `name:"fhir-ca-file" help:"PEM file of the authorities to trust instead of the system's."`
+	FHIRClientCert   string `name:"fhir-client-cert" help:"PEM file of our client certificate."`
+	FHIRClientKey    string `name:"fhir-client-key" help:"PEM file of its private key."`
+	FHIRRewriteLinks bool   `name:"fhir-rewrite-links" help:"Ask FHIR_BASE_URL for next links that name another host."`
 
 	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
 
@@ -61,7 +73,7 @@ const (
 )
 
 // secrets are the settings that may come from a file named by NAME_FILE.
-var secrets = []string{"DATABASE_URL", "FHIR_TOKEN", "FHIR_PASSWORD", "JWT_SECRET"}
+var secrets = []string{"DATABASE_URL", "FHIR_TOKEN", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET"}
 
 // complete fills in the defaults that differ in the demo.
 func (c *Config) complete() {
@@ -87,11 +99,16 @@ func (c *Config) databaseURL() string {
 func environment(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-		if value := getenv(name); value != "" {
-			return value, nil
+		value, file := getenv(name), ""
+		if slices.Contains(secrets, name) {
+			file = getenv(name + "_FILE")
 		}
-		file := getenv(name + "_FILE")
-		if file == "" || !slices.Contains(secrets, name) {
+		switch {
+		case value != "" && file != "":
+			return nil, fmt.Errorf("%s and %s_FILE exclude each other", name, name)
+		case value != "":
+			return value, nil
+		case file == "":
 			return nil, nil
 		}
 		content, err := os.ReadFile(file)
@@ -155,25 +172,11 @@ func (c *Config) checkFHIR() error {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
 		return errors.New("FHIR_BASE_URL must be an http(s) URL without user and password")
 	}
-	switch c.FHIRAuth {
-	case "none":
-	case "bearer":
-		if c.FHIRToken == "" {
-			return errors.New("FHIR_TOKEN is needed with FHIR_AUTH=bearer")
-		}
-	case "basic":
-		if c.FHIRUsername == "" || c.FHIRPassword == "" {
-			return errors.New("FHIR_USERNAME and FHIR_PASSWORD are needed with FHIR_AUTH=basic")
-		}
-	case "client_credentials", "refresh_token", "password":
-		return fmt.Errorf("FHIR_AUTH=%s is not available yet: use none, bearer or basic", c.FHIRAuth)
-	default:
-		return errors.New("FHIR_AUTH must be none, bearer or basic")
-	}
 	if c.FHIRAuth != "none" && u.Scheme != "https" && !auth.IsLoopback(u.Hostname()) {
 		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
 	}
-	return nil
+	_, err = newFHIRClient(c, nil, 1) // asks nothing of the server
+	return err
 }
 
 func (c *Config) checkJWT() error {
@@ -205,6 +208,10 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("fhir_server", c.FHIRServer),
 		slog.Duration("fhir_timeout", c.FHIRTimeout),
 		slog.String("fhir_auth", c.FHIRAuth),
+		slog.String("fhir_client_id", c.FHIRClientID),
+		slog.String("fhir_ca_file", c.FHIRCAFile),
+		slog.String("fhir_client_cert", c.FHIRClientCert),
+		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", c.JWTJWKSURL),

@@ -2,10 +2,13 @@ package app
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"patientgraph/db"
+	"patientgraph/fhir"
 )
 
 type doctorCommand struct{}
@@ -49,7 +52,16 @@ func checkDatabase(p *program) error {
 }
 
 func describeFHIR(p *program) (string, error) {
-	client, err := newFHIRClient(p.config, maxDoctorConns)
+	var tokens fhir.TokenStore
+	if p.config.FHIRAuth == "refresh_token" {
+		store, err := db.Open(p.ctx, p.config.databaseURL())
+		if err != nil {
+			return "", err
+		}
+		defer store.Close()
+		tokens = readOnlyTokens{store}
+	}
+	client, err := newFHIRClient(p.config, tokens, maxDoctorConns)
 	if err != nil {
 		return "", err
 	}
@@ -62,4 +74,12 @@ func describeFHIR(p *program) (string, error) {
 		versions = "keeps versions: a concurrent change is detected"
 	}
 	return fmt.Sprintf("%s %s, FHIR %s, %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions), nil
+}
+
+// readOnlyTokens shows the tokens of a server that runs. To ask for others would
+// use up its refresh token.
+type readOnlyTokens struct{ *db.Store }
+
+func (readOnlyTokens) LeaseFHIRToken(context.Context, string, string, time.Duration) (bool, error) {
+	return false, &fhir.Error{Kind: fhir.NotSent, NotAsked: true, Reason: "no server that runs holds a token, and doctor uses up no refresh token"}
 }

@@ -67,6 +67,9 @@ func serve(p *program) error {
 	if c.SyncInterval != nil {
 		p.log.Warn("SYNC_INTERVAL is not available yet and has no effect")
 	}
+	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
+		p.log.Warn("FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
+	}
 	store, err := openStore(p.ctx, c)
 	if err != nil {
 		return err
@@ -77,7 +80,12 @@ func serve(p *program) error {
 			return fmt.Errorf("fill demo: %w", err)
 		}
 	}
-	handler, writer, err := newProduct(p, store, demo)
+	client, err := newFHIRClient(c, store, maxFHIRConns)
+	if err != nil {
+		return err
+	}
+	defer client.Close() // before the database that keeps its tokens
+	handler, writer, err := newProduct(p, store, client, demo)
 	if err != nil {
 		return err
 	}
@@ -90,16 +98,9 @@ func serve(p *program) error {
 }
 
 // newProduct puts together what answers requests, and what writes.
-func newProduct(p *program, store *db.Store, demo *demo) (http.Handler, *writethrough.Writer, error) {
+func newProduct(p *program, store *db.Store, client *fhir.Client, demo *demo) (http.Handler, *writethrough.Writer, error) {
 	c := p.config
-	client, err := newFHIRClient(c, maxFHIRConns)
-	if err != nil {
-		return nil, nil, err
-	}
-	probe, err := newFHIRClient(c, maxProbeConns)
-	if err != nil {
-		return nil, nil, err
-	}
+	probe := client.WithConns(maxProbeConns)
 	verifier, err := newVerifier(p.ctx, p.log, c)
 	if err != nil {
 		return nil, nil, err
@@ -196,16 +197,20 @@ const (
 	maxDoctorConns = 1
 )
 
-func newFHIRClient(c *Config, conns int) (*fhir.Client, error) {
-	client, err := fhir.NewClient(fhir.Options{
+// newFHIRClient makes the one client that logs in. tokens keeps what a refresh gave;
+// nil: nothing is asked for that would have to be kept.
+func newFHIRClient(c *Config, tokens fhir.TokenStore, conns int) (*fhir.Client, error) {
+	return fhir.NewClient(fhir.Options{
 		MaxConns: conns,
 		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
-		Auth: fhir.Auth{Mode: c.FHIRAuth, Token: c.FHIRToken, Username: c.FHIRUsername, Password: c.FHIRPassword},
+		Auth: fhir.Auth{
+			Mode: c.FHIRAuth, Token: c.FHIRToken, TokenFile: c.FHIRTokenFile, Username: c.FHIRUsername, Password: c.FHIRPassword,
+			TokenURL: c.FHIRTokenURL, ClientID: c.FHIRClientID, ClientSecret: c.FHIRClientSecret, PrivateKey: c.FHIRPrivateKey,
+			RefreshToken: c.FHIRRefreshToken, Scopes: c.FHIRScopes, Store: tokens,
+		},
+		TLS:          fhir.TLSFiles{CA: c.FHIRCAFile, Cert: c.FHIRClientCert, Key: c.FHIRClientKey},
+		RewriteLinks: c.FHIRRewriteLinks,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("FHIR_BASE_URL: %w", err)
-	}
-	return client, nil
 }
 
 func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {

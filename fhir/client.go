@@ -2,7 +2,6 @@ package fhir
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,35 +13,31 @@ import (
 
 // Options configures a Client.
 type Options struct {
-	BaseURL   string // FHIR base: absolute http or https, without userinfo, query or fragment
-	Server    string // auto, r4, hapi or openemr; the Client itself treats all alike
-	Auth      Auth
-	MaxConns  int           // connections at most, and idle at most (net/http keeps two, which halves the rate); 0: 512
-	MaxBody   int64         // bytes of an answer, after decompression, at most; 0: 8 MiB
-	UserAgent string        // 0 bytes: "patientgraph"
-	Timeout   time.Duration // bound of one request, unless its context ends earlier; 0: 10 s
-}
-
-// Auth says how to log in to the FHIR server.
-type Auth struct {
-	Mode     string // none (or ""), bearer, basic
-	Token    string // bearer
-	Username string // basic
-	Password string // basic
+	BaseURL      string // FHIR base: absolute http or https, without userinfo, query or fragment
+	Server       string // auto, r4, hapi or openemr; the Client itself treats all alike
+	Auth         Auth
+	TLS          TLSFiles
+	RewriteLinks bool          // next links that lead away from BaseURL are asked of it
+	MaxConns     int           // connections at most, and idle at most (net/http keeps two, which halves the rate); 0: 512
+	MaxBody      int64         // bytes of an answer, after decompression, at most; 0: 8 MiB
+	UserAgent    string        // 0 bytes: "patientgraph"
+	Timeout      time.Duration // bound of one request with getting a token for it, unless its context ends earlier; 0: 10 s
 }
 
 // Client talks to one FHIR R4 server. It is safe for concurrent use, follows
 // no redirect and keeps no cookie. All errors of its methods are *Error.
 type Client struct {
-	base      *url.URL // without a slash at the end
-	server    string
-	auth      string   // value of the Authorization header, "" for none
-	secrets   []string // what of it no answer may repeat
-	userAgent string
-	timeout   time.Duration
-	maxBody   int64
-	transport *http.Transport
-	now       func() time.Time
+	base         *url.URL // without a slash at the end
+	server       string
+	credentials  credentials
+	secrets      []string // what no answer may repeat, besides the Authorization
+	tls          *tlsFiles
+	rewriteLinks bool
+	userAgent    string
+	timeout      time.Duration
+	maxBody      int64
+	transport    *http.Transport
+	now          func() time.Time
 }
 
 // NewClient checks the options and returns a Client; it asks the server
@@ -52,11 +47,6 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := o.Auth.header()
-	if err != nil {
-		return nil, err
-	}
-	_, credential, _ := strings.Cut(auth, " ")
 	if o.MaxConns <= 0 {
 		o.MaxConns = 512
 	}
@@ -69,13 +59,31 @@ func NewClient(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	// Twice the body: chunks, TLS records and headers take their part.
-	transport := newTransport(base, o.MaxConns, 2*o.MaxBody+1<<20, o.Timeout)
-	return &Client{
-		base: base, server: o.Server, auth: auth, secrets: []string{credential, o.Auth.Password}, userAgent: o.UserAgent,
-		timeout: o.Timeout, maxBody: o.MaxBody, transport: transport, now: time.Now,
-	}, nil
+	c := &Client{
+		base: base, server: o.Server, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
+		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
+	}
+	if c.tls, err = newTLSFiles(o.TLS, false, c.now); err != nil {
+		return nil, err
+	}
+	if c.credentials, err = c.newCredentials(o.Auth, o.TLS); err != nil {
+		return nil, err
+	}
+	return c.WithConns(o.MaxConns), nil
 }
+
+// WithConns returns a Client of the same server with the same credentials, and
+// with connections of its own. Two clients that logged in by themselves might end
+// each other's tokens.
+func (c *Client) WithConns(maxConns int) *Client {
+	other := *c
+	// Twice the body: chunks, TLS records and headers take their part.
+	other.transport = newTransport(c.base, maxConns, 2*c.maxBody+1<<20, c.timeout, c.tls)
+	return &other
+}
+
+// Close lets a request for tokens that is under way finish, so that none is lost.
+func (c *Client) Close() { c.credentials.close() }
 
 // Server gives Options.Server back.
 func (c *Client) Server() string { return c.server }
@@ -85,35 +93,15 @@ func parseBase(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return nil, errors.New("FHIR base URL: not a URL")
+		return nil, errors.New("FHIR_BASE_URL: not a URL")
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Opaque != "":
-		return nil, errors.New("FHIR base URL: must be absolute, http:// or https://")
+		return nil, errors.New("FHIR_BASE_URL: must be absolute, http:// or https://")
 	case u.User != nil:
-		return nil, errors.New("FHIR base URL: must not hold a user name or password")
+		return nil, errors.New("FHIR_BASE_URL: must not hold a user name or password")
 	case strings.ContainsAny(raw, "?#"):
-		return nil, errors.New("FHIR base URL: must not hold a query or fragment")
+		return nil, errors.New("FHIR_BASE_URL: must not hold a query or fragment")
 	}
 	return url.Parse(strings.TrimRight(raw, "/"))
-}
-
-var controlChars = regexp.MustCompile(`[\x00-\x1f\x7f]`)
-
-func (a Auth) header() (string, error) {
-	switch a.Mode {
-	case "", "none":
-		return "", nil
-	case "bearer":
-		if a.Token == "" || controlChars.MatchString(a.Token) {
-			return "", errors.New("FHIR bearer token: empty, or with control characters")
-		}
-		return "Bearer " + a.Token, nil
-	case "basic":
-		if a.Username == "" || strings.Contains(a.Username, ":") {
-			return "", errors.New("FHIR user name: empty, or with a colon")
-		}
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password)), nil
-	}
-	return "", fmt.Errorf("FHIR authentication mode %q: not none, bearer or basic", a.Mode)
 }
 
 // IsID reports whether FHIR allows a text as an id (R4 datatypes#id).

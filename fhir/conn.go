@@ -23,6 +23,9 @@ type countingConn struct {
 	dry     bool            // Read takes nothing from the socket; set between reads only
 	records records         // means something below TLS only
 
+	certificate certificateState // of the TLS handshake above it, while it is open whether the server bears ours
+	heard       atomic.Bool      // anything since then
+
 	mu     sync.Mutex
 	awaits bool  // an answer, so bytes are welcome
 	broken error // what came when none was awaited
@@ -37,6 +40,9 @@ func (c *countingConn) Read(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(b)
 	c.records.take(b[:n])
+	if n > 0 {
+		c.heard.Store(true)
+	}
 	if c.budget.Add(-int64(n)) < 0 {
 		return 0, errFlood
 	}

@@ -101,7 +101,7 @@ func TestSecondAnswerReachesNobody(t *testing.T) {
 				t.Parallel()
 				base, _ := smuggler(t, settings, extra)
 				c := newTestClient(t, base, func(o *Options) { o.MaxConns = 4 })
-				c.transport.TLSClientConfig = client
+				c.tls.made = client
 				var all sync.WaitGroup
 				var answered atomic.Int64
 				for n := range 16 {
@@ -232,7 +232,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	for scheme, settings := range map[string]*tls.Config{"http": nil, "https": server} {
 		base, conns := smuggler(t, settings, func(write func(string)) { write("") })
 		c := newTestClient(t, base, nil)
-		c.transport.TLSClientConfig = client
+		c.tls.made = client
 		for range 50 {
 			if _, err := c.Update(t.Context(), "p", patientJSON("p", ""), ""); err != nil {
 				t.Fatal(err)

@@ -25,8 +25,9 @@ const handshakeTimeout = 10 * time.Second
 // to one request. net/http as of Go 1.26 goes on dialing after the request has
 // ended, and what it dials takes one of the maxConns places until then, so
 // timeout bounds the dial as well. For a proxy's answer to CONNECT net/http
-// itself sets a minute.
-func newTransport(base *url.URL, maxConns int, maxBytes int64, timeout time.Duration) *http.Transport {
+// itself sets a minute. Where a proxy passes TLS through, changed TLS files are
+// read at the next start only: net/http does that handshake.
+func newTransport(base *url.URL, maxConns int, maxBytes int64, timeout time.Duration, files *tlsFiles) *http.Transport {
 	// HTTP/1.1 only: net/http then repeats a PUT only when nothing of it was
 	// written (HTTP/2 has more cases).
 	var protocols http.Protocols
@@ -46,11 +47,12 @@ func newTransport(base *url.URL, maxConns int, maxBytes int64, timeout time.Dura
 		// The answers on a connection cannot be told apart: one for each.
 		t.DisableKeepAlives = true
 		t.DialContext = d.unframed
+		t.TLSClientConfig = files.config().Clone()
 		return t
 	}
 	t.DialContext = d.plain
 	t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return d.secure(ctx, network, address, t.TLSClientConfig)
+		return d.secure(ctx, network, address, files.config())
 	}
 	return t
 }
@@ -115,13 +117,19 @@ func (d *dialer) secure(ctx context.Context, network, address string, config *tl
 		return nil, err
 	}
 	c.awaits = true // the handshake, and the session tickets that follow it
-	if config == nil {
-		config = &tls.Config{}
-	}
 	config = config.Clone()
 	config.NextProtos = []string{"http/1.1"}
-	if config.ServerName == "" {
-		config.ServerName = host
+	config.ServerName = host
+	// Ours is sent whatever authorities the server names: it then says what is
+	// wrong with it.
+	own := config.Certificates
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if len(own) == 0 {
+			c.certificate = certificateLacking
+			return &tls.Certificate{}, nil
+		}
+		c.certificate = certificateGiven
+		return &own[0], nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
@@ -132,7 +140,11 @@ func (d *dialer) secure(ctx context.Context, network, address string, config *tl
 	}
 	if err != nil {
 		c.Close()
-		return nil, err
+		return nil, &handshakeError{c.certificate, err}
+	}
+	c.heard.Store(false)
+	if conn.ConnectionState().Version < tls.VersionTLS13 { // the server has looked at ours already
+		c.certificate = certificateNotAsked
 	}
 	return &framedConn{Conn: conn, counting: c}, nil
 }

@@ -20,6 +20,14 @@
 // is never its answer: the connection is dropped, and net/http repeats the
 // request on another one, for nothing of it was written.
 //
+// # Credentials
+//
+// credentials.go says how each mode logs in. Where tokens are issued, tokens.go has
+// one for all requests and asks for one at a time, by oauth.go; tokens_shared.go
+// shares a chain of refresh tokens with other replicas. A request that was refused
+// for our credentials was not carried out, and is sent once more with another token
+// (exchange in transport.go): net/http repeats nothing of which bytes were written.
+//
 // # Contexts
 //
 // A context ends the conversation with a server, not the work on what came of

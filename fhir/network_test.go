@@ -4,8 +4,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,13 +249,13 @@ func TestTLSFailures(t *testing.T) {
 	defer secure.Close()
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
-	for name, base := range map[string]string{
-		"unknown authority": secure.URL,
-		"no TLS there":      strings.Replace(plain.URL, "http:", "https:", 1),
+	for reason, base := range map[string]string{
+		"the server's certificate is from an unknown authority": secure.URL,
+		"the server does not speak TLS":                         strings.Replace(plain.URL, "http:", "https:", 1),
 	} {
 		_, err := newTestClient(t, base, nil).Update(t.Context(), "p", patientJSON("p", ""), "")
-		if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed" {
-			t.Errorf("%s: %q", name, e.Reason)
+		if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed: "+reason {
+			t.Errorf("%q", e.Reason)
 		}
 	}
 }
@@ -390,10 +391,12 @@ func TestSpeaksHTTP1(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	c := newTestClient(t, server.URL, nil)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	c.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newTestClient(t, server.URL, func(o *Options) { o.TLS.CA = ca })
 	if _, err := c.Update(t.Context(), "p", patientJSON("p", ""), ""); err != nil {
 		t.Fatal(err)
 	}

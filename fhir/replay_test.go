@@ -162,7 +162,7 @@ var hapiCases = map[string]replayCase{
 	"put-stale-if-match":          one(Busy, "HAPI-0550: HAPI-0989: Trying to update Patient/…/_history/1 but this is not the current version"),
 	"search-expired-page":         one(Rejected, `HAPI-0417: Search ID "00000000-0000-0000-0000-000000000000" does not exist and may have expired`),
 	// Its next link names the host it was recorded at.
-	"search-offset": {kind: Unusable, reason: "The answer is unusable: its next link leads away from the FHIR base URL"},
+	"search-offset": {kind: Unusable, reason: "The answer is unusable: its next link leads away from FHIR_BASE_URL, to http://127.0.0.1:8191; with FHIR_REWRITE_LINKS=true the same query is asked of FHIR_BASE_URL"},
 }
 
 // hapiErrors are recordings with many issues: kind, reason, count, and the

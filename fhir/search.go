@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -21,7 +22,7 @@ const (
 )
 
 var (
-	errNextLink   = errors.New("its next link leads away from the FHIR base URL")
+	errBadLink    = errors.New("its next link is no address")
 	errLongLink   = errors.New("its next link is too long")
 	errNoProgress = errors.New("its pages do not come to an end")
 	errOutcome    = errors.New("the search failed in part")
@@ -129,6 +130,13 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 	return p, nil
 }
 
+// leadsAway is a next link that our credentials must not follow.
+type leadsAway struct{ to string }
+
+func (e leadsAway) Error() string {
+	return "its next link leads away from FHIR_BASE_URL, to " + e.to + "; with FHIR_REWRITE_LINKS=true the same query is asked of FHIR_BASE_URL"
+}
+
 // nextLink is where a Bundle read from at goes on; nil: nowhere.
 func (c *Client) nextLink(bundle gjson.Result, at *url.URL) (*url.URL, error) {
 	var found *url.URL
@@ -141,12 +149,53 @@ func (c *Client) nextLink(bundle gjson.Result, at *url.URL) (*url.URL, error) {
 			return nil, errLongLink
 		}
 		next, err := at.Parse(address)
-		if err != nil || !c.below(next) {
-			return nil, errNextLink
+		if err != nil || next.Host == "" {
+			return nil, errBadLink
+		}
+		if !c.below(next) {
+			if !c.rewriteLinks {
+				return nil, leadsAway{next.Scheme + "://" + printable(next.Host)}
+			}
+			if next = c.rewrite(next); !c.below(next) {
+				return nil, errBadLink
+			}
 		}
 		found = next
 	}
 	return found, nil
+}
+
+// printable is a host as the server wrote it, short and without odd characters.
+func printable(host string) string {
+	const most = 100
+	quoted := strconv.QuoteToASCII(host)
+	return quoted[1:min(len(quoted)-1, most)]
+}
+
+// rewrite asks for the same of our base. What stands in front of a link behind a
+// proxy is unknown; the base ends at our own path, at the last segment of it, or in
+// front of Patient. Where it is none of these the query alone tells the page, as
+// HAPI's does.
+func (c *Client) rewrite(link *url.URL) *url.URL {
+	base := strings.TrimRight(c.base.EscapedPath(), "/")
+	there := link.EscapedPath()
+	rest := ""
+	if after, found := strings.CutPrefix(there, base+"/"); found && base != "" {
+		rest = "/" + after
+	} else if i := strings.LastIndex(there+"/", "/Patient/"); i >= 0 {
+		rest = there[i:]
+	} else if i := strings.Index(there+"/", "/"+path.Base(base)+"/"); i >= 0 {
+		rest = there[min(i+1+len(path.Base(base)), len(there)):]
+	}
+	to := *c.base
+	to.RawQuery = link.RawQuery
+	to.RawPath = base + rest
+	unescaped, err := url.PathUnescape(to.RawPath)
+	if err != nil {
+		return link
+	}
+	to.Path = unescaped
+	return &to
 }
 
 func hasError(outcome gjson.Result) bool {

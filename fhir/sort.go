@@ -23,6 +23,10 @@ func (a *answer) failure() error {
 	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
 	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {
+	case a.noToken != nil:
+		failed := *a.noToken
+		failed.Op = a.op
+		return &failed
 	case errors.Is(a.err, errStatus):
 		e.Kind, e.Reason = Unusable, "The server answered with a status that HTTP does not know"
 	case a.status == 0 && !a.sent:

@@ -132,6 +132,20 @@ func (w *wire) handshakeFailed() bool {
 	return w.tlsFailure
 }
 
+// explain says of a connection that ended at once whether the server had asked for a
+// client certificate: in TLS 1.3 it refuses one after the handshake, by an alert that
+// may be lost with the connection. One that takes it says more first (its tickets).
+func (w *wire) explain(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range w.used {
+		if u.conn.certificate != certificateNotAsked && (!u.conn.heard.Load() || isAlert(err, "")) {
+			return &handshakeError{u.conn.certificate, err}
+		}
+	}
+	return err
+}
+
 // request is one HTTP request and what its answer must hold.
 type request struct {
 	op, method, url string
@@ -152,6 +166,7 @@ type answer struct {
 	err         error  // no answer, or the body broke off
 	sent        bool   // with err: a byte of the request may have left
 	notAsked    bool   // with err: no request could be made
+	noToken     *Error // no request could be made for want of a token
 	tlsFailure  bool
 	credentials []string // ours
 	maxBody     int64
@@ -159,12 +174,43 @@ type answer struct {
 	now         time.Time
 }
 
-// exchange sends one request and reads the whole answer.
-func (c *Client) exchange(ctx context.Context, r request) (a answer) {
+// exchange sends one request and reads the whole answer. One that was refused for
+// our credentials was not carried out: with another token it is sent once more.
+func (c *Client) exchange(ctx context.Context, r request) answer {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	authorization, noToken := c.credentials.get(ctx, "")
+	if noToken != nil {
+		return answer{request: r, noToken: noToken}
+	}
+	a := c.send(ctx, r, authorization)
+	if !a.deniesToken() {
+		return a
+	}
+	another, noToken := c.credentials.get(ctx, authorization)
+	if noToken != nil {
+		return answer{request: r, noToken: noToken}
+	}
+	if another == "" {
+		return a
+	}
+	a = c.send(ctx, r, another)
+	if a.status != 0 {
+		c.credentials.judge(another, !a.deniesToken())
+	}
+	return a
+}
+
+// deniesToken reports whether the server refused our credentials, which another
+// token may mend: 401, or OpenEMR's 400 for a session that was ended.
+func (a *answer) deniesToken() bool {
+	return a.status == http.StatusUnauthorized || a.status == http.StatusBadRequest && a.sortBadRequest() == AuthFailed
+}
+
+func (c *Client) send(ctx context.Context, r request, authorization string) (a answer) {
 	var w wire
-	a = answer{request: r, credentials: c.secrets, maxBody: c.maxBody}
+	_, credential, _ := strings.Cut(authorization, " ")
+	a = answer{request: r, credentials: append([]string{credential}, c.secrets...), maxBody: c.maxBody}
 	defer func() {
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()
 	}()
@@ -174,6 +220,9 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 		a.err, a.notAsked = err, true
 		return a
 	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
 	c.setHeader(req, r)
 	// The transport itself, not an http.Client: no redirects, no cookies.
 	res, err := c.transport.RoundTrip(req)
@@ -182,7 +231,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer) {
 		a.status = interim
 		return a
 	case err != nil:
-		a.err, a.notAsked = err, !w.wasAsked() && ctx.Err() == nil
+		a.err, a.notAsked = w.explain(err), !w.wasAsked() && ctx.Err() == nil
 		return a
 	}
 	defer res.Body.Close()
@@ -236,9 +285,6 @@ func (c *Client) setHeader(req *http.Request, r request) {
 	h := req.Header
 	h.Set("Accept", "application/fhir+json")
 	h.Set("User-Agent", c.userAgent)
-	if c.auth != "" {
-		h.Set("Authorization", c.auth)
-	}
 	switch r.op {
 	case OpUpdate:
 		h.Set("Content-Type", "application/fhir+json")
@@ -262,6 +308,7 @@ func (c *Client) setHeader(req *http.Request, r request) {
 func cause(err error, tlsFailure bool) (reason string, timeout bool) {
 	var netError net.Error
 	var dnsError *net.DNSError
+	var handshake *handshakeError
 	switch {
 	case err == nil:
 		return "Communication failed", false
@@ -275,8 +322,10 @@ func cause(err error, tlsFailure bool) (reason string, timeout bool) {
 		return "Connection refused", false
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "Host unreachable", false
-	case tlsFailure:
-		return "TLS handshake failed", false
+	case errors.As(err, &handshake) && (tlsFailure || handshake.certificate != certificateNotAsked):
+		return tlsReason(err, handshake.certificate), false
+	case tlsFailure, isAlert(err, ""):
+		return tlsReason(err, certificateNotAsked), false
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "Connection reset", false
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),

@@ -29,6 +29,8 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.Nothing
 	case f.Status == http.StatusCreated:
 		return judge.Created
+	case f.NotAsked: // also where the authorization server refused us
+		return judge.NotSent
 	}
 	switch f.Kind {
 	case fhir.NotSent:

@@ -1,0 +1,224 @@
+package fhir
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Auth says how to log in to the FHIR server.
+type Auth struct {
+	Mode string // none (or ""), bearer, basic, client_credentials, refresh_token, password
+
+	Token     string // bearer
+	TokenFile string // bearer: the file that holds it, read again when it changes
+	Username  string // basic, password
+	Password  string // basic, password
+
+	// The OAuth modes.
+	TokenURL     string // "": as the server's SMART configuration says
+	ClientID     string
+	ClientSecret string     // "": a public client, or one with a PrivateKey
+	PrivateKey   string     // PEM or JWK, for private_key_jwt
+	RefreshToken string     // refresh_token: the first one; those that follow are in the Store
+	Scopes       string     // separated by blanks
+	Store        TokenStore // refresh_token
+}
+
+// credentials make the Authorization of each request.
+type credentials interface {
+	// get returns its value, "" for none, other than the one that the FHIR server
+	// refused; "" as well if there is no other.
+	get(ctx context.Context, refused string) (string, *Error)
+	// judge takes in whether the server took the value that came after a refused one.
+	judge(value string, taken bool)
+	// close waits for what must not be cut off.
+	close()
+}
+
+func (c *Client) newCredentials(a Auth, files TLSFiles) (credentials, error) {
+	if missing := a.missing(); len(missing) > 0 {
+		return nil, fmt.Errorf("FHIR_AUTH=%s needs %s", a.Mode, strings.Join(missing, ", "))
+	}
+	switch a.Mode {
+	case "", "none":
+		return fixed(""), nil
+	case "bearer":
+		return newBearer(a)
+	case "basic":
+		if strings.Contains(a.Username, ":") {
+			return nil, errors.New("FHIR_USERNAME: must not hold a colon")
+		}
+		return fixed("Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password))), nil
+	case "client_credentials", "refresh_token", "password":
+		return c.newOAuth(a, files)
+	}
+	return nil, fmt.Errorf("FHIR_AUTH %q: not none, bearer, basic, client_credentials, refresh_token or password", a.Mode)
+}
+
+// missing names the settings without which the mode cannot log in.
+func (a Auth) missing() (names []string) {
+	need := func(name string, values ...string) {
+		if strings.Join(values, "") == "" {
+			names = append(names, name)
+		}
+	}
+	switch a.Mode {
+	case "bearer":
+		need("FHIR_TOKEN", a.Token, a.TokenFile)
+	case "basic":
+		need("FHIR_USERNAME", a.Username)
+		need("FHIR_PASSWORD", a.Password)
+	case "client_credentials":
+		need("FHIR_CLIENT_ID", a.ClientID)
+		need("FHIR_CLIENT_SECRET or FHIR_PRIVATE_KEY", a.ClientSecret, a.PrivateKey)
+	case "refresh_token":
+		need("FHIR_CLIENT_ID", a.ClientID)
+		need("FHIR_REFRESH_TOKEN", a.RefreshToken)
+	case "password":
+		need("FHIR_CLIENT_ID", a.ClientID)
+		need("FHIR_USERNAME", a.Username)
+		need("FHIR_PASSWORD", a.Password)
+	}
+	return names
+}
+
+// fixed stays as it is.
+type fixed string
+
+func (f fixed) get(_ context.Context, refused string) (string, *Error) {
+	if refused != "" {
+		return "", nil
+	}
+	return string(f), nil
+}
+func (fixed) judge(string, bool) {}
+func (fixed) close()             {}
+
+func newBearer(a Auth) (credentials, error) {
+	if a.TokenFile == "" {
+		if !isVisible(a.Token) {
+			return nil, errors.New("FHIR_TOKEN: must be of printable ASCII without blanks")
+		}
+		return fixed("Bearer " + a.Token), nil
+	}
+	b := &bearerFile{name: a.TokenFile}
+	if err := b.read(); err != nil {
+		return nil, fmt.Errorf("FHIR_TOKEN_FILE: %w", err)
+	}
+	return b, nil
+}
+
+// bearerFile is a token that somebody else renews.
+type bearerFile struct {
+	name string
+
+	mu    sync.Mutex
+	stamp os.FileInfo // of the file as it was read
+	token string
+}
+
+func (b *bearerFile) read() error {
+	stamp, err := os.Stat(b.name)
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(b.name)
+	if err != nil {
+		return err
+	}
+	token := strings.TrimSpace(string(content))
+	if token == "" || !isVisible(token) {
+		return errors.New("must hold one token, of printable ASCII without blanks")
+	}
+	b.stamp, b.token = stamp, token
+	return nil
+}
+
+// get reads the file if it was replaced or the server refused what it held. While
+// it cannot be read the token of before stays.
+func (b *bearerFile) get(_ context.Context, refused string) (string, *Error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if stamp, err := os.Stat(b.name); err == nil && (refused == "Bearer "+b.token || !sameFile(stamp, b.stamp)) {
+		_ = b.read()
+	}
+	if value := "Bearer " + b.token; value != refused {
+		return value, nil
+	}
+	return "", nil
+}
+func (*bearerFile) judge(string, bool) {}
+func (*bearerFile) close()             {}
+
+// oauth has its tokens from an authorization server.
+type oauth struct{ *tokens }
+
+func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
+	if a.TokenURL != "" {
+		if _, err := parseTokenURL(a.TokenURL); err != nil {
+			return nil, fmt.Errorf("FHIR_TOKEN_URL %w", err)
+		}
+	}
+	t := &tokens{timeout: c.timeout, now: c.now}
+	e := &endpoint{auth: a, base: c.base, files: files, userAgent: c.userAgent, timeout: c.timeout, now: func() time.Time { return t.now() }}
+	switch {
+	case a.ClientSecret != "" && a.PrivateKey != "":
+		return nil, errors.New("FHIR_CLIENT_SECRET and FHIR_PRIVATE_KEY exclude each other")
+	case a.PrivateKey != "":
+		var err error
+		if e.key, err = newSigner(a.PrivateKey); err != nil {
+			return nil, err
+		}
+	}
+	switch a.Mode {
+	case "client_credentials":
+		t.fetch = e.fetch(url.Values{"grant_type": {"client_credentials"}})
+	case "password":
+		t.fetch = e.fetch(url.Values{
+			"grant_type": {"password"}, "username": {a.Username}, "password": {a.Password},
+			"user_role": {"users"}, // OpenEMR wants to know that it is no patient
+		})
+	case "refresh_token":
+		s, err := newShared(e, a.Store)
+		if err != nil {
+			return nil, err
+		}
+		t.fetch = s.fetch
+	}
+	return oauth{t}, nil
+}
+
+// fetch asks for a token with the same grant each time.
+func (e *endpoint) fetch(form url.Values) func(context.Context, string) (accessToken, *Error) {
+	return func(ctx context.Context, _ string) (accessToken, *Error) { return e.grant(ctx, form) }
+}
+
+func (o oauth) get(ctx context.Context, refused string) (string, *Error) {
+	ask := o.tokens.get
+	if refused = strings.TrimPrefix(refused, "Bearer "); refused != "" {
+		ask = o.renew
+	}
+	token, err := ask(ctx, refused)
+	if token == "" {
+		return "", err
+	}
+	return "Bearer " + token, nil
+}
+
+func (o oauth) judge(value string, taken bool) {
+	o.tokens.judge(strings.TrimPrefix(value, "Bearer "), taken)
+}
+
+// isLoopback is auth.IsLoopback, which this package must not know.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
