@@ -29,7 +29,7 @@ func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Pat
 // bun would write the argument into the text and have it parsed every time.
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	s.mu.Lock()
-	statement, full := s.byColumns[set], len(s.byColumns) >= maxPrepared
+	statement, full := s.byColumns[set], s.pooled || len(s.byColumns) >= maxPrepared
 	s.mu.Unlock()
 	if statement != nil {
 		return set.scan(statement.QueryRowContext(ctx, id))

@@ -28,7 +28,7 @@ func (s *Store) HoldingUpdate(ctx context.Context, patientID string) (*ContactUp
 }
 
 func (s *Store) line(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
-	u, shown, err := scanUpdate(s.statements[st].QueryRowContext(ctx, args...))
+	u, shown, err := scanUpdate(s.in(ctx, bun.Tx{}, st).QueryRowContext(ctx, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
