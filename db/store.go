@@ -72,7 +72,8 @@ type database interface {
 }
 
 // Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…", with
-// "pool=transaction" behind a pooler. It does not migrate. Its errors hold no password. ErrNewerSchema.
+// "pool=transaction" behind a pooler. It does not migrate. Its errors hold no
+// password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
