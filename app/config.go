@@ -21,7 +21,7 @@ import (
 // NAME_FILE. It is read once, at start.
 type Config struct {
 	ListenAddr  string `default:"127.0.0.1:8080" help:"Address to serve on."`
-	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://… (default sqlite:patientgraph.db; demo: a temporary file)."`
+	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://…, with ?pool=transaction behind PgBouncer and its like (default sqlite:patientgraph.db; demo: a temporary file)."`
 
 	FHIRBaseURL string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
 	FHIRServer  string        `name:"fhir-server" default:"auto" enum:"auto,r4,hapi,openemr" help:"Kind of FHIR server."`
@@ -225,7 +225,11 @@ func (c *Config) LogValue() slog.Value {
 // databaseKind names the database without what a URL may hold of secrets.
 func databaseKind(databaseURL string) string {
 	if u, err := url.Parse(databaseURL); err == nil && u.Host != "" {
-		return u.Scheme + "://" + u.Host + u.Path
+		kind := u.Scheme + "://" + u.Host + u.Path
+		if u.Query().Get("pool") == "transaction" {
+			kind += "?pool=transaction"
+		}
+		return kind
 	}
 	kind, _, _ := strings.Cut(databaseURL, ":")
 	return kind

@@ -99,7 +99,7 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 	commit := func() error {
 		ctx, cancel := context.WithTimeout(ctx, importTimeout)
 		defer cancel()
-		return s.journal.RunInTx(ctx, nil, run)
+		return s.inTx(ctx, nil, run)
 	}
 	if err := retryAlone(commit(), commit); err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)

@@ -120,7 +120,7 @@ func (s *Store) SettleNumbers(ctx context.Context, at time.Time) ([]RefusedNumbe
 		commit := func() error {
 			ctx, cancel := context.WithTimeout(ctx, importTimeout)
 			defer cancel()
-			return s.journal.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
+			return s.inTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
 				moved, left, err = s.settleSome(ctx, tx, at)
 				return errors.Join(err, s.file.check())
 			})
@@ -350,7 +350,7 @@ func cleanAll(texts []string) []string {
 
 // named runs a statement that finds the number that each id names.
 func (s *Store) named(ctx context.Context, st *statement, args ...any) (map[string]string, error) {
-	rows, err := s.statements[st].QueryContext(ctx, args...)
+	rows, err := s.in(ctx, bun.Tx{}, st).QueryContext(ctx, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look up patient numbers: %w", err)
 	}
@@ -375,7 +375,7 @@ func (s *Store) named(ctx context.Context, st *statement, args ...any) (map[stri
 // records are not looked at, but for one that has an alias as its number: then it is
 // none.
 func (s *Store) AliasesOf(ctx context.Context, numbers []string) (map[string]string, error) {
-	rows, err := s.statements[aliasesOf].QueryContext(ctx, s.list(cleanAll(numbers)))
+	rows, err := s.in(ctx, bun.Tx{}, aliasesOf).QueryContext(ctx, s.list(cleanAll(numbers)))
 	if err != nil {
 		return nil, fmt.Errorf("look up aliases: %w", err)
 	}

@@ -33,7 +33,7 @@ var mergedInto = preparedToRead("SELECT id, replaced_by FROM patients WHERE fhir
 // MergedInto returns the number of the patient with a FHIR id, and its ReplacedBy.
 // ErrNotFound.
 func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replacedBy string, err error) {
-	err = s.statements[mergedInto].QueryRowContext(ctx, clean(fhirID)).Scan(&number, &replacedBy)
+	err = s.in(ctx, bun.Tx{}, mergedInto).QueryRowContext(ctx, clean(fhirID)).Scan(&number, &replacedBy)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return "", "", ErrNotFound
@@ -47,7 +47,7 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 // bun would write the argument into the text and have it parsed every time.
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	s.mu.Lock()
-	statement, full := s.byColumns[set], len(s.byColumns) >= maxPrepared
+	statement, full := s.byColumns[set], s.pooled || len(s.byColumns) >= maxPrepared
 	s.mu.Unlock()
 	if statement != nil {
 		return set.scan(statement.QueryRowContext(ctx, id))

@@ -128,8 +128,10 @@ func TestEachStatementSeesWhatIsCommitted(t *testing.T) {
 }
 
 // Another replica has the row locked, and changes it, while CloseUpdate waits.
-func TestCloseWaitsForAChangedRow(t *testing.T) {
-	s := openStore(t, dbtest.Postgres(t))
+func TestCloseWaitsForAChangedRow(t *testing.T) { onServers(t, closeWaitsForAChangedRow) }
+
+func closeWaitsForAChangedRow(t *testing.T, open func(testing.TB) string) {
+	s := openStore(t, open(t))
 	ctx := context.Background()
 	for name, change := range map[string]string{
 		"version": `UPDATE patients SET blood_type = 'A', version = version + 1 WHERE id = $1`,

@@ -36,7 +36,7 @@ func (s *Store) runTogether(batch []*commit) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	run := s.journal.RunInTx
+	run := s.inTx
 	if len(batch) == 1 && batch[0].alone != nil {
 		run = batch[0].alone
 	}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"patientgraph/db/dbtest"
 )
 
 // cutAt stands before PostgreSQL. While armed it lets what is answered like
@@ -45,7 +43,9 @@ func cutAt(t *testing.T, databaseURL, answer string) (string, *atomic.Int64) {
 // TestCommitAnswerLost has commits be carried out and their answers lost, so that
 // the work runs again: what is done already is not done twice, and is no
 // conflict with itself.
-func TestCommitAnswerLost(t *testing.T) {
+func TestCommitAnswerLost(t *testing.T) { onServers(t, commitAnswerLost) }
+
+func commitAnswerLost(t *testing.T, open func(testing.TB) string) {
 	const inTransaction, inPipeline, afterBegin = "COMMIT\x00", "UPDATE 1\x00Z", "SELECT 1\x00Z"
 	for _, c := range []struct {
 		name, answer string
@@ -65,7 +65,7 @@ func TestCommitAnswerLost(t *testing.T) {
 		{"write-through, rest", inPipeline, true, writeThrough},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			proxied, armed := cutAt(t, dbtest.Postgres(t), c.answer)
+			proxied, armed := cutAt(t, open(t), c.answer)
 			s := openStore(t, proxied)
 			const n, cuts = 200, 5
 			for k := range n {

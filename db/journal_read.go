@@ -45,7 +45,7 @@ func (s *Store) line(ctx context.Context, st *statement, args ...any) (*ContactU
 var errMoved = errors.New("the patient number has just moved")
 
 func (s *Store) lineWithPatient(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
-	u, shown, err := scanUpdate(s.statements[st].QueryRowContext(ctx, args...))
+	u, shown, err := scanUpdate(s.in(ctx, bun.Tx{}, st).QueryRowContext(ctx, args...))
 	if err != nil || shown == "" && u.State != UpdateApplied && u.State != UpdateConflict {
 		return u, err
 	}

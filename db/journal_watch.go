@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"fmt"
+
+	"github.com/uptrace/bun"
 )
 
 var stillOpen = preparedToRead(`SELECT id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT', 'UNKNOWN') AND id = ANY(?)`)
@@ -10,7 +12,7 @@ var stillOpen = preparedToRead(`SELECT id FROM contact_updates WHERE state IN ('
 // StillOpen returns those of the ids whose contact updates are not settled, in
 // any order, in one query.
 func (s *Store) StillOpen(ctx context.Context, ids []string) ([]string, error) {
-	rows, err := s.statements[stillOpen].QueryContext(ctx, s.list(ids))
+	rows, err := s.in(ctx, bun.Tx{}, stillOpen).QueryContext(ctx, s.list(ids))
 	if err != nil {
 		return nil, fmt.Errorf("look for open contact updates: %w", err)
 	}

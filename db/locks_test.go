@@ -13,8 +13,10 @@ import (
 
 // A row of the patient is changed by another replica (a profile change, an
 // import) while SendUpdate waits for it: EvalPlanQual.
-func TestSendWaitsForAChangedRow(t *testing.T) {
-	s := openStore(t, dbtest.Postgres(t))
+func TestSendWaitsForAChangedRow(t *testing.T) { onServers(t, sendWaitsForAChangedRow) }
+
+func sendWaitsForAChangedRow(t *testing.T, open func(testing.TB) string) {
+	s := openStore(t, open(t))
 	ctx := context.Background()
 	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"})
 	if _, err := begin(s, "op-1", "P-1", ""); err != nil {
@@ -47,10 +49,20 @@ func TestSendWaitsForAChangedRow(t *testing.T) {
 
 // One patient's row is locked by somebody else (an import's batch, a replica
 // that stands still in a transaction): others must not wait for it.
-func TestOthersDoNotWaitForALockedRow(t *testing.T) {
-	for _, locked := range []int{1, 8} {
-		t.Run(fmt.Sprint(locked, " locked"), func(t *testing.T) {
-			s := openStore(t, dbtest.Postgres(t))
+func TestOthersDoNotWaitForALockedRow(t *testing.T) { onServers(t, othersDoNotWaitForALockedRow) }
+
+func othersDoNotWaitForALockedRow(t *testing.T, open func(testing.TB) string) {
+	profile := func(s *Store, id string, _ int64) error {
+		_, err := s.SetProfile(id, ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
+		return err
+	}
+	for name, c := range map[string]struct {
+		locked int
+		change func(s *Store, id string, expected int64) error
+	}{"1 locked": {1, profile}, "8 locked": {8, profile}, "8 locked, written through": {8, writeThrough}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openStore(t, open(t))
 			ctx := context.Background()
 			for n := range 72 {
 				add(t, s, testTime, NewPatient{Number: fmt.Sprintf("P-%02d", n), FHIRID: fmt.Sprint("a", n)})
@@ -60,7 +72,7 @@ func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tx.Rollback()
-			if _, err := tx.Exec(`SELECT 1 FROM patients WHERE id < $1 FOR UPDATE`, fmt.Sprintf("P-%02d", locked)); err != nil {
+			if _, err := tx.Exec(`SELECT 1 FROM patients WHERE id < $1 FOR UPDATE`, fmt.Sprintf("P-%02d", c.locked)); err != nil {
 				t.Fatal(err)
 			}
 			stop := time.AfterFunc(12*time.Second, func() { tx.Rollback() })
@@ -71,10 +83,10 @@ func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 			for n := range 72 {
 				wg.Go(func() {
 					began := time.Now()
-					_, err := s.SetProfile(fmt.Sprintf("P-%02d", n), ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
+					err := c.change(s, fmt.Sprintf("P-%02d", n), 0)
 					mu.Lock()
 					defer mu.Unlock()
-					if n >= locked {
+					if n >= c.locked {
 						worst = max(worst, time.Since(began))
 						if err != nil {
 							t.Error(n, err)
@@ -91,8 +103,10 @@ func TestOthersDoNotWaitForALockedRow(t *testing.T) {
 }
 
 // An import and writes of the same patients: no deadlock.
-func TestImportAndWritesDoNotDeadlock(t *testing.T) {
-	s := openStore(t, dbtest.Postgres(t))
+func TestImportAndWritesDoNotDeadlock(t *testing.T) { onServers(t, importAndWritesDoNotDeadlock) }
+
+func importAndWritesDoNotDeadlock(t *testing.T, open func(testing.TB) string) {
+	s := openStore(t, open(t))
 	ctx := context.Background()
 	const n = 200
 	for k := n - 1; k >= 0; k-- {

@@ -2,7 +2,9 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"strconv"
@@ -22,6 +24,7 @@ import (
 // others want at the same time.
 type postgres struct {
 	config  pgx.ConnConfig
+	pooled  bool // a pooler in transaction mode stands before it, see pooler.go
 	journal *bun.DB
 	singles *batcher[*single]
 	begins  *batcher[*single]
@@ -43,15 +46,19 @@ func (s *Store) openPostgres(databaseURL string) error {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
+	if s.pooled, err = behindPooler(config.RuntimeParams); err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
 	const size = 32
-	s.read = postgresPool(*config, size, "5s", readTimeout)
+	p := &postgres{config: *config, pooled: s.pooled}
+	s.read = p.pool(size, "5s", readTimeout)
 	s.write = s.read
 	s.searches = make(chan struct{}, size/2)
 	// A committer does not wait long for a row: behind it wait other patients.
 	// Its statements have no timeout: one would end a commit's wait for the
 	// standby as if the standby had it.
-	s.journal = postgresPool(*config, 3*postgresCommitters+4, "200ms", 0)
-	p := &postgres{config: *config, journal: s.journal}
+	s.journal = p.pool(3*postgresCommitters+4, journalLockTimeout, 0)
+	p.journal = s.journal
 	p.singles = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, false) })
 	p.begins = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, true) })
 	s.commits = newBatcher(postgresCommitters, postgresTogether, s.runTogether)
@@ -68,17 +75,29 @@ const connectTimeout = 10 * time.Second
 // (a request has 10 s), perhaps unheard.
 const readTimeout = 15 * time.Second
 
-// postgresPool bounds how long a statement waits for a row, and how long a
-// replica that stands still in a transaction keeps one; statementTimeout, unless
-// it is 0, how long a statement runs.
-func postgresPool(config pgx.ConnConfig, size int, lockTimeout string, statementTimeout time.Duration) *bun.DB {
+// How long the journal waits for a row, and how long a replica that stands still
+// in a transaction keeps one.
+const (
+	journalLockTimeout = "200ms"
+	idleInTransaction  = "10s"
+)
+
+// pool bounds how long a statement waits for a row, and how long a replica that
+// stands still in a transaction keeps one; statementTimeout, unless it is 0, how
+// long a statement runs. A pooler refuses such settings of a session.
+func (p *postgres) pool(size int, lockTimeout string, statementTimeout time.Duration) *bun.DB {
+	config := p.config
 	config.RuntimeParams = maps.Clone(config.RuntimeParams)
-	config.RuntimeParams["standard_conforming_strings"] = "on" // no text of ours depends on it
-	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
-	config.RuntimeParams["random_page_cost"] = "1.1"                         // the cache is in memory: what an index covers is not read from the table
-	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a statement sees what the one before waited for
-	config.RuntimeParams["lock_timeout"] = lockTimeout
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	if p.pooled {
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	} else {
+		config.RuntimeParams["standard_conforming_strings"] = "on" // no text of ours depends on it
+		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)
+		config.RuntimeParams["random_page_cost"] = "1.1"                      // the cache is in memory: what an index covers is not read from the table
+		config.RuntimeParams["default_transaction_isolation"] = readCommitted // a statement sees what the one before waited for
+		config.RuntimeParams["lock_timeout"] = lockTimeout
+		config.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransaction
+	}
 	pool := stdlib.OpenDB(config)
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
@@ -86,11 +105,15 @@ func postgresPool(config pgx.ConnConfig, size int, lockTimeout string, statement
 	return bun.NewDB(pool, pgdialect.New())
 }
 
-// redacted drops the connection string that pgx puts into connect errors.
+// redacted drops the connection string that pgx puts into connect errors, and
+// says what to do about a pooler.
 func redacted(err error) error {
 	var urlError *url.Error
 	if errors.As(err, &urlError) {
-		return urlError.Err
+		err = urlError.Err
+	}
+	if refusesSettings(err) {
+		return fmt.Errorf("%w: %w", err, errPooler)
 	}
 	return err
 }
@@ -222,6 +245,9 @@ func (p *postgres) pipeline(batch []*single, begins bool) error {
 	defer conn.Close()
 	return conn.Raw(func(conn any) error {
 		var together pgx.Batch
+		if p.pooled {
+			together.Queue(forTransaction)
+		}
 		if begins {
 			together.Queue(notDurable)
 		}
@@ -255,11 +281,45 @@ func (*postgres) tables() string { return "SELECT count(to_regclass(?))" }
 // migrate has a pool of its own: what it does may take longer than a read may.
 // Replicas that start together wait for each other.
 func (p *postgres) migrate(ctx context.Context, version int64) (err error) {
-	pool := postgresPool(p.config, 2, "5s", 0)
+	pool := p.pool(2, "5s", 0) // one holds the turn
 	defer func() { err = errors.Join(err, pool.Close()) }()
-	locker, err := lock.NewPostgresSessionLocker()
+	turn, err := turnToMigrate(ctx, pool.DB)
 	if err != nil {
 		return err
 	}
-	return migrateFrom(ctx, "migrations/postgres", version, goose.DialectPostgres, pool.DB, goose.WithSessionLocker(locker))
+	defer func() { err = errors.Join(err, turn.Rollback()) }()
+	return migrateFrom(ctx, "migrations/postgres", version, goose.DialectPostgres, pool.DB)
 }
+
+// turnToMigrate waits until nobody else migrates; the transaction that it
+// returns keeps others out until its end. A lock of the session, which programs
+// before this one take under the same number, would stay behind in a pooler.
+func turnToMigrate(ctx context.Context, pool *sql.DB) (turn *sql.Tx, err error) {
+	waiting, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	for {
+		if turn, err = pool.BeginTx(ctx, nil); err != nil {
+			return nil, err
+		}
+		var mine bool
+		err = turn.QueryRowContext(waiting, `SELECT set_config('idle_in_transaction_session_timeout', '0', true) = '0' AND pg_try_advisory_xact_lock($1)`,
+			pgx.QueryExecModeExec, lock.DefaultLockID).Scan(&mine)
+		if mine {
+			return turn, nil
+		}
+		if err := errors.Join(err, turn.Rollback()); err != nil {
+			return nil, err
+		}
+		select {
+		case <-time.After(migratePause):
+		case <-waiting.Done():
+			return nil, fmt.Errorf("another replica migrates the database: %w", waiting.Err())
+		}
+	}
+}
+
+// How long a replica waits for its turn to migrate, and how often it asks.
+const (
+	migrateTimeout = 5 * time.Minute
+	migratePause   = 500 * time.Millisecond
+)

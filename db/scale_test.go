@@ -81,7 +81,7 @@ func BenchmarkScale(b *testing.B) {
 	for _, d := range []struct {
 		name string
 		open func(testing.TB) string
-	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}, {"pooler", dbtest.Pooler}} {
 		b.Run(d.name, func(b *testing.B) {
 			s := openStore(b, d.open(b))
 			fillPatients(b, s, 100_000)

@@ -35,19 +35,19 @@ func preparedToRead(text string) *statement {
 	return st
 }
 
-// prepare readies the statements. It needs the schema.
+// prepare readies the statements. It needs the schema. Behind a pooler there is
+// nothing to ready: see unprepared.
 func (s *Store) prepare(ctx context.Context) error {
+	if s.pooled {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range statements {
 		if s.statements[st] != nil {
 			continue
 		}
-		pool := s.journal
-		if st.read {
-			pool = s.read
-		}
-		ready, err := pool.DB.PrepareContext(ctx, s.translate(st.text))
+		ready, err := s.poolOf(st).PrepareContext(ctx, s.translate(st.text))
 		if err != nil {
 			return err
 		}
@@ -56,12 +56,32 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
+// runnable is a statement that only wants its arguments.
+type runnable interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
 // in returns a statement for a transaction or, with the zero one, without.
-func (s *Store) in(ctx context.Context, tx bun.Tx, st *statement) *sql.Stmt {
-	if tx.Tx == nil {
+func (s *Store) in(ctx context.Context, tx bun.Tx, st *statement) runnable {
+	switch {
+	case s.pooled && tx.Tx != nil:
+		return unprepared{tx.Tx, st.postgres}
+	case s.pooled:
+		return unprepared{s.poolOf(st), st.postgres}
+	case tx.Tx != nil:
+		return tx.StmtContext(ctx, s.statements[st])
+	default:
 		return s.statements[st]
 	}
-	return tx.StmtContext(ctx, s.statements[st])
+}
+
+func (s *Store) poolOf(st *statement) *sql.DB {
+	if st.read {
+		return s.read.DB
+	}
+	return s.journal.DB
 }
 
 // exec runs a statement and returns how many rows it changed.

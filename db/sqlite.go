@@ -117,6 +117,8 @@ func (q sqlite) send(patientID string, args ...any) error {
 
 func (sqlite) closeAtOnce(Closing) (*Patient, error) { return nil, nil } // there is no round trip
 
+func (sqlite) checkSession(context.Context) error { return nil } // it has none
+
 func (sqlite) tables() string { return "SELECT count(*) FROM sqlite_schema WHERE name = ?" }
 
 func (q sqlite) migrate(ctx context.Context, version int64) error {

@@ -31,9 +31,11 @@ type Store struct {
 	journal *bun.DB     // what commits use; on SQLite it equals write
 	file    *sqliteFile // nil in memory and on PostgreSQL
 
+	pooled bool // see pooler.go
+
 	mu         sync.Mutex
 	byColumns  map[columnSet]*sql.Stmt  // of Patient
-	statements map[*statement]*sql.Stmt // see prepare
+	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	searches chan struct{} // has a place for each list or count; see search
 	commits  *batcher[*commit]
@@ -62,18 +64,23 @@ type database interface {
 	// and nothing was written.
 	closeAtOnce(c Closing) (told *Patient, err error)
 
+	// checkSession makes sure that sessions are as they were asked for.
+	checkSession(ctx context.Context) error
 	// tables is a SELECT of how many tables have a name.
 	tables() string
 	migrate(ctx context.Context, version int64) error
 }
 
-// Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…". It
-// does not migrate. Its errors hold no password. ErrNewerSchema.
+// Open connects to "sqlite:PATH", "sqlite::memory:" or "postgres://…", with
+// "pool=transaction" behind a pooler. It does not migrate. Its errors hold no
+// password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
 	switch {
+	case isSQLite && (strings.Contains(path, "?pool=") || strings.Contains(path, "&pool=")):
+		err = errors.New("open database: pool=… is for PostgreSQL behind a pooler; SQLite has none")
 	case isSQLite && path != "":
 		err = s.openSQLite(path)
 	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
@@ -95,6 +102,9 @@ func (s *Store) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	if err := s.checkSession(ctx); err != nil {
 		return err
 	}
 	return s.checkSchema(ctx)

@@ -20,6 +20,7 @@ func stores(t *testing.T, test func(t *testing.T, s *Store)) {
 		"sqlite":   dbtest.SQLite,
 		"memory":   func(testing.TB) string { return "sqlite::memory:" },
 		"postgres": dbtest.Postgres,
+		"pooler":   dbtest.Pooler,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +73,7 @@ func TestOpenRefuses(t *testing.T) {
 	for _, databaseURL := range []string{
 		"", "mysql://x", "sqlite:", "sqlite:/nonexistent/dir/x.db",
 		"postgres://user:topsecret@127.0.0.1:1/x?connect_timeout=2", "postgres://user:topsecret@%zz/",
+		"postgres://user:topsecret@127.0.0.1:1/x?connect_timeout=2&pool=transaction",
 	} {
 		s, err := Open(context.Background(), databaseURL)
 		if err == nil {

@@ -115,6 +115,8 @@ type proxy struct {
 	watch
 	url    string
 	frozen sync.RWMutex // write-locked while nothing passes
+	kept   watch        // the names of statements that are to stay in a session
+	asked  watch        // the settings of sessions that are asked for at their start
 }
 
 func newProxy(t testing.TB, databaseURL string) *proxy {
@@ -146,9 +148,15 @@ func (p *proxy) pass(to io.Writer, from io.Reader, done func()) {
 func (p *proxy) read(from *io.PipeReader) {
 	defer from.Close()
 	backend := pgproto3.NewBackend(from, io.Discard)
-	if _, err := backend.ReceiveStartupMessage(); err != nil {
+	message, err := backend.ReceiveStartupMessage()
+	if err != nil {
 		_, _ = io.Copy(io.Discard, from)
 		return
+	}
+	if start, is := message.(*pgproto3.StartupMessage); is {
+		for setting := range start.Parameters {
+			p.asked.saw(setting)
+		}
 	}
 	for {
 		message, err := backend.Receive()
@@ -159,6 +167,9 @@ func (p *proxy) read(from *io.PipeReader) {
 		switch m := message.(type) {
 		case *pgproto3.Parse:
 			p.saw(m.Query)
+			if m.Name != "" {
+				p.kept.saw(m.Name)
+			}
 		case *pgproto3.Query:
 			p.saw(m.String)
 		}

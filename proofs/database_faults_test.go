@@ -168,7 +168,11 @@ func TestDatabaseFullPostgres(t *testing.T) {
 // PostgreSQL, again and again.
 func TestDatabaseConnectionsEnded(t *testing.T) {
 	t.Parallel()
-	c := simulated(t, dbtest.Postgres(t))
+	OnEachServer(t, connectionsEnded)
+}
+
+func connectionsEnded(t *testing.T, databaseURL string) {
+	c := simulated(t, databaseURL)
 	admin := dbtest.Open(t, c.databaseURL)
 	c.underLoad(func(*Process) {
 		ended := int64(0)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -51,12 +50,14 @@ type access struct {
 // again. Each patient's history must be that of a register; what says PENDING
 // may be old, but not older than what anybody was shown before; and what was
 // told of each write must be what the FHIR server's history shows.
-func TestLinearizable(t *testing.T) {
+func TestLinearizable(t *testing.T) { OnEachServer(t, linearizable) }
+
+func linearizable(t *testing.T, databaseURL string) {
 	length := 6 * time.Second
 	if *full {
 		length = 2 * time.Minute
 	}
-	l := newLinear(t)
+	l := newLinear(t, databaseURL)
 	began := time.Now()
 	over := func() bool { return time.Since(began) > length }
 	var wg sync.WaitGroup
@@ -111,8 +112,8 @@ type unknownWrite struct {
 	operationID any // nil: no answer came
 }
 
-func newLinear(t *testing.T) *linear {
-	databaseURL, binary, f := dbtest.Postgres(t), Binary(t, "crashtest"), watchFHIR(t, fhirsim.HAPI(), 6)
+func newLinear(t *testing.T, databaseURL string) *linear {
+	binary, f := Binary(t, "crashtest"), watchFHIR(t, fhirsim.HAPI(), 6)
 	times := timings{fhir: time.Second, lease: time.Second, settle: 3 * time.Second}
 	l := &linear{
 		t: t, epoch: time.Now(), fhir: f, network: newLossyNetwork(t, f.url, rand.Uint64(), times), told: map[string]string{},

@@ -10,7 +10,6 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
-	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -116,7 +115,10 @@ func TestPromise4NoFalseFailure(t *testing.T) {
 
 func TestPromise5OneWriterPerPatient(t *testing.T) {
 	t.Parallel()
-	databaseURL := dbtest.Postgres(t)
+	OnEachServer(t, oneWriterPerPatient)
+}
+
+func oneWriterPerPatient(t *testing.T, databaseURL string) {
 	f := watchFHIR(t, fhirsim.PlainR4(), 2) // nothing else keeps writers apart
 	busy, other := f.patients[0], f.patients[1]
 	hold := make(chan struct{})

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -28,38 +27,42 @@ func TestReplicasOneWriterPerPatient(t *testing.T) {
 	for name, habits := range map[string]fhirsim.Habits{"HAPI": fhirsim.HAPI(), "without versions": fhirsim.PlainR4()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := watchFHIR(t, habits, 1)
-			f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
-				if r.Method == http.MethodPut {
-					time.Sleep(15 * time.Millisecond)
-				}
-				serve(w, r)
-			})
-			replicas, _ := twoReplicas(t, f, "FHIR_TIMEOUT=20s")
-			written := make([][]string, 16) // by client: "phone 010-…"
-			var clients sync.WaitGroup
-			for c := range written {
-				field, format := "phone", "010-%04d-%06d"
-				if c/2%2 == 1 {
-					field, format = "email", "c%d.%d@example.org"
-				}
-				clients.Go(func() {
-					for n := range length(8, 80) {
-						value := fmt.Sprintf(format, c, n)
-						Want(t, replicas[c%2].Update(Object{"patientId": f.patients[0], field: value}), Object{
-							"__typename": "UpdatePatientContactSuccess", "patient." + field: value,
-						})
-						written[c] = append(written[c], field+" "+value)
-					}
-				})
-			}
-			clients.Wait()
-			if n := f.overlaps(); n > 0 {
-				t.Errorf("%d PUTs overlapped another one", n)
-			}
-			checkSteps(t, f.history(0), slices.Concat(written...))
+			OnEachServer(t, func(t *testing.T, databaseURL string) { replicasOneWriterPerPatient(t, databaseURL, habits) })
 		})
 	}
+}
+
+func replicasOneWriterPerPatient(t *testing.T, databaseURL string, habits fhirsim.Habits) {
+	f := watchFHIR(t, habits, 1)
+	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		if r.Method == http.MethodPut {
+			time.Sleep(15 * time.Millisecond)
+		}
+		serve(w, r)
+	})
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=20s")
+	written := make([][]string, 16) // by client: "phone 010-…"
+	var clients sync.WaitGroup
+	for c := range written {
+		field, format := "phone", "010-%04d-%06d"
+		if c/2%2 == 1 {
+			field, format = "email", "c%d.%d@example.org"
+		}
+		clients.Go(func() {
+			for n := range length(8, 80) {
+				value := fmt.Sprintf(format, c, n)
+				Want(t, replicas[c%2].Update(Object{"patientId": f.patients[0], field: value}), Object{
+					"__typename": "UpdatePatientContactSuccess", "patient." + field: value,
+				})
+				written[c] = append(written[c], field+" "+value)
+			}
+		})
+	}
+	clients.Wait()
+	if n := f.overlaps(); n > 0 {
+		t.Errorf("%d PUTs overlapped another one", n)
+	}
+	checkSteps(t, f.history(0), slices.Concat(written...))
 }
 
 // checkSteps fails unless each version differs from the one before in one
@@ -92,6 +95,10 @@ func checkSteps(t *testing.T, history []Contact, writes []string) {
 // patient: writes of another go through at once, in either process.
 func TestReplicasOtherPatientsDoNotWait(t *testing.T) {
 	t.Parallel()
+	OnEachServer(t, replicasOtherPatientsDoNotWait)
+}
+
+func replicasOtherPatientsDoNotWait(t *testing.T, databaseURL string) {
 	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	release := make(chan struct{})
 	f.setHook(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -100,7 +107,7 @@ func TestReplicasOtherPatientsDoNotWait(t *testing.T) {
 		}
 		serve(w, r)
 	})
-	replicas, _ := twoReplicas(t, f, "FHIR_TIMEOUT=20s")
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=20s")
 	var waiting sync.WaitGroup
 	for c := range 80 { // more than either process has database connections
 		waiting.Go(func() {
@@ -132,40 +139,44 @@ func TestReplicaKilledDuringPut(t *testing.T) {
 	for name, lands := range map[string]bool{"the PUT landed": true, "the PUT did not land": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := watchFHIR(t, fhirsim.HAPI(), 1)
-			f.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Apply: lands, Hang: true})
-			replicas, databaseURL := twoReplicas(t, f)
-			go func() { // no answer comes
-				if answer, err := replicas[0].TryUpdate(Object{"patientId": f.patients[0], "phone": "010-0000-0001"}); err == nil {
-					t.Errorf("the killed process says %v", answer)
-				}
-			}()
-			wait.Until(t, "the PUT arrives", func() bool { return f.under(0) && (!lands || len(f.history(0)) == 2) })
-			operation := onlyUpdate(t, databaseURL)
-			replicas[0].Kill()
-
-			killed := time.Now()
-			wait.Until(t, "the patient can be written", func() bool {
-				answer := replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})
-				if answer["applied"] != "NO" {
-					Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})
-				}
-				return answer["applied"] != "NO"
-			})
-			elapsed := time.Since(killed)
-			t.Logf("writable again after %v", elapsed)
-			if elapsed > 15*time.Second {
-				t.Errorf("the patient could not be written for %v", elapsed)
-			}
-			state, phones := "NOT_APPLIED", []string{OldPhone, "010-0000-0002"}
-			if lands {
-				state, phones = "APPLIED", []string{OldPhone, "010-0000-0001", "010-0000-0002"}
-			}
-			Want(t, replicas[1].Settled(operation), Object{"state": state})
-			replicas[1].WantRead(f.patients[0], "010-0000-0002", "SYNCED")
-			f.wantPhones(0, phones...)
+			OnEachServer(t, func(t *testing.T, databaseURL string) { replicaKilledDuringPut(t, databaseURL, lands) })
 		})
 	}
+}
+
+func replicaKilledDuringPut(t *testing.T, databaseURL string, lands bool) {
+	f := watchFHIR(t, fhirsim.HAPI(), 1)
+	f.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Apply: lands, Hang: true})
+	replicas := twoReplicas(t, f, databaseURL)
+	go func() { // no answer comes
+		if answer, err := replicas[0].TryUpdate(Object{"patientId": f.patients[0], "phone": "010-0000-0001"}); err == nil {
+			t.Errorf("the killed process says %v", answer)
+		}
+	}()
+	wait.Until(t, "the PUT arrives", func() bool { return f.under(0) && (!lands || len(f.history(0)) == 2) })
+	operation := onlyUpdate(t, databaseURL)
+	replicas[0].Kill()
+
+	killed := time.Now()
+	wait.Until(t, "the patient can be written", func() bool {
+		answer := replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})
+		if answer["applied"] != "NO" {
+			Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})
+		}
+		return answer["applied"] != "NO"
+	})
+	elapsed := time.Since(killed)
+	t.Logf("writable again after %v", elapsed)
+	if elapsed > 15*time.Second {
+		t.Errorf("the patient could not be written for %v", elapsed)
+	}
+	state, phones := "NOT_APPLIED", []string{OldPhone, "010-0000-0002"}
+	if lands {
+		state, phones = "APPLIED", []string{OldPhone, "010-0000-0001", "010-0000-0002"}
+	}
+	Want(t, replicas[1].Settled(operation), Object{"state": state})
+	replicas[1].WantRead(f.patients[0], "010-0000-0002", "SYNCED")
+	f.wantPhones(0, phones...)
 }
 
 // TestReplicaStoppedDuringPut stops a process (SIGSTOP) for longer than its
@@ -185,57 +196,67 @@ func TestReplicaStoppedDuringPut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := watchFHIR(t, c.habits, 1)
-			carryOut := f.holdFirstPut()
-			replicas, databaseURL := twoReplicas(t, f)
-			answered := make(chan Object, 1)
-			go func() {
-				answered <- replicas[0].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0001"})
-			}()
-			wait.Until(t, "the PUT arrives", func() bool { return f.under(0) })
-			stopped := replicas[0].Command.Process
-			if err := stopped.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			operation := onlyUpdate(t, databaseURL)
-			if !c.late {
-				carryOut()
-			}
-			wait.Until(t, "the other writes", func() bool {
-				return replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})["__typename"] == "UpdatePatientContactSuccess"
+			OnEachServer(t, func(t *testing.T, databaseURL string) {
+				replicaStoppedDuringPut(t, databaseURL, c.habits, c.late, c.state)
 			})
-			if c.late {
-				carryOut()
-			}
-			if err := stopped.Signal(syscall.SIGCONT); err != nil {
-				t.Fatal(err)
-			}
-			phones := []string{OldPhone, "010-0000-0001", "010-0000-0002"}
-			answer := <-answered
-			switch {
-			case answer["applied"] == "UNKNOWN": // never false
-			case c.late:
-				Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "NO"})
-				phones = slices.Delete(phones, 1, 2)
-			default:
-				Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-0000-0001"})
-			}
-			Want(t, replicas[1].Settled(operation), Object{"state": c.state})
-			for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // longer than a tick
-				replicas[0].WantRead(f.patients[0], "010-0000-0002", "SYNCED")
-			}
-			f.wantPhones(0, phones...)
 		})
 	}
+}
+
+func replicaStoppedDuringPut(t *testing.T, databaseURL string, habits fhirsim.Habits, late bool, state string) {
+	f := watchFHIR(t, habits, 1)
+	carryOut := f.holdFirstPut()
+	replicas := twoReplicas(t, f, databaseURL)
+	answered := make(chan Object, 1)
+	go func() {
+		answered <- replicas[0].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0001"})
+	}()
+	wait.Until(t, "the PUT arrives", func() bool { return f.under(0) })
+	stopped := replicas[0].Command.Process
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	operation := onlyUpdate(t, databaseURL)
+	if !late {
+		carryOut()
+	}
+	wait.Until(t, "the other writes", func() bool {
+		return replicas[1].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"})["__typename"] == "UpdatePatientContactSuccess"
+	})
+	if late {
+		carryOut()
+	}
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	phones := []string{OldPhone, "010-0000-0001", "010-0000-0002"}
+	answer := <-answered
+	switch {
+	case answer["applied"] == "UNKNOWN": // never false
+	case late:
+		Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "NO"})
+		phones = slices.Delete(phones, 1, 2)
+	default:
+		Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-0000-0001"})
+	}
+	Want(t, replicas[1].Settled(operation), Object{"state": state})
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // longer than a tick
+		replicas[0].WantRead(f.patients[0], "010-0000-0002", "SYNCED")
+	}
+	f.wantPhones(0, phones...)
 }
 
 // TestReplicasIdempotencyKey sends the same keys to both processes at once:
 // each is written once, and all are told the same.
 func TestReplicasIdempotencyKey(t *testing.T) {
 	t.Parallel()
+	OnEachServer(t, replicasIdempotencyKey)
+}
+
+func replicasIdempotencyKey(t *testing.T, databaseURL string) {
 	f := watchFHIR(t, fhirsim.HAPI(), 1)
 	f.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 50 * time.Millisecond})
-	replicas, _ := twoReplicas(t, f, "FHIR_TIMEOUT=20s")
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=20s")
 	phones := []string{OldPhone}
 	for n := range length(10, 100) {
 		phone := fmt.Sprintf("010-0000-%06d", n)
@@ -261,6 +282,10 @@ func TestReplicasIdempotencyKey(t *testing.T) {
 // out all the same.
 func TestReplicaSettlesABusyPatient(t *testing.T) {
 	t.Parallel()
+	OnEachServer(t, replicaSettlesABusyPatient)
+}
+
+func replicaSettlesABusyPatient(t *testing.T, databaseURL string) {
 	f := watchFHIR(t, fhirsim.HAPI(), 1)
 	var lost atomic.Bool
 	var failed atomic.Int64
@@ -276,7 +301,7 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 			serve(w, r)
 		}
 	})
-	replicas, _ := twoReplicas(t, f)
+	replicas := twoReplicas(t, f, databaseURL)
 	first := replicas[0].Update(Object{"patientId": f.patients[0], "phone": "010-9999-9999"})
 	Want(t, first, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN"})
 	var over atomic.Bool
@@ -304,9 +329,13 @@ func TestReplicaSettlesABusyPatient(t *testing.T) {
 // what was read before that does not reach the cache.
 func TestReplicaReadsSlowly(t *testing.T) {
 	t.Parallel()
+	OnEachServer(t, replicaReadsSlowly)
+}
+
+func replicaReadsSlowly(t *testing.T, databaseURL string) {
 	f := watchFHIR(t, fhirsim.HAPI(), 2)
 	busy, other := f.patients[0], f.patients[1]
-	databaseURL, binary := dbtest.Postgres(t), Binary(t, "crashtest")
+	binary := Binary(t, "crashtest")
 	MustImport(t, databaseURL, f.lines())
 	start := func() *Process {
 		return Launch(t, binary, f.url, databaseURL, "FHIR_TIMEOUT=30s", "PATIENTGRAPH_LEASE=1s", "PATIENTGRAPH_SETTLE=60s")

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -178,12 +177,11 @@ func (f *watchedFHIR) slowReads(id string) *slowReads {
 
 // twoReplicas starts two processes on one PostgreSQL database that holds the
 // FHIR server's patients.
-func twoReplicas(t *testing.T, f *watchedFHIR, settings ...string) (replicas [2]*Process, databaseURL string) {
+func twoReplicas(t *testing.T, f *watchedFHIR, databaseURL string, settings ...string) (replicas [2]*Process) {
 	t.Helper()
-	databaseURL = dbtest.Postgres(t)
 	MustImport(t, databaseURL, f.lines())
 	for n := range replicas {
 		replicas[n] = Launch(t, Binary(t, ""), f.url, databaseURL, settings...)
 	}
-	return replicas, databaseURL
+	return replicas
 }

@@ -53,6 +53,7 @@ func (s bench) through(ctx context.Context, n int) error {
 func onEachDatabase(b *testing.B, run func(b *testing.B, databaseURL string)) {
 	b.Run("sqlite", func(b *testing.B) { run(b, dbtest.SQLite(b)) })
 	b.Run("postgres", func(b *testing.B) { run(b, dbtest.Postgres(b)) })
+	b.Run("pooler", func(b *testing.B) { run(b, dbtest.Pooler(b)) })
 }
 
 func p50(times []time.Duration) time.Duration {
@@ -132,7 +133,10 @@ func BenchmarkMillionSettled(b *testing.B) {
 	onEachDatabase(b, func(b *testing.B, databaseURL string) {
 		empty := newBench(b, databaseURL, 100)
 		fullURL := dbtest.SQLite(b)
-		if strings.HasPrefix(databaseURL, "postgres") {
+		switch {
+		case strings.Contains(databaseURL, "pool="):
+			fullURL = dbtest.Pooler(b)
+		case strings.HasPrefix(databaseURL, "postgres"):
 			fullURL = dbtest.Postgres(b)
 		}
 		full := newBench(b, fullURL, 100)

@@ -9,15 +9,25 @@ import (
 	"patientgraph/fhir/fhirsim"
 )
 
-// OnEachDatabase runs test with an empty SQLite database and an empty PostgreSQL one.
+// OnEachDatabase runs test with an empty SQLite database, and OnEachServer.
 func OnEachDatabase(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		test(t, dbtest.SQLite(t))
 	})
+	OnEachServer(t, test)
+}
+
+// OnEachServer runs test with an empty PostgreSQL database, and with one behind a
+// pooler in transaction mode.
+func OnEachServer(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		test(t, dbtest.Postgres(t))
+	})
+	t.Run("pooler", func(t *testing.T) {
+		t.Parallel()
+		test(t, dbtest.Pooler(t))
 	})
 }
 

@@ -25,7 +25,7 @@ func SQLite(t testing.TB) string {
 // lock from their beginning.
 func Open(t testing.TB, databaseURL string) *sql.DB {
 	t.Helper()
-	driver, source := "pgx", databaseURL
+	driver, source := "pgx", strings.Replace(databaseURL, poolParameter, "default_query_exec_mode=exec", 1)
 	if path, found := strings.CutPrefix(databaseURL, "sqlite:"); found {
 		escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 		driver, source = "sqlite", "file:"+escaped+"?_pragma=busy_timeout(10000)&_txlock=immediate"
@@ -60,10 +60,47 @@ func Postgres(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	return on(t, server, "/"+name)
+}
+
+// on returns the URL of a database on a server.
+func on(t testing.TB, server, path string) string {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Path = "/" + name
+	u.Path = path
 	return u.String()
 }
+
+// Pooler makes an empty database as Postgres does, and returns its URL by way of the
+// pooler in transaction mode of TEST_PGBOUNCER_URL, which stands before the same
+// server; without the variable the test is skipped.
+func Pooler(t testing.TB) string {
+	t.Helper()
+	pooler := os.Getenv("TEST_PGBOUNCER_URL")
+	if pooler == "" {
+		t.Skip("TEST_PGBOUNCER_URL is not set: no pooler to test behind")
+	}
+	direct := Postgres(t)
+	u, err := url.Parse(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As docs/operations.md says, for what cannot be asked of a session.
+	if _, err := Open(t, direct).Exec("ALTER DATABASE " + u.Path[1:] + " SET random_page_cost = 1.1"); err != nil {
+		t.Fatal(err)
+	}
+	return Pooled(on(t, pooler, u.Path))
+}
+
+// Pooled returns a URL that says that there is a pooler.
+func Pooled(databaseURL string) string {
+	if strings.Contains(databaseURL, "?") {
+		return databaseURL + "&" + poolParameter
+	}
+	return databaseURL + "?" + poolParameter
+}
+
+const poolParameter = "pool=transaction"
