@@ -79,7 +79,7 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		if err := i.findExisting(ctx); err != nil {
 			return err
 		}
-		if err := i.findNames(ctx); err != nil {
+		if err := i.findIdentifiers(ctx); err != nil {
 			return err
 		}
 		if err := i.findWritten(ctx); err != nil {
@@ -91,7 +91,7 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		if err := i.insert(ctx); err != nil {
 			return err
 		}
-		if err := i.nameAll(ctx); err != nil {
+		if err := i.writeAllIdentifiers(ctx); err != nil {
 			return err
 		}
 		return s.file.check()
@@ -127,15 +127,15 @@ type importing struct {
 	byFHIRID map[string]*Patient
 	inserts  []*Patient // the new ones; those without a number are assigned one
 
-	unreadable map[*Patient]error        // of the rows: these are left as they are
-	written    map[string]bool           // numbers of patients that come without a time and are in the journal
-	open       map[string]bool           // numbers that were to move, but a write of the patient is under way
-	aliases    map[string]bool           // of the numbers that patients without a FHIR id come with
-	names      map[*Patient][]identifier // of the rows, as they stand in the database
-	taken      map[*Patient]int          // position in batch of the last that a row took
-	cameAs     map[*Patient]string       // the numbers that rows had before they moved
-	fresh      map[*Patient]bool         // of inserts
-	moved      []string                  // numbers that became somebody's
+	unreadable  map[*Patient]error           // of the rows: these are left as they are
+	written     map[string]bool              // numbers of patients that come without a time and are in the journal
+	open        map[string]bool              // numbers that were to move, but a write of the patient is under way
+	aliases     map[string]bool              // of the numbers that patients without a FHIR id come with
+	identifiers map[*Patient][]identifierRow // of the rows, as they stand in the database
+	taken       map[*Patient]int             // position in batch of the last that a row took
+	cameAs      map[*Patient]string          // the numbers that rows had before they moved
+	fresh       map[*Patient]bool            // of inserts
+	moved       []string                     // numbers that became somebody's
 }
 
 // findExisting reads the rows that the batch may concern.
@@ -288,7 +288,7 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 // isForeign reports whether the number of a row is none of this system, but assigned
 // here or of another one: there is none that an old file could bring back.
 func (i *importing) isForeign(row *Patient, system string) bool {
-	for _, name := range i.names[row] {
+	for _, name := range i.identifiers[row] {
 		if name.kind == kindNumber && name.systemKey != "" {
 			return name.systemKey != identifierKey(system)
 		}

@@ -28,7 +28,7 @@ type update struct {
 	put     judge.Put     // the last PUT
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	base    fhir.Resource // the Patient as it was last read to be changed
-	seen    *db.FHIRState // what the server showed after a PUT that others came before; nil: none did
+	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
 
 // complete has the conversation with the FHIR server and writes down how it
