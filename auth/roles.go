@@ -155,15 +155,16 @@ func (v Viewer) NeedsPatients() bool {
 	}, own)
 }
 
-// Actor names the viewer: two viewers with the same role, patient claim and
-// subject are the same actor, whatever numbers the claim stands for by now. The
-// journal remembers it: it must stay the same from one version to the next.
+// Actor names the viewer: two viewers with the same role and subject are the same
+// actor, whatever patients their tokens name; without a subject, with the same role
+// and patient claim. The journal remembers it: it must stay the same from one version
+// to the next.
 func (v Viewer) Actor() string {
 	var patient any = v.PatientClaim
-	switch len(v.PatientClaim) {
-	case 0:
+	switch {
+	case len(v.PatientClaim) == 0 || v.Subject != "":
 		patient = ""
-	case 1:
+	case len(v.PatientClaim) == 1:
 		patient = v.PatientClaim[0]
 	}
 	name, _ := json.Marshal([]any{v.Role, patient, v.Subject}) // strings always encode

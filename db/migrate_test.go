@@ -187,3 +187,48 @@ func TestKeysOfAnOlderDatabase(t *testing.T) {
 		})
 	}
 }
+
+// The key of a caller with a subject is remembered whatever patient the token named.
+func TestActorsOfAnOlderJournal(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			s, err := Open(ctx, open(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := s.migrate(ctx, 7); err != nil {
+				t.Fatal(err)
+			}
+			const subject, hashed = `"u \u003c1\u003e, 홍"`, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+			for id, line := range map[string][2]string{
+				"1": {`["patient","P-1",` + subject + `]`, "k"}, "2": {`["patient","P-2",` + subject + `]`, "k"}, "3": {`["patient","P-2",` + subject + `]`, "other"},
+				"4": {`["patient","P-1",""]`, "k"}, "5": {`["admin","","s"]`, "k"}, "6": {hashed, "k"}, "7": {"a", ""}, "8": {`["nurse","P-1","x"]`, ""}, "9": {`["nurse","P-2","x"]`, ""},
+			} {
+				text := `INSERT INTO contact_updates (id, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key, digest,
+					if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
+					VALUES ($1, $1, 'f', 'APPLIED', '', 0, $2, $3, 'd', '', '', '', 0, '', '', 0, 0, 1)`
+				if _, err := s.write.DB.Exec(text, id, line[0], line[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Migrate(ctx); err != nil {
+				t.Fatal(err)
+			}
+			for id, want := range map[string]string{
+				"3": `["patient","",` + subject + `]`, "4": `["patient","P-1",""]`, "5": `["admin","","s"]`, "6": hashed, "7": "a", "8": `["nurse","","x"]`, "9": `["nurse","","x"]`,
+			} {
+				var actor string
+				if err := s.write.DB.QueryRow("SELECT actor FROM contact_updates WHERE id = $1", id).Scan(&actor); err != nil || actor != want {
+					t.Errorf("%s: %s, %v", id, actor, err)
+				}
+			}
+			if n, err := s.number(ctx, `SELECT count(*) FROM contact_updates WHERE actor = '["patient","",`+subject+`]' AND idempotency_key = 'k'`); n != 1 || err != nil {
+				t.Errorf("%d updates of one caller under one key, %v", n, err)
+			}
+		})
+	}
+}

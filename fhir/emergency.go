@@ -28,7 +28,7 @@ func emergencyContact(doc gjson.Result, now time.Time) *EmergencyContact {
 		c := EmergencyContact{Name: contactName(entry), Relationship: relationshipWords(relationship)}
 		telecom := elements(member(entry, "telecom"))
 		if i := pickTelecom(telecom, "phone", now); i >= 0 {
-			c.Phone = strings.TrimSpace(str(telecom[i], "value"))
+			c.Phone = words(telecom[i], "value")
 		}
 		if c.Phone == "" && (c.Name == "" || found != nil) {
 			continue
@@ -49,7 +49,7 @@ func contactName(entry gjson.Result) string {
 }
 
 // words is a text without the blanks around it.
-func words(object gjson.Result, name string) string { return strings.TrimSpace(str(object, name)) }
+func words(object gjson.Result, name string) string { return strings.TrimFunc(str(object, name), blank) }
 
 // isEmergency reports whether a CodeableConcept says that this is an emergency contact.
 func isEmergency(concept gjson.Result) bool {

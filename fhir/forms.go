@@ -123,4 +123,10 @@ func textForm(s string, counts bool) string {
 }
 
 // blank reports whether a character shows nothing.
-func blank(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Z, unicode.Cf) }
+func blank(r rune) bool {
+	return unicode.IsSpace(r) || r == '\u2800' || // a Braille cell without dots
+		unicode.In(r, unicode.Z, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// isBlank reports whether a text shows nothing.
+func isBlank(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return !blank(r) }) }

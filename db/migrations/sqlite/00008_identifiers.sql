@@ -19,3 +19,7 @@ CREATE INDEX patient_identifiers_claimed ON patient_identifiers (patient_id) WHE
 -- The next import writes what else the records are found by.
 INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key)
   SELECT id, 'NUMBER', id, '', lower(id) FROM patients;
+-- Who has a subject is the same actor whatever patients the token names. Of two
+-- updates under one key the other keeps its name, which nobody asks for any more.
+UPDATE OR IGNORE contact_updates SET actor = '[' || (actor -> '$[0]') || ',"",' || (actor -> '$[2]') || ']'
+  WHERE json_valid(actor) AND json_array_length(actor) = 3 AND actor ->> '$[1]' <> '' AND actor ->> '$[2]' <> '';
