@@ -49,7 +49,9 @@ func contactName(entry gjson.Result) string {
 }
 
 // words is a text without the blanks around it.
-func words(object gjson.Result, name string) string { return strings.TrimFunc(str(object, name), blank) }
+func words(object gjson.Result, name string) string {
+	return strings.TrimFunc(str(object, name), blank)
+}
 
 // isEmergency reports whether a CodeableConcept says that this is an emergency contact.
 func isEmergency(concept gjson.Result) bool {

@@ -32,6 +32,7 @@ type ContactEdit struct {
 	Email      string   `json:"email,omitempty"`
 	SetAddress bool     `json:"setAddress,omitempty"`
 	Address    *Address `json:"address,omitempty"`
+	Clears     *Contact `json:"-"` // the values that clearing takes out; nil: those that are shown
 }
 
 // The names of the editable contact fields, as they appear in
