@@ -59,6 +59,21 @@ func (e ContactEdit) Fields() []string {
 	return fields
 }
 
+// Clearings lists what the edit clears, each by itself.
+func (e ContactEdit) Clearings() []ContactEdit {
+	var list []ContactEdit
+	if e.SetPhone && isBlank(e.Phone) {
+		list = append(list, ContactEdit{SetPhone: true})
+	}
+	if e.SetEmail && isBlank(e.Email) {
+		list = append(list, ContactEdit{SetEmail: true})
+	}
+	if e.SetAddress && (e.Address == nil || e.Address.withoutBlanks().empty()) {
+		list = append(list, ContactEdit{SetAddress: true})
+	}
+	return list
+}
+
 // Patient holds the values of a FHIR Patient that PatientGraph shows. Empty
 // strings and zero times mean absent.
 type Patient struct {

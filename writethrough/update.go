@@ -29,7 +29,7 @@ type update struct {
 	put     judge.Put     // the last PUT
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	busy    *fhir.Error   // how the server said that it was busy, and showed nothing of the PUT; nil: it did not
-	first   *fhir.Contact // what the server showed first: what a clearing takes out
+	first   *fhir.Contact // what the server showed before the first PUT: what a clearing takes out
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
@@ -190,21 +190,20 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	if u.change.ExpectedVersion != 0 && len(changed) > 0 {
 		return nil, u.conflictWith(st, changed), true
 	}
-	if u.first == nil {
+	if !u.sent {
 		u.first = &p.Contact
+	}
+	if u.sent && u.isReplaced(p.Contact) {
+		if u.busy != nil && u.put.IfMatch == "" { // nothing tells whether ours landed before
+			return nil, unknown(u.busy), true
+		}
+		return nil, u.conflictWith(st, changed), true
 	}
 	edit := u.change.Edit
 	edit.Clears = u.first
 	body, doubts, err := fhir.EditContact(u.base.JSON, edit, now, u.PhoneRegion)
 	if err != nil {
 		return nil, u.cannotRead(ctx, err), true
-	}
-	if u.sent && bytes.Equal(body, u.base.JSON) && len(fhir.Missing(p.Contact, u.put.Intended, edit.Fields(), u.PhoneRegion)) > 0 {
-		// What was to be cleared is gone, and something else is there.
-		if u.busy != nil && u.put.IfMatch == "" { // nothing tells whether ours landed before
-			return nil, unknown(u.busy), true
-		}
-		return nil, u.conflictWith(st, changed), true
 	}
 	if bytes.Equal(body, u.base.JSON) {
 		if e, wait := u.mustWait(u.base.ETag); wait {
@@ -220,6 +219,19 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	}
 	u.reportDoubts(ctx, doubts)
 	return body, ending{}, false
+}
+
+// isReplaced reports whether a value that was to be cleared is gone since the first
+// PUT, and something else stands there than what that left.
+func (u *update) isReplaced(now fhir.Contact) bool {
+	for _, clear := range u.change.Edit.Clearings() {
+		clear.Clears = u.first
+		body, _, err := fhir.EditContact(u.base.JSON, clear, u.Now(), u.PhoneRegion)
+		if err == nil && bytes.Equal(body, u.base.JSON) && len(fhir.Missing(now, u.put.Intended, clear.Fields(), u.PhoneRegion)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // reportDoubts says what the edit left although it may describe an old value.
