@@ -136,6 +136,8 @@ func TestNarrativeShows(t *testing.T) {
 		{phone, `010-1234-5678`, setPhone, true},
 		{phone, `<a href='tel:+821012345678'>call</a>`, setPhone, true},
 		{phone, `(010) <b>1234</b>&#8209;５６７８`, setPhone, true},
+		{`"telecom":[{"system":"phone","value":"٠٢-١١١١-٢٢٢٢"}]`, `02-1111-2222`, setPhone, true},
+		{`"address":[{"line":["Große Straße 5"],"city":"Kiel"}]`, `GROßE STRASSE 5`, seoul, true},
 		{phone, `0101234567`, setPhone, false},
 		{phone, `01012345678901`, setPhone, false},
 		{phone, ``, setPhone, false},
