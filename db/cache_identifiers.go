@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -47,20 +48,55 @@ func identifierKey(s string) string {
 	return cut(strings.TrimSpace(strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))))
 }
 
-// withResource returns what a row is found by after its patient was taken.
-func withResource(identifiers []identifierRow, number string, claimed bool, n NewPatient) []identifierRow {
-	system := identifierKey(n.NumberSystem)
-	kept := []identifierRow{{kindNumber, number, "", identifierKey(number)}}
+// The system_key of a NUMBER is that of the system under which the record's latest
+// FHIR resource claims the number; notClaimed and the key, where that resource does not
+// claim it; "" where the number was assigned here and no system was ever looked at.
+const (
+	notClaimed = "!"
+	notKnown   = "?" // an older version stored the number: it counts as claimed
+)
+
+// numberKey returns the system_key of the number.
+func numberKey(identifiers []identifierRow) string {
 	for _, name := range identifiers {
-		switch {
-		case name.kind == kindNumber && name.value == number:
-			kept[0].systemKey = name.systemKey
-		case name.kind == kindFormer:
+		if name.kind == kindNumber {
+			return name.systemKey
+		}
+	}
+	return ""
+}
+
+// withNumber returns what a row is found by after an older resource of its patient told
+// its number, which it has by now or claims: newer identifiers stay.
+func withNumber(identifiers []identifierRow, number string, claimed bool, n NewPatient) []identifierRow {
+	system := identifierKey(n.NumberSystem)
+	kept := []identifierRow{{kindNumber, number, system, identifierKey(number)}}
+	if claimed {
+		kept[0].systemKey = notClaimed + system
+		kept = append(kept, identifierRow{kindClaimed, n.Number, system, ""})
+	}
+	for _, name := range identifiers {
+		if name.kind != kindNumber && name.kind != kindClaimed {
 			kept = append(kept, name)
 		}
 	}
-	if n.Number == number {
+	return kept
+}
+
+// withResource returns what a row is found by after its patient was taken.
+func withResource(identifiers []identifierRow, number string, claimed bool, n NewPatient) []identifierRow {
+	system := identifierKey(n.NumberSystem)
+	kept := []identifierRow{{kindNumber, number, numberKey(identifiers), identifierKey(number)}}
+	for _, name := range identifiers {
+		if name.kind == kindFormer {
+			kept = append(kept, name)
+		}
+	}
+	switch {
+	case n.Number == number:
 		kept[0].systemKey = system
+	case system != "":
+		kept[0].systemKey = notClaimed + system
 	}
 	if claimed {
 		kept = append(kept, identifierRow{kindClaimed, n.Number, system, ""})
@@ -88,7 +124,13 @@ func renumbered(identifiers []identifierRow, former, number string) []identifier
 	for _, name := range identifiers {
 		switch {
 		case name.kind == kindNumber:
-			formerSystem = name.systemKey
+			formerSystem = strings.TrimPrefix(name.systemKey, notClaimed)
+			if formerSystem != "" && formerSystem != notKnown {
+				system = cmp.Or(system, notClaimed+formerSystem)
+			}
+			if assignedNumber.MatchString(former) {
+				formerSystem = ""
+			}
 		case name.kind == kindClaimed && name.value == number:
 			system = name.systemKey
 		case name.kind == kindFormer && name.value == number:
@@ -221,7 +263,11 @@ func (i *importing) writeAllIdentifiers(ctx context.Context) error {
 		if p.ID != i.cameAs[p] && i.cameAs[p] != "" {
 			identifiers = renumbered(identifiers, i.cameAs[p], p.ID)
 		}
-		after[p] = withResource(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		if i.numberOnly[p] {
+			after[p] = withNumber(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		} else {
+			after[p] = withResource(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		}
 	}
 	return i.store.writeIdentifiers(ctx, i.tx, i.identifiers, after, i.moved)
 }
@@ -251,12 +297,12 @@ func whereIdentifier(c *conditions, text string, own []string) {
 		case s.args[0] == "":
 		case len(own) > 0:
 			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE patient_id IN ("+among+") AND kind || '' <> 'CLAIMED'"+
-				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
+				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value = patient_id OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
 			args = slices.Concat(args, ids, ids, s.args)
 		default:
 			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE "+s.where+" AND kind IN ('NUMBER', 'OTHER')",
 				"SELECT min(patient_id) FROM patient_identifiers WHERE "+s.where+" AND kind IN ('FORMER', 'ALIAS')"+
-					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value) HAVING count(DISTINCT patient_id) = 1")
+					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value AND holder.id <> patient_id) HAVING count(DISTINCT patient_id) = 1")
 			args = slices.Concat(args, s.args, s.args)
 		}
 	}

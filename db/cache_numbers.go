@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,6 +146,9 @@ func (s *Store) settleSome(ctx context.Context, tx bun.Tx, at time.Time) (moved 
 		return len(rows), nil, c.move(ctx, rows)
 	}
 	for _, row := range c.claimers {
+		if holder := c.byID[c.claimed[row]]; holder != nil && dead(row) > dead(holder) {
+			continue // it gave the number up, or would
+		}
 		left = append(left, RefusedNumber{row.FHIRID, c.claimed[row], c.why[row]})
 	}
 	return 0, left, nil
@@ -160,7 +164,8 @@ type claims struct {
 	claimers    []*Patient          // in the order of their numbers
 	claimed     map[*Patient]string // by each of them
 	why         map[*Patient]error  // why one cannot have it
-	gaveUp      map[*Patient]bool   // the FHIR server lists the number of this one as a former one: who claims it gets it
+	systems     map[*Patient]string // under which each of them claims it: its system_key
+	gaveUp      map[*Patient]bool   // this one does not claim its number, or does not live: who claims it gets it
 	goes        map[*Patient]bool   // the number of this one moves, if another needs it
 	target      map[*Patient]string // to this one; "" = an assigned one
 }
@@ -199,7 +204,7 @@ func (c *claims) find(ctx context.Context) error {
 	defer found.Close()
 	c.byID, c.identifiers = map[string]*Patient{}, map[*Patient][]identifierRow{}
 	c.claimed, c.target, c.why = map[*Patient]string{}, map[*Patient]string{}, map[*Patient]error{}
-	c.gaveUp, c.goes = map[*Patient]bool{}, map[*Patient]bool{}
+	c.systems, c.gaveUp, c.goes = map[*Patient]string{}, map[*Patient]bool{}, map[*Patient]bool{}
 	for found.Next() {
 		row, err := allColumns.scan(found)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -210,17 +215,29 @@ func (c *claims) find(ctx context.Context) error {
 		}
 		c.byID[row.ID], c.identifiers[row], c.why[row] = row, identifiers[row.ID], err
 		for _, name := range identifiers[row.ID] {
-			switch {
-			case name.kind == kindClaimed:
+			if name.kind == kindClaimed {
 				c.claimers = append(c.claimers, row)
-				c.claimed[row], c.target[row] = name.value, name.value
+				c.claimed[row], c.target[row], c.systems[row] = name.value, name.value, name.systemKey
 				c.goes[row] = err == nil
-			case name.kind == kindAlias && name.value == row.ID && err == nil:
-				c.gaveUp[row], c.goes[row] = true, true
 			}
 		}
 	}
+	slices.SortStableFunc(c.claimers, func(a, b *Patient) int { return cmp.Compare(dead(a), dead(b)) })
 	return found.Err()
+}
+
+// dead is 1 for a record that nobody should write any more, and 0 for others.
+func dead(p *Patient) int {
+	if p.Inactive || p.ReplacedBy != "" {
+		return 1
+	}
+	return 0
+}
+
+// givesUp reports whether the number of a holder is for this claimer.
+func (c *claims) givesUp(holder, claimer *Patient) bool {
+	key := numberKey(c.identifiers[holder])
+	return key != c.systems[claimer] && key != notKnown || dead(holder) > dead(claimer)
 }
 
 // judge finds out which numbers move: a number that stays cannot become another's,
@@ -232,6 +249,11 @@ func (c *claims) judge() {
 			first[number] = row
 		}
 	}
+	for number, row := range first {
+		if holder := c.byID[number]; holder != nil && c.why[holder] == nil && c.givesUp(holder, row) {
+			c.gaveUp[holder], c.goes[holder] = true, true
+		}
+	}
 	for _, row := range c.claimers {
 		holder := c.byID[c.claimed[row]]
 		if !c.goes[row] || first[c.claimed[row]] == row && (holder == nil || c.goes[holder]) {
@@ -239,7 +261,7 @@ func (c *claims) judge() {
 		}
 		// It stays, and so does whoever claims its number, and so on.
 		why := ErrNumberTaken
-		if c.claimed[holder] != "" && c.why[holder] != nil {
+		if holder != nil && c.claimed[holder] != "" && c.why[holder] != nil {
 			why = c.why[holder]
 		}
 		for row != nil && c.target[row] != "" && c.goes[row] {

@@ -59,13 +59,15 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
-	if number, _, err = r.recordOf(ctx, number); err != nil {
+	number, fhirID, err := r.recordOf(ctx, number)
+	if err != nil {
 		return nil, r.unchanged(ctx, err)
 	}
 	if err := r.tooFast(ctx, v, number); err != nil {
 		return nil, err
 	}
 	edit, expected := profileEdit(input), expectedVersion(input.ExpectedVersion)
+	edit.FHIRID = fhirID
 	row, err := r.Store.SetProfile(number, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
