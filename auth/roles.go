@@ -82,6 +82,8 @@ type Viewer struct {
 	// PatientClaim is what the token's patient claim names, sorted and each
 	// once: patient numbers, or FHIR ids (Config.FHIRPatientClaim).
 	PatientClaim []string
+	// FHIRIDs is PatientClaim where it holds FHIR ids, else nil.
+	FHIRIDs []string
 	// PatientIDs are the numbers (Patient.id, P-2025-000001) of these patients:
 	// the viewer's own, and of whom a parent or carer looks after. They matter
 	// for RolePatient and for SMART scopes that begin with patient/. Where the
@@ -144,6 +146,13 @@ func (v Viewer) MayUpdateProfile(patientID string, f ProfileFields) bool {
 // null, and must not be filtered or ordered by either.
 func (v Viewer) SeesIdentifiers() bool {
 	return table[v.Role].seesIdentifiers
+}
+
+// Names reports whether a record with one of the PatientIDs is the patient that the
+// token names: where it names FHIR ids, a number may be another's since it was looked
+// up.
+func (v Viewer) Names(fhirID string) bool {
+	return v.FHIRIDs == nil || !v.NeedsPatients() || slices.Contains(v.FHIRIDs, fhirID)
 }
 
 // NeedsPatients reports whether it depends on PatientIDs what the viewer may do.

@@ -239,3 +239,21 @@ func TestRowsOfTheProgramBefore(t *testing.T) {
 		})
 	}
 }
+
+// Of own records only those of the patients who are meant are listed and counted.
+func TestWhoHasTheNumberByNow(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "S-A", FHIRID: "s1"}, NewPatient{Number: "S-B", FHIRID: "s2"})
+		for _, c := range []struct{ fhirIDs, want []string }{
+			{nil, []string{"S-A", "S-B"}}, {[]string{"s1"}, []string{"S-A"}}, {[]string{"s2", "s3"}, []string{"S-B"}}, {[]string{"s3"}, nil},
+		} {
+			f := Filter{IDs: []string{"S-A", "S-B"}, FHIRIDs: c.fhirIDs}
+			page, err := s.Patients(context.Background(), PageRequest{Order: OrderNameAsc, First: 10, Filter: f})
+			n, countErr := s.CountPatients(context.Background(), f)
+			if err != nil || countErr != nil || !slices.Equal(listed(page), c.want) || n != len(c.want) {
+				t.Errorf("%v: %v, %d, want %v (%v, %v)", c.fhirIDs, listed(page), n, c.want, err, countErr)
+			}
+		}
+	})
+}
