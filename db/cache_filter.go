@@ -70,11 +70,7 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", keys)
 	}
 	if len(f.FHIRIDs) > 0 {
-		var ids []any
-		for _, id := range f.FHIRIDs {
-			ids = append(ids, clean(id))
-		}
-		c.add("fhir_id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+		c.add("fhir_id = ANY(?)", s.list(cleanAll(f.FHIRIDs)))
 	}
 	if f.FHIRID != "" {
 		c.add("fhir_id = ?", clean(f.FHIRID))

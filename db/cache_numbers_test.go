@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"patientgraph/db/dbtest"
 )
 
 // at is a patient with a number, as FHIR showed it so many hours after testTime.
@@ -448,35 +446,24 @@ func TestALocalLineOfAnAlias(t *testing.T) {
 // The rows of a former version are found by their numbers, and renumbered.
 func TestNumbersOfAFormerVersion(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx := context.Background()
-			s, err := Open(ctx, open(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if err := s.migrate(ctx, 5); err != nil {
-				t.Fatal(err)
-			}
-			_, err = s.write.DB.Exec(`INSERT INTO patients (id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email,
-				address, emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at)
-				VALUES ('P-2025-000001', 'a', '', '', '', '', '', '', '', '', '', '', '', '["latex"]', '', 'SYNCED', 0, '', $1, 7, 0, 0)`, toMicros(testTime))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Migrate(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if n, err := s.CountPatients(ctx, Filter{Identifier: "p-2025-000001"}); err != nil || n != 1 {
-				t.Errorf("%d are found by the number (%v)", n, err)
-			}
-			bring(t, s, at("a", "70-1", 0)) // of the same time
-			p, err := s.Patient(ctx, "P-2025-000001")
-			if err != nil || p.ID != "70-1" || len(p.Allergies) != 1 || p.Version != 8 {
-				t.Errorf("%+v, %v", p, err)
-			}
-		})
-	}
+	olderStores(t, 5, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		_, err := s.write.DB.Exec(`INSERT INTO patients (id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email,
+			address, emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at)
+			VALUES ('P-2025-000001', 'a', '', '', '', '', '', '', '', '', '', '', '', '["latex"]', '', 'SYNCED', 0, '', $1, 7, 0, 0)`, toMicros(testTime))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Migrate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.CountPatients(ctx, Filter{Identifier: "p-2025-000001"}); err != nil || n != 1 {
+			t.Errorf("%d are found by the number (%v)", n, err)
+		}
+		bring(t, s, at("a", "70-1", 0)) // of the same time
+		p, err := s.Patient(ctx, "P-2025-000001")
+		if err != nil || p.ID != "70-1" || len(p.Allergies) != 1 || p.Version != 8 {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
 }

@@ -24,8 +24,8 @@ import (
 // changes nothing. Given parts, the address holds exactly those, and its text
 // becomes the given Text, or is composed anew if there was one. With no address
 // one with use home is appended, or a home address of blanks is filled; a nil or
-// empty Address takes the entry out, and others with the same value. Strings that show nothing count as empty
-// everywhere, for FHIR knows no blank string.
+// empty Address takes the entry out, and others with the same value. Strings that
+// show nothing count as empty everywhere, for FHIR knows no blank string.
 //
 // What described an old value goes with it: the "_" sibling of the value and of
 // each part that changes, the entry's valueExtensions, a generated narrative that

@@ -54,7 +54,7 @@ func phoneForm(s string) string {
 		switch {
 		case !begun:
 		case unicode.IsDigit(r):
-			b.WriteByte('0' + digit(r))
+			b.WriteRune('0' + digitValue(r))
 			digits = true
 		case r == '#': // another word for an extension
 			b.WriteByte('x')
@@ -66,15 +66,6 @@ func phoneForm(s string) string {
 		return s
 	}
 	return extension.ReplaceAllString(b.String(), "${1}x${2}")
-}
-
-// digit is the value of a decimal digit of any script: they stand in tens.
-func digit(r rune) byte {
-	zero := r
-	for unicode.IsDigit(zero - 1) {
-		zero--
-	}
-	return byte((r - zero) % 10)
 }
 
 // dialled is a number as it is dialled from everywhere; the text itself if it is none.

@@ -84,7 +84,7 @@ func plainWords(text string) string {
 	for _, r := range cases.Fold().String(norm.NFKC.String(html.UnescapeString(text))) {
 		switch {
 		case unicode.IsDigit(r): // of whatever script
-			b.WriteByte('0' + digit(r))
+			b.WriteRune('0' + digitValue(r))
 		case isEastAsianLetter(r):
 			b.WriteString(" " + string(r) + " ")
 		case unicode.IsLetter(r) || unicode.IsMark(r):
