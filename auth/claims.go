@@ -46,7 +46,9 @@ func (c Config) viewer(claims jwt.MapClaims) (Viewer, error) {
 	if err != nil && v.NeedsPatients() {
 		return Viewer{}, err
 	}
-	if !c.FHIRPatientClaim {
+	if c.FHIRPatientClaim {
+		v.FHIRIDs = v.PatientClaim
+	} else {
 		v.PatientIDs = v.PatientClaim
 	}
 	return v, nil

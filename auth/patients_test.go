@@ -142,18 +142,18 @@ func TestActor(t *testing.T) {
 	t.Parallel()
 	v, _ := newTestVerifier(t, Config{Secret: testSecret})
 	actor := func(claim any) string {
-		return verifyOK(t, v, tokenFrom(t, jwt.MapClaims{"sub": "u <1>", "role": "patient", "patient_id": claim})).Actor()
+		return verifyOK(t, v, tokenFrom(t, jwt.MapClaims{"role": "patient", "patient_id": claim})).Actor()
 	}
 	for name, c := range map[string]struct {
 		claim any
 		want  string
 	}{
-		"nobody":                  {nil, `["patient","","u \u003c1\u003e"]`},
-		"one":                     {"P-1", `["patient","P-1","u \u003c1\u003e"]`},
-		"a list of one":           {[]string{"P-1"}, `["patient","P-1","u \u003c1\u003e"]`},
-		"two":                     {[]string{"P-1", "P-2"}, `["patient",["P-1","P-2"],"u \u003c1\u003e"]`},
-		"in any order":            {[]any{"P-2", nil, "P-1", "P-2"}, `["patient",["P-1","P-2"],"u \u003c1\u003e"]`},
-		"one that looks like two": {`P-1","P-2`, `["patient","P-1\",\"P-2","u \u003c1\u003e"]`},
+		"nobody":                  {nil, `["patient","",""]`},
+		"one":                     {"P-1", `["patient","P-1",""]`},
+		"a list of one":           {[]string{"P-1"}, `["patient","P-1",""]`},
+		"two":                     {[]string{"P-1", "P-2"}, `["patient",["P-1","P-2"],""]`},
+		"in any order":            {[]any{"P-2", nil, "P-1", "P-2"}, `["patient",["P-1","P-2"],""]`},
+		"one that looks like two": {`P-1","P-2`, `["patient","P-1\",\"P-2",""]`},
 	} {
 		if got := actor(c.claim); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
@@ -168,11 +168,17 @@ func TestActor(t *testing.T) {
 	if again := actor(many); len(first) != 64 || again != first || actor(many[1:]) == first {
 		t.Errorf("a hundred patients: %s, in another order %s", first, again)
 	}
+	// With a subject it does not matter whom the token names: another child is born.
+	for _, claim := range []any{nil, "P-1", []string{"P-1", "P-2"}} {
+		if got := verifyOK(t, v, tokenFrom(t, jwt.MapClaims{"sub": "u <1>", "role": "patient", "patient_id": claim})).Actor(); got != `["patient","","u \u003c1\u003e"]` {
+			t.Errorf("of %v: %s", claim, got)
+		}
+	}
 	// Of a token with FHIR ids it is made of these, whoever has them now.
 	fhir, _ := newTestVerifier(t, Config{Secret: testSecret, FHIRPatientClaim: true})
-	viewer := verifyOK(t, fhir, tokenFrom(t, jwt.MapClaims{"sub": "s", "role": "patient", "patient_id": []string{"b", "a"}}))
+	viewer := verifyOK(t, fhir, tokenFrom(t, jwt.MapClaims{"role": "patient", "patient_id": []string{"b", "a"}}))
 	before := viewer.Actor()
-	if viewer.PatientIDs = []string{"P-1"}; before != `["patient",["a","b"],"s"]` || viewer.Actor() != before {
+	if viewer.PatientIDs = []string{"P-1"}; before != `["patient",["a","b"],""]` || viewer.Actor() != before {
 		t.Errorf("%s, then %s", before, viewer.Actor())
 	}
 }

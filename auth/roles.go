@@ -82,6 +82,8 @@ type Viewer struct {
 	// PatientClaim is what the token's patient claim names, sorted and each
 	// once: patient numbers, or FHIR ids (Config.FHIRPatientClaim).
 	PatientClaim []string
+	// FHIRIDs is PatientClaim where it holds FHIR ids, else nil.
+	FHIRIDs []string
 	// PatientIDs are the numbers (Patient.id, P-2025-000001) of these patients:
 	// the viewer's own, and of whom a parent or carer looks after. They matter
 	// for RolePatient and for SMART scopes that begin with patient/. Where the
@@ -146,6 +148,13 @@ func (v Viewer) SeesIdentifiers() bool {
 	return table[v.Role].seesIdentifiers
 }
 
+// Names reports whether a record with one of the PatientIDs is the patient that the
+// token names: where it names FHIR ids, a number may be another's since it was looked
+// up.
+func (v Viewer) Names(fhirID string) bool {
+	return v.FHIRIDs == nil || !v.NeedsPatients() || slices.Contains(v.FHIRIDs, fhirID)
+}
+
 // NeedsPatients reports whether it depends on PatientIDs what the viewer may do.
 func (v Viewer) NeedsPatients() bool {
 	role, scopes := table[v.Role], v.grants
@@ -155,15 +164,16 @@ func (v Viewer) NeedsPatients() bool {
 	}, own)
 }
 
-// Actor names the viewer: two viewers with the same role, patient claim and
-// subject are the same actor, whatever numbers the claim stands for by now. The
-// journal remembers it: it must stay the same from one version to the next.
+// Actor names the viewer: two viewers with the same role and subject are the same
+// actor, whatever patients their tokens name; without a subject, with the same role
+// and patient claim. The journal remembers it: it must stay the same from one version
+// to the next.
 func (v Viewer) Actor() string {
 	var patient any = v.PatientClaim
-	switch len(v.PatientClaim) {
-	case 0:
+	switch {
+	case len(v.PatientClaim) == 0 || v.Subject != "":
 		patient = ""
-	case 1:
+	case len(v.PatientClaim) == 1:
 		patient = v.PatientClaim[0]
 	}
 	name, _ := json.Marshal([]any{v.Role, patient, v.Subject}) // strings always encode

@@ -20,8 +20,11 @@ var scopeClaims = []string{"scope", "scp"}
 
 // resourceScope finds what is meant as a resource scope, however badly it is
 // written, or behind some issuer's prefix: taken for none, it would leave the
-// token unrestricted.
-var resourceScope = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:patient|user|system)/`)
+// token unrestricted. Not every issuer allows a slash; User.Read is none.
+var resourceScope = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:patient|user|system)(?:/|[^a-z0-9]+(?:2f)?(?:\*|[a-z]+)\.[a-z*]+)`)
+
+// dotted is a resource scope as issuers write it that allow no slash.
+var dotted = regexp.MustCompile(`^(patient|user|system)[.-](\*|[A-Z][A-Za-z]*)\.`)
 
 // patientScope is a resource scope that can allow something with Patient:
 // version 1 (read, write, *) or version 2, whose letters stand in this order.
@@ -59,6 +62,7 @@ func (g *grants) addAll(scopes string) {
 			continue
 		}
 		g.restricted = true
+		scope = dotted.ReplaceAllString(scope, "$1/$2.")
 		if parts := patientScope.FindStringSubmatch(scope); parts != nil {
 			g.add(parts[1], parts[2], parts[3])
 		}

@@ -50,6 +50,10 @@ func TestScopes(t *testing.T) {
 		"user/Patient.read patient/Patient.read":                       {true, all, all, nobody},
 		"  patient/Patient.r   launch/patient ":                        {true, own, nobody, nobody},
 		"user/Patient.read user/Encounter.write":                       {true, all, all, nobody},
+		"User.Read user.read":                                          {}, // of Microsoft Graph
+		"user.Patient.read":                                            {true, all, all, nobody},
+		"patient-*.read":                                               {true, own, own, nobody},
+		"patient.Patient.u":                                            {true, nobody, nobody, own},
 	} {
 		wantGrants(t, scope, want)
 	}
@@ -59,6 +63,12 @@ func TestScopesThatGrantNothing(t *testing.T) {
 	t.Parallel()
 	for _, scope := range []string{
 		"https://issuer.example/user/Patient.read",
+		"api://x/user.Patient.read",
+		"user:Patient.read",
+		"user\\Patient.read",
+		"patient%2FPatient.read",
+		"patient\uff0fPatient.read",
+		"user.Encounter.read",
 		"issuer:user/Patient.rs",
 		"user/Patient.cd",
 		"patient/Immunization.rs",

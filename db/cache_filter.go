@@ -14,6 +14,7 @@ type Filter struct {
 	Name         string    // words in any order, each any part of a name
 	Phone        string    // a whole number; its digits are compared
 	PhoneRegion  string    // where Phone is dialled; "" = not known
+	FHIRIDs      []string  // of IDs, who must have one of these; none = whoever has the numbers
 	FHIRID       string    // exactly this one
 	Identifier   string    // any identifier, see whereIdentifier
 	BirthDate    string    // a date, or the year or month that contains it
@@ -67,6 +68,9 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 		c.add("id IN (SELECT patient_id FROM patient_phones WHERE phone_key = ANY(?))", keys)
 	default: // it must not take longer for a number that many have
 		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", keys)
+	}
+	if len(f.FHIRIDs) > 0 {
+		c.add("fhir_id = ANY(?)", s.list(cleanAll(f.FHIRIDs)))
 	}
 	if f.FHIRID != "" {
 		c.add("fhir_id = ?", clean(f.FHIRID))

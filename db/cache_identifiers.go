@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -26,8 +27,8 @@ const (
 	kindOther   = "OTHER"
 )
 
-// identifier is a row of patient_identifiers.
-type identifier struct{ kind, value, systemKey, key string }
+// identifierRow is a row of patient_identifiers.
+type identifierRow struct{ kind, value, systemKey, key string }
 
 // isNumber reports whether a text can be a patient number.
 func isNumber(s string) bool {
@@ -47,26 +48,61 @@ func identifierKey(s string) string {
 	return cut(strings.TrimSpace(strings.ToLower(cases.Fold().String(norm.NFKC.String(visible)))))
 }
 
-// withResource returns what a row is found by after its patient was taken.
-func withResource(names []identifier, number string, claimed bool, n NewPatient) []identifier {
+// The system_key of a NUMBER is that of the system under which the record's latest
+// FHIR resource claims the number; notClaimed and the key, where that resource does not
+// claim it; "" where the number was assigned here and no system was ever looked at.
+const (
+	notClaimed = "!"
+	notKnown   = "?" // an older version stored the number: it counts as claimed
+)
+
+// numberKey returns the system_key of the number.
+func numberKey(identifiers []identifierRow) string {
+	for _, name := range identifiers {
+		if name.kind == kindNumber {
+			return name.systemKey
+		}
+	}
+	return ""
+}
+
+// withNumber returns what a row is found by after an older resource of its patient told
+// its number, which it has by now or claims: newer identifiers stay.
+func withNumber(identifiers []identifierRow, number string, claimed bool, n NewPatient) []identifierRow {
 	system := identifierKey(n.NumberSystem)
-	kept := []identifier{{kindNumber, number, "", identifierKey(number)}}
-	for _, name := range names {
-		switch {
-		case name.kind == kindNumber && name.value == number:
-			kept[0].systemKey = name.systemKey
-		case name.kind == kindFormer:
+	kept := []identifierRow{{kindNumber, number, system, identifierKey(number)}}
+	if claimed {
+		kept[0].systemKey = notClaimed + system
+		kept = append(kept, identifierRow{kindClaimed, n.Number, system, ""})
+	}
+	for _, name := range identifiers {
+		if name.kind != kindNumber && name.kind != kindClaimed {
 			kept = append(kept, name)
 		}
 	}
-	if n.Number == number {
+	return kept
+}
+
+// withResource returns what a row is found by after its patient was taken.
+func withResource(identifiers []identifierRow, number string, claimed bool, n NewPatient) []identifierRow {
+	system := identifierKey(n.NumberSystem)
+	kept := []identifierRow{{kindNumber, number, numberKey(identifiers), identifierKey(number)}}
+	for _, name := range identifiers {
+		if name.kind == kindFormer {
+			kept = append(kept, name)
+		}
+	}
+	switch {
+	case n.Number == number:
 		kept[0].systemKey = system
+	case system != "":
+		kept[0].systemKey = notClaimed + system
 	}
 	if claimed {
-		kept = append(kept, identifier{kindClaimed, n.Number, system, ""})
+		kept = append(kept, identifierRow{kindClaimed, n.Number, system, ""})
 	}
 	for _, id := range n.Identifiers {
-		name := identifier{kindOther, "", identifierKey(id.System), identifierKey(id.Value)}
+		name := identifierRow{kindOther, "", identifierKey(id.System), identifierKey(id.Value)}
 		switch {
 		case id.Alias && isNumber(id.Value):
 			if id.Value == n.Number { // listed as a former one too
@@ -82,13 +118,19 @@ func withResource(names []identifier, number string, claimed bool, n NewPatient)
 }
 
 // renumbered returns what a row is found by after its number has moved.
-func renumbered(names []identifier, former, number string) []identifier {
+func renumbered(identifiers []identifierRow, former, number string) []identifierRow {
 	formerSystem, system := "", ""
-	var kept []identifier
-	for _, name := range names {
+	var kept []identifierRow
+	for _, name := range identifiers {
 		switch {
 		case name.kind == kindNumber:
-			formerSystem = name.systemKey
+			formerSystem = strings.TrimPrefix(name.systemKey, notClaimed)
+			if formerSystem != "" && formerSystem != notKnown {
+				system = cmp.Or(system, notClaimed+formerSystem)
+			}
+			if assignedNumber.MatchString(former) {
+				formerSystem = ""
+			}
 		case name.kind == kindClaimed && name.value == number:
 			system = name.systemKey
 		case name.kind == kindFormer && name.value == number:
@@ -96,19 +138,19 @@ func renumbered(names []identifier, former, number string) []identifier {
 			kept = append(kept, name)
 		}
 	}
-	return append(kept, identifier{kindFormer, former, formerSystem, identifierKey(former)},
-		identifier{kindNumber, number, system, identifierKey(number)})
+	return append(kept, identifierRow{kindFormer, former, formerSystem, identifierKey(former)},
+		identifierRow{kindNumber, number, system, identifierKey(number)})
 }
 
 // The statements of identifiers.
 var (
-	namesOf = prepared(`SELECT patient_id, kind, value, system_key, value_key FROM patient_identifiers WHERE patient_id = ANY(?)`)
+	identifiersOf = prepared(`SELECT patient_id, kind, value, system_key, value_key FROM patient_identifiers WHERE patient_id = ANY(?)`)
 	// forgetAliases: a number that somebody has is no alias.
-	forgetAliases = prepared(`DELETE FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
-	forgetNames   = prepared(`DELETE FROM patient_identifiers WHERE patient_id = ANY(?)`)
-	aliasesAmong  = prepared(`SELECT DISTINCT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
-	numbersOfFHIR = preparedToRead(`SELECT fhir_id, id FROM patients WHERE fhir_id = ANY(?)`)
-	aliasesOf     = preparedToRead(`SELECT value, min(patient_id) FROM patient_identifiers WHERE patient_id = ANY(?) AND kind || '' IN ('FORMER', 'ALIAS')
+	forgetAliases     = prepared(`DELETE FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
+	deleteIdentifiers = prepared(`DELETE FROM patient_identifiers WHERE patient_id = ANY(?)`)
+	aliasesAmong      = prepared(`SELECT DISTINCT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
+	numbersOfFHIR     = preparedToRead(`SELECT fhir_id, id FROM patients WHERE fhir_id = ANY(?)`)
+	aliasesOf         = preparedToRead(`SELECT value, min(patient_id) FROM patient_identifiers WHERE patient_id = ANY(?) AND kind || '' IN ('FORMER', 'ALIAS')
 		AND NOT EXISTS (SELECT 1 FROM patients WHERE id = value) GROUP BY value HAVING count(DISTINCT patient_id) = 1`)
 	numbersByNumber = preparedToRead(`SELECT id, id FROM patients WHERE id = ANY(?)
 		UNION ALL ` + recordsByAlias + ` AND value = ANY(?) GROUP BY value HAVING count(DISTINCT patient_id) = 1`)
@@ -118,30 +160,30 @@ var (
 // records claim finds neither.
 const recordsByAlias = `SELECT value, min(patient_id) FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS')`
 
-const insertNames = `INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key) VALUES `
+const insertIdentifiers = `INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key) VALUES `
 
-// namesOf reads what records are found by, by their numbers.
-func (s *Store) namesOf(ctx context.Context, tx bun.Tx, numbers []string) (map[string][]identifier, error) {
-	rows, err := s.in(ctx, tx, namesOf).QueryContext(ctx, s.list(numbers))
+// identifiersOf reads what records are found by, by their numbers.
+func (s *Store) identifiersOf(ctx context.Context, tx bun.Tx, numbers []string) (map[string][]identifierRow, error) {
+	rows, err := s.in(ctx, tx, identifiersOf).QueryContext(ctx, s.list(numbers))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	names := map[string][]identifier{}
+	identifiers := map[string][]identifierRow{}
 	for rows.Next() {
 		var number string
-		var n identifier
+		var n identifierRow
 		if err := rows.Scan(&number, &n.kind, &n.value, &n.systemKey, &n.key); err != nil {
 			return nil, err
 		}
-		names[number] = append(names[number], n)
+		identifiers[number] = append(identifiers[number], n)
 	}
-	return names, rows.Err()
+	return identifiers, rows.Err()
 }
 
-// writeNames writes what records are found by, where it changed. numbers became
+// writeIdentifiers writes what records are found by, where it changed. numbers became
 // somebody's: they are nobody's alias any more.
-func (s *Store) writeNames(ctx context.Context, tx bun.Tx, before, after map[*Patient][]identifier, numbers []string) error {
+func (s *Store) writeIdentifiers(ctx context.Context, tx bun.Tx, before, after map[*Patient][]identifierRow, numbers []string) error {
 	if len(numbers) > 0 {
 		if _, err := s.exec(ctx, tx, forgetAliases, s.list(numbers)); err != nil {
 			return err
@@ -149,9 +191,9 @@ func (s *Store) writeNames(ctx context.Context, tx bun.Tx, before, after map[*Pa
 	}
 	var changed []string
 	var values []any
-	for p, names := range after {
-		wanted := map[identifier]bool{}
-		for _, n := range names {
+	for p, identifiers := range after {
+		wanted := map[identifierRow]bool{}
+		for _, n := range identifiers {
 			if alias := n.kind == kindFormer || n.kind == kindAlias && n.value != p.ID; !alias || !slices.Contains(numbers, n.value) {
 				wanted[n] = true
 			}
@@ -171,15 +213,15 @@ func (s *Store) writeNames(ctx context.Context, tx bun.Tx, before, after map[*Pa
 	if len(changed) == 0 {
 		return nil
 	}
-	if _, err := s.exec(ctx, tx, forgetNames, s.list(changed)); err != nil {
+	if _, err := s.exec(ctx, tx, deleteIdentifiers, s.list(changed)); err != nil {
 		return err
 	}
-	return s.insertRows(ctx, tx, insertNames, 5, values)
+	return s.insertRows(ctx, tx, insertIdentifiers, 5, values)
 }
 
-// findNames reads what the rows are found by, which of them cannot move now, and
+// findIdentifiers reads what the rows are found by, which of them cannot move now, and
 // which numbers of patients without a FHIR id are aliases.
-func (i *importing) findNames(ctx context.Context) error {
+func (i *importing) findIdentifiers(ctx context.Context) error {
 	var numbers, moving, local []string
 	for number := range i.byID {
 		numbers = append(numbers, number)
@@ -192,13 +234,13 @@ func (i *importing) findNames(ctx context.Context) error {
 			local = append(local, clean(n.Number))
 		}
 	}
-	names, err := i.store.namesOf(ctx, i.tx, numbers)
+	identifiers, err := i.store.identifiersOf(ctx, i.tx, numbers)
 	if err != nil {
 		return err
 	}
-	i.names, i.aliases = map[*Patient][]identifier{}, map[string]bool{}
+	i.identifiers, i.aliases = map[*Patient][]identifierRow{}, map[string]bool{}
 	for number, row := range i.byID {
-		i.names[row] = names[number]
+		i.identifiers[row] = identifiers[number]
 	}
 	if len(local) > 0 {
 		known, err := i.store.ids(ctx, i.tx, aliasesAmong, i.store.list(local))
@@ -213,23 +255,27 @@ func (i *importing) findNames(ctx context.Context) error {
 	return err
 }
 
-// nameAll writes what the rows and the new patients are found by.
-func (i *importing) nameAll(ctx context.Context) error {
-	after := map[*Patient][]identifier{}
+// writeAllIdentifiers writes what the rows and the new patients are found by.
+func (i *importing) writeAllIdentifiers(ctx context.Context) error {
+	after := map[*Patient][]identifierRow{}
 	for p, k := range i.taken {
-		names := i.names[p]
+		identifiers := i.identifiers[p]
 		if p.ID != i.cameAs[p] && i.cameAs[p] != "" {
-			names = renumbered(names, i.cameAs[p], p.ID)
+			identifiers = renumbered(identifiers, i.cameAs[p], p.ID)
 		}
-		after[p] = withResource(names, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		if i.numberOnly[p] {
+			after[p] = withNumber(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		} else {
+			after[p] = withResource(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
+		}
 	}
-	return i.store.writeNames(ctx, i.tx, i.names, after, i.moved)
+	return i.store.writeIdentifiers(ctx, i.tx, i.identifiers, after, i.moved)
 }
 
 // whereIdentifier finds the records that have an identifier: "value" or, as in a
 // FHIR token search, "system|value" and "|value", which has no system. A number
 // wins over aliases. Among own records nothing of others is looked at: it must not
-// take longer for what others have.
+// take longer for what others have. || ” keeps the planner from the indexes of all.
 func whereIdentifier(c *conditions, text string, own []string) {
 	type search struct {
 		where string
@@ -251,12 +297,12 @@ func whereIdentifier(c *conditions, text string, own []string) {
 		case s.args[0] == "":
 		case len(own) > 0:
 			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE patient_id IN ("+among+") AND kind || '' <> 'CLAIMED'"+
-				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
+				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value = patient_id OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
 			args = slices.Concat(args, ids, ids, s.args)
 		default:
 			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE "+s.where+" AND kind IN ('NUMBER', 'OTHER')",
 				"SELECT min(patient_id) FROM patient_identifiers WHERE "+s.where+" AND kind IN ('FORMER', 'ALIAS')"+
-					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value) HAVING count(DISTINCT patient_id) = 1")
+					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value AND holder.id <> patient_id) HAVING count(DISTINCT patient_id) = 1")
 			args = slices.Concat(args, s.args, s.args)
 		}
 	}

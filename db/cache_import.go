@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -53,20 +54,17 @@ type ImportOutcome struct {
 	Err     error      // this patient could not be taken; the others were
 }
 
-// The reasons why one patient of a batch is not taken.
-var (
-	errBadNumber    = errors.New("its patient number is longer than 64 characters, holds control characters or nothing that is seen")
-	errBatchRepeats = errors.New("its patient number or FHIR id occurred just before")
-)
+var errBadNumber = errors.New("its patient number is longer than 64 characters, holds control characters or nothing that is seen")
 
 // importTimeout bounds the transaction of a batch. It has up to 500 patients
 // and takes a fraction of a second.
 const importTimeout = 30 * time.Second
 
-// ImportPatients stores a batch in one transaction. A row that exists is
-// updated only when the patient's State.FHIRUpdatedAt is later than what the row
-// last saw of FHIR (or the same, where an older program filled the row), and never
-// while it is PENDING: an old file does not overwrite newer truth. Of patients without that time the one imported last
+// ImportPatients stores a batch in one transaction; a patient who occurs again in it
+// counts as in another batch. A row that exists is updated only when the patient's
+// State.FHIRUpdatedAt is later than what the row last saw of FHIR (or the same, where
+// an older program filled the row), and never while it is PENDING: an old file does
+// not overwrite newer truth. Of patients without that time the one imported last
 // wins, unless the journal still knows a write of the patient. A LOCAL_ONLY row
 // becomes synced when a patient with its number comes with a FHIR id. Numbers move
 // with their patients, see cache_numbers.go; who has claimed one that another
@@ -75,24 +73,15 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 	outcomes := make([]ImportOutcome, len(batch))
 	run := func(ctx context.Context, tx bun.Tx) error {
 		clear(outcomes)
-		i := &importing{store: s, tx: tx, at: at, batch: slices.Clone(batch), outcomes: outcomes, taken: map[*Patient]int{}, cameAs: map[*Patient]string{}, fresh: map[*Patient]bool{}}
-		if err := i.findExisting(ctx); err != nil {
-			return err
-		}
-		if err := i.findNames(ctx); err != nil {
-			return err
-		}
-		if err := i.findWritten(ctx); err != nil {
-			return err
-		}
-		if err := i.sort(ctx); err != nil {
-			return err
-		}
-		if err := i.insert(ctx); err != nil {
-			return err
-		}
-		if err := i.nameAll(ctx); err != nil {
-			return err
+		for from, to := 0, 0; from < len(batch); from = to {
+			to = from + distinctPatients(batch[from:])
+			i := &importing{store: s, tx: tx, at: at, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
+				taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}}
+			for _, step := range []func(context.Context) error{i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers} {
+				if err := step(ctx); err != nil {
+					return err
+				}
+			}
 		}
 		return s.file.check()
 	}
@@ -105,6 +94,19 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
 	return outcomes, nil
+}
+
+// distinctPatients returns how many at the beginning have no FHIR id and no number in
+// common.
+func distinctPatients(batch []NewPatient) int {
+	fhirIDs, numbers := map[string]bool{"": true}, map[string]bool{"": true}
+	for k, n := range batch {
+		if n.FHIRID != "" && fhirIDs[n.FHIRID] || n.Number != "" && numbers[n.Number] {
+			return k
+		}
+		fhirIDs[n.FHIRID], numbers[n.Number] = true, true
+	}
+	return len(batch)
 }
 
 // The statements of an import.
@@ -127,15 +129,15 @@ type importing struct {
 	byFHIRID map[string]*Patient
 	inserts  []*Patient // the new ones; those without a number are assigned one
 
-	unreadable map[*Patient]error        // of the rows: these are left as they are
-	written    map[string]bool           // numbers of patients that come without a time and are in the journal
-	open       map[string]bool           // numbers that were to move, but a write of the patient is under way
-	aliases    map[string]bool           // of the numbers that patients without a FHIR id come with
-	names      map[*Patient][]identifier // of the rows, as they stand in the database
-	taken      map[*Patient]int          // position in batch of the last that a row took
-	cameAs     map[*Patient]string       // the numbers that rows had before they moved
-	fresh      map[*Patient]bool         // of inserts
-	moved      []string                  // numbers that became somebody's
+	unreadable  map[*Patient]error           // of the rows: these are left as they are
+	written     map[string]bool              // numbers of patients that come without a time and are in the journal
+	open        map[string]bool              // numbers that were to move, but a write of the patient is under way
+	aliases     map[string]bool              // of the numbers that patients without a FHIR id come with
+	identifiers map[*Patient][]identifierRow // of the rows, as they stand in the database
+	taken       map[*Patient]int             // position in batch of the one that a row took
+	numberOnly  map[*Patient]bool            // of that one the number alone was taken
+	cameAs      map[*Patient]string          // the numbers that rows had before they moved
+	moved       []string                     // numbers that became somebody's
 }
 
 // findExisting reads the rows that the batch may concern.
@@ -207,8 +209,6 @@ func (i *importing) sort(ctx context.Context) error {
 		switch {
 		case i.unreadable[row] != nil:
 			o.Err = i.unreadable[row]
-		case i.fresh[row], row == nil && i.fresh[holder] && (n.FHIRID == "" || holder.FHIRID == ""):
-			o.Err = errBatchRepeats
 		case row == nil && n.FHIRID == "" && i.aliases[n.Number]:
 			*o = ImportOutcome{Result: Kept, Why: KeptLocal}
 		case row == nil:
@@ -228,7 +228,7 @@ func (i *importing) match(n NewPatient) *Patient {
 	switch {
 	case byFHIRID != nil:
 		return byFHIRID
-	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || i.fresh[byID] || !samePerson(byID, n.State)):
+	case byID != nil && n.FHIRID != "" && (byID.FHIRID != "" || !samePerson(byID, n.State)):
 		return nil
 	default:
 		return byID
@@ -249,7 +249,7 @@ func (i *importing) add(k int, holder *Patient) {
 		i.byID[p.ID] = p
 		i.moved = append(i.moved, p.ID)
 	}
-	i.fresh[p], i.taken[p] = true, k
+	i.taken[p] = k
 	i.inserts = append(i.inserts, p)
 	i.outcomes[k].Result, i.outcomes[k].Claimed = Inserted, holder != nil
 }
@@ -260,8 +260,10 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	o.Result, o.Why = Kept, i.keep(row, n)
 	// A row that is kept may still have another number: PATIENT_ID_SYSTEM was set
 	// since.
-	current := o.Why == "" || o.Why == KeptSame || o.Why == KeptNewer && !n.State.FHIRUpdatedAt.Before(row.FHIRUpdatedAt) ||
-		(o.Why == KeptNewer || o.Why == KeptWritten) && i.isForeign(row, n.NumberSystem)
+	current := o.Why == "" || o.Why == KeptSame || o.Why == KeptNewer && !n.State.FHIRUpdatedAt.Before(row.FHIRUpdatedAt)
+	if !current && n.Number != "" && (o.Why == KeptNewer || o.Why == KeptWritten) && i.isForeign(row, n.NumberSystem) {
+		current, i.numberOnly[row] = true, true
+	}
 	if o.Why == "" {
 		o.Result = Updated
 		if err := i.refresh(ctx, row, n); err != nil {
@@ -285,15 +287,11 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	return nil
 }
 
-// isForeign reports whether the number of a row is none of this system, but assigned
-// here or of another one: there is none that an old file could bring back.
+// isForeign reports whether no resource of the patient was taken under this system: there
+// is no number of it that an old file could bring back.
 func (i *importing) isForeign(row *Patient, system string) bool {
-	for _, name := range i.names[row] {
-		if name.kind == kindNumber && name.systemKey != "" {
-			return name.systemKey != identifierKey(system)
-		}
-	}
-	return assignedNumber.MatchString(row.ID)
+	key := numberKey(i.identifiers[row])
+	return key != notKnown && strings.TrimPrefix(key, notClaimed) != identifierKey(system)
 }
 
 var assignedNumber = regexp.MustCompile(`^P-\d{4}-\d{6,}$`)

@@ -146,6 +146,9 @@ func (s *Store) settleSome(ctx context.Context, tx bun.Tx, at time.Time) (moved 
 		return len(rows), nil, c.move(ctx, rows)
 	}
 	for _, row := range c.claimers {
+		if holder := c.byID[c.claimed[row]]; holder != nil && dead(row) > dead(holder) {
+			continue // it gave the number up, or would
+		}
 		left = append(left, RefusedNumber{row.FHIRID, c.claimed[row], c.why[row]})
 	}
 	return 0, left, nil
@@ -153,17 +156,18 @@ func (s *Store) settleSome(ctx context.Context, tx bun.Tx, at time.Time) (moved 
 
 // claims are the numbers that patients should have and others have.
 type claims struct {
-	store    *Store
-	tx       bun.Tx
-	at       time.Time
-	byID     map[string]*Patient
-	names    map[*Patient][]identifier
-	claimers []*Patient          // in the order of their numbers
-	claimed  map[*Patient]string // by each of them
-	why      map[*Patient]error  // why one cannot have it
-	gaveUp   map[*Patient]bool   // the FHIR server lists the number of this one as a former one: who claims it gets it
-	goes     map[*Patient]bool   // the number of this one moves, if another needs it
-	target   map[*Patient]string // to this one; "" = an assigned one
+	store       *Store
+	tx          bun.Tx
+	at          time.Time
+	byID        map[string]*Patient
+	identifiers map[*Patient][]identifierRow
+	claimers    []*Patient          // in the order of their numbers
+	claimed     map[*Patient]string // by each of them
+	why         map[*Patient]error  // why one cannot have it
+	systems     map[*Patient]string // under which each of them claims it: its system_key
+	gaveUp      map[*Patient]bool   // this one does not claim its number, or does not live: who claims it gets it
+	goes        map[*Patient]bool   // the number of this one moves, if another needs it
+	target      map[*Patient]string // to this one; "" = an assigned one
 }
 
 // find reads the claims, and locks who claims and who has what is claimed.
@@ -189,7 +193,7 @@ func (c *claims) find(ctx context.Context) error {
 		return err
 	}
 	// From here on they stay, so what was read before the lock is read again.
-	names, err := c.store.namesOf(ctx, c.tx, numbers)
+	identifiers, err := c.store.identifiersOf(ctx, c.tx, numbers)
 	if err != nil {
 		return err
 	}
@@ -198,9 +202,9 @@ func (c *claims) find(ctx context.Context) error {
 		return err
 	}
 	defer found.Close()
-	c.byID, c.names = map[string]*Patient{}, map[*Patient][]identifier{}
+	c.byID, c.identifiers = map[string]*Patient{}, map[*Patient][]identifierRow{}
 	c.claimed, c.target, c.why = map[*Patient]string{}, map[*Patient]string{}, map[*Patient]error{}
-	c.gaveUp, c.goes = map[*Patient]bool{}, map[*Patient]bool{}
+	c.systems, c.gaveUp, c.goes = map[*Patient]string{}, map[*Patient]bool{}, map[*Patient]bool{}
 	for found.Next() {
 		row, err := allColumns.scan(found)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -209,19 +213,31 @@ func (c *claims) find(ctx context.Context) error {
 		if open[row.ID] || row.SyncState == Pending {
 			err = errors.New(string(KeptPending))
 		}
-		c.byID[row.ID], c.names[row], c.why[row] = row, names[row.ID], err
-		for _, name := range names[row.ID] {
-			switch {
-			case name.kind == kindClaimed:
+		c.byID[row.ID], c.identifiers[row], c.why[row] = row, identifiers[row.ID], err
+		for _, name := range identifiers[row.ID] {
+			if name.kind == kindClaimed {
 				c.claimers = append(c.claimers, row)
-				c.claimed[row], c.target[row] = name.value, name.value
+				c.claimed[row], c.target[row], c.systems[row] = name.value, name.value, name.systemKey
 				c.goes[row] = err == nil
-			case name.kind == kindAlias && name.value == row.ID && err == nil:
-				c.gaveUp[row], c.goes[row] = true, true
 			}
 		}
 	}
+	slices.SortStableFunc(c.claimers, func(a, b *Patient) int { return cmp.Compare(dead(a), dead(b)) })
 	return found.Err()
+}
+
+// dead is 1 for a record that nobody should write any more, and 0 for others.
+func dead(p *Patient) int {
+	if p.Inactive || p.ReplacedBy != "" {
+		return 1
+	}
+	return 0
+}
+
+// givesUp reports whether the number of a holder is for this claimer.
+func (c *claims) givesUp(holder, claimer *Patient) bool {
+	key := numberKey(c.identifiers[holder])
+	return key != c.systems[claimer] && key != notKnown || dead(holder) > dead(claimer)
 }
 
 // judge finds out which numbers move: a number that stays cannot become another's,
@@ -233,6 +249,11 @@ func (c *claims) judge() {
 			first[number] = row
 		}
 	}
+	for number, row := range first {
+		if holder := c.byID[number]; holder != nil && c.why[holder] == nil && c.givesUp(holder, row) {
+			c.gaveUp[holder], c.goes[holder] = true, true
+		}
+	}
 	for _, row := range c.claimers {
 		holder := c.byID[c.claimed[row]]
 		if !c.goes[row] || first[c.claimed[row]] == row && (holder == nil || c.goes[holder]) {
@@ -240,7 +261,7 @@ func (c *claims) judge() {
 		}
 		// It stays, and so does whoever claims its number, and so on.
 		why := ErrNumberTaken
-		if c.claimed[holder] != "" && c.why[holder] != nil {
+		if holder != nil && c.claimed[holder] != "" && c.why[holder] != nil {
 			why = c.why[holder]
 		}
 		for row != nil && c.target[row] != "" && c.goes[row] {
@@ -294,12 +315,12 @@ func (c *claims) move(ctx context.Context, rows []*Patient) error {
 	if err != nil {
 		return err
 	}
-	numbers, after := make([]string, len(rows)), map[*Patient][]identifier{}
+	numbers, after := make([]string, len(rows)), map[*Patient][]identifierRow{}
 	for n, row := range rows {
 		if numbers[n] = c.target[row]; numbers[n] == "" {
 			numbers[n], assigned = assigned[0], assigned[1:]
 		}
-		after[row] = renumbered(c.names[row], row.ID, numbers[n])
+		after[row] = renumbered(c.identifiers[row], row.ID, numbers[n])
 	}
 	if err := c.store.moveNumbers(ctx, c.tx, rows, numbers); err != nil {
 		return err
@@ -309,87 +330,5 @@ func (c *claims) move(ctx context.Context, rows []*Patient) error {
 			return err
 		}
 	}
-	return c.store.writeNames(ctx, c.tx, c.names, after, numbers)
-}
-
-// NumbersOf returns the numbers of the records that these numbers and aliases name,
-// each once, in the order of ids. What names no record stays as it is, and so does
-// an alias that names two: it is nobody's.
-func (s *Store) NumbersOf(ctx context.Context, ids []string) ([]string, error) {
-	cleaned := cleanAll(ids)
-	named, err := s.named(ctx, numbersByNumber, s.list(cleaned), s.list(cleaned))
-	return distinct(cleaned, func(id string) string { return cmp.Or(named[id], id) }), err
-}
-
-// NumbersOfFHIR returns the numbers of the records that have these FHIR ids, each
-// once, in the order of ids.
-func (s *Store) NumbersOfFHIR(ctx context.Context, fhirIDs []string) ([]string, error) {
-	cleaned := cleanAll(fhirIDs)
-	named, err := s.named(ctx, numbersOfFHIR, s.list(cleaned))
-	return distinct(cleaned, func(id string) string { return named[id] }), err
-}
-
-// distinct lists what the ids stand for, each once.
-func distinct(ids []string, of func(id string) string) []string {
-	var list []string
-	for _, id := range ids {
-		if name := of(id); name != "" && !slices.Contains(list, name) {
-			list = append(list, name)
-		}
-	}
-	return list
-}
-
-func cleanAll(texts []string) []string {
-	cleaned := make([]string, len(texts))
-	for i, text := range texts {
-		cleaned[i] = clean(text)
-	}
-	return cleaned
-}
-
-// named runs a statement that finds the number that each id names.
-func (s *Store) named(ctx context.Context, st *statement, args ...any) (map[string]string, error) {
-	rows, err := s.in(ctx, bun.Tx{}, st).QueryContext(ctx, args...)
-	if err != nil {
-		return nil, fmt.Errorf("look up patient numbers: %w", err)
-	}
-	defer rows.Close()
-	named := map[string]string{}
-	for rows.Next() {
-		var id, number string
-		if err := rows.Scan(&id, &number); err != nil {
-			return nil, fmt.Errorf("look up patient numbers: %w", err)
-		}
-		if named[id] == "" || id == number { // what somebody has wins over an alias
-			named[id] = number
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up patient numbers: %w", err)
-	}
-	return named, nil
-}
-
-// AliasesOf returns the aliases of these numbers, each with its number. Other
-// records are not looked at, but for one that has an alias as its number: then it is
-// none.
-func (s *Store) AliasesOf(ctx context.Context, numbers []string) (map[string]string, error) {
-	rows, err := s.in(ctx, bun.Tx{}, aliasesOf).QueryContext(ctx, s.list(cleanAll(numbers)))
-	if err != nil {
-		return nil, fmt.Errorf("look up aliases: %w", err)
-	}
-	defer rows.Close()
-	aliases := map[string]string{}
-	for rows.Next() {
-		var alias, number string
-		if err := rows.Scan(&alias, &number); err != nil {
-			return nil, fmt.Errorf("look up aliases: %w", err)
-		}
-		aliases[alias] = number
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up aliases: %w", err)
-	}
-	return aliases, nil
+	return c.store.writeIdentifiers(ctx, c.tx, c.identifiers, after, numbers)
 }

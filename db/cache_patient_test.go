@@ -221,7 +221,7 @@ func TestImportRules(t *testing.T) {
 			}
 		}
 		outcomes, err := s.ImportPatients(ctx, []NewPatient{{FHIRID: "b"}, {FHIRID: "b"}, {Number: "H"}, {Number: "H"}}, testTime)
-		if err != nil || outcomes[1].Err == nil || outcomes[3].Err == nil || outcomes[0].Err != nil || outcomes[2].Err != nil {
+		if err != nil || outcomes[1].ID != outcomes[0].ID || outcomes[3].ID != "H" || outcomes[1].Result != Kept || outcomes[3].Result != Kept || outcomes[0].Err != nil || outcomes[2].Err != nil {
 			t.Errorf("twice in a batch: %+v, %v", outcomes, err)
 		}
 	})

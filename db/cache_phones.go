@@ -39,7 +39,10 @@ func phoneSearch(phone, region string) []string {
 		return addKeys(nil, foldPart(phone))
 	}
 	list := addKeys(nil, number+extension)
-	n := international(phone, number)
+	n := fromAbroad(phone, region)
+	if n == nil {
+		n = international(phone, number)
+	}
 	if n == nil && region != "" {
 		n = parse(number, region)
 	}
@@ -105,6 +108,19 @@ func international(phone, number string) *phonenumbers.PhoneNumber {
 		return nil
 	}
 	return parse("+"+dialled, "")
+}
+
+// fromAbroad reads a number as it is dialled abroad from the region: 001 82 … in
+// Korea, 0011 61 … in Australia. nil: it is none.
+func fromAbroad(phone, region string) *phonenumbers.PhoneNumber {
+	if region == "" {
+		return nil
+	}
+	n, err := phonenumbers.ParseAndKeepRawInput(phone, region)
+	if err != nil || n.GetCountryCodeSource() != phonenumbers.PhoneNumber_FROM_NUMBER_WITH_IDD || !phonenumbers.IsValidNumber(n) {
+		return nil
+	}
+	return n
 }
 
 // parse returns nil for what is no number in the region, or of no country.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"patientgraph/db/dbtest"
 )
 
 // wantChanged fails unless these fields changed since the row of P-1 had a version.
@@ -153,45 +151,34 @@ func TestAVersionThatNeverWas(t *testing.T) {
 // the program before writes while this one runs.
 func TestFieldVersionsOfAnOlderProgram(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx := context.Background()
-			s, err := Open(ctx, open(t))
-			if err != nil {
+	olderStores(t, 5, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		exec := func(text string) {
+			t.Helper()
+			if _, err := s.write.DB.Exec(text); err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close()
-			if err := s.migrate(ctx, 5); err != nil {
-				t.Fatal(err)
-			}
-			exec := func(text string) {
-				t.Helper()
-				if _, err := s.write.DB.Exec(text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			exec(`INSERT INTO patients (id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email,
-					address, emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at)
-				VALUES ('P-1', 'a1', 'Kim', '', '', '', '', '', '010', '010', 'a@example.org', '', '', '', 'A+', 'SYNCED', 1, '1', 1, 7, 1, 1)`)
-			if err := s.Migrate(ctx); err != nil {
-				t.Fatal(err)
-			}
-			all := fieldNames[:]
-			wantChanged(t, s, 7)
-			wantChanged(t, s, 6, all...)
-			setBloodType(t, s, "P-1") // version 8
-			wantChanged(t, s, 7, "bloodType")
-			wantChanged(t, s, 6, all...)
+		}
+		exec(`INSERT INTO patients (id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email,
+				address, emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at)
+			VALUES ('P-1', 'a1', 'Kim', '', '', '', '', '', '010', '010', 'a@example.org', '', '', '', 'A+', 'SYNCED', 1, '1', 1, 7, 1, 1)`)
+		if err := s.Migrate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		all := fieldNames[:]
+		wantChanged(t, s, 7)
+		wantChanged(t, s, 6, all...)
+		setBloodType(t, s, "P-1") // version 8
+		wantChanged(t, s, 7, "bloodType")
+		wantChanged(t, s, 6, all...)
 
-			exec(`UPDATE patients SET phone = '011', version = version + 1`)
-			wantChanged(t, s, 9)
-			wantChanged(t, s, 8, all...)
-			if _, err := s.SetProfile("P-1", ProfileEdit{SetAllergies: true, Allergies: []string{"땅콩"}}, 9, testTime); err != nil {
-				t.Fatal(err)
-			}
-			wantChanged(t, s, 9, "allergies")
-			wantChanged(t, s, 8, all...)
-		})
-	}
+		exec(`UPDATE patients SET phone = '011', version = version + 1`)
+		wantChanged(t, s, 9)
+		wantChanged(t, s, 8, all...)
+		if _, err := s.SetProfile("P-1", ProfileEdit{SetAllergies: true, Allergies: []string{"땅콩"}}, 9, testTime); err != nil {
+			t.Fatal(err)
+		}
+		wantChanged(t, s, 9, "allergies")
+		wantChanged(t, s, 8, all...)
+	})
 }

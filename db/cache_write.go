@@ -47,6 +47,7 @@ type ProfileEdit struct {
 	Allergies           []string
 	SetBloodType        bool
 	BloodType           string
+	FHIRID              string // of the patient who is meant; "" = whoever has the number
 }
 
 // Fields names those that the edit sets.
@@ -92,10 +93,14 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 	})
 }
 
-// SetProfile changes local-only values. An expectedVersion of 0 is any.
-// ErrNotFound, ErrVersionMismatch: a field that the edit sets has changed since.
+// SetProfile changes local-only values. An expectedVersion of 0 is any. ErrNotFound:
+// also where the number has become another patient's than the one that is meant.
+// ErrVersionMismatch: a field that the edit sets has changed since.
 func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at time.Time) (*Patient, error) {
 	return s.change(id, e.Fields(), expectedVersion, at, func(_ context.Context, _ bun.Tx, p *Patient) error {
+		if e.FHIRID != "" && e.FHIRID != p.FHIRID {
+			return ErrNotFound
+		}
 		if e.SetEmergencyContact {
 			p.EmergencyContact = e.EmergencyContact
 		}

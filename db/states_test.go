@@ -7,8 +7,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"patientgraph/db/dbtest"
 )
 
 func listed(page *Page) []string {
@@ -172,70 +170,77 @@ func TestWhomAPatientWasMergedInto(t *testing.T) {
 // the next look at the same version of the patient, once.
 func TestRowsOfTheProgramBefore(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx := context.Background()
-			s, err := Open(ctx, open(t))
-			if err != nil {
+	olderStores(t, 5, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		const columns = "id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email, address, " +
+			"emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at"
+		at := toMicros(testTime)
+		for _, row := range [][]any{
+			{"P-1", "a1", `["nuts"]`, "SYNCED"}, {"P-2", "a2", "", "PENDING"}, {"P-3", nil, "", "LOCAL_ONLY"},
+		} {
+			if _, err := s.write.DB.Exec("INSERT INTO patients ("+columns+`) VALUES ($1, $2, 'Kim', 'A', 'A Kim', 'kim', '1990', 'male', '010', '010', 'a@b', '{"city":"X"}',
+				'{"name":"B"}', $3, 'A+', $4, $5, '7', $5, 3, $5, $5)`, append(row, at)...); err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close()
-			if err := s.migrate(ctx, 5); err != nil {
-				t.Fatal(err)
+		}
+		if err := s.Migrate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for id, allergies := range map[string][]string{"P-1": {"nuts"}, "P-2": nil, "P-3": nil} {
+			p, err := s.Patient(ctx, id)
+			if err != nil || p.Inactive || p.Deceased || p.ReplacedBy != "" || p.FHIRContact != nil || p.EmergencyContact.Name != "B" ||
+				!slices.Equal(p.Allergies, allergies) || p.FamilyName != "Kim" || p.Phone != "010" || p.Address.City != "X" || p.BloodType != "A+" || p.Version != 3 {
+				t.Errorf("%s: %+v, %v", id, p, err)
 			}
-			const columns = "id, fhir_id, family_name, given_name, full_name, name_key, birth_date, gender, phone, phone_key, email, address, " +
-				"emergency_contact, allergies, blood_type, sync_state, last_synced_at, fhir_version_id, fhir_updated_at, version, created_at, updated_at"
-			at := toMicros(testTime)
-			for _, row := range [][]any{
-				{"P-1", "a1", `["nuts"]`, "SYNCED"}, {"P-2", "a2", "", "PENDING"}, {"P-3", nil, "", "LOCAL_ONLY"},
-			} {
-				if _, err := s.write.DB.Exec("INSERT INTO patients ("+columns+`) VALUES ($1, $2, 'Kim', 'A', 'A Kim', 'kim', '1990', 'male', '010', '010', 'a@b', '{"city":"X"}',
-					'{"name":"B"}', $3, 'A+', $4, $5, '7', $5, 3, $5, $5)`, append(row, at)...); err != nil {
-					t.Fatal(err)
-				}
+		}
+		if n, err := s.CountPatients(ctx, Filter{}); err != nil || n != 3 {
+			t.Errorf("%d are listed, %v", n, err)
+		}
+		st := FHIRState{FamilyName: "Kim", Inactive: true, Deceased: true, ReplacedBy: "a3", FHIRContact: &EmergencyContact{Name: "C"}, FHIRUpdatedAt: testTime}
+		older := st
+		older.FHIRUpdatedAt = testTime.Add(-time.Minute)
+		for step, c := range []struct {
+			n      NewPatient
+			result ImportResult
+			why    KeptReason
+		}{
+			{NewPatient{FHIRID: "a1", State: older}, Kept, KeptNewer}, {NewPatient{FHIRID: "a1", State: st}, Updated, ""},
+			{NewPatient{FHIRID: "a1", State: st}, Kept, KeptNewer}, {NewPatient{FHIRID: "a2", State: st}, Kept, KeptPending},
+			{NewPatient{Number: "P-3", State: st}, Kept, KeptLocal},
+		} {
+			outcomes, err := s.ImportPatients(ctx, []NewPatient{c.n}, testTime)
+			if err != nil || outcomes[0].Err != nil || outcomes[0].Result != c.result || outcomes[0].Why != c.why {
+				t.Errorf("step %d: %+v, %v", step, outcomes, err)
 			}
-			if err := s.Migrate(ctx); err != nil {
-				t.Fatal(err)
+		}
+		p, err := s.Patient(ctx, "P-1")
+		if err != nil || !p.Inactive || !p.Deceased || p.ReplacedBy != "a3" || p.FHIRContact == nil || p.EmergencyContact.Name != "B" || len(p.Allergies) != 1 {
+			t.Errorf("filled: %+v, %v", p, err)
+		}
+		// An edit of what FHIR does not have fills nothing.
+		if _, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true}, 0, testTime); err != nil {
+			t.Error(err)
+		}
+		if p, err := s.Patient(ctx, "P-2"); err != nil || p.filled != 0 {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
+}
+
+// Of own records only those of the patients who are meant are listed and counted.
+func TestWhoHasTheNumberByNow(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "S-A", FHIRID: "s1"}, NewPatient{Number: "S-B", FHIRID: "s2"})
+		for _, c := range []struct{ fhirIDs, want []string }{
+			{nil, []string{"S-A", "S-B"}}, {[]string{"s1"}, []string{"S-A"}}, {[]string{"s2", "s3"}, []string{"S-B"}}, {[]string{"s3"}, nil},
+		} {
+			f := Filter{IDs: []string{"S-A", "S-B"}, FHIRIDs: c.fhirIDs}
+			page, err := s.Patients(context.Background(), PageRequest{Order: OrderNameAsc, First: 10, Filter: f})
+			n, countErr := s.CountPatients(context.Background(), f)
+			if err != nil || countErr != nil || !slices.Equal(listed(page), c.want) || n != len(c.want) {
+				t.Errorf("%v: %v, %d, want %v (%v, %v)", c.fhirIDs, listed(page), n, c.want, err, countErr)
 			}
-			for id, allergies := range map[string][]string{"P-1": {"nuts"}, "P-2": nil, "P-3": nil} {
-				p, err := s.Patient(ctx, id)
-				if err != nil || p.Inactive || p.Deceased || p.ReplacedBy != "" || p.FHIRContact != nil || p.EmergencyContact.Name != "B" ||
-					!slices.Equal(p.Allergies, allergies) || p.FamilyName != "Kim" || p.Phone != "010" || p.Address.City != "X" || p.BloodType != "A+" || p.Version != 3 {
-					t.Errorf("%s: %+v, %v", id, p, err)
-				}
-			}
-			if n, err := s.CountPatients(ctx, Filter{}); err != nil || n != 3 {
-				t.Errorf("%d are listed, %v", n, err)
-			}
-			st := FHIRState{FamilyName: "Kim", Inactive: true, Deceased: true, ReplacedBy: "a3", FHIRContact: &EmergencyContact{Name: "C"}, FHIRUpdatedAt: testTime}
-			older := st
-			older.FHIRUpdatedAt = testTime.Add(-time.Minute)
-			for step, c := range []struct {
-				n      NewPatient
-				result ImportResult
-				why    KeptReason
-			}{
-				{NewPatient{FHIRID: "a1", State: older}, Kept, KeptNewer}, {NewPatient{FHIRID: "a1", State: st}, Updated, ""},
-				{NewPatient{FHIRID: "a1", State: st}, Kept, KeptNewer}, {NewPatient{FHIRID: "a2", State: st}, Kept, KeptPending},
-				{NewPatient{Number: "P-3", State: st}, Kept, KeptLocal},
-			} {
-				outcomes, err := s.ImportPatients(ctx, []NewPatient{c.n}, testTime)
-				if err != nil || outcomes[0].Err != nil || outcomes[0].Result != c.result || outcomes[0].Why != c.why {
-					t.Errorf("step %d: %+v, %v", step, outcomes, err)
-				}
-			}
-			p, err := s.Patient(ctx, "P-1")
-			if err != nil || !p.Inactive || !p.Deceased || p.ReplacedBy != "a3" || p.FHIRContact == nil || p.EmergencyContact.Name != "B" || len(p.Allergies) != 1 {
-				t.Errorf("filled: %+v, %v", p, err)
-			}
-			// An edit of what FHIR does not have fills nothing.
-			if _, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true}, 0, testTime); err != nil {
-				t.Error(err)
-			}
-			if p, err := s.Patient(ctx, "P-2"); err != nil || p.filled != 0 {
-				t.Errorf("%+v, %v", p, err)
-			}
-		})
-	}
+		}
+	})
 }

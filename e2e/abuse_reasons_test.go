@@ -69,7 +69,8 @@ func TestAbuseReasonsHoldNothingOfThePatient(t *testing.T) {
 		}
 		_, metrics := s.Get("/metrics")
 		everywhere := strings.ToLower(s.Log.String() + metrics)
-		for _, secret := range strings.Fields("solveig aune 1938 fjordgata trondheim ngstr müller peanuts håkon 73%20 55%2001 example.org c2vj secret-token ragnhild latex 9999-8888 9999%208888") {
+		// The year stands with what is beside it: alone, a time, a port or a count may hold its digits.
+		for _, secret := range append(strings.Fields("solveig aune 1938-04 04.1938 /1938 fjordgata trondheim ngstr müller peanuts håkon 73%20 55%2001 example.org c2vj secret-token ragnhild latex 9999-8888 9999%208888"), "april 1938") {
 			if strings.Contains(everywhere, secret) {
 				t.Errorf("the log or the metrics hold %q", secret)
 			}

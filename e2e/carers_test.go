@@ -183,10 +183,18 @@ func TestACarerIsEachOfThePatients(t *testing.T) {
 			if number == "88-3002" && as.ContactUpdate(theirs) != nil {
 				t.Error("another's update of the patient is shown")
 			}
-			// Another set of patients is another caller: the other parent, or the child itself.
-			for _, others := range []any{number, []string{"88-3001", "88-3002", "88-3003"}, []string{"88-3003"}} {
-				if found := s.As(TokenOf(t, Object{"sub": "mother", "role": "patient", "patient_id": others})).ContactUpdate(ours); found != nil {
-					t.Errorf("a token for %v is shown %v", others, found)
+			// The same person with one more child, or one less, but not the other parent,
+			// nor about a child that the token does not name any more.
+			for _, c := range []struct {
+				sub   string
+				claim any
+				sees  bool
+			}{
+				{"mother", number, true}, {"mother", []string{"88-3001", "88-3002", "88-3003"}, true}, {"mother", []string{"88-3003"}, false},
+				{"father", []string{"88-3001", "88-3002"}, false}, {"", []string{"88-3001", "88-3002"}, false},
+			} {
+				if found := s.As(TokenOf(t, Object{"sub": c.sub, "role": "patient", "patient_id": c.claim})).ContactUpdate(ours); (found != nil) != c.sees {
+					t.Errorf("a token of %q for %v is shown %v", c.sub, c.claim, found)
 				}
 			}
 		}
@@ -194,17 +202,19 @@ func TestACarerIsEachOfThePatients(t *testing.T) {
 }
 
 // TestAKeyGoesOnWorkingHoweverThePatientsAreListed: the key is the caller's, and the
-// caller is the same with the same patients.
+// caller is the same with the same patients; with a subject whatever patients there are.
 func TestAKeyGoesOnWorkingHoweverThePatientsAreListed(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		server, start := startSiblings(t, databaseURL)
 		byNumber, byFHIR := start(), start("JWT_PATIENT_CLAIM=patient", "JWT_PATIENT_CLAIM_KIND=fhir")
+		subjects := []string{"", "", "", "", "mother"}
 		for n, same := range [][]any{
 			{"88-3001", []string{"88-3001"}, []any{nil, "88-3001", "88-3001"}},
 			{[]string{"88-3001", "88-3002"}, []string{"88-3002", "88-3001"}, []string{"88-3002", "88-3001", "88-3002"}},
 			{"okoro-fhir-3001", []string{"okoro-fhir-3001"}},
 			{[]string{"okoro-fhir-3001", "okoro-fhir-3002"}, []string{"okoro-fhir-3002", "okoro-fhir-3001"}},
+			{"okoro-fhir-3001", []string{"okoro-fhir-3001", "okoro-fhir-3002"}},
 		} {
 			product, name := byNumber, "patient_id"
 			if n >= 2 {
@@ -214,7 +224,7 @@ func TestAKeyGoesOnWorkingHoweverThePatientsAreListed(t *testing.T) {
 			var first any
 			for _, claim := range same {
 				before := len(server.Requests())
-				answer := product.As(TokenOf(t, Object{"sub": "mother", "role": "patient", name: claim})).Update(input)
+				answer := product.As(TokenOf(t, Object{"sub": subjects[n], "role": "patient", name: claim})).Update(input)
 				Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess", "patient.email": input["email"]})
 				if first == nil {
 					first = answer["operationId"]

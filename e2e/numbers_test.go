@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -325,4 +326,50 @@ func TestWritesFollowANumberThatMoves(t *testing.T) {
 		Want(t, s.Update(ask), Object{"__typename": "InvalidInput", "code": "IDEMPOTENCY_KEY_REUSED"})
 		Want(t, p.Query(`{ patient(id: "1") { fhirId phone } }`, nil), Object{"patient.fhirId": "b", "patient.phone": "010-1111-1111"})
 	})
+}
+
+// A number goes to the record that claims it, from one that does not, or is not in use.
+func TestWhoGivesANumberUp(t *testing.T) {
+	t.Parallel()
+	plain := func(id, updated string, more string, identifiers ...string) string {
+		return strings.Replace(numbered(id, updated, "1", identifiers...), `"resourceType"`, more+`"resourceType"`, 1)
+	}
+	const d1, d2, d3 = "2026-08-01T00:00:00Z", "2026-08-02T00:00:00Z", "2026-08-03T00:00:00Z"
+	n := "usual " + numberSystem + " "
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		for _, file := range [][]string{
+			{plain("a", d1, "", n+"N-1"), plain("dup", d1, "", n+"K-1"), plain("off", d1, "", n+"K-5"), plain("back", d2, "", "old "+numberSystem+" O-1"), plain("twice", d1, "", n+"T-1"), plain("twice", d2, "", "old "+numberSystem+" T-1", n+"T-2"), plain("x", d1, "", n+"X-1")},
+			{plain("a", d2, ""), plain("b", d2, "", n+"N-1"), // taken from the one, given to the other
+				plain("dup", d2, `"active":false,"link":[{"type":"replaced-by","other":{"reference":"Patient/good"}}],`, n+"K-1"), plain("good", d2, "", n+"K-1"),
+				plain("off", d2, `"active":false,`, n+"K-5"), plain("on", d2, "", n+"K-5"),
+				plain("back", d1, "", n+"O-1"), // an older line
+			},
+		} {
+			if said, err := importWith(t, databaseURL, []string{fileOf(t, file)}, "PATIENT_ID_SYSTEM="+numberSystem); err != nil {
+				t.Fatal(err, said)
+			}
+		}
+		if said, err := importWith(t, databaseURL, []string{fileOf(t, []string{plain("y", d3, "", n+"X-1")})}, "PATIENT_ID_SYSTEM="+numberSystem); err == nil || !strings.Contains(said, "belongs to another patient") {
+			t.Errorf("two living records claim one number: %s, %v", said, err)
+		}
+		p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL)
+		for number, fhirID := range map[string]any{"N-1": "b", "K-1": "good", "K-5": "on", "T-2": "twice", "T-1": "twice", "X-1": "x", "O-1": "back"} {
+			if got := p.Patient(number)["fhirId"]; got != fhirID {
+				t.Errorf("%s is %v, want %v", number, got, fhirID)
+			}
+		}
+		if got := p.Patient("O-1")["id"]; got == "O-1" {
+			t.Error("an old file brought an old number back")
+		}
+	})
+}
+
+// fileOf is a file of these lines.
+func fileOf(t *testing.T, lines []string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "patients.ndjson")
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

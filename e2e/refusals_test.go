@@ -19,10 +19,10 @@ import (
 	"patientgraph/fhir/fhirsim"
 )
 
-// recorded reads an answer of a FHIR server from testdata/R.
+// recorded reads an answer of a FHIR server from testdata/answers.
 func recorded(t *testing.T, name string) (status int, header http.Header, body string) {
 	t.Helper()
-	file, err := os.Open("testdata/R/" + name)
+	file, err := os.Open("testdata/answers/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func inItsOwnWords(body string) fhirsim.Fault {
 func TestStoredInAnotherForm(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		_, _, shown := recorded(t, "06-own-words.http")
+		_, _, shown := recorded(t, "own-words.http")
 		before, err := sjson.Delete(shown, "telecom")
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +132,7 @@ func TestAnotherSpellingIsKept(t *testing.T) {
 func TestAnotherValueIsNotApplied(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		_, _, shown := recorded(t, "07-another-value.http")
+		_, _, shown := recorded(t, "another-value.http")
 		before := strings.NewReplacer("415555017", "415-555-0100", "hector@mail.example", "old@mail.example").Replace(shown)
 		s, number := startWithOne(t, databaseURL, before, fhirsim.HAPI())
 		s.FHIR.SetFault("", inItsOwnWords(shown))
@@ -153,13 +153,13 @@ func TestBusy(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
-		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "08-busy.http", 2))
+		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "busy.http", 2))
 		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": NewPhone})
 		if n := s.Puts(); n != 3 {
 			t.Errorf("%d PUTs, want 3", n)
 		}
 		check := s.Untouched()
-		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "08-busy.http", 0))
+		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "busy.http", 0))
 		input := Object{"patientId": Number, "phone": OldPhone, "idempotencyKey": "k"}
 		answer := s.Update(input)
 		Want(t, answer, Object{
@@ -187,7 +187,7 @@ func TestRefusedWithPreconditionFailed(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
 		check := s.Untouched()
-		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "08-refused.http", 0))
+		s.FHIR.SetFault("a1", answers(t, http.MethodPut, "refused.http", 0))
 		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{
 			"__typename": "FhirRejected", "code": "FHIR_REJECTED", "message": "a pager number is not accepted here",
 			"httpStatus": http.StatusPreconditionFailed, "retryable": false,
@@ -211,7 +211,7 @@ func TestForbiddenHere(t *testing.T) {
 		check := s.Untouched()
 		for on, message := range map[string]string{http.MethodPut: "record is sealed by court order", http.MethodGet: "the FHIR server does not show us this patient"} {
 			s.FHIR.ClearFaults()
-			s.FHIR.SetFault("a1", answers(t, on, "09-forbidden.http", 0))
+			s.FHIR.SetFault("a1", answers(t, on, "forbidden.http", 0))
 			answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
 			Want(t, answer, Object{
 				"__typename": "FhirRejected", "code": "FHIR_FORBIDDEN", "message": message, "httpStatus": http.StatusForbidden, "retryable": false,
@@ -236,8 +236,8 @@ func TestForbiddenEverywhere(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		s := StartSystem(t, databaseURL)
 		check := s.Untouched()
-		everywhere := func(on string) { s.FHIR.SetFault("", answers(t, on, "09-forbidden.http", 0)) }
-		token := answers(t, http.MethodPut, "09-forbidden.http", 0)
+		everywhere := func(on string) { s.FHIR.SetFault("", answers(t, on, "forbidden.http", 0)) }
+		token := answers(t, http.MethodPut, "forbidden.http", 0)
 		token.Header.Set("WWW-Authenticate", `Bearer realm="fhir", error="insufficient_scope"`)
 		for name, set := range map[string]func(){
 			"reads, searches and writes": func() { everywhere(http.MethodGet); everywhere(http.MethodPut); everywhere(fhirsim.OnSearch) },
@@ -273,7 +273,7 @@ func TestForbiddenEverywhere(t *testing.T) {
 func TestVersionToldByTheBody(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		_, _, patient := recorded(t, "12-version-in-body.http")
+		_, _, patient := recorded(t, "version-in-body.http")
 		habits := fhirsim.HAPI()
 		habits.NoETag = true
 		server := fhirsim.New(fhirsim.Options{Habits: habits})
@@ -321,7 +321,7 @@ func TestVersionToldByTheBody(t *testing.T) {
 func TestHistoryWithGaps(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		history, err := os.ReadFile("testdata/R/13-history-with-gaps.json")
+		history, err := os.ReadFile("testdata/answers/history-with-gaps.json")
 		if err != nil {
 			t.Fatal(err)
 		}

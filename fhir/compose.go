@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,11 +26,12 @@ func (a Address) Compose() string {
 	return strings.Join(pieces, ", ")
 }
 
-// inEastAsian reports whether most letters are Hangul, Han or Kana: a street may
-// hold a Latin name all the same.
+// inEastAsian reports whether most letters of the place are Hangul, Han or Kana:
+// a building may have a Latin name all the same.
 func (a Address) inEastAsian() bool {
+	place := cmp.Or(a.State+a.City+a.District, strings.Join(a.Lines, ""))
 	count := 0
-	for _, r := range strings.Join(a.Lines, "") + a.District + a.City + a.State {
+	for _, r := range place {
 		switch {
 		case isEastAsianLetter(r):
 			count++
@@ -77,7 +79,7 @@ var koreaNames = []string{"KR", "KOR", "SOUTH KOREA", "KOREA", "REPUBLIC OF KORE
 
 var (
 	usNames   = []string{"US", "USA", "U.S.", "U.S.A.", "UNITED STATES", "UNITED STATES OF AMERICA"}
-	usState   = regexp.MustCompile(`^[A-Z]{2}$`)
+	usState   = regexp.MustCompile(`^(A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY])$`)
 	zip       = regexp.MustCompile(`^\d{5}(-\d{4})?$`)
 	countyEnd = regexp.MustCompile(`(?i) (county|parish)$`)
 )

@@ -47,7 +47,7 @@ func phonesOf(doc gjson.Result, now time.Time) []string {
 	for _, entry := range elements(member(doc, "telecom")) {
 		p := pointOf(entry)
 		_, to, ends := bounds(str(p.period, "end"), now.Location())
-		if slices.Contains(phoneSystems, p.system) && strings.TrimSpace(p.value) != "" && p.use != "old" && (!ends || now.Before(to)) {
+		if slices.Contains(phoneSystems, p.system) && !isBlank(p.value) && p.use != "old" && (!ends || now.Before(to)) {
 			list = append(list, p.value)
 		}
 	}
@@ -63,7 +63,7 @@ func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 	best, bestRank, bestUse := -1, 0.0, 0
 	for i, entry := range telecom {
 		p := pointOf(entry)
-		if p.system != system || strings.TrimSpace(p.value) == "" || !current(p.use, p.period, now) ||
+		if p.system != system || isBlank(p.value) || !current(p.use, p.period, now) ||
 			system == FieldPhone && strings.Contains(p.value, "@") {
 			continue
 		}
@@ -233,10 +233,9 @@ func (a Address) part(name string) string {
 
 // withoutBlanks empties what holds nothing but spaces.
 func (a Address) withoutBlanks() Address {
-	blank := func(s string) bool { return strings.TrimSpace(s) == "" }
-	a.Lines = slices.DeleteFunc(slices.Clone(a.Lines), blank)
+	a.Lines = slices.DeleteFunc(slices.Clone(a.Lines), isBlank)
 	for _, s := range []*string{&a.Text, &a.City, &a.District, &a.State, &a.PostalCode, &a.Country} {
-		if blank(*s) {
+		if isBlank(*s) {
 			*s = ""
 		}
 	}

@@ -16,15 +16,16 @@ import (
 // Phone and email: the entry that ContactOf shows gets the value. With none one
 // is appended, a phone with use mobile, an email without use. Clearing takes the
 // entry out and every other one with the same value, in whatever form; the next one
-// in order then becomes the phone.
+// in order then becomes the phone. Where Clears says what it was, that is taken out,
+// whatever comes first by now.
 //
 // Address: Text alone replaces the text and takes the parts away, which would
 // contradict it (FHIR datatypes#Address); the text that is already there
 // changes nothing. Given parts, the address holds exactly those, and its text
 // becomes the given Text, or is composed anew if there was one. With no address
 // one with use home is appended, or a home address of blanks is filled; a nil or
-// empty Address takes the entry out, and others with the same value. Blank strings count as empty everywhere, for
-// FHIR knows no blank string.
+// empty Address takes the entry out, and others with the same value. Strings that
+// show nothing count as empty everywhere, for FHIR knows no blank string.
 //
 // What described an old value goes with it: the "_" sibling of the value and of
 // each part that changes, the entry's valueExtensions, a generated narrative that
@@ -37,14 +38,18 @@ func EditContact(body []byte, e ContactEdit, now time.Time, region string) ([]by
 		return nil, Doubts{}, unusable(OpEdit, err)
 	}
 	c := editor{now: now, region: region}
+	if e.Clears == nil {
+		shown := contactOf(gjson.ParseBytes(body), now)
+		e.Clears = &shown
+	}
 	if e.SetPhone {
-		body = c.telecom(body, FieldPhone, e.Phone)
+		body = c.telecom(body, FieldPhone, e.Phone, e.Clears.Phone)
 	}
 	if e.SetEmail {
-		body = c.telecom(body, FieldEmail, e.Email)
+		body = c.telecom(body, FieldEmail, e.Email, e.Clears.Email)
 	}
 	if e.SetAddress {
-		body = c.address(body, e.Address)
+		body = c.address(body, e.Address, e.Clears.Address)
 	}
 	body, c.doubts.Narrative = refreshNarrative(body, c.gone)
 	return body, c.doubts, nil
@@ -58,14 +63,14 @@ type editor struct {
 	doubts Doubts
 }
 
-func (c *editor) telecom(body []byte, system, value string) []byte {
+// telecom sets a value, or takes out the one to clear.
+func (c *editor) telecom(body []byte, system, value, clears string) []byte {
 	telecom := listed(body, "telecom")
+	if isBlank(value) {
+		return c.removePoints(body, system, clears)
+	}
 	i := pickTelecom(telecom, system, c.now)
-	blank := strings.TrimSpace(value) == ""
 	if i < 0 {
-		if blank {
-			return body
-		}
 		use := ""
 		if system == FieldPhone {
 			use = `,"use":"mobile"`
@@ -77,9 +82,6 @@ func (c *editor) telecom(body []byte, system, value string) []byte {
 		return body
 	}
 	c.gone = append(c.gone, old)
-	if blank {
-		return c.removePoints(body, system, old)
-	}
 	entry := setMember([]byte(telecom[i].Raw), gjson.Parse(telecom[i].Raw), "value", quote(value))
 	entry = removeMember(entry, gjson.ParseBytes(entry), "_value")
 	return replaceValue(body, telecom[i], c.dropShadow(entry))
@@ -87,6 +89,10 @@ func (c *editor) telecom(body []byte, system, value string) []byte {
 
 // removePoints takes out the entries of a system that hold a value.
 func (c *editor) removePoints(body []byte, system, value string) []byte {
+	if value == "" {
+		return body
+	}
+	c.gone = append(c.gone, value)
 	gone := Contact{Phone: value, Email: value}
 	return removeEntries(body, "telecom", func(entry gjson.Result) bool {
 		p := pointOf(entry)
@@ -94,7 +100,8 @@ func (c *editor) removePoints(body []byte, system, value string) []byte {
 	})
 }
 
-func (c *editor) address(body []byte, asked *Address) []byte {
+// address sets an address, or takes out the one to clear.
+func (c *editor) address(body []byte, asked, clears *Address) []byte {
 	addresses := listed(body, "address")
 	i := pickAddress(addresses, c.now)
 	var want Address
@@ -102,11 +109,11 @@ func (c *editor) address(body []byte, asked *Address) []byte {
 		want = asked.withoutBlanks()
 	}
 	switch {
-	case want.empty() && i < 0:
+	case want.empty() && clears == nil:
 		return body
 	case want.empty():
-		c.goneFrom(addressOf(addresses[i]), want)
-		old := addressOf(addresses[i])
+		old := clears.withoutBlanks()
+		c.goneFrom(old, want)
 		return removeEntries(body, "address", func(entry gjson.Result) bool {
 			a := addressOf(entry)
 			return SameValue(FieldAddress, Contact{Address: &a}, Contact{Address: &old}, "")
@@ -236,6 +243,9 @@ func removeEntries(body []byte, name string, drop func(entry gjson.Result) bool)
 	doc := gjson.ParseBytes(body)
 	list := member(doc, name)
 	places := children(list)
+	if len(places) == 0 {
+		return body
+	}
 	out := make([]byte, 0, len(body))
 	out = append(out, body[:places[0].from]...)
 	kept := 0

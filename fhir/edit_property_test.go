@@ -96,7 +96,7 @@ func checkEdit(t checker, body []byte, e ContactEdit) {
 	sets := ContactEdit{
 		SetPhone: e.SetPhone && strings.TrimSpace(e.Phone) != "", Phone: e.Phone,
 		SetEmail: e.SetEmail && strings.TrimSpace(e.Email) != "", Email: e.Email,
-		SetAddress: e.SetAddress && e.Address != nil && !isBlank(*e.Address), Address: e.Address,
+		SetAddress: e.SetAddress && e.Address != nil && !blankAddress(*e.Address), Address: e.Address,
 	}
 	// A second clearing takes the next entry; everything else is settled.
 	again, _, err := EditContact(after, sets, testNow, "")

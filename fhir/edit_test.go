@@ -167,7 +167,7 @@ func cutOut(t checker, body []byte, before, after *node, e ContactEdit) {
 	case e.SetAddress:
 		list = "address"
 		index = pickAddress(elements(member(doc, list)), testNow)
-		clears = e.Address == nil || isBlank(*e.Address)
+		clears = e.Address == nil || blankAddress(*e.Address)
 		if index < 0 && !clears {
 			index = blankHome(elements(member(doc, list)), testNow)
 		}
@@ -260,7 +260,7 @@ func cutShadow(t checker, before, after *node, edited []string) {
 	is.drop("start", "_start")
 }
 
-func isBlank(a Address) bool {
+func blankAddress(a Address) bool {
 	all := a.Text + strings.Join(a.Lines, "") + a.City + a.District + a.State + a.PostalCode + a.Country
 	return strings.TrimSpace(all) == ""
 }
@@ -317,7 +317,7 @@ func checkShows(t checker, before, after []byte, e ContactEdit) {
 		}
 		return
 	}
-	if e.Address == nil || isBlank(*e.Address) {
+	if e.Address == nil || blankAddress(*e.Address) {
 		return
 	}
 	want := e.Address.withoutBlanks()

@@ -10,7 +10,8 @@ import (
 )
 
 // contactRole is HL7's table 0131, as R4, STU3 and CDA name it; its codes C and EP are
-// an emergency contact.
+// an emergency contact. A code without a system is taken for one of this table, which is
+// the one that FHIR binds relationship to.
 var contactRole = []string{
 	"http://terminology.hl7.org/CodeSystem/v2-0131", "http://hl7.org/fhir/v2/0131", "urn:oid:2.16.840.1.113883.18.58",
 }
@@ -28,7 +29,7 @@ func emergencyContact(doc gjson.Result, now time.Time) *EmergencyContact {
 		c := EmergencyContact{Name: contactName(entry), Relationship: relationshipWords(relationship)}
 		telecom := elements(member(entry, "telecom"))
 		if i := pickTelecom(telecom, "phone", now); i >= 0 {
-			c.Phone = strings.TrimSpace(str(telecom[i], "value"))
+			c.Phone = words(telecom[i], "value")
 		}
 		if c.Phone == "" && (c.Name == "" || found != nil) {
 			continue
@@ -49,7 +50,9 @@ func contactName(entry gjson.Result) string {
 }
 
 // words is a text without the blanks around it.
-func words(object gjson.Result, name string) string { return strings.TrimSpace(str(object, name)) }
+func words(object gjson.Result, name string) string {
+	return strings.TrimFunc(str(object, name), blank)
+}
 
 // isEmergency reports whether a CodeableConcept says that this is an emergency contact.
 func isEmergency(concept gjson.Result) bool {
@@ -58,7 +61,8 @@ func isEmergency(concept gjson.Result) bool {
 
 func isEmergencyCode(coding gjson.Result) bool {
 	code := str(coding, "code")
-	return (code == "C" || code == "EP") && slices.Contains(contactRole, str(coding, "system"))
+	system, _, _ := strings.Cut(str(coding, "system"), "|") // some put the version behind it
+	return (code == "C" || code == "EP") && (system == "" || slices.Contains(contactRole, system))
 }
 
 // relationshipWords says what the contact is to the patient. That it is an emergency

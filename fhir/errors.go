@@ -14,10 +14,10 @@ const (
 	// Rejected: the server read the request and refused it for its content
 	// (400, 422 and the like).
 	Rejected Kind = iota + 1
-	// Conflict: 409 or 412 that names a value; a conflict only if the version
+	// Conflict: 409, 412 or 423 that names a value; a conflict only if the version
 	// really moved (HAPI's repository validation answers 412 to a bad value).
 	Conflict
-	// Busy: 409 or 412 that names no value, but a lock, a race, or nothing at
+	// Busy: 409, 412 or 423 that names no value, but a lock, a race, or nothing at
 	// all; a conflict if the version moved, else the same may succeed in a moment.
 	Busy
 	// Gone: the patient does not exist there, or no longer (410, and a 404 that

@@ -18,7 +18,8 @@ import (
 //
 //   - phone: the same digits; with a region (PHONE_REGION) also the same number as
 //     it is dialled from there. Words, * and what is an extension count too.
-//   - email: the same but for case and blanks.
+//     A word before the number does not.
+//   - email: the same but for case, blanks and mailto: before it.
 //   - address: each part the same but for case, blanks and punctuation. What stands
 //     between two digits counts: 2-11 is not 21-1.
 //
@@ -44,14 +45,16 @@ func samePhone(a, b, region string) bool {
 var extension = regexp.MustCompile(`([0-9])(?:ext|extn|extension|x)([0-9])`)
 
 // phoneForm is a phone number without what only makes it readable. Letters stay: a
-// number may be spelled with them.
+// number may be spelled with them. But a word before it says only what it is (tel:).
 func phoneForm(s string) string {
 	var b strings.Builder
-	digits := false
-	for _, r := range strings.ToLower(norm.NFC.String(width.Fold.String(s))) {
+	digits, begun := false, false
+	for _, r := range caseless(s) {
+		begun = begun || unicode.IsDigit(r) || strings.ContainsRune("+*#", r)
 		switch {
+		case !begun:
 		case unicode.IsDigit(r):
-			b.WriteByte('0' + digit(r))
+			b.WriteRune('0' + digitValue(r))
 			digits = true
 		case r == '#': // another word for an extension
 			b.WriteByte('x')
@@ -63,15 +66,6 @@ func phoneForm(s string) string {
 		return s
 	}
 	return extension.ReplaceAllString(b.String(), "${1}x${2}")
-}
-
-// digit is the value of a decimal digit of any script: they stand in tens.
-func digit(r rune) byte {
-	zero := r
-	for unicode.IsDigit(zero - 1) {
-		zero--
-	}
-	return byte((r - zero) % 10)
 }
 
 // dialled is a number as it is dialled from everywhere; the text itself if it is none.
@@ -89,8 +83,18 @@ func emailForm(s string) string {
 			return -1
 		}
 		return r
-	}, strings.ToLower(norm.NFC.String(width.Fold.String(s))))
-	return cmp.Or(form, s)
+	}, caseless(s))
+	return cmp.Or(strings.TrimPrefix(form, "mailto:"), s)
+}
+
+// caseless is a text without case, width and composition. ß stays: in an email it is
+// another letter than ss.
+func caseless(s string) string {
+	parts := strings.Split(strings.ReplaceAll(norm.NFC.String(width.Fold.String(s)), "ẞ", "ß"), "ß")
+	for i, part := range parts {
+		parts[i] = cases.Fold().String(part)
+	}
+	return norm.NFC.String(strings.Join(parts, "ß"))
 }
 
 // form is an address without what only makes it readable. How its lines are divided
@@ -102,14 +106,20 @@ func (a Address) form() [7]string {
 	}
 }
 
+// likePunctuation is no punctuation to Unicode: the minus sign and the tilde, as
+// Japanese converters write dashes, and the apostrophes ʻ and ʼ.
+const likePunctuation = "\u2212~\u02BB\u02BC"
+
 // textForm leaves out blanks and punctuation, but for a sign that they stood between
 // two digits where that counts.
 func textForm(s string, counts bool) string {
 	var b strings.Builder
 	var before rune // the last one kept
 	between := false
-	for _, r := range norm.NFD.String(cases.Fold().String(norm.NFD.String(width.Fold.String(s)))) {
-		if blank(r) || unicode.IsPunct(r) || r == '\u2212' { // the minus sign, as Japanese converters write it
+	runes := []rune(norm.NFD.String(cases.Fold().String(norm.NFD.String(width.Fold.String(s)))))
+	for i, r := range runes {
+		dash := r == 'ー' && i > 0 && unicode.IsDigit(runes[i-1]) && i+1 < len(runes) && unicode.IsDigit(runes[i+1])
+		if blank(r) || unicode.IsPunct(r) || strings.ContainsRune(likePunctuation, r) || dash {
 			between = true
 			continue
 		}
@@ -123,4 +133,10 @@ func textForm(s string, counts bool) string {
 }
 
 // blank reports whether a character shows nothing.
-func blank(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Z, unicode.Cf) }
+func blank(r rune) bool {
+	return unicode.IsSpace(r) || r == '\u2800' || // a Braille cell without dots
+		unicode.In(r, unicode.Z, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// isBlank reports whether a text shows nothing.
+func isBlank(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return !blank(r) }) }

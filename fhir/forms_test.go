@@ -28,7 +28,9 @@ func TestSameValue(t *testing.T) {
 			{"010-2345-6789", "01023456789", ""}, {"010-234-56789", " 010 2345.6789 ", ""}, {"+82 10 2345 6789", "821023456789", ""},
 			{"(02) 123-4567", "02/123 45 67", ""}, {"０１０－２３４５", "010-2345", ""}, {"٠١٠٢٣٤٥", "010 2345", ""}, {"𝟙𝟚𝟛𝟜", "1234", ""},
 			{"02-123-4567 ext. 12", "021234567x12", ""}, {"02-123-4567 Extension 12", "02 123 4567 #12", ""}, {"1-800-FLOWERS", "1 800 flowers", ""},
-			{"", "", "US"}, {"n/a", "n/a", ""}, {"010\u00AD1234", "0101234", ""},
+			{"", "", "US"}, {"n/a", "n/a", ""},
+			{"tel:+82-10-2345-6789", "+82 10 2345 6789", ""}, {"Tel. 010-2345", "010 2345", ""}, {"전화 02-123-4567", "021234567", ""}, {"(TEL) 1-800-FLOWERS", "1 800 flowers", ""},
+			{"Τηλ. 210-1234", "2101234", ""}, {"tel:+82-10-2345-6789", "010-2345-6789", "KR"}, {"010\u00AD1234", "0101234", ""},
 			{"+1 415-555-0171", "(415) 555-0171", "US"}, {"+82 10-2345-6789", "010-2345-6789", "KR"}, {"0047 22 86 40 00", "+47 22864000", "NO"},
 			{"+44 (0)20 7946 0958", "020 7946 0958", "GB"}, {"02-312-3456", "+82 2 312 3456", "KR"},
 			{"+14155550171", "1 (415) 555-0171", "KR"}, // equal digits do not need the region
@@ -37,21 +39,25 @@ func TestSameValue(t *testing.T) {
 			{"0047 22864000", "+47 22864000", ""}, {"+1 415-555-0171", "(415) 555-0171", ""}, {"+1 415-555-0171", "(415) 555-0171", "KR"},
 			{"1-800-FLOWERS", "1-800-CANDIES", ""}, {"02-123-4567 ext 12", "02-123-456712", ""}, {"02-123-4567 ext 12", "02-123-4567", ""},
 			{"+1 415-555-0171 ext. 3", "(415) 555-0171", "US"}, {"n/a", "N/A", ""}, {"n/a", "", ""}, {"-", "--", ""}, {"-", "", "US"}, {"none", "unknown", "US"},
+			{"tel:010 2345 x12", "010-2345", ""}, {"tel:none", "none", ""}, {"tel: *67", "67", ""}, {"Tel. 010-2345", "Tel. 010-2346", ""}, {"tel", "", ""}, {"1-800-FLOWERS", "1-800", ""},
 			{"*67", "67", ""}, {"0312345", "312345", "KR"}, {"312-3456", "02-312-3456", "KR"},
 		}},
 		{"email", FieldEmail, email, []pair{
 			{"Carmen.Ruiz@Mail.example", "carmen.ruiz@mail.example", ""}, {" a@b.example\u00A0", "a@b.example", ""}, {"ÅSE@b.example", "åse@b.example", ""},
 			{"josé@b.example", norm.NFD.String("josé@b.example"), ""}, {"ａ@ｂ．example", "a@b.example", ""}, {"ΝΊΚΟΣ@b.example", "νίκοσ@b.example", ""},
+			{"ΝΊΚΟΣ@b.example", "νίκος@b.example", ""}, {"İpek@b.example", "i\u0307pek@b.example", ""}, {"mailto:a@b.example", "a@b.example", ""}, {" MailTo: A@b.example", "a@b.example", ""}, {"ẞ@c.example", "ß@c.example", ""},
 		}, []pair{
 			{"jose@b.example", "josé@b.example", ""}, {"a.b@c.example", "ab@c.example", ""}, {"a-b@c.example", "ab@c.example", ""},
-			{"straße@c.example", "strasse@c.example", ""}, {"a+x@c.example", "a@c.example", ""}, {"a@b.example", "", ""}, {"\u200B", "", ""},
+			{"straße@c.example", "strasse@c.example", ""}, {"a+x@c.example", "a@c.example", ""}, {"a@b.example", "", ""}, {"\u200B", "", ""}, {"mailto:", "", ""}, {"İpek@b.example", "ipek@b.example", ""}, {"ıpek@b.example", "ipek@b.example", ""}, {"mailto@b.example", "@b.example", ""},
 		}},
 		{"text of an address", FieldAddress, text, []pair{
 			{"260  Guerrero St.", "260 GUERRERO ST", ""}, {"강남구 역삼동 12-3", "강남구역삼동 12 - 3", ""}, {"福岡市博多区2－1－1", "福岡市 博多区2-1-1", ""},
 			{"Hauptstraße 5", "HAUPTSTRASSE 5", ""}, {decomposed, "서울 Besançon", ""}, {"ﾊｶﾀ 1", "ハカタ 1", ""}, {"12 Rue de l'Étoile", "12, rue de l’étoile", ""},
 			{"Flat 4B", "Flat 4-B", ""}, {"1−2", "1-2", ""}, {"Å 1\r\nOslo", "å 1, Oslo", ""}, {"no. 7", "No 7", ""},
+			{"12〜3 Main", "12-3 main", ""}, {"12～3", "12~3", ""}, {"12~3", "12-3", ""}, {"Kalākaua, O\u02BBahu", "Kalākaua, O’ahu", ""}, {"O\u02BCahu", "O'ahu", ""}, {"O′ahu", "Oahu", ""},
+			{"博多区2ー1ー1", "博多区2-1-1", ""}, {"2ｰ1", "2-1", ""},
 		}, []pair{
-			{"2-11 Main", "21-1 Main", ""}, {"2-11", "211", ""}, {"1 2 Main", "12 Main", ""}, {"1/2", "12", ""}, {"Besancon", "Besançon", ""}, {"Ås", "As", ""},
+			{"2-11 Main", "21-1 Main", ""}, {"2ー11", "21ー1", ""}, {"2~11", "211", ""}, {"2ー11", "211", ""}, {"タワー 3", "タワ 3", ""}, {"1 ビール", "1 ビル", ""}, {"2-11", "211", ""}, {"1 2 Main", "12 Main", ""}, {"1/2", "12", ""}, {"Besancon", "Besançon", ""}, {"Ås", "As", ""},
 			{"260 Guerrero St", "260 Guerrero Street", ""}, {"260 Guerrero", "26 Guerrero", ""}, {"...", "--", ""}, {"...", "", ""}, {"ガ", "カ", ""}, {"北京", "东京", ""},
 		}},
 		{"line of an address", FieldAddress, line, []pair{

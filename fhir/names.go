@@ -29,7 +29,7 @@ func namesOf(doc gjson.Result, now time.Time) []Name {
 	var list []ranked
 	for _, entry := range elements(member(doc, "name")) {
 		n := Name{str(entry, "family"), strings.Join(strs(member(entry, "given")), " "), str(entry, "text")}
-		if strings.TrimSpace(n.Family+n.Given+n.Text) != "" {
+		if !isBlank(n.Family + n.Given + n.Text) {
 			list = append(list, ranked{n, nameRank(entry, now)})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/tidwall/gjson"
+	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -76,16 +77,18 @@ func valuePattern(value string) *regexp.Regexp {
 	return regexp.MustCompile(begin + strings.Join(quoted, " ?") + end)
 }
 
-// plainWords are the words and numbers of a text with one blank between them, in
-// small letters. A letter of a script that puts no blanks is a word.
+// plainWords are the words and numbers of a text with one blank between them,
+// whatever their case. A letter of a script that puts no blanks is a word.
 func plainWords(text string) string {
 	var b strings.Builder
-	for _, r := range norm.NFKC.String(html.UnescapeString(text)) {
+	for _, r := range cases.Fold().String(norm.NFKC.String(html.UnescapeString(text))) {
 		switch {
+		case unicode.IsDigit(r): // of whatever script
+			b.WriteRune('0' + digitValue(r))
 		case isEastAsianLetter(r):
 			b.WriteString(" " + string(r) + " ")
-		case unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r):
-			b.WriteRune(unicode.ToLower(r))
+		case unicode.IsLetter(r) || unicode.IsMark(r):
+			b.WriteRune(r)
 		case !unicode.Is(unicode.Cf, r): // else invisible: a soft hyphen, say
 			b.WriteByte(' ')
 		}

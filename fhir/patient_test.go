@@ -198,3 +198,17 @@ func TestAnEmailAddressIsNoPhone(t *testing.T) {
 		t.Errorf("clearing a phone that is none: %s", same)
 	}
 }
+
+// What shows nothing is no value, whatever it is made of, and hides no other.
+func TestWhatShowsNothingIsNoValue(t *testing.T) {
+	t.Parallel()
+	for _, nothing := range []string{"\u200b", " ", "\u00a0\u2060", "\u3164", "\u2800", "\ufeff\t", "\u200e\u200f"} {
+		n := string(gjson.AppendJSONString(nil, nothing))
+		body := patientJSON("p", `"name":[{"use":"official","family":`+n+`},{"use":"usual","family":"Echt"}],"telecom":[{"system":"phone","value":`+n+`,"use":"mobile"},`+
+			`{"system":"phone","value":"555-0102","use":"home"},{"system":"email","value":`+n+`}],"address":[{"use":"home","line":[`+n+`],"city":`+n+`},{"use":"work","city":"Bonn"}]`)
+		p, err := ParsePatient(body, testNow)
+		if err != nil || p.FamilyName != "Echt" || p.Contact.Phone != "555-0102" || p.Contact.Email != "" || p.Contact.Address.City != "Bonn" {
+			t.Errorf("%q: %+v, %v", nothing, p, err)
+		}
+	}
+}

@@ -122,10 +122,23 @@ func (a *answer) unreadable() string {
 		return fmt.Sprintf("The server answered with %s (status %d)", a.unread, a.status)
 	case body == "":
 		return fmt.Sprintf("The server answered with an empty body (status %d)", a.status)
+	case a.isXML():
+		return fmt.Sprintf("The server answered in XML (status %d)", a.status)
 	case strings.HasPrefix(body, "<"), strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html"):
 		return fmt.Sprintf("The server answered with an HTML page (status %d)", a.status)
 	}
 	return ""
+}
+
+// isXML reports whether the body is XML, which is not understood, and no page.
+func (a *answer) isXML() bool {
+	body := strings.ToLower(strings.TrimSpace(string(a.body[:min(len(a.body), 512)])))
+	if !strings.HasPrefix(body, "<") || strings.Contains(body, "<html") || strings.Contains(body, "<!doctype html") {
+		return false
+	}
+	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return strings.HasPrefix(body, "<?xml") || strings.Contains(body, `"http://hl7.org/fhir"`) ||
+		strings.HasSuffix(media, "xml") && !strings.Contains(media, "html")
 }
 
 // sortRefusal sorts every status from 300 on.
@@ -159,7 +172,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return AuthFailed
 	case s == http.StatusForbidden:
 		return Forbidden
-	case s == http.StatusConflict, s == http.StatusPreconditionFailed:
+	case s == http.StatusConflict, s == http.StatusPreconditionFailed, s == http.StatusLocked:
 		if a.isBusy() {
 			return Busy
 		}
@@ -172,7 +185,7 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return Gone
 	case s == http.StatusNotFound && a.op != OpUpdate:
 		return Unusable
-	case s == http.StatusGone && a.id != "" && a.unread == "" && !strings.Contains(a.unreadable(), "HTML"):
+	case s == http.StatusGone && a.id != "" && a.unread == "" && !a.isXML() && !strings.Contains(a.unreadable(), "HTML"):
 		return Gone
 	case s == http.StatusBadRequest:
 		return a.sortBadRequest()
@@ -234,8 +247,8 @@ var lockTexts = regexp.MustCompile(`(?i)version constraint failure|client-assign
 	`|\bdeadlock|\block(?:ed)? (?:wait )?time(?:d )?-?out|(?:obtain|acquire|get)(?:ing)? (?:a |the )?lock|could not serialize|serialization failure` +
 	`|optimistic lock|pessimistic lock|locked by another|concurrent(?:ly)? (?:update|modif)|(?:updated|modified) (?:concurrently|by another transaction)`)
 
-// isBusy reports whether a 409 or 412 names no value: no error at all (an empty body,
-// a page of what stands between, JSON of no known form), or only such as tell of the
+// isBusy reports whether a 409, 412 or 423 names no value: no error at all (an empty
+// body, a page of what stands between, XML, JSON of no known form), or only such as tell of the
 // moment. What names a value is a refusal, whatever else is said.
 func (a *answer) isBusy() bool {
 	for _, issue := range readIssues(a.body) {

@@ -13,6 +13,7 @@ func TestSorting(t *testing.T) {
 	const outcome = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"why"}]}`
 	const good = `{"resourceType":"Patient","id":"p"}`
 	const html = `<!DOCTYPE html><p>no</p>`
+	const xml = `<OperationOutcome xmlns="http://hl7.org/fhir"><issue><severity value="error"/><diagnostics value="no"/></issue></OperationOutcome>`
 	const wrongBase = "The server does not know this address; the FHIR base URL may be wrong (status 404)"
 	tests := []struct {
 		op     string
@@ -71,6 +72,14 @@ func TestSorting(t *testing.T) {
 		{OpRead, 410, html, Rejected, "The server answered with an HTML page (status 410)"},
 		{OpSearch, 410, outcome, Rejected, "why"},
 		{OpUpdate, 412, outcome, Conflict, "why"},
+		{OpUpdate, 423, "", Busy, "The server answered with an empty body (status 423)"},
+		{OpUpdate, 423, html, Busy, "The server answered with an HTML page (status 423)"},
+		{OpUpdate, 423, outcome, Conflict, "why"},
+		{OpUpdate, 409, xml, Busy, "The server answered in XML (status 409)"},
+		{OpUpdate, 409, `<?xml version="1.0"?><!DOCTYPE html><html></html>`, Busy, "The server answered with an HTML page (status 409)"},
+		{OpUpdate, 422, `<?xml version="1.0"?>` + xml, Rejected, "The server answered in XML (status 422)"},
+		{OpUpdate, 200, xml, Unusable, "The server answered in XML (status 200)"},
+		{OpRead, 410, xml, Rejected, "The server answered in XML (status 410)"},
 		{OpUpdate, 413, html, Rejected, "The server answered with an HTML page (status 413)"},
 		{OpUpdate, 422, outcome, Rejected, "why"},
 		{OpUpdate, 429, "", RateLimited, "The server answered with an empty body (status 429)"},
@@ -123,7 +132,7 @@ func TestForbiddenOrOurToken(t *testing.T) {
 	}
 }
 
-// A 409 or 412 is a refusal only if an error names a value.
+// A 409, 412 or 423 is a refusal only if an error names a value.
 func TestBusyOrRefused(t *testing.T) {
 	t.Parallel()
 	issue := func(severity, code, text string) string {
@@ -156,7 +165,7 @@ func TestBusyOrRefused(t *testing.T) {
 		"multiple-matches", "not-found", "deleted", "too-long", "code-invalid", "extension", "too-costly", "business-rule", "security", "forbidden"} {
 		refused = append(refused, outcome(issue("error", code, "a phone")))
 	}
-	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
+	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusLocked} {
 		for want, bodies := range map[Kind][]string{Busy: busy, Conflict: refused} {
 			for _, body := range bodies {
 				a := answer{request: request{op: OpUpdate, id: "p", want: "Patient"}, status: status, body: []byte(body), header: http.Header{}, maxBody: 1 << 20}

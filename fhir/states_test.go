@@ -109,10 +109,13 @@ func TestWhomToCall(t *testing.T) {
 		contact("N", person+","+phone): nil, contact("c", person+","+phone): nil, contact("E", person): nil,
 		contact("C", person+","+phone): {Name: "A", Phone: "1"}, contact("EP", person+","+phone): {Name: "A", Phone: "1"},
 		// The code is that of one table, however it is called.
-		`{"relationship":[{"coding":[{"system":"http://hl7.org/fhir/v2/0131","code":"C"}]}],` + person + `}`:                   {Name: "A"},
-		`{"relationship":[{"coding":[{"system":"urn:oid:2.16.840.1.113883.18.58","code":"EP"}]}],` + person + `}`:              {Name: "A"},
-		`{"relationship":[{"coding":[{"code":"C"}]}],` + person + `}`:                                                          nil,
-		`{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0063","code":"C"}]}],` + person + `}`: nil,
+		`{"relationship":[{"coding":[{"system":"http://hl7.org/fhir/v2/0131","code":"C"}]}],` + person + `}`:                        {Name: "A"},
+		`{"relationship":[{"coding":[{"system":"urn:oid:2.16.840.1.113883.18.58","code":"EP"}]}],` + person + `}`:                   {Name: "A"},
+		`{"relationship":[{"coding":[{"code":"C"}]}],` + person + `}`:                                                               {Name: "A"},
+		`{"relationship":[{"coding":[{"code":"N"}]}],` + person + `}`:                                                               nil,
+		`{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0131|2.9","code":"EP"}]}],` + person + `}`: {Name: "A"},
+		`{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0063|2.9","code":"C"}]}],` + person + `}`:  nil,
+		`{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0063","code":"C"}]}],` + person + `}`:      nil,
 		// Names as they come.
 		contact("C", `"name":{"family":"García","given":["Ana","M."]}`):       {Name: "Ana M. García"},
 		contact("C", `"name":{"family":"김","given":["하늘"]},`+phone):           {Name: "김하늘", Phone: "1"},

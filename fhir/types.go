@@ -32,6 +32,7 @@ type ContactEdit struct {
 	Email      string   `json:"email,omitempty"`
 	SetAddress bool     `json:"setAddress,omitempty"`
 	Address    *Address `json:"address,omitempty"`
+	Clears     *Contact `json:"-"` // the values that clearing takes out; nil: those that are shown
 }
 
 // The names of the editable contact fields, as they appear in
@@ -56,6 +57,21 @@ func (e ContactEdit) Fields() []string {
 		fields = append(fields, FieldAddress)
 	}
 	return fields
+}
+
+// Clearings lists what the edit clears, each by itself.
+func (e ContactEdit) Clearings() []ContactEdit {
+	var list []ContactEdit
+	if e.SetPhone && isBlank(e.Phone) {
+		list = append(list, ContactEdit{SetPhone: true})
+	}
+	if e.SetEmail && isBlank(e.Email) {
+		list = append(list, ContactEdit{SetEmail: true})
+	}
+	if e.SetAddress && (e.Address == nil || e.Address.withoutBlanks().empty()) {
+		list = append(list, ContactEdit{SetAddress: true})
+	}
+	return list
 }
 
 // Patient holds the values of a FHIR Patient that PatientGraph shows. Empty

@@ -1354,7 +1354,7 @@ input PatientFilter {
   A patient number, a former one, or any other identifier of the FHIR Patient (of another hospital, of
   an insurance): the whole value, or system|value as in a FHIR search, up to 256 characters. Letter
   case does not matter. A number that a patient has finds that patient alone; a former number that two
-  patients claim finds neither.
+  patients claim finds neither. Among a viewer's own records those of others do not count.
   """
   identifier: String
   "A date, or a year or month that contains it."

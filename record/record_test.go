@@ -3,6 +3,7 @@ package record
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,5 +223,16 @@ func TestTheNumberIsTheCurrentIdentifier(t *testing.T) {
 		if n.Number != want.number || strings.Join(aliases, " ") != want.aliases || strings.Join(others, " ") != want.others {
 			t.Errorf("%s: number %q, aliases %q, others %q", text, n.Number, aliases, others)
 		}
+	}
+}
+
+// The names of the fields are the same in both packages, else no conflict would be
+// found.
+func TestFieldsHaveOneName(t *testing.T) {
+	t.Parallel()
+	edit := fhir.ContactEdit{SetPhone: true, SetEmail: true, SetAddress: true}
+	row := db.Patient{Version: 1}
+	if changed := row.ChangedSince(2, edit.Fields()); !slices.Equal(changed, edit.Fields()) {
+		t.Errorf("of %v changed %v", edit.Fields(), changed)
 	}
 }

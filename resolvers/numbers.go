@@ -25,9 +25,12 @@ func (r *Resolver) ownNumber(ctx context.Context, v auth.Viewer, id string, may 
 	return cmp.Or(aliases[id], id), err
 }
 
+// nobody is a FHIR id that no patient has.
+const nobody = " "
+
 // recordOf returns the number and the FHIR id of the record that an id names for a
 // viewer who may write it; where there is none, the id as it is.
-func (r *Resolver) recordOf(ctx context.Context, id string) (number, fhirID string, err error) {
+func (r *Resolver) recordOf(ctx context.Context, v auth.Viewer, id string) (number, fhirID string, err error) {
 	if len(id) > maxID {
 		return id, "", nil
 	}
@@ -37,6 +40,8 @@ func (r *Resolver) recordOf(ctx context.Context, id string) (number, fhirID stri
 		return id, "", nil
 	case err != nil:
 		return id, "", err
+	case !v.Names(row.FHIRID): // the number moved a moment ago
+		return id, nobody, nil
 	}
 	return row.ID, row.FHIRID, nil
 }

@@ -62,3 +62,30 @@ func TestOthersNumbersAreNotLookedUp(t *testing.T) {
 		}
 	}
 }
+
+// moved is a store in which the number S-A has become s2's.
+type moved struct{ Store }
+
+func (moved) Patient(context.Context, string, ...db.Column) (*db.Patient, error) {
+	return &db.Patient{ID: "S-A", FHIRID: "s2"}, nil
+}
+
+// A token that names FHIR ids means these patients, whoever has their numbers since
+// they were looked up.
+func TestWhoHasTheNumberByNow(t *testing.T) {
+	t.Parallel()
+	r := &Resolver{Store: moved{}}
+	for _, c := range []struct {
+		v    auth.Viewer
+		want string
+	}{
+		{auth.Viewer{Role: auth.RolePatient, PatientClaim: []string{"s1"}, FHIRIDs: []string{"s1"}, PatientIDs: []string{"S-A"}}, nobody},
+		{auth.Viewer{Role: auth.RolePatient, PatientClaim: []string{"s1", "s2"}, FHIRIDs: []string{"s1", "s2"}, PatientIDs: []string{"S-A", "S-B"}}, "s2"},
+		{auth.Viewer{Role: auth.RolePatient, PatientClaim: []string{"S-A"}, PatientIDs: []string{"S-A"}}, "s2"},
+		{auth.Viewer{Role: auth.RoleAdmin, PatientClaim: []string{"s1"}, FHIRIDs: []string{"s1"}}, "s2"},
+	} {
+		if number, fhirID, err := r.recordOf(t.Context(), c.v, "S-A"); number != "S-A" || fhirID != c.want || err != nil {
+			t.Errorf("%+v means %s %s, %v, want %s", c.v, number, fhirID, err, c.want)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func restrict(r *db.PageRequest, v auth.Viewer) error {
 	switch {
 	case v.MayListAll():
 	case len(v.PatientIDs) > 0 && v.MayList(v.PatientIDs[0]):
-		r.Filter.IDs = v.PatientIDs
+		r.Filter.IDs, r.Filter.FHIRIDs = v.PatientIDs, v.FHIRIDs
 	default:
 		r.Filter = db.Filter{None: true} // the time that another filter takes would tell how much it finds
 		return nil

@@ -27,7 +27,7 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
-	number, fhirID, err := r.recordOf(ctx, number)
+	number, fhirID, err := r.recordOf(ctx, v, number)
 	if err != nil {
 		return nil, r.unchanged(ctx, err)
 	}
@@ -59,13 +59,15 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
 		return invalidInput(faults), nil
 	}
-	if number, _, err = r.recordOf(ctx, number); err != nil {
+	number, fhirID, err := r.recordOf(ctx, v, number)
+	if err != nil {
 		return nil, r.unchanged(ctx, err)
 	}
 	if err := r.tooFast(ctx, v, number); err != nil {
 		return nil, err
 	}
 	edit, expected := profileEdit(input), expectedVersion(input.ExpectedVersion)
+	edit.FHIRID = fhirID
 	row, err := r.Store.SetProfile(number, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
@@ -106,6 +108,9 @@ func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient,
 	}
 	if err != nil {
 		return nil, r.internal(ctx, err)
+	}
+	if !v.Names(row.FHIRID) {
+		return nil, nil
 	}
 	return toPatient(row, v), nil
 }

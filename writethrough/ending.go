@@ -72,7 +72,10 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 	case judge.SendAgain:
 		u.lost = cause
 	case judge.MergeAgain:
-		u.lost = nil
+		u.lost, u.busy = nil, nil
+		if r.Why == judge.WhyBusy {
+			u.busy = cause
+		}
 		if e.shown != nil {
 			u.seen = e.shown
 		}

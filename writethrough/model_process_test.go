@@ -202,6 +202,9 @@ func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 		}
 		if c, ok := ctx.Value(callKey{}).(*call); ok {
 			c.read = v
+			if !c.sent {
+				c.first = v
+			}
 		}
 		return fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body}, nil
 	})
@@ -245,7 +248,9 @@ func (p *process) Update(ctx context.Context, _ string, body []byte, ifMatch str
 	return exchange(p, ctx, f, fhir.NotSent, func() (fhir.Update, *fhir.Error) {
 		s := p.m.server
 		p.m.log("  %s sends %s of %s with If-Match %s: %s %s late %v", p.name, show(contactOf(body)), c.op.id, ifMatch, f.answer, f.effect, f.late)
-		if want := edited(c.read.body, c.change.Edit); !bytes.Equal(want, body) {
+		edit, first := c.change.Edit, contactOf(c.first.body)
+		edit.Clears, c.sent = &first, true
+		if want := edited(c.read.body, edit); !bytes.Equal(want, body) {
 			p.m.wrong("the PUT is not what was read with the change made:\n%s\n%s", want, body)
 		}
 		if c.read.use != "" {

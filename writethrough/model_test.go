@@ -48,6 +48,8 @@ type call struct {
 	cancel   context.CancelFunc
 	op       *opTruth // that it began, if any
 	read     *version // what it last read
+	first    *version // what it read before its first PUT
+	sent     bool     // it has called Update
 	running  bool
 	ended    bool // the caller has an answer
 	proven   bool // it is a success that the server has shown

@@ -230,6 +230,7 @@ func outOfUse(st db.FHIRState) *Outcome {
 	}
 	return nil
 }
+
 func noSuchPatient() *Outcome { return &Outcome{Code: NotFound, Reason: "no such patient"} }
 
 func neverTookEffect() *Outcome {

@@ -2,6 +2,7 @@ package writethrough
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,8 +28,10 @@ type update struct {
 	sent    bool          // a PUT may have left
 	put     judge.Put     // the last PUT
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
+	busy    *fhir.Error   // how the server said that it was busy, and showed nothing of the PUT; nil: it did not
+	first   *fhir.Contact // what the server showed before the first PUT: what a clearing takes out
 	base    fhir.Resource // the Patient as it was last read to be changed
-	seen    *db.FHIRState // what the server showed after a PUT that others came before; nil: none did
+	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
 
 // complete has the conversation with the FHIR server and writes down how it
@@ -134,7 +137,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 			return u.cannotRead(read, err), nil
 		}
 		u.base = base
-		if u.lost != nil && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // others have written: can ours still land?
+		if (u.lost != nil || u.busy != nil) && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // somebody has written: was it ours, or can it still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
 			}
@@ -152,8 +155,13 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		}
 		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
 		reached(stepAnswerCame)
-		e, next := u.findFate(settle, answer, err, body)
-		if next == judge.End || u.attempt == maxAttempts || sleep(put, time.Duration(u.attempt)*50*time.Millisecond) != nil {
+		deadline, _ := put.Deadline()
+		e, next := u.findFate(settle, answer, err, body, time.Until(deadline))
+		pause := time.Duration(u.attempt) * 50 * time.Millisecond
+		if u.busy != nil {
+			pause = max(pause, u.busy.RetryAfter)
+		}
+		if next == judge.End || u.attempt == maxAttempts || sleep(put, pause) != nil {
 			return e, nil
 		}
 	}
@@ -178,10 +186,22 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 		}
 		return nil, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
 	}
-	if changed := record.Differing(u.row.FHIRState, st, u.change.Edit); u.change.ExpectedVersion != 0 && len(changed) > 0 {
+	changed := record.Differing(u.row.FHIRState, st, u.change.Edit)
+	if u.change.ExpectedVersion != 0 && len(changed) > 0 {
 		return nil, u.conflictWith(st, changed), true
 	}
-	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now, u.PhoneRegion)
+	if !u.sent {
+		u.first = &p.Contact
+	}
+	if u.sent && u.isReplaced(p.Contact) {
+		if u.busy != nil && u.put.IfMatch == "" { // nothing tells whether ours landed before
+			return nil, unknown(u.busy), true
+		}
+		return nil, u.conflictWith(st, changed), true
+	}
+	edit := u.change.Edit
+	edit.Clears = u.first
+	body, doubts, err := fhir.EditContact(u.base.JSON, edit, now, u.PhoneRegion)
 	if err != nil {
 		return nil, u.cannotRead(ctx, err), true
 	}
@@ -194,11 +214,24 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	if u.lost != nil { // the same PUT again
 		return body, ending{}, false
 	}
-	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now, u.PhoneRegion); err != nil {
+	if u.put, err = judge.NewPut(u.base, p.Contact, body, edit, now, u.PhoneRegion); err != nil {
 		return nil, u.cannotRead(ctx, err), true
 	}
 	u.reportDoubts(ctx, doubts)
 	return body, ending{}, false
+}
+
+// isReplaced reports whether a value that was to be cleared is gone since the first
+// PUT, and something else stands there than what that left.
+func (u *update) isReplaced(now fhir.Contact) bool {
+	for _, clear := range u.change.Edit.Clearings() {
+		clear.Clears = u.first
+		body, _, err := fhir.EditContact(u.base.JSON, clear, u.Now(), u.PhoneRegion)
+		if err == nil && bytes.Equal(body, u.base.JSON) && len(fhir.Missing(now, u.put.Intended, clear.Fields(), u.PhoneRegion)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // reportDoubts says what the edit left although it may describe an old value.
@@ -274,7 +307,7 @@ func (u *update) cannotSee(ctx context.Context, refusal *fhir.Error) ending {
 
 // findFate finds out what became of the PUT, and what comes next. The ending is for
 // the case that nothing may come any more.
-func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
+func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte, left time.Duration) (ending, judge.Next) {
 	var f *fhir.Error
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
@@ -283,7 +316,7 @@ func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, bo
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
-		c.Earlier, c.Outdated, c.Wait = u.lost != nil, u.outdated(s), f != nil && f.RetryAfter != 0
+		c.Earlier, c.Outdated, c.Wait = u.lost != nil, u.outdated(s), f != nil && f.RetryAfter != 0 && (h != judge.Busy || f.RetryAfter >= left)
 		c.ByOthers = c.Outdated && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
 		r := judge.Decide(c)
 		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
@@ -336,7 +369,7 @@ func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
 	c := caseOf(judge.Nothing, s)
 	c.Earlier, c.Outdated = true, u.outdated(s)
 	r := judge.Decide(c)
-	return u.rule(ctx, c, r, s, finding{put: u.lost, seen: err})
+	return u.rule(ctx, c, r, s, finding{put: cmp.Or(u.lost, u.busy), seen: err})
 }
 
 // changed returns the fields of the edit that do not show any more, or did not in

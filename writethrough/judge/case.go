@@ -12,8 +12,8 @@ const (
 	OK        Heard = "OK"        // 200 without a new version: no body, an OperationOutcome, no ETag
 	Unchanged Heard = "UNCHANGED" // 200 whose own answer shows the version of before, or lacks the values and has no version
 	Created   Heard = "CREATED"   // 201: the patient was gone, and the PUT made it anew
-	Conflict  Heard = "CONFLICT"  // 409, 412 that name a value
-	Busy      Heard = "BUSY"      // 409, 412 that name none: a lock, a race, an empty body, a page, JSON of no known form
+	Conflict  Heard = "CONFLICT"  // 409, 412, 423 that name a value
+	Busy      Heard = "BUSY"      // 409, 412, 423 that name none: a lock, a race, an empty body, a page, XML, JSON of no known form
 	Refused   Heard = "REFUSED"   // the values were refused: 400, 422 and other 4xx
 	Gone      Heard = "GONE"      // it does not have this patient any more: 410, and a 404 that says so
 	Forbidden Heard = "FORBIDDEN" // 403: refused for this patient or this request
