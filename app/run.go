@@ -22,6 +22,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
 		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
+		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: "Settings, each also an environment variable (--jwt-secret is JWT_SECRET):"}}),
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err
@@ -31,6 +32,9 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return nil
 	}
 	if err != nil {
+		if reported := reportUnread(stdout, args, err); reported != nil {
+			return reported
+		}
 		return err
 	}
 	c.complete()
