@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -102,19 +101,29 @@ func serve(p *program) error {
 	return listenAndServe(p, s.listener, handler, writer)
 }
 
-// logExamination looks at the FHIR server beside a start, which does not wait for it.
-// stop ends it.
+// examinedWithin is how long a start waits for the FHIR server, so that the log says
+// what was found before it says that it serves. Reads do not need that server.
+const examinedWithin = time.Second
+
+// logExamination looks at the FHIR server, and goes on beside the start if that takes
+// long. stop ends it.
 func logExamination(p *program, client *fhir.Client) (stop func()) {
 	ctx, cancel := context.WithCancel(p.ctx)
-	var running sync.WaitGroup
-	running.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		if found := examine(ctx, p.config, client); ctx.Err() == nil {
 			found.log(ctx, p.log)
 		}
-	})
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-time.After(examinedWithin):
+	}
 	return func() {
 		cancel()
-		running.Wait()
+		<-done
 	}
 }
 
