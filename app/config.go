@@ -103,7 +103,7 @@ func environment(getenv func(string) string) kong.Resolver {
 		if path.App == nil || flag.Name == "help" { // what a command is told is no setting
 			return nil, nil
 		}
-		name := strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		name := variable(flag)
 		value, file := getenv(name), ""
 		if slices.Contains(secrets, name) {
 			file = getenv(name + "_FILE")
@@ -122,6 +122,26 @@ func environment(getenv func(string) string) kong.Resolver {
 		}
 		return strings.TrimRight(string(content), "\r\n"), nil
 	})
+}
+
+// givenTwice refuses a secret that is a flag and in a file. A flag and the variable of
+// the same name are no mistake: the flag is meant.
+func givenTwice(command *kong.Context, getenv func(string) string) error {
+	for _, path := range command.Path {
+		if path.Flag == nil || path.Resolved {
+			continue
+		}
+		name := variable(path.Flag)
+		if slices.Contains(secrets, name) && getenv(name+"_FILE") != "" {
+			return fmt.Errorf("--%s and %s_FILE exclude each other", path.Flag.Name, name)
+		}
+	}
+	return nil
+}
+
+// variable is the environment variable of a flag.
+func variable(flag *kong.Flag) string {
+	return strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
 // check refuses a missing or unsafe setting; the error names it.

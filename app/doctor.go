@@ -114,13 +114,17 @@ func lines(findings []finding) string {
 	return b.String()
 }
 
-// reportUnread reports settings that doctor was started with and that could not even
-// be read, in the form that was asked for. It returns nil if doctor was not meant.
-func reportUnread(w io.Writer, args []string, unread error) error {
+// isDoctor reports whether doctor was meant, though its settings could not be read.
+func isDoctor(command *kong.Context, unread error) bool {
 	var parse *kong.ParseError
-	if !errors.As(unread, &parse) || !strings.HasPrefix(parse.Context.Command(), "doctor") {
-		return nil
+	if errors.As(unread, &parse) {
+		command = parse.Context
 	}
+	return command != nil && command.Command() == "doctor"
+}
+
+// reportUnread reports that, in the form that was asked for.
+func reportUnread(w io.Writer, args []string, unread error) error {
 	return doctorCommand{JSON: slices.Contains(args, "--json")}.report(w, []finding{{"settings", failed, unread.Error(), ""}})
 }
 

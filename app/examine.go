@@ -54,15 +54,21 @@ func (e *examination) add(check string, s status, says, do string) {
 func examine(ctx context.Context, c *Config, client *fhir.Client) *examination {
 	e := &examination{}
 	var err error
-	if e.capabilities, err = client.Capabilities(ctx); err != nil {
-		e.add("FHIR server", failed, err.Error(), advice(c, err))
-		var fault *fhir.Error
-		if errors.As(err, &fault) && fault.Status == 0 { // there is nobody to ask
-			e.add("FHIR access", skipped, "the server was not reached", "")
-			return e
-		}
-	} else {
+	e.capabilities, err = client.Capabilities(ctx)
+	var fault *fhir.Error
+	switch {
+	case !errors.As(err, &fault):
 		e.server(c)
+	case fault.NotAsked: // there is no token, without which we send nothing
+		e.add("FHIR server", skipped, "not asked", "")
+		e.denied(c, fault)
+		return e
+	case fault.Status == 0:
+		e.add("FHIR server", failed, fault.Error(), advice(c, fault))
+		e.add("FHIR access", skipped, "the server was not reached", "")
+		return e
+	default:
+		e.add("FHIR server", failed, fault.Error(), advice(c, fault))
 	}
 	e.access(ctx, c, client)
 	return e
@@ -144,16 +150,27 @@ func (e *examination) access(ctx context.Context, c *Config, client *fhir.Client
 	case fault == nil:
 		e.reads = true
 		e.add("FHIR access", works, accessedBy(c)+": a patient can be read", "")
-	case fault.Kind == fhir.AuthFailed && c.FHIRAuth == "none":
-		e.add("FHIR access", failed, "the server refused us without credentials: "+fault.Error(), advice(c, err))
-	case fault.Kind == fhir.AuthFailed:
-		e.add("FHIR access", failed, "our credentials were refused: "+fault.Error(), advice(c, err))
+	case strings.Contains(fault.Reason, "next link"): // the page itself is good
+		e.reads = true
+		e.add("FHIR access", odd, accessedBy(c)+": patients can be read, the first page of a list alone: "+fault.Reason, advice(c, fault))
 	default:
-		e.add("FHIR access", failed, fault.Error(), advice(c, err))
+		e.denied(c, fault)
 	}
 	if granted := client.GrantedScopes(); granted != "" {
 		e.scopes(granted)
 	}
+}
+
+// denied tells why no patient can be read.
+func (e *examination) denied(c *Config, fault *fhir.Error) {
+	says := fault.Error()
+	switch {
+	case fault.Kind == fhir.AuthFailed && c.FHIRAuth == "none":
+		says = "the server refused us without credentials: " + says
+	case fault.Kind == fhir.AuthFailed:
+		says = "our credentials were refused: " + says
+	}
+	e.add("FHIR access", failed, says, advice(c, fault))
 }
 
 func accessedBy(c *Config) string {
@@ -188,11 +205,7 @@ func (e *examination) scopes(granted string) {
 }
 
 // advice is what to change when the FHIR server failed us so.
-func advice(c *Config, err error) string {
-	var fault *fhir.Error
-	if !errors.As(err, &fault) {
-		return ""
-	}
+func advice(c *Config, fault *fhir.Error) string {
 	for _, a := range []struct{ reason, do string }{
 		{"uses up no refresh token", "look again while the server runs"},
 		{"unknown authority", "set FHIR_CA_FILE to the certificate of the authority that issued the server's"},

@@ -31,9 +31,12 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if exited { // --help
 		return nil
 	}
+	if err == nil {
+		err = givenTwice(command, getenv)
+	}
 	if err != nil {
-		if reported := reportUnread(stdout, args, err); reported != nil {
-			return reported
+		if isDoctor(command, err) {
+			return reportUnread(stdout, args, err)
 		}
 		return err
 	}

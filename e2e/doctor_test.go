@@ -504,6 +504,66 @@ func TestDoctorSaysWhatTheScopesAllow(t *testing.T) {
 	}
 }
 
+// Nothing is sent without a token, and why there is none is said.
+func TestDoctorWithoutAToken(t *testing.T) {
+	t.Parallel()
+	server, _ := StartFHIR(t, fhirsim.Options{})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/refuses":
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"error":"invalid_client","error_description":"` + badToken + `"}`))
+		case "/page":
+			_, _ = w.Write([]byte(`<html>` + badToken + `</html>`))
+		case "/down":
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			server.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(front.Close)
+	for path, says := range map[string]string{
+		"/refuses": "our credentials were refused", "/page": "the answer of the token endpoint is unusable", "/down": "the authorization server failed (status 502)",
+	} {
+		d := doctor(t, nil, "FHIR_BASE_URL="+front.URL+"/fhir", "DATABASE_URL=sqlite::memory:", "FHIR_AUTH=client_credentials",
+			"FHIR_CLIENT_ID=us", "FHIR_CLIENT_SECRET="+goodToken, "FHIR_TOKEN_URL="+front.URL+path)
+		d.want(t, "FHIR access", "failed", says)
+		noSecret(t, d.all)
+	}
+	if n := len(server.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// Credentials go nowhere where serve would not send them.
+func TestDoctorSendsNothingWhereServeRefusesTo(t *testing.T) {
+	t.Parallel()
+	d := doctor(t, nil, "FHIR_BASE_URL=http://emr.hospital.example/fhir", "DATABASE_URL=sqlite::memory:", "FHIR_AUTH=bearer", "FHIR_TOKEN="+goodToken)
+	d.want(t, "settings", "failed", "must be https")
+	d.want(t, "FHIR server", "skipped", "not asked")
+	noSecret(t, d.all)
+}
+
+// A list whose pages lead to another name can be read no further, and it is said how.
+func TestDoctorSeesLinksThatLeadAway(t *testing.T) {
+	t.Parallel()
+	server, base := StartFHIR(t, fhirsim.Options{}, PatientJSON("a1", Number), PatientJSON("a2", "P-2025-000009"))
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner := httptest.NewRecorder()
+		server.ServeHTTP(inner, r)
+		body := bytes.ReplaceAll(inner.Body.Bytes(), []byte("http://"+r.Host+"/fhir"), []byte("http://emr.internal.example/fhir"))
+		w.Header().Set("Content-Type", "application/fhir+json")
+		w.WriteHeader(inner.Code)
+		_, _ = w.Write(body)
+	}))
+	t.Cleanup(front.Close)
+	settings := []string{"FHIR_BASE_URL=" + front.URL + "/fhir", "DATABASE_URL=sqlite::memory:"}
+	d := doctor(t, nil, settings...)
+	d.want(t, "FHIR access", "warning", "set FHIR_REWRITE_LINKS=true")
+	doctor(t, nil, append(settings, "FHIR_REWRITE_LINKS=true")...).want(t, "FHIR access", "ok", "")
+	doctor(t, nil, "FHIR_BASE_URL="+base, settings[1]).want(t, "FHIR access", "ok", "")
+}
+
 // A start says what it found at the FHIR server, or why it could not, and goes on.
 func TestServeSaysWhatItFoundAtTheFHIRServer(t *testing.T) {
 	t.Parallel()
