@@ -30,8 +30,8 @@ func (e *examination) etags(ctx context.Context, client *fhir.Client) {
 		e.add(check, odd, "a patient that the search shows could not be read: "+err.Error(), "")
 	case tags.Moved:
 		e.add(check, skipped, "the patient changed between two reads; try again", "")
-	case tags.Plain == "" && tags.Version == "":
-		e.add(check, limited, "a read shows no ETag and no version", "")
+	case tags.Plain == "" && (tags.Version == "" || !e.capabilities.Versioned):
+		e.add(check, limited, "a read shows no ETag: nothing can guard a PUT", "")
 	case tags.Plain == "":
 		e.add(check, works, "a read shows no ETag: the version in the record is used instead", "")
 	case tags.Compressed == "":
