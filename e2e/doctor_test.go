@@ -425,6 +425,7 @@ func TestDoctorSeesWhatStandsBetween(t *testing.T) {
 		"late":           {func(h http.Header, _ bool) { date(h, -time.Hour) }, "FHIR clock", "warning", "ahead of the server's"},
 		"early":          {func(h http.Header, _ bool) { date(h, 10*time.Minute) }, "FHIR clock", "warning", "behind the server's"},
 		"a little late":  {func(h http.Header, _ bool) { date(h, -20*time.Second) }, "FHIR clock", "ok", ""},
+		"from a cache":   {func(h http.Header, _ bool) { date(h, -time.Hour); h.Set("Age", "3600") }, "FHIR clock", "ok", ""},
 		"no time":        {func(h http.Header, _ bool) { h["Date"] = nil }, "FHIR clock", "ok", ""},
 	} {
 		server, _ := StartFHIR(t, fhirsim.Options{})

@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +38,8 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 		FHIRVersion: tidy(word(a.doc, "fhirVersion")),
 	}
 	if theirs, err := http.ParseTime(a.header.Get("Date")); err == nil {
-		caps.Skew = a.now.Sub(theirs).Truncate(time.Second)
+		age, _ := strconv.Atoi(a.header.Get("Age")) // how long a cache on the way has kept the answer
+		caps.Skew = a.now.Sub(theirs.Add(time.Duration(age) * time.Second)).Truncate(time.Second)
 	}
 	for _, rest := range elements(member(a.doc, "rest")) {
 		if str(rest, "mode") == "client" {
