@@ -13,12 +13,13 @@ import (
 
 // cli is the command line: the settings, and what to do.
 type cli struct {
-	Config
+	Config  `group:"settings"`
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default)."`
 	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON, Bundle, gzip) into the cache."`
 	Sync    syncCommand    `cmd:"" help:"Fill the cache from the FHIR server (not available yet)."`
 	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
-	Doctor  doctorCommand  `cmd:"" help:"Check configuration, database and FHIR server."`
+	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed."`
+	Version versionCommand `cmd:"" help:"Print version, commit, Go and schema version."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date."`
 	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema."`
 }

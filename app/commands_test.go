@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/internal/locked"
 )
@@ -94,4 +97,83 @@ func TestTheDemoTakesTokensWithFHIRIDs(t *testing.T) {
 	p := Start(t, "JWT_SECRET="+Secret, "JWT_PATIENT_CLAIM_KIND=fhir")
 	demo := p.Query(`{ patients(orderBy: CREATED_ASC, first: 1) { nodes { id fhirId } } }`, nil).At("patients", "nodes").([]any)[0].(map[string]any)
 	Want(t, p.As(Token(t, auth.RolePatient, demo["fhirId"].(string))).Query(`{ viewer { patientId } }`, nil), Object{"viewer.patientId": demo["id"]})
+}
+
+// TestACommandsOwnFlagsComeFirst, with their values; the settings stand below.
+func TestACommandsOwnFlagsComeFirst(t *testing.T) {
+	t.Parallel()
+	for command, own := range map[string][]string{
+		"token":  {"--role=STRING", "--patient", "--ttl"},
+		"doctor": {"--json", "--write-test"},
+		"import": {"<file>"},
+		"schema": nil,
+	} {
+		var out, log locked.Buffer
+		if err := Run(t.Context(), []string{command, "--help"}, &out, &log); err != nil {
+			t.Fatal(err)
+		}
+		help := out.String()
+		settings := strings.Index(help, "\nSettings")
+		if settings < 0 || strings.Index(help, "--listen-addr") < settings {
+			t.Errorf("%s: settings are not below:\n%s", command, help)
+			continue
+		}
+		for _, flag := range own {
+			if !strings.Contains(help[:settings], flag) {
+				t.Errorf("%s: %s is not above the settings:\n%s", command, flag, help)
+			}
+		}
+	}
+}
+
+// TestWhatACommandIsToldIsNoSetting: a variable that happens to have the name of a
+// command's flag means nothing.
+func TestWhatACommandIsToldIsNoSetting(t *testing.T) {
+	t.Parallel()
+	var out, log locked.Buffer
+	err := Run(t.Context(), []string{"token"}, &out, &log, "JWT_SECRET="+Secret, "ROLE=admin", "HELP=true")
+	if err == nil || !strings.Contains(err.Error(), "--role") || out.String() != "" {
+		t.Errorf("token took its role from the environment: %v\n%s", err, out.String())
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out, log locked.Buffer
+	if err := Run(t.Context(), []string{"version"}, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 {
+		t.Fatal(out.String())
+	}
+	for i, start := range []string{"patientgraph ", "commit ", runtime.Version(), fmt.Sprint("schema version ", db.SchemaVersion())} {
+		if !strings.HasPrefix(lines[i], start) {
+			t.Errorf("line %d is %q, want %q", i+1, lines[i], start)
+		}
+	}
+}
+
+// TestASecretGivenTwice: as a flag and in a file, by every command.
+func TestASecretGivenTwice(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"token", "--role=admin"}, {"doctor"}, {"doctor", "--json"}, nil} {
+		var out, log locked.Buffer
+		err := Run(t.Context(), append(args, "--jwt-secret="+Secret), &out, &log, "JWT_SECRET_FILE=/nonexistent/secret", "FHIR_BASE_URL=http://127.0.0.1:1/fhir")
+		if told := fmt.Sprint(err, out.String()); err == nil || !strings.Contains(told, "--jwt-secret and JWT_SECRET_FILE exclude each other") || strings.Contains(told, Secret) {
+			t.Errorf("%q: %s", args, told)
+		}
+	}
+}
+
+// TestDoctorOfTheDemo: there is nothing to ask.
+func TestDoctorOfTheDemo(t *testing.T) {
+	t.Parallel()
+	var out, log locked.Buffer
+	if err := Run(t.Context(), []string{"doctor"}, &out, &log, "LISTEN_ADDR=127.0.0.1:0"); err != nil || !strings.Contains(out.String(), "serve would start the demo") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if err := Run(t.Context(), []string{"doctor"}, &out, &log, "LISTEN_ADDR=0.0.0.0:0"); err == nil || !strings.Contains(out.String(), "loopback") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
 }

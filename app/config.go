@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"patientgraph/auth"
+	"patientgraph/resolvers"
 )
 
 // Config holds every setting. Each is a flag and an environment variable of
@@ -72,8 +73,9 @@ const (
 	claimFHIR   = "fhir"
 )
 
-// secrets are the settings that may come from a file named by NAME_FILE.
-var secrets = []string{"DATABASE_URL", "FHIR_TOKEN", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET"}
+// secrets are the settings that may come from a file named by NAME_FILE. FHIR_TOKEN
+// is not among them: its file is a setting of its own, for it is read again.
+var secrets = []string{"DATABASE_URL", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET"}
 
 // complete fills in the defaults that differ in the demo.
 func (c *Config) complete() {
@@ -97,8 +99,11 @@ func (c *Config) databaseURL() string {
 // environment makes each setting also an environment variable: --fhir-token
 // is FHIR_TOKEN.
 func environment(getenv func(string) string) kong.Resolver {
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		name := strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+	return kong.ResolverFunc(func(_ *kong.Context, path *kong.Path, flag *kong.Flag) (any, error) {
+		if path.App == nil || flag.Name == "help" { // what a command is told is no setting
+			return nil, nil
+		}
+		name := variable(flag)
 		value, file := getenv(name), ""
 		if slices.Contains(secrets, name) {
 			file = getenv(name + "_FILE")
@@ -119,6 +124,26 @@ func environment(getenv func(string) string) kong.Resolver {
 	})
 }
 
+// givenTwice refuses a secret that is a flag and in a file. A flag and the variable of
+// the same name are no mistake: the flag is meant.
+func givenTwice(command *kong.Context, getenv func(string) string) error {
+	for _, path := range command.Path {
+		if path.Flag == nil || path.Resolved {
+			continue
+		}
+		name := variable(path.Flag)
+		if slices.Contains(secrets, name) && getenv(name+"_FILE") != "" {
+			return fmt.Errorf("--%s and %s_FILE exclude each other", path.Flag.Name, name)
+		}
+	}
+	return nil
+}
+
+// variable is the environment variable of a flag.
+func variable(flag *kong.Flag) string {
+	return strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
 // check refuses a missing or unsafe setting; the error names it.
 func (c *Config) check() error {
 	if c.FHIRTimeout < 100*time.Millisecond || c.FHIRTimeout > 10*time.Minute {
@@ -135,6 +160,9 @@ func (c *Config) check() error {
 		if err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return fmt.Errorf("CORS_ORIGINS: %q is no origin such as https://app.example", origin)
 		}
+	}
+	if _, err := resolvers.NewValidation(c.PhoneRegion); err != nil {
+		return err
 	}
 	if c.Demo {
 		return c.checkDemo()
@@ -175,6 +203,9 @@ func (c *Config) checkFHIR() error {
 	if c.FHIRAuth != "none" && u.Scheme != "https" && !auth.IsLoopback(u.Hostname()) {
 		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
 	}
+	if c.FHIRToken != "" && c.FHIRTokenFile != "" {
+		return errors.New("FHIR_TOKEN and FHIR_TOKEN_FILE exclude each other")
+	}
 	_, err = newFHIRClient(c, nil, 1) // asks nothing of the server
 	return err
 }
@@ -189,6 +220,37 @@ func (c *Config) checkJWT() error {
 		return errors.New("JWT_SECRET must have at least 32 bytes")
 	}
 	return nil
+}
+
+// warnings are settings that have no effect, which nobody wants who sets them.
+func (c *Config) warnings() (told []string) {
+	const oauth = "client_credentials refresh_token password"
+	for _, s := range []struct{ name, value, modes string }{
+		{"FHIR_TOKEN", c.FHIRToken, "bearer"},
+		{"FHIR_TOKEN_FILE", c.FHIRTokenFile, "bearer"},
+		{"FHIR_USERNAME", c.FHIRUsername, "basic password"},
+		{"FHIR_PASSWORD", c.FHIRPassword, "basic password"},
+		{"FHIR_TOKEN_URL", c.FHIRTokenURL, oauth},
+		{"FHIR_CLIENT_ID", c.FHIRClientID, oauth},
+		{"FHIR_CLIENT_SECRET", c.FHIRClientSecret, oauth},
+		{"FHIR_PRIVATE_KEY", c.FHIRPrivateKey, oauth},
+		{"FHIR_REFRESH_TOKEN", c.FHIRRefreshToken, "refresh_token"},
+		{"FHIR_SCOPES", c.FHIRScopes, oauth},
+	} {
+		if modes := strings.Fields(s.modes); s.value != "" && !slices.Contains(modes, c.FHIRAuth) {
+			told = append(told, fmt.Sprintf("%s has no effect with FHIR_AUTH=%s: it is for FHIR_AUTH=%s", s.name, c.FHIRAuth, strings.Join(modes, " or ")))
+		}
+	}
+	if c.on(c.Playground) && !c.on(c.Introspection) {
+		told = append(told, "PLAYGROUND without INTROSPECTION: GraphiQL has no schema to show; set INTROSPECTION=true")
+	}
+	if c.SyncInterval != nil {
+		told = append(told, "SYNC_INTERVAL is not available yet and has no effect")
+	}
+	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
+		told = append(told, "FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
+	}
+	return told
 }
 
 // on returns a setting that is true only in the demo unless it is given.

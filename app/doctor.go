@@ -1,85 +1,150 @@
 package app
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
 )
 
-type doctorCommand struct{}
-
-// Run checks everything and reports each thing on a line of its own.
-func (doctorCommand) Run(p *program) error {
-	out := bufio.NewWriter(p.stdout)
-	defer out.Flush()
-	failed := 0
-	report := func(what string, err error, found string) {
-		if err != nil {
-			failed++
-			fmt.Fprintf(out, "FAIL  %s: %v\n", what, err)
-			return
-		}
-		fmt.Fprintf(out, "ok    %s: %s\n", what, found)
-	}
-	if p.config.Demo {
-		if err := p.config.check(); err != nil {
-			return fmt.Errorf("doctor: %w", err)
-		}
-		fmt.Fprintln(out, "FHIR_BASE_URL is not set: serve would start the demo; nothing else to check")
-		return nil
-	}
-	report("settings", p.config.check(), "complete")
-	report("database", checkDatabase(p), databaseKind(p.config.databaseURL()))
-	found, err := describeFHIR(p)
-	report("FHIR server", err, found)
-	if failed > 0 {
-		return fmt.Errorf("doctor: %d checks failed", failed)
-	}
-	return nil
+type doctorCommand struct {
+	JSON      bool `name:"json" help:"Print one JSON object instead of lines."`
+	WriteTest bool `help:"Also create, change and delete one scratch patient on the FHIR server; else nothing but GETs are sent there."`
 }
 
-func checkDatabase(p *program) error {
-	store, err := db.Open(p.ctx, p.config.databaseURL())
-	if err != nil {
-		return err
+// Run makes the checks of a start, then looks closer at the FHIR server. It makes
+// nothing and changes nothing, but for the scratch patient of --write-test.
+func (d doctorCommand) Run(p *program) (err error) {
+	ctx, cancel := context.WithCancel(p.ctx) // ends what keeps the keys of JWT_JWKS_URL current
+	defer cancel()
+	inner := *p
+	inner.ctx = ctx
+	s := &startup{}
+	defer func() { err = errors.Join(err, s.close()) }()
+	findings := startFindings(&inner, s)
+	switch {
+	case p.config.Demo:
+		findings = append(findings, finding{"FHIR server", skipped, "FHIR_BASE_URL is not set: serve would start the demo", ""})
+	default:
+		findings = append(findings, d.fhirFindings(&inner, s)...)
 	}
-	return errors.Join(store.Ping(p.ctx), store.Close())
+	return d.report(p.stdout, findings)
 }
 
-func describeFHIR(p *program) (string, error) {
-	var tokens fhir.TokenStore
-	if p.config.FHIRAuth == "refresh_token" {
-		store, err := db.Open(p.ctx, p.config.databaseURL())
-		if err != nil {
-			return "", err
+// startFindings makes every check of a start, whatever fails.
+func startFindings(p *program, s *startup) (findings []finding) {
+	for _, check := range startChecks(p.config) {
+		f := finding{Check: check.name, Status: works}
+		found, err := check.run(s, p)
+		if f.Says = found; err != nil {
+			f.Status, f.Says = failed, err.Error()
 		}
-		defer store.Close()
-		tokens = readOnlyTokens{store}
+		findings = append(findings, f)
 	}
-	client, err := newFHIRClient(p.config, tokens, maxDoctorConns)
+	for _, warning := range s.warnings(p.config) {
+		findings = append(findings, finding{"settings", odd, warning, ""})
+	}
+	return findings
+}
+
+func (d doctorCommand) fhirFindings(p *program, s *startup) []finding {
+	err := p.config.checkFHIR() // credentials go nowhere where serve would not send them
+	var client *fhir.Client
+	if err == nil {
+		client, err = newFHIRClient(p.config, readOnlyTokens{s.database}, maxDoctorConns)
+	}
 	if err != nil {
-		return "", err
+		return []finding{{"FHIR server", skipped, "not asked: " + err.Error(), ""}}
 	}
-	found, err := client.Capabilities(p.ctx)
-	if err != nil {
-		return "", err
+	defer client.Close()
+	e := examine(p.ctx, p.config, client)
+	if e.reads {
+		e.etags(p.ctx, client)
+		e.cachedIDs(p.ctx, client, s.database)
 	}
-	versions := "keeps no versions: a concurrent change by another client can be overwritten"
-	if found.Versioned {
-		versions = "keeps versions: a concurrent change is detected"
+	if d.WriteTest {
+		e.writeTest(p.ctx, p.config, client)
 	}
-	return fmt.Sprintf("%s %s, FHIR %s, %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions), nil
+	return e.findings
+}
+
+// report prints the findings and fails if one did.
+func (d doctorCommand) report(w io.Writer, findings []finding) error {
+	bad := 0
+	for _, f := range findings {
+		if f.Status == failed {
+			bad++
+		}
+	}
+	var err error
+	if d.JSON {
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(map[string]any{"ok": bad == 0, "failed": bad, "findings": findings})
+	} else {
+		_, err = io.WriteString(w, lines(findings))
+	}
+	if bad > 0 {
+		err = errors.Join(fmt.Errorf("doctor: %d checks failed", bad), err)
+	}
+	return err
+}
+
+// words are how a status stands before its line.
+var statusWords = map[status]string{works: "ok   ", limited: "limit", odd: "warn ", failed: "FAIL ", skipped: "skip "}
+
+func lines(findings []finding) string {
+	var b strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%s %s: %s\n", statusWords[f.Status], f.Check, f.Says)
+		if f.Do != "" {
+			fmt.Fprintf(&b, "      -> %s\n", f.Do)
+		}
+	}
+	return b.String()
+}
+
+// isDoctor reports whether doctor was meant, though its settings could not be read.
+func isDoctor(command *kong.Context, unread error) bool {
+	var parse *kong.ParseError
+	if errors.As(unread, &parse) {
+		command = parse.Context
+	}
+	return command != nil && command.Command() == "doctor"
+}
+
+// reportUnread reports that, in the form that was asked for.
+func reportUnread(w io.Writer, args []string, unread error) error {
+	return doctorCommand{JSON: slices.Contains(args, "--json")}.report(w, []finding{{"settings", failed, unread.Error(), ""}})
 }
 
 // readOnlyTokens shows the tokens of a server that runs. To ask for others would
 // use up its refresh token.
-type readOnlyTokens struct{ *db.Store }
+type readOnlyTokens struct{ database *db.Inspection }
+
+func (t readOnlyTokens) LoadFHIRToken(ctx context.Context, id string) ([]byte, int64, error) {
+	if t.database == nil {
+		return nil, 0, errors.New("the database that keeps them cannot be used")
+	}
+	return t.database.LoadFHIRToken(ctx, id)
+}
 
 func (readOnlyTokens) LeaseFHIRToken(context.Context, string, string, time.Duration) (bool, error) {
 	return false, &fhir.Error{Kind: fhir.NotSent, NotAsked: true, Reason: "no server that runs holds a token, and doctor uses up no refresh token"}
 }
+
+func (readOnlyTokens) SaveFHIRToken(context.Context, string, []byte, int64) (bool, error) {
+	return false, errors.New("doctor keeps no tokens")
+}
+
+func (readOnlyTokens) ReleaseFHIRToken(context.Context, string, string) error { return nil }

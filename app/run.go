@@ -22,6 +22,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
 		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
+		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: "Settings, each also an environment variable (--jwt-secret is JWT_SECRET):"}}),
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err
@@ -30,7 +31,13 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if exited { // --help
 		return nil
 	}
+	if err == nil {
+		err = givenTwice(command, getenv)
+	}
 	if err != nil {
+		if isDoctor(command, err) {
+			return reportUnread(stdout, args, err)
+		}
 		return err
 	}
 	c.complete()

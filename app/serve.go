@@ -46,17 +46,22 @@ func tuneMemory(getenv func(string) string) {
 // serve runs the server until ctx ends, then lets writes under way finish.
 func serve(p *program) error {
 	c := p.config
-	if err := c.check(); err != nil {
-		return err
-	}
 	tuneMemory(p.getenv)
-	listener, err := net.Listen("tcp", c.ListenAddr)
-	if err != nil {
-		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	s := &startup{}
+	defer s.close()
+	for _, check := range startChecks(c) {
+		if _, err := check.run(s, p); err != nil {
+			return err
+		}
 	}
-	defer listener.Close()
+	if s.database != nil {
+		if err := s.database.Close(); err != nil {
+			return fmt.Errorf("DATABASE_URL: %w", err)
+		}
+	}
 
 	var demo *demo
+	var err error
 	if c.Demo {
 		if demo, err = startDemo(c); err != nil {
 			return fmt.Errorf("start demo: %w", err)
@@ -64,11 +69,8 @@ func serve(p *program) error {
 		defer demo.stop()
 	}
 	p.log.Info("starting", "settings", c)
-	if c.SyncInterval != nil {
-		p.log.Warn("SYNC_INTERVAL is not available yet and has no effect")
-	}
-	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
-		p.log.Warn("FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
+	for _, warning := range s.warnings(c) {
+		p.log.Warn(warning)
 	}
 	store, err := openStore(p.ctx, c)
 	if err != nil {
@@ -85,25 +87,55 @@ func serve(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	handler, writer, err := newProduct(p, store, client, demo)
+	handler, writer, err := newProduct(p, s.verifier, store, client, demo)
 	if err != nil {
 		return err
 	}
 	if demo != nil {
-		if err := demo.welcome(p.stdout, listener.Addr()); err != nil {
+		if err := demo.welcome(p.stdout, s.listener.Addr()); err != nil {
 			return err
 		}
+	} else {
+		defer logExamination(p, client.WithConns(maxProbeConns))()
 	}
-	return listenAndServe(p, listener, handler, writer)
+	return listenAndServe(p, s.listener, handler, writer)
+}
+
+// examinedWithin is how long a start waits for the FHIR server, so that the log says
+// what was found before it says that it serves. Reads do not need that server.
+const examinedWithin = time.Second
+
+// logExamination looks at the FHIR server, and goes on beside the start if that takes
+// long. stop ends it.
+func logExamination(p *program, client *fhir.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if found := examine(ctx, p.config, client); ctx.Err() == nil {
+			found.log(ctx, p.log)
+		}
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-time.After(examinedWithin):
+	}
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // newProduct puts together what answers requests, and what writes.
-func newProduct(p *program, store *db.Store, client *fhir.Client, demo *demo) (http.Handler, *writethrough.Writer, error) {
+func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo) (http.Handler, *writethrough.Writer, error) {
 	c := p.config
 	probe := client.WithConns(maxProbeConns)
-	verifier, err := newVerifier(p.ctx, p.log, c)
-	if err != nil {
-		return nil, nil, err
+	if demo != nil { // its secret was made after the checks
+		var err error
+		if verifier, err = newVerifier(p.ctx, p.log, c); err != nil {
+			return nil, nil, err
+		}
 	}
 	validation, err := resolvers.NewValidation(c.PhoneRegion)
 	if err != nil {

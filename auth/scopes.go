@@ -85,3 +85,16 @@ func (g *grants) add(context, v1, v2 string) {
 		g.update = max(g.update, covers)
 	}
 }
+
+// Rights are what SMART scopes allow with Patient.
+type Rights struct {
+	Said                 bool // there is a resource scope among them; else they say nothing of it
+	Read, Search, Update bool
+}
+
+// PatientRights reads scopes that an authorization server granted.
+func PatientRights(scopes string) Rights {
+	var g grants
+	g.addAll(scopes)
+	return Rights{Said: g.restricted, Read: g.read != 0, Search: g.list != 0, Update: g.update != 0}
+}

@@ -29,18 +29,23 @@ func SchemaVersion() int64 {
 // checkSchema refuses a database that a newer program has migrated. It changes
 // nothing. ErrNewerSchema.
 func (s *Store) checkSchema(ctx context.Context) error {
+	_, err := s.schemaVersion(ctx)
+	return err
+}
+
+// schemaVersion is what the database was migrated to; 0: not yet. ErrNewerSchema.
+func (s *Store) schemaVersion(ctx context.Context) (version int64, err error) {
 	n, err := s.number(ctx, s.tables(), "goose_db_version")
-	if err != nil || n == 0 { // not migrated yet
-		return err
+	if err != nil || n == 0 {
+		return 0, err
 	}
-	var version int64
 	if err := s.read.DB.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version").Scan(&version); err != nil {
-		return err
+		return 0, err
 	}
 	if known := SchemaVersion(); version > known {
-		return fmt.Errorf("%w: it has schema version %d, this program knows up to %d: run the newer patientgraph", ErrNewerSchema, version, known)
+		return 0, fmt.Errorf("%w: it has schema version %d, this program knows up to %d: run the newer patientgraph", ErrNewerSchema, version, known)
 	}
-	return nil
+	return version, nil
 }
 
 // Migrate brings the schema up to date. Replicas on PostgreSQL that start

@@ -30,7 +30,7 @@ func (s *Store) openSQLite(path string) error {
 			return err
 		}
 		s.file = file
-		name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + pragmas
+		name := "file:" + escapePath(path) + pragmas
 		s.write = sqlitePool(name+"&_pragma=cache_size(-32000)&_txlock=immediate", file, 1) // 32 MB: an import writes all over the name index
 		readers := max(4, runtime.GOMAXPROCS(0)*2)
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
@@ -41,6 +41,10 @@ func (s *Store) openSQLite(path string) error {
 	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
 	s.queues = []func(){s.commits.close}
 	return nil
+}
+
+func escapePath(path string) string {
+	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func sqlitePool(name string, file *sqliteFile, size int) *bun.DB {

@@ -3,7 +3,9 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 )
@@ -14,10 +16,11 @@ import (
 type Capabilities struct {
 	SoftwareName    string
 	SoftwareVersion string
-	FHIRVersion     string   // "4.0.1"
-	Versioned       bool     // keeps versions and so honours If-Match
-	Interactions    []string // codes: read, update, patch, history-instance, search-type …
-	SearchParams    []string // names: _id, _lastUpdated, phone …
+	FHIRVersion     string        // "4.0.1"
+	Versioned       bool          // keeps versions and so honours If-Match
+	Interactions    []string      // codes: read, update, patch, history-instance, search-type …
+	SearchParams    []string      // names: _id, _lastUpdated, phone …
+	Skew            time.Duration // how far our clock is ahead of the server's (Date header), to a second or two; 0: not known
 }
 
 // Capabilities reads the CapabilityStatement at /metadata, which most servers
@@ -33,6 +36,10 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 	caps := Capabilities{
 		SoftwareName: tidy(word(software, "name")), SoftwareVersion: tidy(word(software, "version")),
 		FHIRVersion: tidy(word(a.doc, "fhirVersion")),
+	}
+	if theirs, err := http.ParseTime(a.header.Get("Date")); err == nil {
+		age, _ := strconv.Atoi(a.header.Get("Age")) // how long a cache on the way has kept the answer
+		caps.Skew = a.now.Sub(theirs.Add(time.Duration(age) * time.Second)).Truncate(time.Second)
 	}
 	for _, rest := range elements(member(a.doc, "rest")) {
 		if str(rest, "mode") == "client" {

@@ -73,6 +73,7 @@ type Issue struct {
 const (
 	OpRead         = "read patient"
 	OpUpdate       = "update patient"
+	OpDelete       = "delete patient"
 	OpSearch       = "search patients"
 	OpHistory      = "read history"
 	OpCapabilities = "read capabilities"

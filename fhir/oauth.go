@@ -30,6 +30,7 @@ type accessToken struct {
 	Issued    time.Time // when it was asked for
 	RenewFrom time.Time // a little before it runs out; zero: nobody said when
 	Expires   time.Time
+	Scope     string `json:",omitempty"` // what it allows; "": nobody said
 }
 
 // isOver reports whether it has run out at that time.
@@ -306,7 +307,7 @@ func parseToken(body []byte, began time.Time) (t accessToken, why string) {
 	if err != nil {
 		return t, err.Error()
 	}
-	t = accessToken{Value: str(doc, "access_token"), Refresh: str(doc, "refresh_token"), Issued: began}
+	t = accessToken{Value: str(doc, "access_token"), Refresh: str(doc, "refresh_token"), Issued: began, Scope: tidy(str(doc, "scope"))}
 	kind := member(doc, "token_type")
 	switch {
 	case t.Value == "":

@@ -154,6 +154,7 @@ type request struct {
 	secrets         []string // values not to repeat, besides those of id and body
 	body            []byte
 	ifMatch         string
+	compressed      bool // the answer to a read may be compressed
 }
 
 // answer is what came of a request: an HTTP answer, or err.
@@ -297,7 +298,10 @@ func (c *Client) setHeader(req *http.Request, r request) {
 		// An unknown parameter shall be an error, not an empty Bundle.
 		h.Set("Prefer", "handling=strict")
 	}
-	if r.op == OpRead { // what compresses on the way may change the ETag
+	switch {
+	case r.compressed:
+		h.Set("Accept-Encoding", "gzip")
+	case r.op == OpRead: // what compresses on the way may change the ETag
 		h.Set("Accept-Encoding", "identity")
 	}
 	// HAPI answers a repeated search from a cache for a minute otherwise.

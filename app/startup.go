@@ -1,0 +1,106 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+)
+
+// startup is what the checks of a start leave behind.
+type startup struct {
+	listener net.Listener
+	verifier *auth.Verifier // nil in the demo, which makes its own secret
+	database *db.Inspection // nil in the demo, which makes its own
+}
+
+// startCheck looks whether one thing that a start needs is there, and says what it
+// found.
+type startCheck struct {
+	name string
+	run  func(s *startup, p *program) (found string, err error)
+}
+
+// startChecks are the checks that a start makes, in this order. serve ends at the
+// first that fails; doctor makes them all. None of them makes or changes anything.
+func startChecks(c *Config) []startCheck {
+	checks := []startCheck{{"settings", (*startup).checkSettings}, {"address", (*startup).listen}}
+	if !c.Demo {
+		checks = append(checks, startCheck{"tokens", (*startup).checkTokens}, startCheck{"database", (*startup).checkDatabase})
+	}
+	return checks
+}
+
+func (s *startup) checkSettings(p *program) (string, error) { return "complete", p.config.check() }
+
+func (s *startup) listen(p *program) (string, error) {
+	var err error
+	s.listener, err = net.Listen("tcp", p.config.ListenAddr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "", fmt.Errorf("LISTEN_ADDR: %s is in use, by another program or a patientgraph that runs: %w", p.config.ListenAddr, err)
+	case err != nil:
+		return "", fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	return p.config.ListenAddr + " is free", nil
+}
+
+func (s *startup) checkTokens(p *program) (found string, err error) {
+	if s.verifier, err = newVerifier(p.ctx, p.log, p.config); err != nil {
+		return "", err
+	}
+	if p.config.JWTJWKSURL != "" {
+		return "JWT_JWKS_URL has keys that can be used", nil
+	}
+	return "JWT_SECRET is long enough", nil
+}
+
+func (s *startup) checkDatabase(p *program) (found string, err error) {
+	url := p.config.databaseURL()
+	if s.database, err = db.Inspect(p.ctx, url); err != nil {
+		return "", fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	found = databaseKind(url)
+	if s.database.Product == "" {
+		return found + ", not there yet: serve makes it", nil
+	}
+	found += " (" + s.database.Product + ")"
+	if s.database.Pooled {
+		found += ", behind a pooler"
+	}
+	switch known := db.SchemaVersion(); {
+	case s.database.Schema == known:
+		return fmt.Sprintf("%s, schema version %d", found, known), nil
+	case s.database.Schema == 0:
+		return fmt.Sprintf("%s, empty: serve makes the schema", found), nil
+	default:
+		return fmt.Sprintf("%s, schema version %d: serve brings it to %d", found, s.database.Schema, known), nil
+	}
+}
+
+// warnings are what the start finds odd and goes on with.
+func (s *startup) warnings(c *Config) []string {
+	told := c.warnings()
+	if s.database != nil && s.database.Readable {
+		told = append(told, "DATABASE_URL: others than its owner can read the file, which holds patients; serve sets its mode to 0600")
+	}
+	if s.database != nil && s.database.ReadOnly {
+		told = append(told, "DATABASE_URL: PostgreSQL takes no writes (a standby, or default_transaction_read_only): name the one that does, or target_session_attrs=read-write")
+	}
+	return told
+}
+
+// close ends what serve does not go on with.
+func (s *startup) close() error {
+	var errs []error
+	if s.listener != nil {
+		errs = append(errs, s.listener.Close())
+	}
+	if s.database != nil {
+		errs = append(errs, s.database.Close())
+	}
+	return errors.Join(errs...)
+}
