@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -15,9 +16,14 @@ type Capabilities struct {
 	SoftwareName    string
 	SoftwareVersion string
 	FHIRVersion     string   // "4.0.1"
+	Versioning      string   // of Patient: no-version, versioned or versioned-update
 	Versioned       bool     // keeps versions and so honours If-Match
 	Interactions    []string // codes: read, update, patch, history-instance, search-type …
 	SearchParams    []string // names: _id, _lastUpdated, phone …
+}
+
+func (c Capabilities) offers(interaction string) bool {
+	return slices.Contains(c.Interactions, interaction)
 }
 
 // Capabilities reads the CapabilityStatement at /metadata, which most servers
@@ -42,8 +48,8 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 			if str(resource, "type") != "Patient" {
 				continue
 			}
-			versioning := str(resource, "versioning")
-			caps.Versioned = versioning == "versioned" || versioning == "versioned-update"
+			caps.Versioning = word(resource, "versioning")
+			caps.Versioned = caps.Versioning == "versioned" || caps.Versioning == "versioned-update"
 			caps.Interactions = addWords(caps.Interactions, member(resource, "interaction"), "code")
 			caps.SearchParams = addWords(caps.SearchParams, member(resource, "searchParam"), "name")
 		}

@@ -121,7 +121,7 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 		if err := checkID(OpSearch, id); err != nil {
 			return p, searchError(errOtherID)
 		}
-		p.patients = append(p.patients, Resource{ID: id, JSON: []byte(resource.Raw)})
+		p.patients = append(p.patients, c.chooser.current().show(Resource{ID: id, JSON: []byte(resource.Raw)}))
 	}
 	var err error
 	if p.next, err = c.nextLink(a.doc, at); err != nil {

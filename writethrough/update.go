@@ -27,6 +27,7 @@ type update struct {
 	sent    bool          // a PUT may have left
 	put     judge.Put     // the last PUT
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
+	profile *fhir.Profile // how the FHIR server is written to
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that others came before; nil: none did
 }
@@ -129,6 +130,11 @@ func (u *update) mustWait(etag string) (ending, bool) {
 func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 	for {
 		u.attempt++
+		chosen, err := u.FHIR.Profile(read)
+		if err != nil {
+			return u.cannotRead(read, err), nil
+		}
+		u.profile = chosen.Profile
 		base, err := u.read(read, u.row.FHIRID)
 		if err != nil {
 			return u.cannotRead(read, err), nil
@@ -139,7 +145,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 				return e, nil
 			}
 		}
-		body, e, done := u.merge(read)
+		edited, e, done := u.merge(read)
 		if done {
 			return e, nil
 		}
@@ -150,9 +156,9 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
 			return u.cannotRead(read, &fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
 		}
-		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
+		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, edited.Put, base.ETag)
 		reached(stepAnswerCame)
-		e, next := u.findFate(settle, answer, err, body)
+		e, next := u.findFate(settle, answer, err, edited.Record)
 		if next == judge.End || u.attempt == maxAttempts || sleep(put, time.Duration(u.attempt)*50*time.Millisecond) != nil {
 			return e, nil
 		}
@@ -162,11 +168,11 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 // merge edits what the server has now. It is done when the record is out of use,
 // when the server shows the values already, or when it shows other ones in these
 // fields than the caller has seen.
-func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
+func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
 	if err != nil {
-		return nil, u.cannotRead(ctx, err), true
+		return edited, u.cannotRead(ctx, err), true
 	}
 	st := record.State(p)
 	if u.seen != nil {
@@ -174,31 +180,35 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	}
 	if o := outOfUse(st); o != nil {
 		if u.lost != nil { // a PUT may have landed before, or may land yet
-			return nil, unknown(u.lost), true
+			return edited, unknown(u.lost), true
 		}
-		return nil, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
+		return edited, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
 	}
 	if changed := record.Differing(u.row.FHIRState, st, u.change.Edit); u.change.ExpectedVersion != 0 && len(changed) > 0 {
-		return nil, u.conflictWith(st, changed), true
+		return edited, u.conflictWith(st, changed), true
 	}
-	body, doubts, err := fhir.EditContact(u.base.JSON, u.change.Edit, now, u.PhoneRegion)
-	if err != nil {
-		return nil, u.cannotRead(ctx, err), true
+	edited, err = u.profile.Edit(u.base.JSON, u.change.Edit, now, u.PhoneRegion)
+	var f *fhir.Error
+	switch {
+	case errors.As(err, &f) && f.Kind == fhir.CannotApply && u.lost == nil:
+		return edited, ending{state: db.UpdateRejected, outcome: cannotApply(f, u.base.JSON, now), shown: &st}, true
+	case err != nil:
+		return edited, u.cannotRead(ctx, err), true
 	}
-	if bytes.Equal(body, u.base.JSON) {
+	if bytes.Equal(edited.Record, u.base.JSON) {
 		if e, wait := u.mustWait(u.base.ETag); wait {
-			return nil, e, true
+			return edited, e, true
 		}
-		return nil, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
+		return edited, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
 	}
 	if u.lost != nil { // the same PUT again
-		return body, ending{}, false
+		return edited, ending{}, false
 	}
-	if u.put, err = judge.NewPut(u.base, p.Contact, body, u.change.Edit, now, u.PhoneRegion); err != nil {
-		return nil, u.cannotRead(ctx, err), true
+	if u.put, err = judge.NewPut(u.base, p.Contact, edited.Record, u.change.Edit, now, u.PhoneRegion); err != nil {
+		return edited, u.cannotRead(ctx, err), true
 	}
-	u.reportDoubts(ctx, doubts)
-	return body, ending{}, false
+	u.reportDoubts(ctx, edited.Doubts)
+	return edited, ending{}, false
 }
 
 // reportDoubts says what the edit left although it may describe an old value.
@@ -273,13 +283,13 @@ func (u *update) cannotSee(ctx context.Context, refusal *fhir.Error) ending {
 }
 
 // findFate finds out what became of the PUT, and what comes next. The ending is for
-// the case that nothing may come any more.
+// the case that nothing may come any more. body is the record that the PUT makes.
 func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte) (ending, judge.Next) {
 	var f *fhir.Error
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
 	}
-	heard := hear(answer, err, u.put)
+	heard := hear(answer, err, u.put, u.profile.ReadsBack)
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
