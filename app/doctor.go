@@ -69,11 +69,15 @@ func describeFHIR(p *program) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	chosen, err := client.Profile(p.ctx)
+	if err != nil {
+		return "", err
+	}
 	versions := "keeps no versions: a concurrent change by another client can be overwritten"
 	if found.Versioned {
 		versions = "keeps versions: a concurrent change is detected"
 	}
-	return fmt.Sprintf("%s %s, FHIR %s, %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions), nil
+	return fmt.Sprintf("%s %s, FHIR %s, %s; profile %s: %s", found.SoftwareName, found.SoftwareVersion, found.FHIRVersion, versions, chosen.Name, chosen.Why), nil
 }
 
 // readOnlyTokens shows the tokens of a server that runs. To ask for others would

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 )
 
 const (
@@ -35,6 +37,7 @@ func openEMRRow() fhirsim.Columns {
 type openEMR struct {
 	*Product
 	FHIR   *fhirsim.Server
+	base   string                              // where the server is
 	before atomic.Pointer[func(*http.Request)] // called when a request has come
 }
 
@@ -65,7 +68,8 @@ func startOpenEMRAt(t testing.TB, now func() time.Time, databaseURL, version str
 	if out, err := Import(t, databaseURL, string(stored), settings[0]); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	s.Product = StartWith(t, front.URL+"/fhir", databaseURL, settings...)
+	s.base = front.URL + "/fhir"
+	s.Product = StartWith(t, s.base, databaseURL, settings...)
 	return s
 }
 
@@ -411,4 +415,142 @@ func TestFHIRServerIsSaid(t *testing.T) {
 	if err := json.Unmarshal(s.puts()[0].Body, &sent); err != nil || sent["name"] == nil {
 		t.Errorf("r4 did not send the whole record: %v, %v", sent, err)
 	}
+}
+
+// TestOpenEMRScenarios: what callers of any FHIR server meet.
+func TestOpenEMRScenarios(t *testing.T) {
+	t.Parallel()
+	phone := func(v string) Object { return Object{"patientId": openEMRNumber, "phone": v} }
+	success := Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "802-555-0199", "patient.syncState": "SYNCED"}
+	set := func(f fhirsim.Fault) func(t *testing.T, s *openEMR) {
+		return func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", f)
+			Want(t, s.Update(phone("802-555-0199")), success)
+			if n := len(s.puts()); n != 1 {
+				t.Errorf("%d PUTs were sent, want 1", n)
+			}
+		}
+	}
+	for name, run := range map[string]func(t *testing.T, s *openEMR){
+		"connection closed": set(fhirsim.Fault{On: http.MethodPut, Apply: true, Close: true}),
+		"truncated":         set(fhirsim.Fault{On: http.MethodPut, Truncate: true}),
+		"bad gateway":       set(fhirsim.Fault{On: http.MethodPut, Apply: true, Status: 502, Body: "<html>", ContentType: "text/html"}),
+		"html with 200":     set(fhirsim.Fault{On: http.MethodPut, Apply: true, Status: 200, Body: "<html>", ContentType: "text/html"}),
+		"empty 200":         set(fhirsim.Fault{On: http.MethodPut, Apply: true, Status: 200}),
+		"another patient": set(fhirsim.Fault{On: http.MethodPut, Apply: true, Status: 200, ContentType: "application/json",
+			Body: `{"resourceType":"Patient","id":"x","telecom":[{"system":"phone","use":"mobile","value":"802-555-0199"}]}`}),
+		"an echo": func(t *testing.T, s *openEMR) { // of what was sent: it has no id
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Status: 200, ContentType: "application/json",
+				Body: `{"resourceType":"Patient","gender":"Male","birthDate":"1970-12-12","telecom":[{"system":"phone","use":"mobile","value":"802-555-0199"}]}`})
+			Want(t, s.Update(phone("802-555-0199")), Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN"})
+		},
+		"outage": func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{Status: 503, Header: http.Header{"Retry-After": {"7"}}})
+			Want(t, s.Update(phone("802-555-0199")), Object{"code": "FHIR_UNAVAILABLE", "applied": "NO", "retryAfterSeconds": 7})
+			Want(t, s.Patient(openEMRNumber), Object{"syncState": "SYNCED"})
+		},
+		"rate limit": func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Status: 429})
+			Want(t, s.Update(phone("802-555-0199")), Object{"code": "FHIR_RATE_LIMITED", "applied": "NO"})
+		},
+		"timeout": func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
+			Want(t, s.Update(phone("802-555-0199")), Object{"code": "FHIR_OUTCOME_UNKNOWN", "applied": "UNKNOWN"})
+			Want(t, s.Patient(openEMRNumber), Object{"syncState": "PENDING"})
+			s.FHIR.ClearFaults()
+			// Without versions nothing would keep the lost PUT from undoing this one.
+			Want(t, s.Update(phone("802-555-0198")), Object{"__typename": "FhirUnavailable", "applied": "NO"})
+			s.FHIR.Clinic().Set(openEMRID, "phone_cell", "802-555-0199") // it lands
+			wait.Until(t, "the lost PUT is seen", func() bool { return s.Patient(openEMRNumber)["syncState"] == "SYNCED" })
+			Want(t, s.Patient(openEMRNumber), Object{"phone": "802-555-0199"})
+		},
+		"a part saved": func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Drop: []string{"address"}})
+			input := phone("802-555-0199")
+			input["address"] = Object{"lines": []string{"12 Oak St"}, "city": "Stowe", "state": "VT", "postalCode": "05672"}
+			answer := s.Update(input)
+			Want(t, answer, Object{"__typename": "FhirRejected", "code": "FHIR_NOT_APPLIED"})
+			if issues := answer["issues"].([]any); len(issues) != 1 {
+				t.Errorf("issues are %v, want one about the address", issues)
+			}
+			Want(t, s.Patient(openEMRNumber), Object{"phone": "802-555-0199", "address.city": "Barre"})
+		},
+		"a conflict that is named": func(t *testing.T, s *openEMR) {
+			seen := s.Patient(openEMRNumber)["version"]
+			s.FHIR.Clinic().Set(openEMRID, "phone_cell", "802-555-0177")
+			input := phone("802-555-0199")
+			input["expectedVersion"] = seen
+			Want(t, s.Update(input), Object{"__typename": "UpdateConflict", "conflictingFields": []string{"phone"}, "current.phone": "802-555-0177"})
+			if n := len(s.puts()); n != 0 {
+				t.Errorf("%d PUTs were sent", n)
+			}
+		},
+		"somebody else's field is no conflict": func(t *testing.T, s *openEMR) {
+			seen := s.Patient(openEMRNumber)["version"]
+			s.FHIR.Clinic().Set(openEMRID, "email", "x@y.example")
+			input := phone("802-555-0199")
+			input["expectedVersion"] = seen
+			Want(t, s.Update(input), success)
+			Want(t, s.Patient(openEMRNumber), Object{"email": "x@y.example"})
+		},
+		"an editor who never rests": func(t *testing.T, s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{Compete: true})
+			Want(t, s.Update(phone("802-555-0199")), success)
+		},
+		"another form": func(t *testing.T, s *openEMR) {
+			Want(t, s.Update(phone("802-555-0143")), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "802-555-0143"})
+			if got := s.columns()["phone_cell"]; got != "802-555-0143" {
+				t.Errorf("stored %s", got)
+			}
+		},
+		"two at once, of different fields": func(t *testing.T, s *openEMR) {
+			var both sync.WaitGroup
+			database := dbtest.SQLite(t)
+			stored, _, _ := s.FHIR.Get(openEMRID)
+			if out, err := Import(t, database, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
+				t.Fatal(out, err)
+			}
+			other := StartWith(t, s.base, database, "PATIENT_ID_SYSTEM="+openEMRSystem)
+			both.Go(func() { Want(t, s.Update(phone("802-555-0199")), Object{"__typename": "UpdatePatientContactSuccess"}) })
+			both.Go(func() {
+				Want(t, other.Update(Object{"patientId": openEMRNumber, "email": "x@y.example"}), Object{"__typename": "UpdatePatientContactSuccess"})
+			})
+			both.Wait()
+			if row := s.columns(); row["phone_cell"] != "802-555-0199" || row["email"] != "x@y.example" {
+				t.Errorf("one of the two is lost: %v", row)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEachOpenEMR(t, func(t *testing.T, version string) {
+				run(t, startOpenEMR(t, dbtest.SQLite(t), version, nil, "FHIR_TIMEOUT=1s"))
+			})
+		})
+	}
+}
+
+// TestOpenEMRThatIsDownAtStart is asked what it is when the first write comes; until
+// then nothing is sent to it.
+func TestOpenEMRThatIsDownAtStart(t *testing.T) {
+	t.Parallel()
+	database := dbtest.SQLite(t)
+	server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR("7.0.3")})
+	server.Clinic().Put(openEMRID, openEMRRow())
+	stored, _, _ := server.Get(openEMRID)
+	if out, err := Import(t, database, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
+		t.Fatal(out, err)
+	}
+	server.Clinic().SetDatabase(fhirsim.DatabaseDown)
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	p := StartWith(t, base, database, "PATIENT_ID_SYSTEM="+openEMRSystem)
+	p.WantLog("the FHIR server could not be asked what it is")
+	input := Object{"patientId": openEMRNumber, "phone": "1"}
+	Want(t, p.Update(input), Object{"__typename": "FhirUnavailable", "applied": "NO"})
+	server.Clinic().SetDatabase(fhirsim.DatabaseUp)
+	Want(t, p.Update(input), Object{"__typename": "UpdatePatientContactSuccess"})
 }

@@ -126,11 +126,14 @@ func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 	if err := checkID(OpRead, id); err != nil {
 		return Resource{}, err
 	}
+	profile, err := c.Profile(ctx) // how else could the answer be understood?
+	if err != nil {
+		return Resource{}, err
+	}
 	a := c.exchange(ctx, request{op: OpRead, method: http.MethodGet, url: c.patientURL(id), want: "Patient", id: id})
 	if err := a.failure(); err != nil {
 		return Resource{}, err
 	}
-	profile := c.chooser.current()
 	r := profile.show(a.resource())
 	if r.ETag == "" && profile.Versioning == VersionsAlways {
 		return Resource{}, &Error{Kind: Unusable, Op: OpRead, Status: a.status, Reason: "The answer is unusable: " + errUnguarded.Error(), Err: errUnguarded}

@@ -132,7 +132,7 @@ func (c *Client) Profile(ctx context.Context) (Chosen, error) {
 		return Chosen{}, err
 	default: // it answers, and says nothing of itself
 		chosen := Chosen{Profile: r4, Why: "the server shows no CapabilityStatement"}
-		if e.Kind != Unusable { // a page in its place may be gone in a moment
+		if e.Status >= 400 { // a page with 200 in its place may be gone in a moment
 			c.chooser.chosen.Store(&chosen)
 		}
 		return chosen, nil

@@ -130,16 +130,15 @@ func (u *update) mustWait(etag string) (ending, bool) {
 func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 	for {
 		u.attempt++
-		chosen, err := u.FHIR.Profile(read)
-		if err != nil {
-			return u.cannotRead(read, err), nil
-		}
-		u.profile = chosen.Profile
 		base, err := u.read(read, u.row.FHIRID)
 		if err != nil {
 			return u.cannotRead(read, err), nil
 		}
-		u.base = base
+		chosen, err := u.FHIR.Profile(read)
+		if err != nil {
+			return u.cannotRead(read, err), nil
+		}
+		u.base, u.profile = base, chosen.Profile
 		if u.lost != nil && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // others have written: can ours still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
