@@ -242,11 +242,11 @@ func TestNoTokenCanBeHad(t *testing.T) {
 	auth := oauthserver.Start(t, oauthserver.Options{})
 	sim, base := securedFHIR(t, auth)
 	MustImport(t, databaseURL, PatientJSON("a1", Number))
-	p := StartWith(t, base, databaseURL, "FHIR_AUTH=password", "FHIR_CLIENT_ID="+oauthserver.Public, "FHIR_USERNAME="+oauthserver.User,
-		"FHIR_PASSWORD="+oauthserver.Password)
 	auth.Fail(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "<html>Solveig Aune</html>", http.StatusServiceUnavailable)
 	})
+	p := StartWith(t, base, databaseURL, "FHIR_AUTH=password", "FHIR_CLIENT_ID="+oauthserver.Public, "FHIR_USERNAME="+oauthserver.User,
+		"FHIR_PASSWORD="+oauthserver.Password)
 	for range 5 {
 		answer := p.Update(Object{"patientId": Number, "phone": NewPhone})
 		Want(t, answer, Object{"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO", "retryable": true,

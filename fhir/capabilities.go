@@ -29,9 +29,14 @@ func (c Capabilities) offers(interaction string) bool {
 // Capabilities reads the CapabilityStatement at /metadata, which most servers
 // show without credentials.
 func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
-	a := c.exchange(ctx, request{
-		op: OpCapabilities, method: http.MethodGet, url: c.base.String() + "/metadata", want: "CapabilityStatement",
-	})
+	return readCapabilities(c.exchange(ctx, c.metadata()))
+}
+
+func (c *Client) metadata() request {
+	return request{op: OpCapabilities, method: http.MethodGet, url: c.base.String() + "/metadata", want: "CapabilityStatement"}
+}
+
+func readCapabilities(a answer) (Capabilities, error) {
 	if err := a.failure(); err != nil {
 		return Capabilities{}, err
 	}

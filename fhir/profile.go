@@ -124,7 +124,7 @@ func (c *Client) Profile(ctx context.Context) (Chosen, error) {
 	if chosen := c.chooser.chosen.Load(); chosen != nil {
 		return *chosen, nil
 	}
-	caps, err := c.Capabilities(ctx)
+	caps, err := c.introduction(ctx)
 	var e *Error
 	switch {
 	case err == nil:
@@ -140,6 +140,21 @@ func (c *Client) Profile(ctx context.Context) (Chosen, error) {
 	chosen := choose(caps)
 	c.chooser.chosen.Store(&chosen)
 	return chosen, nil
+}
+
+// introduction is what the server says of itself, if it can without a token: one that
+// is not needed yet should not be asked for. The connection is not kept.
+func (c *Client) introduction(ctx context.Context) (Capabilities, error) {
+	once := c.WithConns(1)
+	defer once.transport.CloseIdleConnections()
+	bound, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	caps, err := readCapabilities(once.send(bound, once.metadata(), ""))
+	var e *Error
+	if errors.As(err, &e) && (e.Kind == AuthFailed || e.Kind == Forbidden) {
+		return once.Capabilities(ctx)
+	}
+	return caps, err
 }
 
 // choose finds a profile by what a server says of itself: its software first, for
