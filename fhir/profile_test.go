@@ -53,10 +53,10 @@ func TestServerIsAskedWhatItIsUntilItSays(t *testing.T) {
 		asked  int    // in two reads
 	}{
 		"down":         {http.StatusServiceUnavailable, "", false, "", 2},
-		"our token":    {http.StatusUnauthorized, "", false, "", 2},
+		"our token":    {http.StatusUnauthorized, "", false, "", 4}, // without and with our credentials
 		"slow down":    {http.StatusTooManyRequests, "", false, "", 2},
 		"none":         {http.StatusNotFound, "", true, "r4", 1},
-		"not for us":   {http.StatusForbidden, "", true, "r4", 1},
+		"not for us":   {http.StatusForbidden, "", true, "r4", 2},
 		"a page":       {http.StatusOK, page, true, "r4", 2},
 		"another kind": {http.StatusOK, patient, true, "r4", 2},
 		"OpenEMR":      {http.StatusOK, `{"resourceType":"CapabilityStatement","software":{"name":"OpenEMR"}}`, true, "openemr", 1},
