@@ -213,7 +213,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && s.fault.toxic != "" && s.healed.Err() == nil {
 			s.once.Do(func() { s.poison(s.fault.toxic) })
 		}
-		if r.Method == http.MethodGet && strings.HasPrefix(s.fault.before, "{") && s.healed.Err() == nil {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/Patient/") && strings.HasPrefix(s.fault.before, "{") && s.healed.Err() == nil {
 			s.once.Do(func() { s.poison(s.fault.before) }) // it meets what comes next
 		}
 		w.WriteHeader(status)
