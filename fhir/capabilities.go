@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,18 +18,28 @@ type Capabilities struct {
 	SoftwareName    string
 	SoftwareVersion string
 	FHIRVersion     string        // "4.0.1"
+	Versioning      string        // of Patient: no-version, versioned or versioned-update
 	Versioned       bool          // keeps versions and so honours If-Match
 	Interactions    []string      // codes: read, update, patch, history-instance, search-type …
 	SearchParams    []string      // names: _id, _lastUpdated, phone …
 	Skew            time.Duration // how far our clock is ahead of the server's (Date header), to a second or two; 0: not known
 }
 
+func (c Capabilities) offers(interaction string) bool {
+	return slices.Contains(c.Interactions, interaction)
+}
+
 // Capabilities reads the CapabilityStatement at /metadata, which most servers
 // show without credentials.
 func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
-	a := c.exchange(ctx, request{
-		op: OpCapabilities, method: http.MethodGet, url: c.base.String() + "/metadata", want: "CapabilityStatement",
-	})
+	return readCapabilities(c.exchange(ctx, c.metadata()))
+}
+
+func (c *Client) metadata() request {
+	return request{op: OpCapabilities, method: http.MethodGet, url: c.base.String() + "/metadata", want: "CapabilityStatement"}
+}
+
+func readCapabilities(a answer) (Capabilities, error) {
 	if err := a.failure(); err != nil {
 		return Capabilities{}, err
 	}
@@ -49,8 +60,8 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 			if str(resource, "type") != "Patient" {
 				continue
 			}
-			versioning := str(resource, "versioning")
-			caps.Versioned = versioning == "versioned" || versioning == "versioned-update"
+			caps.Versioning = word(resource, "versioning")
+			caps.Versioned = caps.Versioning == "versioned" || caps.Versioning == "versioned-update"
 			caps.Interactions = addWords(caps.Interactions, member(resource, "interaction"), "code")
 			caps.SearchParams = addWords(caps.SearchParams, member(resource, "searchParam"), "name")
 		}

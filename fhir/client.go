@@ -14,7 +14,7 @@ import (
 // Options configures a Client.
 type Options struct {
 	BaseURL      string // FHIR base: absolute http or https, without userinfo, query or fragment
-	Server       string // auto, r4, hapi or openemr; the Client itself treats all alike
+	Server       string // the Profile: auto, r4, hapi or openemr; "": r4
 	Auth         Auth
 	TLS          TLSFiles
 	RewriteLinks bool          // next links that lead away from BaseURL are asked of it
@@ -28,7 +28,7 @@ type Options struct {
 // no redirect and keeps no cookie. All errors of its methods are *Error.
 type Client struct {
 	base         *url.URL // without a slash at the end
-	server       string
+	chooser      *chooser
 	credentials  credentials
 	secrets      []string // what no answer may repeat, besides the Authorization
 	tls          *tlsFiles
@@ -60,8 +60,11 @@ func NewClient(o Options) (*Client, error) {
 		o.Timeout = 10 * time.Second
 	}
 	c := &Client{
-		base: base, server: o.Server, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
+		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
 		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
+	}
+	if c.chooser, err = newChooser(o.Server); err != nil {
+		return nil, err
 	}
 	if c.tls, err = newTLSFiles(o.TLS, false, c.now); err != nil {
 		return nil, err
@@ -84,9 +87,6 @@ func (c *Client) WithConns(maxConns int) *Client {
 
 // Close lets a request for tokens that is under way finish, so that none is lost.
 func (c *Client) Close() { c.credentials.close() }
-
-// Server gives Options.Server back.
-func (c *Client) Server() string { return c.server }
 
 // parseBase says nothing of the URL in its errors: it may hold a password.
 func parseBase(raw string) (*url.URL, error) {
@@ -126,11 +126,19 @@ func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 	if err := checkID(OpRead, id); err != nil {
 		return Resource{}, err
 	}
+	profile, err := c.Profile(ctx) // how else could the answer be understood?
+	if err != nil {
+		return Resource{}, err
+	}
 	a := c.exchange(ctx, request{op: OpRead, method: http.MethodGet, url: c.patientURL(id), want: "Patient", id: id})
 	if err := a.failure(); err != nil {
 		return Resource{}, err
 	}
-	return a.resource(), nil
+	r := profile.show(a.resource())
+	if r.ETag == "" && profile.Versioning == VersionsAlways {
+		return Resource{}, &Error{Kind: Unusable, Op: OpRead, Status: a.status, Reason: "The answer is unusable: " + errUnguarded.Error(), Err: errUnguarded}
+	}
+	return r, nil
 }
 
 // Update is what a server showed after a PUT.
@@ -163,6 +171,7 @@ func (c *Client) Update(ctx context.Context, id string, body []byte, ifMatch str
 	} else if shown = a.resource(); a.header.Get("ETag") == "" && IsVersion(body, shown.ETag) {
 		shown.ETag = "" // what was sent said the same: it may be an echo
 	}
+	shown = c.chooser.current().show(shown)
 	return Update{Resource: shown, Created: a.status == http.StatusCreated, Status: a.status}, nil
 }
 

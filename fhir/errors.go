@@ -45,11 +45,14 @@ const (
 	// absence (wrong base URL). For a write the outcome is unknown until read
 	// back.
 	Unusable
+	// CannotApply: this kind of server is known to be unable to store what was asked
+	// for; nothing was sent.
+	CannotApply
 )
 
 var kindNames = map[Kind]string{
 	Rejected: "rejected", Conflict: "conflict", Busy: "busy", Gone: "gone", NotSent: "not sent",
-	Lost: "lost", AuthFailed: "authentication failed", Forbidden: "forbidden", RateLimited: "rate limited", Unusable: "unusable answer",
+	Lost: "lost", AuthFailed: "authentication failed", Forbidden: "forbidden", RateLimited: "rate limited", Unusable: "unusable answer", CannotApply: "cannot apply",
 }
 
 // String names the kind for logs and metrics.

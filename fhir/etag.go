@@ -16,6 +16,9 @@ const maxETag = 1 << 10
 // would match more than one version, and * every one.
 var sendableETag = regexp.MustCompile(`^(?:(?:W/)?"[ !#-~]+"|[!#-)+\--~][!#-+\--~]*)$`)
 
+// errUnguarded is of a server that always names the version of what it shows.
+var errUnguarded = errors.New("it names no version, so nothing could guard a PUT")
+
 var errNoGuard = errors.New("an ETag that cannot be sent back, and no meta.versionId to take its place")
 
 // etag gives what of an answer can go into If-Match: its ETag, or W/"versionId"

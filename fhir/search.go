@@ -99,6 +99,10 @@ type page struct {
 
 func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (page, error) {
 	var p page
+	profile, err := c.Profile(ctx)
+	if err != nil {
+		return p, err
+	}
 	a := c.exchange(ctx, request{
 		op: OpSearch, method: http.MethodGet, url: at.String(), want: "Bundle", secrets: searchValues(params),
 	})
@@ -121,9 +125,8 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 		if err := checkID(OpSearch, id); err != nil {
 			return p, searchError(errOtherID)
 		}
-		p.patients = append(p.patients, Resource{ID: id, JSON: []byte(resource.Raw)})
+		p.patients = append(p.patients, profile.show(Resource{ID: id, JSON: []byte(resource.Raw)}))
 	}
-	var err error
 	if p.next, err = c.nextLink(a.doc, at); err != nil {
 		return p, searchError(err)
 	}

@@ -18,6 +18,7 @@ var words = map[graph.ErrorCode]string{
 	graph.ErrorCodeNotPermitted:        "you may not change this patient",
 	graph.ErrorCodeUpdateConflict:      "the record was changed by somebody else; look at it and try again",
 	graph.ErrorCodeFhirRejected:        "FHIR server rejected the update",
+	graph.ErrorCodeFhirCannotApply:     "FHIR server cannot store the update; nothing was sent",
 	graph.ErrorCodeFhirNotApplied:      "FHIR server did not save all of the update",
 	graph.ErrorCodeFhirPatientGone:     "the patient is gone from the FHIR server",
 	graph.ErrorCodeFhirPatientReplaced: "the record was merged into another; nothing was changed",

@@ -66,7 +66,7 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
 		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting, o.Busy), nil
-	case writethrough.Rejected, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive, writethrough.Forbidden:
+	case writethrough.Rejected, writethrough.CannotApply, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive, writethrough.Forbidden:
 		return fhirRejected(v, o), nil
 	case writethrough.PatientReplaced:
 		return r.patientReplaced(ctx, v, o), nil

@@ -13,8 +13,10 @@ import (
 	"patientgraph/writethrough/judge"
 )
 
-// hear sorts how the FHIR server answered a PUT.
-func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
+// hear sorts how the FHIR server answered a PUT. readsBack: an OK shows what is stored,
+// see fhir.Profile; so values that it shows are, and those that it lacks may only
+// have been somebody else's by then.
+func hear(answer fhir.Update, err error, p judge.Put, readsBack bool) judge.Heard {
 	var f *fhir.Error
 	switch {
 	case err == nil && answer.Created:
@@ -23,6 +25,8 @@ func hear(answer fhir.Update, err error, p judge.Put) judge.Heard {
 		return judge.Shown
 	case err == nil && (answer.Resource.ETag != "" && fhir.IsSameVersion(answer.Resource.ETag, p.IfMatch) || lacks(answer.Resource.JSON, p)):
 		return judge.Unchanged
+	case err == nil && readsBack && answer.Resource.JSON != nil:
+		return judge.Shown
 	case err == nil:
 		return judge.OK
 	case !errors.As(err, &f):

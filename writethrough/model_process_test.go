@@ -190,6 +190,14 @@ func spoiled(answer string) *fhir.Error {
 	return nil
 }
 
+func (p *process) Profile(ctx context.Context) (fhir.Chosen, error) {
+	c, err := fhir.NewClient(fhir.Options{BaseURL: "http://model.invalid"})
+	if err != nil {
+		return fhir.Chosen{}, err
+	}
+	return c.Profile(ctx) // any FHIR R4 server: nothing is asked
+}
+
 func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
 	return exchange(p, ctx, f, fhir.NotSent, func() (fhir.Resource, *fhir.Error) {

@@ -28,6 +28,8 @@ const (
 	Conflict Code = "UPDATE_CONFLICT"
 	// Rejected: the FHIR server refused the values.
 	Rejected Code = "FHIR_REJECTED"
+	// CannotApply: the FHIR server is known to be unable to store the values; nothing was sent.
+	CannotApply Code = "FHIR_CANNOT_APPLY"
 	// NotSaved: the FHIR server said yes but does not show the values.
 	NotSaved Code = "FHIR_NOT_APPLIED"
 	// PatientGone: the patient is gone there, or the write created it anew.
@@ -156,6 +158,7 @@ var reports = map[Code]struct {
 	Success:         {slog.LevelInfo, "FHIR update success", ""},
 	Conflict:        {slog.LevelWarn, "FHIR update conflict", ""},
 	Rejected:        {slog.LevelWarn, "FHIR validation failed", ": "},
+	CannotApply:     {slog.LevelWarn, "FHIR validation failed", ": "},
 	NotSaved:        {slog.LevelWarn, "FHIR validation failed", ": "},
 	PatientGone:     {slog.LevelWarn, "FHIR validation failed", ": "},
 	PatientReplaced: {slog.LevelWarn, "FHIR validation failed", ": "},
@@ -194,6 +197,11 @@ func notSaved(missing []string) *Outcome {
 		})
 	}
 	return o
+}
+
+// cannotApply says what of a change the FHIR server cannot store in a record.
+func cannotApply(f *fhir.Error, record []byte, at time.Time) *Outcome {
+	return &Outcome{Code: CannotApply, Reason: f.Reason, Issues: issues(f, record, at)}
 }
 
 func notKnown(f *fhir.Error) *Outcome {

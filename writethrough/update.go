@@ -30,6 +30,7 @@ type update struct {
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	busy    *fhir.Error   // how the server said that it was busy, and showed nothing of the PUT; nil: it did not
 	first   *fhir.Contact // what the server showed before the first PUT: what a clearing takes out
+	profile *fhir.Profile // how the FHIR server is written to
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
@@ -136,13 +137,17 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		if err != nil {
 			return u.cannotRead(read, err), nil
 		}
-		u.base = base
+		chosen, err := u.FHIR.Profile(read)
+		if err != nil {
+			return u.cannotRead(read, err), nil
+		}
+		u.base, u.profile = base, chosen.Profile
 		if (u.lost != nil || u.busy != nil) && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // somebody has written: was it ours, or can it still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
 			}
 		}
-		body, e, done := u.merge(read)
+		edited, e, done := u.merge(read)
 		if done {
 			return e, nil
 		}
@@ -153,10 +158,10 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
 			return u.cannotRead(read, &fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
 		}
-		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, body, base.ETag)
+		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, edited.Put, base.ETag)
 		reached(stepAnswerCame)
 		deadline, _ := put.Deadline()
-		e, next := u.findFate(settle, answer, err, body, time.Until(deadline))
+		e, next := u.findFate(settle, answer, err, edited.Record, time.Until(deadline))
 		pause := time.Duration(u.attempt) * 50 * time.Millisecond
 		if u.busy != nil {
 			pause = max(pause, u.busy.RetryAfter)
@@ -170,11 +175,11 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 // merge edits what the server has now. It is done when the record is out of use,
 // when the server shows the values already, or when it shows other ones in these
 // fields than the caller has seen.
-func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
+func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done bool) {
 	now := u.Now()
 	p, err := fhir.ParsePatient(u.base.JSON, now)
 	if err != nil {
-		return nil, u.cannotRead(ctx, err), true
+		return edited, u.cannotRead(ctx, err), true
 	}
 	st := record.State(p)
 	if u.seen != nil {
@@ -182,43 +187,47 @@ func (u *update) merge(ctx context.Context) (body []byte, e ending, done bool) {
 	}
 	if o := outOfUse(st); o != nil {
 		if u.lost != nil { // a PUT may have landed before, or may land yet
-			return nil, unknown(u.lost), true
+			return edited, unknown(u.lost), true
 		}
-		return nil, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
+		return edited, ending{state: db.UpdateRejected, outcome: o, shown: &st}, true
 	}
 	changed := record.Differing(u.row.FHIRState, st, u.change.Edit)
 	if u.change.ExpectedVersion != 0 && len(changed) > 0 {
-		return nil, u.conflictWith(st, changed), true
+		return edited, u.conflictWith(st, changed), true
 	}
 	if !u.sent {
 		u.first = &p.Contact
 	}
 	if u.sent && u.isReplaced(p.Contact) {
 		if u.busy != nil && u.put.IfMatch == "" { // nothing tells whether ours landed before
-			return nil, unknown(u.busy), true
+			return edited, unknown(u.busy), true
 		}
-		return nil, u.conflictWith(st, changed), true
+		return edited, u.conflictWith(st, changed), true
 	}
 	edit := u.change.Edit
 	edit.Clears = u.first
-	body, doubts, err := fhir.EditContact(u.base.JSON, edit, now, u.PhoneRegion)
-	if err != nil {
-		return nil, u.cannotRead(ctx, err), true
+	edited, err = u.profile.Edit(u.base.JSON, edit, now, u.PhoneRegion)
+	var f *fhir.Error
+	switch {
+	case errors.As(err, &f) && f.Kind == fhir.CannotApply && u.lost == nil:
+		return edited, ending{state: db.UpdateRejected, outcome: cannotApply(f, u.base.JSON, now), shown: &st}, true
+	case err != nil:
+		return edited, u.cannotRead(ctx, err), true
 	}
-	if bytes.Equal(body, u.base.JSON) {
+	if bytes.Equal(edited.Record, u.base.JSON) {
 		if e, wait := u.mustWait(u.base.ETag); wait {
-			return nil, e, true
+			return edited, e, true
 		}
-		return nil, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
+		return edited, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
 	}
 	if u.lost != nil { // the same PUT again
-		return body, ending{}, false
+		return edited, ending{}, false
 	}
-	if u.put, err = judge.NewPut(u.base, p.Contact, body, edit, now, u.PhoneRegion); err != nil {
-		return nil, u.cannotRead(ctx, err), true
+	if u.put, err = judge.NewPut(u.base, p.Contact, edited.Record, edit, now, u.PhoneRegion); err != nil {
+		return edited, u.cannotRead(ctx, err), true
 	}
-	u.reportDoubts(ctx, doubts)
-	return body, ending{}, false
+	u.reportDoubts(ctx, edited.Doubts)
+	return edited, ending{}, false
 }
 
 // isReplaced reports whether a value that was to be cleared is gone since the first
@@ -306,13 +315,13 @@ func (u *update) cannotSee(ctx context.Context, refusal *fhir.Error) ending {
 }
 
 // findFate finds out what became of the PUT, and what comes next. The ending is for
-// the case that nothing may come any more.
+// the case that nothing may come any more. body is the record that the PUT makes.
 func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte, left time.Duration) (ending, judge.Next) {
 	var f *fhir.Error
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
 	}
-	heard := hear(answer, err, u.put)
+	heard := hear(answer, err, u.put, u.profile.ReadsBack)
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)

@@ -1,0 +1,186 @@
+package fhir
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Versioning says whether a server's versions can guard a PUT by If-Match.
+type Versioning int
+
+const (
+	// VersionsAsShown: where a read names a version, there are versions.
+	VersionsAsShown Versioning = iota
+	// VersionsAlways: a read that names none was changed on its way; a PUT after it
+	// would be unguarded.
+	VersionsAlways
+	// VersionsNever: what it shows as a version never changes, or If-Match is ignored.
+	VersionsNever
+)
+
+// Profile is how a kind of FHIR server takes a change of a Patient. What all kinds
+// have in common, such as what their errors mean (sort.go), is in no profile.
+type Profile struct {
+	Name       string // as FHIR_SERVER names it, where it can be set
+	Versioning Versioning
+
+	// ReadsBack: the answer to a PUT is the record as it was read again once it was
+	// stored, so values in it are saved. It may hold what somebody else has written
+	// since.
+	ReadsBack bool
+
+	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
+	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
+}
+
+// Edited is a Patient with a change made.
+type Edited struct {
+	Record []byte // the Patient as it is to be; the very body that was edited: nothing changes
+	Put    []byte // what is sent to make it so
+	Doubts Doubts // what was left although it may describe an old value
+}
+
+// Edit makes a contact edit of the body of a read. An error of kind CannotApply says
+// what the server is known to be unable to store.
+func (p *Profile) Edit(body []byte, e ContactEdit, now time.Time, region string) (Edited, error) {
+	return p.edit(body, e, now, region)
+}
+
+// editWhole is for servers that replace the record by what they are sent.
+func editWhole(body []byte, e ContactEdit, now time.Time, region string) (Edited, error) {
+	record, doubts, err := EditContact(body, e, now, region)
+	return Edited{Record: record, Put: record, Doubts: doubts}, err
+}
+
+// show returns a resource as the profile lets it be seen.
+func (p *Profile) show(r Resource) Resource {
+	if p.Versioning == VersionsNever {
+		r.ETag = ""
+	}
+	if p.tidy != nil && r.JSON != nil {
+		r.JSON = p.tidy(r.JSON)
+	}
+	return r
+}
+
+// profiles are those that FHIR_SERVER names.
+var profiles = []*Profile{r4, hapi, openEMR}
+
+// Chosen is a profile, and why it was.
+type Chosen struct {
+	*Profile
+	Why      string
+	Warnings []string // what an operator should look at
+}
+
+// chooser finds the profile of a server, once for all clients of it.
+type chooser struct {
+	chosen atomic.Pointer[Chosen]
+	asking chan struct{} // holds one: who asks the server
+}
+
+// newChooser takes the profile of that name; with "auto" the server is asked when it
+// is first needed.
+func newChooser(server string) (*chooser, error) {
+	c := &chooser{asking: make(chan struct{}, 1)}
+	switch server {
+	case "auto":
+		return c, nil
+	case "":
+		server = r4.Name
+	}
+	for _, p := range profiles {
+		if p.Name == server {
+			c.chosen.Store(&Chosen{Profile: p, Why: "FHIR_SERVER=" + server})
+			return c, nil
+		}
+	}
+	return nil, errors.New("FHIR_SERVER: no such kind of server is known")
+}
+
+// current is the profile, as far as it is known.
+func (c *chooser) current() *Profile {
+	if chosen := c.chosen.Load(); chosen != nil {
+		return chosen.Profile
+	}
+	return r4
+}
+
+// Profile returns how this server is written to. If that was not said, and is not
+// known yet, the server is asked what it is; an error means that it could not be.
+func (c *Client) Profile(ctx context.Context) (Chosen, error) {
+	if chosen := c.chooser.chosen.Load(); chosen != nil {
+		return *chosen, nil
+	}
+	select {
+	case c.chooser.asking <- struct{}{}:
+		defer func() { <-c.chooser.asking }()
+	case <-ctx.Done():
+		return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: "Connection timeout", Timeout: true, NotAsked: true, Err: ctx.Err()}
+	}
+	if chosen := c.chooser.chosen.Load(); chosen != nil {
+		return *chosen, nil
+	}
+	caps, err := c.introduction(ctx)
+	var e *Error
+	switch {
+	case err == nil:
+	case !errors.As(err, &e), e.Kind == NotSent, e.Kind == Lost, e.Kind == AuthFailed, e.Kind == RateLimited, e.Kind == Busy:
+		return Chosen{}, err
+	default: // it answers, and says nothing of itself
+		chosen := Chosen{Profile: r4, Why: "the server shows no CapabilityStatement"}
+		if e.Status >= 400 { // a page with 200 in its place may be gone in a moment
+			c.chooser.chosen.Store(&chosen)
+		}
+		return chosen, nil
+	}
+	chosen := choose(caps)
+	c.chooser.chosen.Store(&chosen)
+	return chosen, nil
+}
+
+// introduction is what the server says of itself, if it can without a token: one that
+// is not needed yet should not be asked for. The connection is not kept.
+func (c *Client) introduction(ctx context.Context) (Capabilities, error) {
+	once := c.WithConns(1)
+	defer once.transport.CloseIdleConnections()
+	bound, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	caps, err := readCapabilities(once.send(bound, once.metadata(), ""))
+	var e *Error
+	if errors.As(err, &e) && (e.Kind == AuthFailed || e.Kind == Forbidden) {
+		return once.Capabilities(ctx)
+	}
+	return caps, err
+}
+
+// choose finds a profile by what a server says of itself: its software first, for
+// that says most.
+func choose(caps Capabilities) Chosen {
+	software := strings.ToLower(caps.SoftwareName)
+	named := "the CapabilityStatement names the software " + strings.TrimSpace(caps.SoftwareName+" "+caps.SoftwareVersion)
+	var c Chosen
+	switch {
+	case strings.Contains(software, "openemr"):
+		c = Chosen{Profile: openEMR, Why: named}
+	case strings.Contains(software, "hapi"):
+		c = Chosen{Profile: hapi, Why: named}
+	case strings.Contains(software, "medplum"):
+		c = Chosen{Profile: r4Strict, Why: named}
+	case caps.Versioning == "no-version":
+		c = Chosen{Profile: r4NoVersions, Why: "the CapabilityStatement says of Patient: versioning no-version"}
+	case caps.Versioning == "versioned-update":
+		c = Chosen{Profile: r4Strict, Why: "the CapabilityStatement says of Patient: versioning versioned-update"}
+	default:
+		c = Chosen{Profile: r4, Why: "the CapabilityStatement names no software that has a profile of its own"}
+	}
+	for _, interaction := range []string{"read", "update"} {
+		if len(caps.Interactions) > 0 && !caps.offers(interaction) {
+			c.Warnings = append(c.Warnings, "the FHIR server does not offer the interaction "+interaction+" of Patient")
+		}
+	}
+	return c
+}
