@@ -59,6 +59,7 @@ func examine(ctx context.Context, c *Config, client *fhir.Client) *examination {
 	switch {
 	case !errors.As(err, &fault):
 		e.server(c)
+		e.profile(ctx, client)
 	case fault.NotAsked: // there is no token, without which we send nothing
 		e.add("FHIR server", skipped, "not asked", "")
 		e.denied(c, fault)
@@ -96,14 +97,6 @@ func (e *examination) server(c *Config) {
 	if len(found.Interactions) > 0 {
 		e.interactions()
 	}
-	if found.Versioned {
-		e.add("FHIR versions", works, "keeps versions: a concurrent change is detected", "")
-	} else {
-		e.add("FHIR versions", limited, "keeps no versions: a concurrent change by another client can be overwritten", "")
-	}
-	if strings.Contains(strings.ToLower(found.SoftwareName), "openemr") {
-		e.add("FHIR contact", limited, "OpenEMR stores no district, country or second line of an address, and no patient without gender and birth date can be changed", "")
-	}
 	switch skew := found.Skew.Abs(); {
 	case skew > clockDiffers && found.Skew > 0:
 		e.add("FHIR clock", odd, fmt.Sprintf("our clock is %v ahead of the server's", skew), "set both by NTP: tokens and times are judged by them")
@@ -111,6 +104,29 @@ func (e *examination) server(c *Config) {
 		e.add("FHIR clock", odd, fmt.Sprintf("our clock is %v behind the server's", skew), "set both by NTP: tokens and times are judged by them")
 	default:
 		e.add("FHIR clock", works, "differs from ours by less than a minute, or is not told", "")
+	}
+}
+
+// profile tells how the server is written to, and what that cannot do.
+func (e *examination) profile(ctx context.Context, client *fhir.Client) {
+	chosen, err := client.Profile(ctx)
+	if err != nil {
+		e.add("FHIR profile", failed, err.Error(), "set FHIR_SERVER")
+		return
+	}
+	openEMR := strings.Contains(strings.ToLower(e.capabilities.SoftwareName), "openemr")
+	if openEMR && chosen.Name != "openemr" {
+		e.add("FHIR profile", odd, chosen.Name+": "+chosen.Why+", but the server is OpenEMR, which fails over such a PUT or changes more than was asked", "set FHIR_SERVER=auto")
+	} else {
+		e.add("FHIR profile", works, chosen.Name+": "+chosen.Why, "")
+	}
+	if e.capabilities.Versioned && chosen.Versioning != fhir.VersionsNever {
+		e.add("FHIR versions", works, "keeps versions: a concurrent change is detected", "")
+	} else {
+		e.add("FHIR versions", limited, "keeps no versions: a concurrent change by another client can be overwritten", "")
+	}
+	if openEMR {
+		e.add("FHIR contact", limited, "OpenEMR stores no district, country or second line of an address, and no patient without gender and birth date can be changed", "")
 	}
 }
 

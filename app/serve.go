@@ -245,24 +245,6 @@ func newFHIRClient(c *Config, tokens fhir.TokenStore, conns int) (*fhir.Client, 
 	})
 }
 
-// maxProfileWait is how long a start waits for the FHIR server to say what it is.
-const maxProfileWait = 3 * time.Second
-
-// logProfile says how the FHIR server is written to, and why so. If it cannot be asked
-// now, the first write asks it again.
-func logProfile(p *program, client *fhir.Client) {
-	ctx, cancel := context.WithTimeout(p.ctx, min(p.config.FHIRTimeout, maxProfileWait))
-	defer cancel()
-	chosen, err := client.Profile(ctx)
-	if err != nil {
-		p.log.Warn("the FHIR server could not be asked what it is; the first write asks again", "error", err)
-		return
-	}
-	p.log.Info("FHIR server profile", "profile", chosen.Name, "why", chosen.Why)
-	for _, warning := range chosen.Warnings {
-		p.log.Warn(warning)
-	}
-}
 
 func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {
 	a := authConfig(c)

@@ -548,7 +548,7 @@ func TestOpenEMRThatIsDownAtStart(t *testing.T) {
 	}
 	t.Cleanup(stop)
 	p := StartWith(t, base, database, "PATIENT_ID_SYSTEM="+openEMRSystem)
-	p.WantLog("the FHIR server could not be asked what it is")
+	p.WantLog("FHIR server")
 	input := Object{"patientId": openEMRNumber, "phone": "1"}
 	Want(t, p.Update(input), Object{"__typename": "FhirUnavailable", "applied": "NO"})
 	server.Clinic().SetDatabase(fhirsim.DatabaseUp)

@@ -30,9 +30,13 @@ func (c Capabilities) offers(interaction string) bool {
 }
 
 // Capabilities reads the CapabilityStatement at /metadata, which most servers
-// show without credentials.
+// show without credentials. What the server says there settles its Profile.
 func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
-	return readCapabilities(c.exchange(ctx, c.metadata()))
+	caps, err := readCapabilities(c.exchange(ctx, c.metadata()))
+	if err == nil {
+		_, _ = c.chooser.learn(caps) // Profile reports it
+	}
+	return caps, err
 }
 
 func (c *Client) metadata() request {

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -31,6 +32,8 @@ type Profile struct {
 	// stored, so values in it are saved. It may hold what somebody else has written
 	// since.
 	ReadsBack bool
+
+	partial bool // a PUT holds only what changes: another kind of server would lose the rest
 
 	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
 	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
@@ -72,12 +75,12 @@ var profiles = []*Profile{r4, hapi, openEMR}
 // Chosen is a profile, and why it was.
 type Chosen struct {
 	*Profile
-	Why      string
-	Warnings []string // what an operator should look at
+	Why string
 }
 
 // chooser finds the profile of a server, once for all clients of it.
 type chooser struct {
+	set    *Profile // as FHIR_SERVER says; nil: auto
 	chosen atomic.Pointer[Chosen]
 	asking chan struct{} // holds one: who asks the server
 }
@@ -94,11 +97,17 @@ func newChooser(server string) (*chooser, error) {
 	}
 	for _, p := range profiles {
 		if p.Name == server {
-			c.chosen.Store(&Chosen{Profile: p, Why: "FHIR_SERVER=" + server})
+			if c.set = p; !p.partial {
+				c.chosen.Store(c.asSet())
+			}
 			return c, nil
 		}
 	}
 	return nil, errors.New("FHIR_SERVER: no such kind of server is known")
+}
+
+func (c *chooser) asSet() *Chosen {
+	return &Chosen{Profile: c.set, Why: "FHIR_SERVER=" + c.set.Name}
 }
 
 // current is the profile, as far as it is known.
@@ -106,11 +115,30 @@ func (c *chooser) current() *Profile {
 	if chosen := c.chosen.Load(); chosen != nil {
 		return chosen.Profile
 	}
-	return r4
+	return cmp.Or(c.set, r4)
+}
+
+// learn chooses by what the server says of itself, unless it was said to us. A server
+// that names itself otherwise is sent no partial record: it would lose the rest.
+func (c *chooser) learn(caps Capabilities) (Chosen, error) {
+	if chosen := c.chosen.Load(); chosen != nil {
+		return *chosen, nil
+	}
+	chosen := choose(caps)
+	if c.set != nil {
+		if caps.SoftwareName != "" && chosen.Profile != c.set {
+			reason := "FHIR_SERVER=" + c.set.Name + ", but the FHIR server names itself " + caps.SoftwareName + ", which would lose what such a PUT leaves out; set FHIR_SERVER=auto"
+			return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: reason, NotAsked: true}
+		}
+		chosen = *c.asSet()
+	}
+	c.chosen.Store(&chosen)
+	return chosen, nil
 }
 
 // Profile returns how this server is written to. If that was not said, and is not
-// known yet, the server is asked what it is; an error means that it could not be.
+// known yet, the server is asked what it is; an error means that it could not be, or
+// that it is not what FHIR_SERVER says.
 func (c *Client) Profile(ctx context.Context) (Chosen, error) {
 	if chosen := c.chooser.chosen.Load(); chosen != nil {
 		return *chosen, nil
@@ -128,18 +156,19 @@ func (c *Client) Profile(ctx context.Context) (Chosen, error) {
 	var e *Error
 	switch {
 	case err == nil:
+		return c.chooser.learn(caps)
 	case !errors.As(err, &e), e.Kind == NotSent, e.Kind == Lost, e.Kind == AuthFailed, e.Kind == RateLimited, e.Kind == Busy:
 		return Chosen{}, err
-	default: // it answers, and says nothing of itself
-		chosen := Chosen{Profile: r4, Why: "the server shows no CapabilityStatement"}
-		if e.Status >= 400 { // a page with 200 in its place may be gone in a moment
-			c.chooser.chosen.Store(&chosen)
-		}
-		return chosen, nil
 	}
-	chosen := choose(caps)
-	c.chooser.chosen.Store(&chosen)
-	return chosen, nil
+	// It answers, and says nothing of itself.
+	chosen := &Chosen{Profile: r4, Why: "the server shows no CapabilityStatement"}
+	if c.chooser.set != nil {
+		chosen = c.chooser.asSet()
+	}
+	if e.Status >= 400 { // a page with 200 in its place may be gone in a moment
+		c.chooser.chosen.Store(chosen)
+	}
+	return *chosen, nil
 }
 
 // introduction is what the server says of itself, if it can without a token: one that
@@ -162,25 +191,17 @@ func (c *Client) introduction(ctx context.Context) (Capabilities, error) {
 func choose(caps Capabilities) Chosen {
 	software := strings.ToLower(caps.SoftwareName)
 	named := "the CapabilityStatement names the software " + strings.TrimSpace(caps.SoftwareName+" "+caps.SoftwareVersion)
-	var c Chosen
 	switch {
 	case strings.Contains(software, "openemr"):
-		c = Chosen{Profile: openEMR, Why: named}
+		return Chosen{Profile: openEMR, Why: named}
 	case strings.Contains(software, "hapi"):
-		c = Chosen{Profile: hapi, Why: named}
+		return Chosen{Profile: hapi, Why: named}
 	case strings.Contains(software, "medplum"):
-		c = Chosen{Profile: r4Strict, Why: named}
+		return Chosen{Profile: r4Strict, Why: named}
 	case caps.Versioning == "no-version":
-		c = Chosen{Profile: r4NoVersions, Why: "the CapabilityStatement says of Patient: versioning no-version"}
+		return Chosen{Profile: r4NoVersions, Why: "the CapabilityStatement says of Patient: versioning no-version"}
 	case caps.Versioning == "versioned-update":
-		c = Chosen{Profile: r4Strict, Why: "the CapabilityStatement says of Patient: versioning versioned-update"}
-	default:
-		c = Chosen{Profile: r4, Why: "the CapabilityStatement names no software that has a profile of its own"}
+		return Chosen{Profile: r4Strict, Why: "the CapabilityStatement says of Patient: versioning versioned-update"}
 	}
-	for _, interaction := range []string{"read", "update"} {
-		if len(caps.Interactions) > 0 && !caps.offers(interaction) {
-			c.Warnings = append(c.Warnings, "the FHIR server does not offer the interaction "+interaction+" of Patient")
-		}
-	}
-	return c
+	return Chosen{Profile: r4, Why: "the CapabilityStatement names no software that has a profile of its own"}
 }

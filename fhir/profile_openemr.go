@@ -13,7 +13,8 @@ import (
 // openEMR is OpenEMR 7.0.3 to 8.1. It merges a PUT by column, and fails over what its
 // own GET shows: it is sent only what changes. Its version is "1" for ever.
 var openEMR = &Profile{
-	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, edit: editOpenEMR, tidy: withoutPeriodStart,
+	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true,
+	edit: editOpenEMR, tidy: withoutPeriodStart,
 }
 
 // maxOpenEMRColumn is the length of its columns in characters; what is longer is cut

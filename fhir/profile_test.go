@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,13 +29,10 @@ func TestProfileIsChosenByWhatTheServerSays(t *testing.T) {
 		"r4":             {{}, {SoftwareName: "X", Versioning: "versioned"}, {Versioning: "odd"}},
 	} {
 		for _, c := range caps {
-			if got := choose(c); got.Name != want || got.Why == "" || len(got.Warnings) != 0 {
-				t.Errorf("%+v: %s, %q, %q, want %s", c, got.Name, got.Why, got.Warnings, want)
+			if got := choose(c); got.Name != want || got.Why == "" {
+				t.Errorf("%+v: %s, %q, want %s", c, got.Name, got.Why, want)
 			}
 		}
-	}
-	if got := choose(Capabilities{Interactions: []string{"read", "search-type"}}); len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "update") {
-		t.Errorf("of a server that cannot be written to nothing is said: %q", got.Warnings)
 	}
 	if _, err := NewClient(Options{BaseURL: "http://x", Server: "epic"}); err == nil {
 		t.Error("a server that nobody knows is taken")
@@ -238,6 +237,38 @@ func TestPeriodStartOfOpenEMRIsNoContent(t *testing.T) {
 	} {
 		if got := string(withoutPeriodStart([]byte(body))); got != want {
 			t.Errorf("%s became %s, want %s", body, got, want)
+		}
+	}
+}
+
+// TestAPartialPutGoesToNoOtherServer: what replaces the record by what it is sent would
+// lose all that an OpenEMR is not sent, so FHIR_SERVER=openemr is not believed blindly.
+func TestAPartialPutGoesToNoOtherServer(t *testing.T) {
+	t.Parallel()
+	for software, refused := range map[string]bool{"HAPI FHIR Server": true, "Some EMR": true, "OpenEMR": false, "": false} {
+		var asked atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			w.Header().Set("Content-Type", "application/fhir+json")
+			fmt.Fprintf(w, `{"resourceType":"CapabilityStatement","software":{"name":%q}}`, software)
+		}))
+		defer server.Close()
+		client, err := NewClient(Options{BaseURL: server.URL, Server: "openemr"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			chosen, err := client.Profile(t.Context())
+			var e *Error
+			switch {
+			case refused && (!errors.As(err, &e) || e.Kind != NotSent || !strings.Contains(e.Reason, software)):
+				t.Errorf("%q is written to: %v, %v", software, chosen, err)
+			case !refused && (err != nil || chosen.Profile != openEMR):
+				t.Errorf("%q: %v, %v", software, chosen, err)
+			}
+		}
+		if want := map[bool]int64{true: 2, false: 1}[refused]; asked.Load() != want {
+			t.Errorf("%q was asked %d times", software, asked.Load())
 		}
 	}
 }
