@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -62,12 +61,8 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 				fresh = fresh || !before[r.ID]
 			}
 			seen += len(page.patients)
-			if page.next == nil && page.byOffset && len(page.patients) > 0 && params.Has("_count") {
-				query := maps.Clone(params)
-				query.Set("_offset", strconv.Itoa(seen))
-				next := at
-				next.RawQuery = query.Encode()
-				page.next = &next
+			if page.next == nil && page.byOffset {
+				page.next = pageAt(at, seen, len(page.patients))
 			}
 			if page.next == nil {
 				return
@@ -82,6 +77,24 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 			at, before = *page.next, ids
 		}
 	}
+}
+
+// pageAt leads on from a page of so many patients where there are no links; nil: it was
+// the last. OpenEMR 7.0.3 shows nobody where a _count is asked for, and else everybody.
+func pageAt(at url.URL, seen, onPage int) *url.URL {
+	query := at.Query()
+	switch {
+	case !query.Has("_count"):
+		return nil
+	case onPage > 0:
+		query.Set("_offset", strconv.Itoa(seen))
+	case seen == 0:
+		query.Del("_count")
+	default:
+		return nil
+	}
+	at.RawQuery = query.Encode()
+	return &at
 }
 
 // ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
