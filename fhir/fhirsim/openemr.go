@@ -70,6 +70,7 @@ type Clinic struct {
 	token     string // that requests need; "": none
 	revoked   map[string]bool
 	scopes    []string
+	oauth     oauth
 	loggedOut bool
 	noACL     bool
 	database  Database
@@ -80,7 +81,7 @@ func newClinic(o Options) *Clinic {
 	return &Clinic{
 		version: openEMRVersion(slices.Index(OpenEMRVersions, o.Habits.Software)), software: o.Habits.Software, now: o.Now,
 		rows: map[string]*row{}, zone: time.UTC, token: o.Bearer, revoked: map[string]bool{},
-		scopes: []string{"user/Patient.read", "user/Patient.write"},
+		scopes: []string{"user/Patient.read", "user/Patient.write"}, oauth: newOAuth(),
 	}
 }
 
