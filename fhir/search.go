@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -28,11 +29,11 @@ var (
 	errOutcome    = errors.New("the search failed in part")
 )
 
-// Search yields the Patients that match params, page after page by the next
-// link, and ends with the first error. The link must have the base URL's
-// origin and lie below it, for it is followed with our credentials. A server
-// without next links (OpenEMR) gives one page: ask with _count and _offset.
-// The resources carry no ETag. An empty result is no proof that nothing
+// Search yields the Patients that match params, page after page, and ends with
+// the first error. A page leads to the next by its link, which must have the base
+// URL's origin and lie below it, for it is followed with our credentials; where the
+// profile knows of no links, and params has a _count, by _offset until a page is
+// empty. The resources carry no ETag. An empty result is no proof that nothing
 // matches: servers answer so to parameters that they do not know.
 func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
 	return func(yield func(Resource, error) bool) {
@@ -44,7 +45,7 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 		at.RawQuery = params.Encode()
 		asked := map[string]bool{}
 		var before map[string]bool // ids on the page before
-		for idle := 0; ; {
+		for idle, seen := 0, 0; ; {
 			asked[at.String()] = true
 			page, err := c.searchPage(ctx, &at, params)
 			if err != nil {
@@ -59,6 +60,14 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 				}
 				ids[r.ID] = true
 				fresh = fresh || !before[r.ID]
+			}
+			seen += len(page.patients)
+			if page.next == nil && page.byOffset && len(page.patients) > 0 && params.Has("_count") {
+				query := maps.Clone(params)
+				query.Set("_offset", strconv.Itoa(seen))
+				next := at
+				next.RawQuery = query.Encode()
+				page.next = &next
 			}
 			if page.next == nil {
 				return
@@ -94,7 +103,8 @@ func searchError(err error) *Error {
 
 type page struct {
 	patients []Resource
-	next     *url.URL
+	next     *url.URL // nil: no link
+	byOffset bool     // no page has one
 }
 
 func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (page, error) {
@@ -127,6 +137,7 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 		}
 		p.patients = append(p.patients, profile.show(Resource{ID: id, JSON: []byte(resource.Raw)}))
 	}
+	p.byOffset = profile.pagesByOffset
 	if p.next, err = c.nextLink(a.doc, at); err != nil {
 		return p, searchError(err)
 	}
