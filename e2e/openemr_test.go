@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -318,6 +317,28 @@ func TestOpenEMRFailures(t *testing.T) {
 		"another writer's value in the answer, of another field": {func(s *openEMR) {
 			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "email", "x@y.example") }})
 		}, nil, Object{"__typename": "UpdatePatientContactSuccess", "patient.email": "x@y.example"}, fhirsim.Columns{"phone_cell": "1", "email": "x@y.example"}},
+		"another writer's value in the answer, and ours afterwards": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() {
+				s.FHIR.Clinic().Set(openEMRID, "phone_cell", "7")
+				back := func(*http.Request) { s.FHIR.Clinic().Set(openEMRID, "phone_cell", "1") }
+				s.before.Store(&back)
+			}})
+		}, nil, Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "1"}, fhirsim.Columns{"phone_cell": "1"}},
+		"the old value in the answer": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "phone_cell", openEMRRow()["phone_cell"]) }})
+		}, nil, Object{"__typename": "FhirRejected", "code": "FHIR_NOT_APPLIED"}, fhirsim.Columns{}},
+		"another writer's form of the same value in the answer": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "phone_cell", "(802) 555-0199") }})
+		}, Object{"phone": "802-555-0199"}, Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "(802) 555-0199", "normalized": []string{"phone"}}, fhirsim.Columns{"phone_cell": "(802) 555-0199"}},
+		"another writer's value of one of two fields in the answer": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "phone_cell", "7") }})
+		}, Object{"phone": "1", "email": "x@y.example"}, Object{"__typename": "FhirRejected", "code": "FHIR_NOT_APPLIED", "patient.email": "x@y.example"}, fhirsim.Columns{"phone_cell": "7", "email": "x@y.example"}},
+		"another writer's value after a cleared one in the answer": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "phone_cell", "7") }})
+		}, Object{"phone": nil, "idempotencyKey": "k"}, Object{"__typename": "FhirRejected", "code": "FHIR_NOT_APPLIED"}, fhirsim.Columns{"phone_cell": "7"}},
+		"another writer's value, and the answer is lost": {func(s *openEMR) {
+			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Apply: true, Close: true, Overtaken: func() { s.FHIR.Clinic().Set(openEMRID, "email", "x@y.example") }})
+		}, nil, Object{"__typename": "UpdatePatientContactSuccess", "patient.email": "x@y.example"}, fhirsim.Columns{"phone_cell": "1", "email": "x@y.example"}},
 		"two JSON values": {func(s *openEMR) {
 			s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Apply: true, Status: 500, Body: `{"error":"x"}{"error":"y"}`, ContentType: "application/json"})
 		}, nil, Object{"__typename": "UpdatePatientContactSuccess"}, fhirsim.Columns{"phone_cell": "1"}},
@@ -469,23 +490,6 @@ func TestOpenEMRScenarios(t *testing.T) {
 			Want(t, s.Update(phone("802-555-0143")), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "802-555-0143"})
 			if got := s.columns()["phone_cell"]; got != "802-555-0143" {
 				t.Errorf("stored %s", got)
-			}
-		},
-		"two at once, of different fields": func(t *testing.T, s *openEMR) {
-			var both sync.WaitGroup
-			database := dbtest.SQLite(t)
-			stored, _, _ := s.FHIR.Get(openEMRID)
-			if out, err := Import(t, database, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
-				t.Fatal(out, err)
-			}
-			other := StartWith(t, s.base, database, "PATIENT_ID_SYSTEM="+openEMRSystem)
-			both.Go(func() { Want(t, s.Update(phone("802-555-0199")), Object{"__typename": "UpdatePatientContactSuccess"}) })
-			both.Go(func() {
-				Want(t, other.Update(Object{"patientId": openEMRNumber, "email": "x@y.example"}), Object{"__typename": "UpdatePatientContactSuccess"})
-			})
-			both.Wait()
-			if row := s.columns(); row["phone_cell"] != "802-555-0199" || row["email"] != "x@y.example" {
-				t.Errorf("one of the two is lost: %v", row)
 			}
 		},
 	} {

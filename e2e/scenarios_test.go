@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	. "patientgraph/app/apptest"
@@ -389,6 +390,36 @@ func TestConflict(t *testing.T) {
 		Want(t, s.Update(Object{"patientId": Number, "phone": "010-1"}), unceasing)
 		if !strings.Contains(s.Stored(), "02-000-000") {
 			t.Errorf("the other editor's change is gone: %s", s.Stored())
+		}
+	})
+}
+
+// TestWritersOfDifferentFields: what three write at once to one patient is kept, be they
+// replicas or others who know nothing of each other.
+func TestWritersOfDifferentFields(t *testing.T) {
+	t.Parallel()
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
+		writers := []*Product{s.Product, s.Another(databaseURL), s.Another(dbtest.SQLite(t))}
+		for round := range 5 {
+			street := fmt.Sprintf("서울로 %d", round)
+			inputs := []Object{
+				{"phone": fmt.Sprintf("010-0000-000%d", round)}, {"email": fmt.Sprintf("new%d@example.org", round)},
+				{"address": Object{"lines": []string{street}, "city": "서울"}},
+			}
+			var all sync.WaitGroup
+			for n, input := range inputs {
+				input["patientId"] = Number
+				all.Go(func() {
+					Want(t, writers[(round+n)%3].Update(input), Object{"__typename": "UpdatePatientContactSuccess"})
+				})
+			}
+			all.Wait()
+			for _, value := range []any{inputs[0]["phone"], inputs[1]["email"], street} {
+				if !strings.Contains(s.Stored(), `"`+value.(string)+`"`) {
+					t.Errorf("%v is lost: %s", value, s.Stored())
+				}
+			}
 		}
 	})
 }

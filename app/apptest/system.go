@@ -77,6 +77,9 @@ func StartFHIR(t testing.TB, options fhirsim.Options, patients ...string) (serve
 type System struct {
 	*Product
 	FHIR *fhirsim.Server
+
+	base     string   // where the FHIR server is
+	settings []string // the first names the system of its numbers
 }
 
 // StartSystem is StartSystemOn HAPI.
@@ -93,13 +96,23 @@ func StartSystemOn(t testing.TB, kind fhirsim.Habits, databaseURL string, settin
 	if kind.Columns {
 		patient, local, numbers = asInOpenEMR.Replace(patient), asInOpenEMR.Replace(local), openEMRNumbers
 	}
-	server, base := StartFHIR(t, fhirsim.Options{Habits: kind}, patient)
-	stored, _, _ := server.Get("a1")
-	settings = append([]string{"PATIENT_ID_SYSTEM=" + numbers}, settings...)
-	if out, err := Import(t, databaseURL, string(stored)+"\n"+strings.Replace(local, `"id":"",`, "", 1), settings[0]); err != nil {
+	s := &System{settings: append([]string{"PATIENT_ID_SYSTEM=" + numbers}, settings...)}
+	s.FHIR, s.base = StartFHIR(t, fhirsim.Options{Habits: kind}, patient)
+	s.Product = s.another(t, databaseURL, strings.Replace(local, `"id":"",`, "", 1))
+	return s
+}
+
+// Another starts another product in front of the same FHIR server; with the same
+// database it is a replica.
+func (s *System) Another(databaseURL string) *Product { return s.another(s.T, databaseURL) }
+
+func (s *System) another(t testing.TB, databaseURL string, patients ...string) *Product {
+	t.Helper()
+	stored, _, _ := s.FHIR.Get("a1")
+	if out, err := Import(t, databaseURL, strings.Join(append(patients, string(stored)), "\n"), s.settings[0]); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	return &System{Product: StartWith(t, base, databaseURL, settings...), FHIR: server}
+	return StartWith(t, s.base, databaseURL, s.settings...)
 }
 
 // openEMRNumbers is the system of the clinic's own number in OpenEMR's answers.
