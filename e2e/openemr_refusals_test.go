@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,6 +41,10 @@ func TestOpenEMRRefusals(t *testing.T) {
 		}
 	}
 	rejected := Object{"__typename": "FhirRejected", "code": "FHIR_REJECTED", "retryable": false, "httpStatus": 400}
+	touched := maps.Clone(rejected)
+	touched["detail"] = "FHIR server rejected the update"
+	untouched := maps.Clone(rejected)
+	untouched["detail"] = "FHIR server rejected the update because of an element that this update does not change"
 	gone := Object{"__typename": "FhirRejected", "code": "FHIR_PATIENT_GONE", "retryable": false}
 	denied := Object{"__typename": "FhirUnavailable", "code": "FHIR_AUTH_FAILED", "applied": "NO"}
 	forbidden := Object{"__typename": "FhirRejected", "code": "FHIR_FORBIDDEN", "retryable": false}
@@ -52,8 +57,9 @@ func TestOpenEMRRefusals(t *testing.T) {
 		"a bad email":                       {json(400, `{"validationErrors":{"email":{"email":"Email %s is not a valid email (%s)"}}}`, email, texts), rejected, false},
 		"a bad email, in capitals":          {json(400, `{"validationErrors":{"email":{"email":"Email %s is not a valid email"}}}`, strings.ToUpper(email)), rejected, false},
 		"a bad direct email":                {json(400, `{"validationErrors":{"email_direct":{"email_direct":"Trusted Email is not a valid email: %s"}}}`, texts), rejected, false},
-		"a name that nobody touched":        {json(400, `{"validationErrors":{"lname":{"LengthBetween::TOO_SHORT":"Last Name %s must be 2 characters or longer"},"fname":{"x":"%s"}}}`, "Moreau", texts), rejected, false},
-		"sex and date of birth":             {json(400, `{"validationErrors":{"sex":{"NotEmpty::EMPTY_VALUE":"Gender must not be empty"},"DOB":{"DateTime::INVALID_VALUE":"Date of Birth %s must be a valid date"}}}`, "1970-12-12"), rejected, false},
+		"a name that nobody touched":        {json(400, `{"validationErrors":{"lname":{"LengthBetween::TOO_SHORT":"Last Name %s must be 2 characters or longer"},"fname":{"x":"%s"}}}`, "Moreau", texts), untouched, false},
+		"sex and date of birth":             {json(400, `{"validationErrors":{"sex":{"NotEmpty::EMPTY_VALUE":"Gender must not be empty"},"DOB":{"DateTime::INVALID_VALUE":"Date of Birth %s must be a valid date"}}}`, "1970-12-12"), untouched, false},
+		"an email and a name":               {json(400, `{"validationErrors":{"email":{"email":"Email is not a valid email"},"lname":{"x":"Last Name must be 2 characters or longer"}}}`), touched, false},
 		"no resourceType":                   {json(400, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","details":{"text":"resourceType Not Found"}}]}`), rejected, false},
 		"an unknown element":                {json(400, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","details":{"text":"Invalid content telecom %s Found"}}]}`, texts), rejected, false},
 		"a bad request that says nothing":   {answer(400, "text/html", ""), rejected, false},
