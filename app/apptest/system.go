@@ -115,6 +115,12 @@ func (s *System) another(t testing.TB, databaseURL string, patients ...string) *
 	return StartWith(t, s.base, databaseURL, s.settings...)
 }
 
+// Import imports patients of the FHIR server into a database as Import does.
+func (s *System) Import(databaseURL, patients string) (string, error) {
+	s.T.Helper()
+	return Import(s.T, databaseURL, patients, s.settings[0])
+}
+
 // openEMRNumbers is the system of the clinic's own number in OpenEMR's answers.
 const openEMRNumbers = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
