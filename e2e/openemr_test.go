@@ -532,6 +532,13 @@ func TestOpenEMRScenarios(t *testing.T) {
 			Want(t, s.Update(input), success)
 			Want(t, s.Patient(openEMRNumber), Object{"email": "x@y.example"})
 		},
+		"a second line without a first": func(t *testing.T, s *openEMR) { // it is shown as the first, and cannot be changed
+			s.FHIR.Clinic().Set(openEMRID, "street", "")
+			s.FHIR.Clinic().Set(openEMRID, "street_line_2", "Apt 4")
+			input := Object{"patientId": openEMRNumber, "address": Object{"lines": []string{"12 Oak St"}, "city": "Stowe", "state": "VT", "postalCode": "05672"}}
+			Want(t, s.Update(input), Object{"__typename": "FhirRejected", "code": "FHIR_NOT_APPLIED"})
+			Want(t, s.Patient(openEMRNumber), Object{"address.lines": []string{"12 Oak St", "Apt 4"}, "address.city": "Stowe", "syncState": "SYNCED"})
+		},
 		"another form": func(t *testing.T, s *openEMR) {
 			Want(t, s.Update(phone("802-555-0143")), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "802-555-0143"})
 			if got := s.columns()["phone_cell"]; got != "802-555-0143" {
