@@ -113,18 +113,13 @@ func (e *examination) profile(ctx context.Context, client *fhir.Client) {
 		e.add("FHIR profile", failed, err.Error(), "set FHIR_SERVER")
 		return
 	}
-	openEMR := strings.Contains(strings.ToLower(e.capabilities.SoftwareName), "openemr")
-	if openEMR && chosen.Name != "openemr" {
-		e.add("FHIR profile", odd, chosen.Name+": "+chosen.Why+", but the server is OpenEMR, which fails over such a PUT or changes more than was asked", "set FHIR_SERVER=auto")
-	} else {
-		e.add("FHIR profile", works, chosen.Name+": "+chosen.Why, "")
-	}
+	e.add("FHIR profile", works, chosen.Name+": "+chosen.Why, "")
 	if e.capabilities.Versioned && chosen.Versioning != fhir.VersionsNever {
 		e.add("FHIR versions", works, "keeps versions: a concurrent change is detected", "")
 	} else {
 		e.add("FHIR versions", limited, "keeps no versions: a concurrent change by another client can be overwritten", "")
 	}
-	if openEMR {
+	if chosen.Name == "openemr" {
 		e.add("FHIR contact", limited, "OpenEMR stores no district, country or second line of an address, and no patient without gender and birth date can be changed", "")
 	}
 }

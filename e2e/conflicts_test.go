@@ -23,8 +23,8 @@ func profile(s *System, input Object) Object {
 // FHIR server has and of one in the cache alone.
 func TestOtherFieldsAreNoConflict(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		for _, number := range []string{Number, LocalNumber} {
 			seen := s.Patient(number)["version"]
 			want := map[float64]Object{
@@ -88,8 +88,8 @@ func TestAProfileEditAndAnImportAreNoConflict(t *testing.T) {
 // TestWhatTheFHIRServerShowsChangedIsNamed: the cache does not know of it yet.
 func TestWhatTheFHIRServerShowsChangedIsNamed(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		seen := s.Patient(Number)["version"]
 		if err := s.FHIR.Put([]byte(strings.NewReplacer("1 Main St", "9 Main St", "02-111-2222", "02-333-4444").Replace(s.Stored()))); err != nil {
 			t.Fatal(err)
@@ -105,8 +105,8 @@ func TestWhatTheFHIRServerShowsChangedIsNamed(t *testing.T) {
 // and the PUT, and the caller named a version.
 func TestARivalsOtherFieldIsNoConflict(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		s.FHIR.SetFault("", fhirsim.Fault{On: "PUT", Compete: true, Times: 1})
 		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone, "expectedVersion": s.Patient(Number)["version"]}),
 			Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": NewPhone})
@@ -147,8 +147,8 @@ func TestARecordTooBusyIsTriedAgain(t *testing.T) {
 // seen it.
 func TestAVersionThatNobodyWrote(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		check := s.Untouched()
 		for _, version := range []string{"zz", "0", "-1", "01", "A", "버전", "9999999999999999999999", `W/"1"`} {
 			for _, number := range []string{Number, LocalNumber} {

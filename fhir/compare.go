@@ -66,6 +66,9 @@ var openEMRInput = map[string][]string{
 	"postal_code": {FieldAddress, "postalCode"}, "country_code": {FieldAddress, "country"}, "country": {FieldAddress, "country"},
 }
 
+// openEMRColumns are those in its validationErrors that no edit changes.
+var openEMRColumns = []string{"fname", "mname", "lname", "title", "sex", "DOB", "ss", "pubpid"}
+
 var (
 	elementPath = regexp.MustCompile(`^(?:Patient\.)?(telecom|address)(?:\[(\d+)\]|\.where\((.*?)\))?(?:\.(.*))?$`)
 	whereSystem = regexp.MustCompile(`system\s*=\s*'(\w+)'`)
@@ -183,6 +186,7 @@ func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
 		for _, expression := range issue.Expression {
 			column, ok := openEMRInput[expression]
 			switch {
+			case slices.Contains(openEMRColumns, expression):
 			case ok && slices.Contains(fields, column[0]), !ok && !bodies.same(expression):
 				return false
 			}

@@ -225,7 +225,9 @@ func TestUntouched(t *testing.T) {
 		{phone, "email", true},
 		{address, "postal_code", false},
 		{address, "phone_cell", true},
-		{phone, "DOB", false}, // not known to us
+		{phone, "DOB", true},
+		{address, "lname", true},
+		{phone, "occupation", false}, // not known to us
 		{phone, "uuid", false},
 	} {
 		sent, _, err := EditContact(base, tt.edit, testNow, "")

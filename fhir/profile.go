@@ -119,16 +119,22 @@ func (c *chooser) current() *Profile {
 	return cmp.Or(c.set, r4)
 }
 
-// learn chooses by what the server says of itself, unless it was said to us. A server
-// that names itself otherwise is sent no partial record: it would lose the rest.
+// learn chooses by what the server says of itself, unless it was said to us. But a
+// server that names itself otherwise is sent no partial record, for it would lose the
+// rest, and an OpenEMR no whole one.
 func (c *chooser) learn(caps Capabilities) (Chosen, error) {
-	if chosen := c.chosen.Load(); chosen != nil {
+	if chosen := c.chosen.Load(); chosen != nil && c.set == nil {
 		return *chosen, nil
 	}
 	chosen := choose(caps)
 	if c.set != nil {
-		if caps.SoftwareName != "" && chosen.Profile != c.set {
-			reason := "FHIR_SERVER=" + c.set.Name + ", but the FHIR server names itself " + caps.SoftwareName + ", which would lose what such a PUT leaves out; set FHIR_SERVER=auto"
+		if caps.SoftwareName != "" && chosen.partial != c.set.partial {
+			c.chosen.Store(nil) // it is asked again, until one of the two is put right
+			harm := "fails over a whole record, or changes more than was asked"
+			if c.set.partial {
+				harm = "would lose what such a PUT leaves out"
+			}
+			reason := "FHIR_SERVER=" + c.set.Name + ", but the FHIR server names itself " + caps.SoftwareName + ", which " + harm + "; set FHIR_SERVER=auto"
 			return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: reason, NotAsked: true}
 		}
 		chosen = *c.asSet()

@@ -242,34 +242,62 @@ func TestPeriodStartOfOpenEMRIsNoContent(t *testing.T) {
 	}
 }
 
-// TestAPartialPutGoesToNoOtherServer: what replaces the record by what it is sent would
-// lose all that an OpenEMR is not sent, so FHIR_SERVER=openemr is not believed blindly.
-func TestAPartialPutGoesToNoOtherServer(t *testing.T) {
+// TestAProfileThatTheServerContradictsIsNotUsed: what replaces the record by what it is
+// sent would lose all that an OpenEMR is not sent, and an OpenEMR fails over the rest.
+// So FHIR_SERVER is not believed blindly. It decides at once that a record is sent
+// whole, and until it is put right nothing is.
+func TestAProfileThatTheServerContradictsIsNotUsed(t *testing.T) {
 	t.Parallel()
-	for software, refused := range map[string]bool{"HAPI FHIR Server": true, "Some EMR": true, "OpenEMR": false, "": false} {
+	for _, tt := range []struct {
+		set, software string
+		refused       bool
+	}{
+		{"openemr", "HAPI FHIR Server", true}, {"openemr", "Some EMR", true}, {"openemr", "OpenEMR", false}, {"openemr", "", false},
+		{"hapi", "OpenEMR", true}, {"r4", "OpenEMR (clinic)", true}, {"hapi", "Some EMR", false}, {"r4", "HAPI FHIR Server", false}, {"r4", "", false},
+	} {
+		var software atomic.Pointer[string]
+		software.Store(&tt.software)
 		var asked atomic.Int64
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked.Add(1)
 			w.Header().Set("Content-Type", "application/fhir+json")
-			fmt.Fprintf(w, `{"resourceType":"CapabilityStatement","software":{"name":%q}}`, software)
+			fmt.Fprintf(w, `{"resourceType":"CapabilityStatement","software":{"name":%q}}`, *software.Load())
 		}))
 		defer server.Close()
-		client, err := NewClient(Options{BaseURL: server.URL, Server: "openemr"})
-		if err != nil {
-			t.Fatal(err)
+		client := newTestClient(t, server.URL, func(o *Options) { o.Server = tt.set })
+		if tt.set != "openemr" { // a start looks at the server
+			if _, err := client.Profile(t.Context()); err != nil || asked.Load() != 0 {
+				t.Errorf("%+v: %v, asked %d times", tt, err, asked.Load())
+			}
+			if _, err := client.Capabilities(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			asked.Store(0)
 		}
 		for range 2 {
 			chosen, err := client.Profile(t.Context())
 			var e *Error
 			switch {
-			case refused && (!errors.As(err, &e) || e.Kind != NotSent || !strings.Contains(e.Reason, software)):
-				t.Errorf("%q is written to: %v, %v", software, chosen, err)
-			case !refused && (err != nil || chosen.Profile != openEMR):
-				t.Errorf("%q: %v, %v", software, chosen, err)
+			case tt.refused && (!errors.As(err, &e) || e.Kind != NotSent || !strings.Contains(e.Reason, tt.software) || !strings.Contains(e.Reason, tt.set)):
+				t.Errorf("%+v is written to: %v, %v", tt, chosen, err)
+			case !tt.refused && (err != nil || chosen.Name != tt.set):
+				t.Errorf("%+v: %v, %v", tt, chosen, err)
 			}
 		}
-		if want := map[bool]int64{true: 2, false: 1}[refused]; asked.Load() != want {
-			t.Errorf("%q was asked %d times", software, asked.Load())
+		want := int64(0) // a record is sent whole without asking
+		switch {
+		case tt.refused:
+			want = 2
+		case tt.set == "openemr":
+			want = 1
+		}
+		if asked.Load() != want {
+			t.Errorf("%+v was asked %d times, want %d", tt, asked.Load(), want)
+		}
+		right := map[bool]string{true: "OpenEMR", false: "HAPI FHIR Server"}[tt.set == "openemr"]
+		software.Store(&right)
+		if chosen, err := client.Profile(t.Context()); err != nil || chosen.Name != tt.set {
+			t.Errorf("%+v, put right: %v, %v", tt, chosen, err)
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 
 func TestPromise1FHIRFirst(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 300 * time.Millisecond})
 		done := make(chan Object, 1)
 		go func() {
@@ -60,8 +60,8 @@ func TestPromise2NoFalseSuccess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-				s := StartSystem(t, databaseURL)
+			OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+				s := StartSystemOn(t, kind, databaseURL)
 				s.FHIR.SetFault("", lie)
 				answer := s.Update(Object{"patientId": Number, "phone": NewPhone, "address": Object{"city": "Busan"}})
 				if name == "a bare OK" { // the read after it may lag behind
@@ -102,8 +102,8 @@ func TestPromise3NoLostTruth(t *testing.T) {
 
 func TestPromise4NoFalseFailure(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL, "FHIR_TIMEOUT=500ms")
 		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 700 * time.Millisecond, Late: true})
 		answer := s.Update(Object{"patientId": Number, "phone": NewPhone})
 		Want(t, answer, Object{"__typename": "FhirUnavailable", "applied": "UNKNOWN", "code": "FHIR_OUTCOME_UNKNOWN", "retryable": true})
@@ -164,11 +164,11 @@ func oneWriterPerPatient(t *testing.T, databaseURL string) {
 
 func TestPromise6NeverBackwards(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		before := s.Stored() // an export from before the write
 		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
-		if out, err := Import(t, databaseURL, before); err != nil || !strings.Contains(out, "1 kept") {
+		if out, err := s.Import(databaseURL, before); err != nil || !strings.Contains(out, "1 kept") {
 			t.Errorf("import: %v\n%s", err, out)
 		}
 		Want(t, s.Patient(Number), Object{"phone": NewPhone})
@@ -177,8 +177,8 @@ func TestPromise6NeverBackwards(t *testing.T) {
 
 func TestPromise7NothingElseIsTouched(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		before := s.Stored()
 		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
 		wanted := WithoutMeta(t, strings.Replace(before, OldPhone, NewPhone, 1))
@@ -190,8 +190,8 @@ func TestPromise7NothingElseIsTouched(t *testing.T) {
 
 func TestPromise8ARetryWritesOnce(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL)
 		own := Token(t, auth.RolePatient, Number)
 		input := Object{"patientId": Number, "phone": "010-9876-5432", "idempotencyKey": "key-1"}
 
@@ -218,6 +218,7 @@ func TestPromise8ARetryWritesOnce(t *testing.T) {
 		Want(t, s.Patient(Number), Object{"phone": "010-0000-0000"})
 
 		rejected := Object{"patientId": Number, "phone": "invalid-phone", "idempotencyKey": "key-2"}
+		s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, RejectPhone: "Invalid phone format"})
 		first := s.Update(rejected)
 		Want(t, first, Object{"__typename": "FhirRejected", "message": "Invalid phone format"})
 		before := len(s.FHIR.Requests())
@@ -225,6 +226,7 @@ func TestPromise8ARetryWritesOnce(t *testing.T) {
 		if now := len(s.FHIR.Requests()); now != before {
 			t.Errorf("the FHIR server was asked again %d times", now-before)
 		}
+		s.FHIR.ClearFaults()
 
 		down := Object{"patientId": Number, "phone": "010-2222-3333", "idempotencyKey": "key-3"}
 		s.FHIR.SetFault("", fhirsim.Fault{Status: http.StatusServiceUnavailable})
@@ -247,8 +249,8 @@ func TestPromise8ARetryWritesOnce(t *testing.T) {
 
 func TestPromise9NoPatientDataInLogs(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
+	OnEachFHIR(t, func(t *testing.T, kind fhirsim.Habits, databaseURL string) {
+		s := StartSystemOn(t, kind, databaseURL, "FHIR_TIMEOUT=500ms")
 		secret := Object{"patientId": Number, "phone": "010-7777-1234", "email": "very.secret@example.org", "address": Object{"lines": []string{"Hidden Street 7"}, "city": "Atlantis"}}
 		answers := []Object{s.Update(secret)}
 		for _, fault := range []fhirsim.Fault{

@@ -222,7 +222,11 @@ func newRigLike(t *testing.T, h fhirsim.Habits) *rig {
 	if err := server.Put(now.JSON); err != nil {
 		t.Fatal(err)
 	}
-	if r.client, err = fhir.NewClient(fhir.Options{BaseURL: base}); err != nil {
+	options := fhir.Options{BaseURL: base}
+	if h.Columns {
+		options.Server = "openemr"
+	}
+	if r.client, err = fhir.NewClient(options); err != nil {
 		t.Fatal(err)
 	}
 	r.server = server

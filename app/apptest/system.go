@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,6 +32,25 @@ func OnEachServer(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	})
 }
 
+// OnEachFHIR runs test with each kind of FHIR server that hospitals run: HAPI
+// OnEachDatabase, OpenEMR at each version with SQLite, and at the newest OnEachServer.
+func OnEachFHIR(t *testing.T, test func(t *testing.T, kind fhirsim.Habits, databaseURL string)) {
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) { test(t, fhirsim.HAPI(), databaseURL) })
+	for n, version := range fhirsim.OpenEMRVersions {
+		t.Run("OpenEMR "+version, func(t *testing.T) {
+			t.Parallel()
+			kind := fhirsim.OpenEMR(version)
+			t.Run("sqlite", func(t *testing.T) {
+				t.Parallel()
+				test(t, kind, dbtest.SQLite(t))
+			})
+			if n == len(fhirsim.OpenEMRVersions)-1 {
+				OnEachServer(t, func(t *testing.T, databaseURL string) { test(t, kind, databaseURL) })
+			}
+		})
+	}
+}
+
 // StartFHIR starts a FHIR server that holds these patients; without any it holds one,
 // a1.
 func StartFHIR(t testing.TB, options fhirsim.Options, patients ...string) (server *fhirsim.Server, base string) {
@@ -57,16 +77,58 @@ func StartFHIR(t testing.TB, options fhirsim.Options, patients ...string) (serve
 type System struct {
 	*Product
 	FHIR *fhirsim.Server
+
+	base     string   // where the FHIR server is
+	settings []string // the first names the system of its numbers
 }
 
-// StartSystem starts a FHIR server, imports its patient, and starts the product.
+// StartSystem is StartSystemOn HAPI.
 func StartSystem(t testing.TB, databaseURL string, settings ...string) *System {
 	t.Helper()
-	server, base := StartFHIR(t, fhirsim.Options{})
-	stored, _, _ := server.Get("a1")
-	MustImport(t, databaseURL, string(stored), strings.Replace(PatientJSON("", LocalNumber), `"id":"",`, "", 1))
-	return &System{Product: StartWith(t, base, databaseURL, settings...), FHIR: server}
+	return StartSystemOn(t, fhirsim.HAPI(), databaseURL, settings...)
 }
+
+// StartSystemOn starts a FHIR server of a kind, imports its patient, and starts the
+// product.
+func StartSystemOn(t testing.TB, kind fhirsim.Habits, databaseURL string, settings ...string) *System {
+	t.Helper()
+	patient, local, numbers := PatientJSON("a1", Number), PatientJSON("", LocalNumber), fhirsim.DemoIdentifierSystem
+	if kind.Columns {
+		patient, local, numbers = asInOpenEMR.Replace(patient), asInOpenEMR.Replace(local), openEMRNumbers
+	}
+	s := &System{settings: append([]string{"PATIENT_ID_SYSTEM=" + numbers}, settings...)}
+	s.FHIR, s.base = StartFHIR(t, fhirsim.Options{Habits: kind}, patient)
+	s.Product = s.another(t, databaseURL, strings.Replace(local, `"id":"",`, "", 1))
+	return s
+}
+
+// Another starts another product in front of the same FHIR server; with the same
+// database it is a replica.
+func (s *System) Another(databaseURL string) *Product { return s.another(s.T, databaseURL) }
+
+func (s *System) another(t testing.TB, databaseURL string, patients ...string) *Product {
+	t.Helper()
+	stored, _, _ := s.FHIR.Get("a1")
+	if out, err := Import(t, databaseURL, strings.Join(append(patients, string(stored)), "\n"), s.settings[0]); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	return StartWith(t, s.base, databaseURL, s.settings...)
+}
+
+// Import imports patients of the FHIR server into a database as Import does.
+func (s *System) Import(databaseURL, patients string) (string, error) {
+	s.T.Helper()
+	return Import(s.T, databaseURL, patients, s.settings[0])
+}
+
+// openEMRNumbers is the system of the clinic's own number in OpenEMR's answers.
+const openEMRNumbers = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+// asInOpenEMR makes of a PatientJSON one that OpenEMR lets be changed in full.
+var asInOpenEMR = strings.NewReplacer(`"birthDate":"1990-05"`, `"birthDate":"1990-05-17"`, `,"country":"KR"`, "", fhirsim.DemoIdentifierSystem, openEMRNumbers)
+
+// addressBegan is how OpenEMR tells when it last wrote to the patient, whatever it wrote.
+var addressBegan = regexp.MustCompile(`,"period":\{"start":"[^"]*"\}`)
 
 // Stored returns what the FHIR server has of the patient.
 func (s *System) Stored() string {
@@ -74,6 +136,9 @@ func (s *System) Stored() string {
 	resource, _, ok := s.FHIR.Get("a1")
 	if !ok {
 		s.T.Fatal("the FHIR server has no patient a1")
+	}
+	if s.FHIR.Clinic() != nil {
+		resource = addressBegan.ReplaceAll(resource, nil)
 	}
 	return string(resource)
 }
