@@ -291,7 +291,7 @@ func (u *update) cannotRead(ctx context.Context, err error) ending {
 	case !errors.As(err, &f): // the retry policy's own: the deadline, the caller gone
 		return notApplied(&Outcome{Code: Timeout, Reason: "Connection timeout", cause: err})
 	case f.Kind == fhir.Gone:
-		return ending{state: db.UpdateRejected, outcome: patientGone(f)}
+		return ending{state: db.UpdateRejected, outcome: patientGone(f), gone: true}
 	case f.Kind == fhir.Forbidden:
 		return u.cannotSee(ctx, f)
 	}
