@@ -59,7 +59,9 @@ func TestAServerKeepsOfAnAddress(t *testing.T) {
 		"a second line": func(entry, _ gjson.Result) map[string]any {
 			return map[string]any{"line": []string{entry.Get("line.0").Str, "Apt 4"}}
 		},
-		"the country": func(_, before gjson.Result) map[string]any { return map[string]any{"country": before.Get("country").Str} },
+		"the country": func(_, before gjson.Result) map[string]any {
+			return map[string]any{"country": before.Get("country").Str}
+		},
 		"a text of another place": func(_, _ gjson.Result) map[string]any {
 			return map[string]any{"text": "1 Main St, Seoul"}
 		},
