@@ -64,6 +64,8 @@ type Config struct {
 	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   *time.Duration `help:"Not available yet: has no effect."`
 
+	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
+
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
 }
 
@@ -244,6 +246,9 @@ func (c *Config) warnings() (told []string) {
 	if c.on(c.Playground) && !c.on(c.Introspection) {
 		told = append(told, "PLAYGROUND without INTROSPECTION: GraphiQL has no schema to show; set INTROSPECTION=true")
 	}
+	if !c.Demo && c.DemoServer != "hapi" {
+		told = append(told, "DEMO_SERVER has no effect with FHIR_BASE_URL: it is for the demo")
+	}
 	if c.SyncInterval != nil {
 		told = append(told, "SYNC_INTERVAL is not available yet and has no effect")
 	}
@@ -267,6 +272,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("listen_addr", c.ListenAddr),
 		slog.String("database", databaseKind(c.databaseURL())),
 		slog.String("fhir_base_url", c.FHIRBaseURL),
+		slog.String("demo_server", c.DemoServer),
 		slog.String("fhir_server", c.FHIRServer),
 		slog.Duration("fhir_timeout", c.FHIRTimeout),
 		slog.String("fhir_auth", c.FHIRAuth),

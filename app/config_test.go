@@ -36,6 +36,7 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 		"region":              {"PHONE_REGION", "XX", "PHONE_REGION"},
 		"patient claim kind":  {"JWT_PATIENT_CLAIM_KIND", "FHIR", "JWT_PATIENT_CLAIM_KIND"},
 		"server":              {"FHIR_SERVER", "epic", "fhir-server"},
+		"demo server":         {"DEMO_SERVER", "epic", `must be one of "hapi","openemr","medplum"`},
 		"origin":              {"CORS_ORIGINS", "*", "CORS_ORIGINS"},
 		"secret file":         {"JWT_SECRET_FILE", "/nonexistent/secret", "JWT_SECRET"},
 		"demo with database":  {"FHIR_BASE_URL", "", "FHIR_BASE_URL"},

@@ -22,10 +22,18 @@ import (
 // demo is a complete system of its own: an in-process FHIR server with
 // synthetic patients, a cache in a temporary directory, a signed token.
 type demo struct {
+	*fhirsim.Demo
+	habits   fhirsim.Habits
 	token    string
-	patients []fhirsim.DemoPatient
 	stopFHIR func()
 	dir      *demoDir
+}
+
+// demoHabits are what the demo's FHIR server can behave as, by DEMO_SERVER.
+var demoHabits = map[string]fhirsim.Habits{
+	"hapi":    fhirsim.HAPI(),
+	"openemr": fhirsim.OpenEMR(fhirsim.OpenEMRVersions[len(fhirsim.OpenEMRVersions)-1]),
+	"medplum": fhirsim.Medplum(),
 }
 
 // demoTokenTTL is how long the printed token is valid.
@@ -33,20 +41,20 @@ const demoTokenTTL = 12 * time.Hour
 
 // startDemo starts the FHIR server and fills in the settings that lead to it.
 func startDemo(c *Config) (*demo, error) {
-	d := &demo{patients: fhirsim.DemoPatients()}
-	server, err := fhirsim.NewDemo()
-	if err != nil {
+	d := &demo{habits: demoHabits[c.DemoServer]}
+	var err error
+	if d.Demo, err = fhirsim.NewDemo(d.habits); err != nil {
 		return nil, err
 	}
 	if d.dir, err = newDemoDir(); err != nil {
 		return nil, err
 	}
-	if c.FHIRBaseURL, d.stopFHIR, err = server.Start(); err != nil {
+	if c.FHIRBaseURL, d.stopFHIR, err = d.Server.Start(); err != nil {
 		d.dir.remove()
 		return nil, err
 	}
 	c.DatabaseURL = "sqlite:" + filepath.Join(d.dir.path, "cache.db")
-	c.PatientIDSystem = fhirsim.DemoIdentifierSystem
+	c.PatientIDSystem = d.IdentifierSystem
 	if c.JWTSecret == "" {
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // crypto/rand never fails
@@ -67,12 +75,12 @@ func (d *demo) stop() {
 // fill imports the patients, as an operator would.
 func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) error {
 	var lines bytes.Buffer
-	for _, p := range d.patients {
+	for _, p := range d.Patients {
 		lines.Write(bytes.TrimSpace(p.Resource))
 		lines.WriteByte('\n')
 	}
 	imported := mirror.NewImport(store, mirror.ImportOptions{
-		PatientIDSystem: fhirsim.DemoIdentifierSystem, Now: time.Now,
+		PatientIDSystem: d.IdentifierSystem, Now: time.Now,
 		BadLine: func(_ string, line int, err error) {
 			log.Error("demo patient not imported", "line", line, "error", err)
 		},
@@ -80,10 +88,10 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 	if err := imported.Read(ctx, "demo", &lines); err != nil {
 		return err
 	}
-	if n := imported.Result.Inserted; n != len(d.patients) {
-		return fmt.Errorf("%d of %d patients imported", n, len(d.patients))
+	if n := imported.Result.Inserted; n != len(d.Patients) {
+		return fmt.Errorf("%d of %d patients imported", n, len(d.Patients))
 	}
-	_, err := store.SetProfile(d.patients[0].Number, db.ProfileEdit{
+	_, err := store.SetProfile(d.Patients[0].Number, db.ProfileEdit{
 		SetEmergencyContact: true, EmergencyContact: &db.EmergencyContact{Name: "홍판서", Relationship: "아버지", Phone: "010-9999-0000"},
 		SetAllergies: true, Allergies: []string{"Penicillin"}, SetBloodType: true, BloodType: "A+",
 	}, 0, time.Now())
@@ -98,6 +106,12 @@ var scenarios = map[string]struct{ name, note, input string }{
 	"rejected":         {"Rejected", "FHIR refuses the phone: FhirRejected with its reason, the cache is untouched.", `phone: "invalid-phone"`},
 	"timeout":          {"Timeout", "FHIR does not answer: FhirUnavailable, and the patient says PENDING.", `phone: "010-4567-8901"`},
 	"competing editor": {"Conflict", "Somebody else keeps changing the record: UpdateConflict.", `phone: "010-5678-9012"`},
+}
+
+// openEMRScenario takes the place of the competing editor: OpenEMR keeps no versions, and
+// an edit of another field there is no conflict.
+var openEMRScenario = struct{ name, note, input string }{
+	"CannotApply", "OpenEMR stores no address as text alone: FhirRejected with FHIR_CANNOT_APPLY, and nothing is sent.", `address: { text: "서울특별시 중구 세종대로 110" }`,
 }
 
 // mutation is what the demo suggests for one patient; the playground shows
@@ -121,7 +135,7 @@ func mutation(name, patientID, input string) string {
 func (d *demo) examples() []web.Example {
 	examples := []web.Example{{
 		Title: "Patient", Note: "Answered from the cache.",
-		Query: "query Patient {\n  patient(id: \"" + d.patients[0].Number + `") {
+		Query: "query Patient {\n  patient(id: \"" + d.Patients[0].Number + `") {
     id fullName birthDate gender phone email
     address { text lines city postalCode }
     bloodType allergies emergencyContact { name relationship phone }
@@ -131,8 +145,12 @@ func (d *demo) examples() []web.Example {
 }
 `,
 	}}
-	for _, p := range d.patients {
-		if s, ok := scenarios[p.Scenario]; ok {
+	for _, p := range d.Patients {
+		s, ok := scenarios[p.Scenario]
+		if d.habits.Columns && p.Scenario == "competing editor" {
+			s = openEMRScenario
+		}
+		if ok {
 			examples = append(examples, web.Example{Title: s.name, Note: s.note, Query: mutation(s.name, p.Number, s.input)})
 		}
 	}
@@ -141,7 +159,7 @@ func (d *demo) examples() []web.Example {
 
 // welcome prints what somebody needs who sees this for the first time.
 func (d *demo) welcome(w io.Writer, address net.Addr) error {
-	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops.
+	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops. Its FHIR server behaves as %s %s.
 
   GraphiQL  http://%s/
   Token     %s
@@ -152,6 +170,6 @@ curl http://%s/graphql -H 'Content-Type: application/json' \
   -H 'Authorization: Bearer %s' \
   -d '{"query":"mutation { updatePatientContact(input: {patientId: \"%s\", phone: \"010-2345-6789\"}) { __typename ... on UpdatePatientContactSuccess { patient { id fullName phone syncState } } ... on UserError { message code } } }"}'
 
-`, len(d.patients), address, d.token, address, d.token, d.patients[0].Number)
+`, len(d.Patients), d.habits.Name, d.habits.Software, address, d.token, address, d.token, d.Patients[0].Number)
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +101,7 @@ func (e *examination) writeTest(ctx context.Context, c *Config, client *fhir.Cli
 	case !e.reads:
 		e.add(check, skipped, "nothing was written: no patient can be read", "")
 		return
-	case !slices.Contains(e.capabilities.Interactions, "delete"):
+	case !e.capabilities.Offers("delete"):
 		e.add(check, skipped, "nothing was written: this server says that it deletes no patient, and a scratch patient would stay there", "")
 		return
 	}

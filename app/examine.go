@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -132,7 +131,6 @@ func (e *examination) profile(ctx context.Context, client *fhir.Client) {
 
 // interactions tells what the server says that it does not do with a Patient.
 func (e *examination) interactions() {
-	missing := func(code string) bool { return !slices.Contains(e.capabilities.Interactions, code) }
 	var lacks []string
 	for _, i := range []struct{ code, means string }{
 		{"read", "read: contact updates cannot be made"},
@@ -140,7 +138,7 @@ func (e *examination) interactions() {
 		{"search-type", "search-type: patients cannot be listed"},
 		{"history-instance", "history-instance: an update whose answer was lost takes longer to settle"},
 	} {
-		if missing(i.code) {
+		if !e.capabilities.Offers(i.code) {
 			lacks = append(lacks, i.means)
 		}
 	}

@@ -245,7 +245,6 @@ func newFHIRClient(c *Config, tokens fhir.TokenStore, conns int) (*fhir.Client, 
 	})
 }
 
-
 func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {
 	a := authConfig(c)
 	a.Log = log

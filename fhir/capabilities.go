@@ -25,7 +25,8 @@ type Capabilities struct {
 	Skew            time.Duration // how far our clock is ahead of the server's (Date header), to a second or two; 0: not known
 }
 
-func (c Capabilities) offers(interaction string) bool {
+// Offers reports whether the server says that it has that interaction of Patient.
+func (c Capabilities) Offers(interaction string) bool {
 	return slices.Contains(c.Interactions, interaction)
 }
 

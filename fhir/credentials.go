@@ -185,6 +185,9 @@ func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
 		t.fetch = e.fetch(url.Values{
 			"grant_type": {"password"}, "username": {a.Username}, "password": {a.Password},
 			"user_role": {"users"}, // OpenEMR wants to know that it is no patient
+			// OpenEMR keeps the session under the client_id of the body: without it the
+			// token that it gives is refused as logged out.
+			"client_id": {a.ClientID},
 		})
 	case "refresh_token":
 		s, err := newShared(e, a.Store)

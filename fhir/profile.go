@@ -33,7 +33,8 @@ type Profile struct {
 	// since.
 	ReadsBack bool
 
-	partial bool // a PUT holds only what changes: another kind of server would lose the rest
+	partial       bool // a PUT holds only what changes: another kind of server would lose the rest
+	pagesByOffset bool // a page of a search has no next link; _offset leads on
 
 	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
 	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
@@ -197,7 +198,7 @@ func choose(caps Capabilities) Chosen {
 	case strings.Contains(software, "hapi"):
 		return Chosen{Profile: hapi, Why: named}
 	case strings.Contains(software, "medplum"):
-		return Chosen{Profile: r4Strict, Why: named}
+		return Chosen{Profile: medplum, Why: named}
 	case caps.Versioning == "no-version":
 		return Chosen{Profile: r4NoVersions, Why: "the CapabilityStatement says of Patient: versioning no-version"}
 	case caps.Versioning == "versioned-update":

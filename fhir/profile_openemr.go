@@ -13,7 +13,7 @@ import (
 // openEMR is OpenEMR 7.0.3 to 8.1. It merges a PUT by column, and fails over what its
 // own GET shows: it is sent only what changes. Its version is "1" for ever.
 var openEMR = &Profile{
-	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true,
+	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true, pagesByOffset: true,
 	edit: editOpenEMR, tidy: withoutPeriodStart,
 }
 

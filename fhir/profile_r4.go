@@ -5,7 +5,7 @@ package fhir
 var r4 = &Profile{Name: "r4", edit: editWhole}
 
 // r4Strict is a server whose versions are always there, opaque and without order, and
-// whose If-Match is kept (412), as Medplum's router is.
+// whose If-Match is kept (412).
 var r4Strict = &Profile{Name: "r4-strict", Versioning: VersionsAlways, edit: editWhole}
 
 // r4NoVersions is a server that says that it keeps no versions: another writer's

@@ -24,7 +24,8 @@ func TestProfileIsChosenByWhatTheServerSays(t *testing.T) {
 	for want, caps := range map[string][]Capabilities{
 		"openemr":        {{SoftwareName: "OpenEMR", SoftwareVersion: "7.0.3"}, {SoftwareName: "openemr (clinic)"}},
 		"hapi":           {{SoftwareName: "HAPI FHIR Server", Versioning: "versioned-update"}, {SoftwareName: "Smile hapi", Versioning: "no-version"}},
-		"r4-strict":      {{SoftwareName: "medplum"}, {SoftwareName: "X", Versioning: "versioned-update"}},
+		"medplum":        {{SoftwareName: "Medplum"}, {SoftwareName: "medplum", Versioning: "versioned"}},
+		"r4-strict":      {{SoftwareName: "X", Versioning: "versioned-update"}},
 		"r4-no-versions": {{SoftwareName: "X", Versioning: "no-version"}},
 		"r4":             {{}, {SoftwareName: "X", Versioning: "versioned"}, {Versioning: "odd"}},
 	} {

@@ -28,11 +28,11 @@ var (
 	errOutcome    = errors.New("the search failed in part")
 )
 
-// Search yields the Patients that match params, page after page by the next
-// link, and ends with the first error. The link must have the base URL's
-// origin and lie below it, for it is followed with our credentials. A server
-// without next links (OpenEMR) gives one page: ask with _count and _offset.
-// The resources carry no ETag. An empty result is no proof that nothing
+// Search yields the Patients that match params, page after page, and ends with
+// the first error. A page leads to the next by its link, which must have the base
+// URL's origin and lie below it, for it is followed with our credentials; where the
+// profile knows of no links, and params has a _count, by _offset until a page is
+// empty. The resources carry no ETag. An empty result is no proof that nothing
 // matches: servers answer so to parameters that they do not know.
 func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
 	return func(yield func(Resource, error) bool) {
@@ -44,7 +44,7 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 		at.RawQuery = params.Encode()
 		asked := map[string]bool{}
 		var before map[string]bool // ids on the page before
-		for idle := 0; ; {
+		for idle, seen := 0, 0; ; {
 			asked[at.String()] = true
 			page, err := c.searchPage(ctx, &at, params)
 			if err != nil {
@@ -60,6 +60,10 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 				ids[r.ID] = true
 				fresh = fresh || !before[r.ID]
 			}
+			seen += len(page.patients)
+			if page.next == nil && page.byOffset {
+				page.next = pageAt(at, seen, len(page.patients))
+			}
 			if page.next == nil {
 				return
 			}
@@ -73,6 +77,24 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 			at, before = *page.next, ids
 		}
 	}
+}
+
+// pageAt leads on from a page of so many patients where there are no links; nil: it was
+// the last. OpenEMR 7.0.3 shows nobody where a _count is asked for, and else everybody.
+func pageAt(at url.URL, seen, onPage int) *url.URL {
+	query := at.Query()
+	switch {
+	case !query.Has("_count"):
+		return nil
+	case onPage > 0:
+		query.Set("_offset", strconv.Itoa(seen))
+	case seen == 0:
+		query.Del("_count")
+	default:
+		return nil
+	}
+	at.RawQuery = query.Encode()
+	return &at
 }
 
 // ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
@@ -94,7 +116,8 @@ func searchError(err error) *Error {
 
 type page struct {
 	patients []Resource
-	next     *url.URL
+	next     *url.URL // nil: no link
+	byOffset bool     // no page has one
 }
 
 func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (page, error) {
@@ -127,6 +150,7 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 		}
 		p.patients = append(p.patients, profile.show(Resource{ID: id, JSON: []byte(resource.Raw)}))
 	}
+	p.byOffset = profile.pagesByOffset
 	if p.next, err = c.nextLink(a.doc, at); err != nil {
 		return p, searchError(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"patientgraph/fhir/fhirsim"
 )
 
 // searchServer answers each path and query with its body; HOST stands for the
@@ -183,5 +185,51 @@ func TestReadsOthers(t *testing.T) {
 		if tt.kind != 0 {
 			asError(t, err, tt.kind)
 		}
+	}
+}
+
+// TestSearchReadsEveryPage of servers that link their pages, cap _count without a word,
+// or know only _offset.
+func TestSearchReadsEveryPage(t *testing.T) {
+	t.Parallel()
+	const patients = 230
+	kinds := []fhirsim.Habits{fhirsim.HAPI(), fhirsim.Medplum(), fhirsim.PlainR4()}
+	for _, version := range fhirsim.OpenEMRVersions {
+		kinds = append(kinds, fhirsim.OpenEMR(version))
+	}
+	for _, habits := range kinds {
+		t.Run(habits.Name+" "+habits.Software, func(t *testing.T) {
+			t.Parallel()
+			server := fhirsim.New(fhirsim.Options{Habits: habits})
+			for n := range patients {
+				id := fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n)
+				if habits.Columns {
+					server.Clinic().Put(id, fhirsim.Columns{"fname": "Paul", "lname": "Moreau", "sex": "Male", "DOB": "1970-12-12"})
+				} else if err := server.Put(patientJSON(id, `"x": 1.0`)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			base, stop, err := server.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+			client, err := NewClient(Options{BaseURL: base, Server: "auto"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, count := range []string{"500", "200", "115", "100"} {
+				ids := map[string]int{}
+				for patient, err := range client.Search(t.Context(), url.Values{"_count": {count}}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					ids[patient.ID]++
+				}
+				if len(ids) != patients {
+					t.Errorf("_count=%s: %d of %d patients", count, len(ids), patients)
+				}
+			}
+		})
 	}
 }

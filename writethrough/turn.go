@@ -104,13 +104,15 @@ func answerTo(c Change, u *db.ContactUpdate) (*Outcome, error) {
 }
 
 // waitForOther waits until no other process holds the patient, but at least
-// about as long as pause.
+// about as long as pause. It is back at once then: the other may be about to write again.
 func (w *Writer) waitForOther(ctx context.Context, c Change, pause time.Duration) error {
-	for ; ; pause = min(2*pause, pollAtMost) {
+	for waited := false; ; waited, pause = true, min(2*pause, pollAtMost) {
 		open, err := w.Store.HoldingUpdate(ctx, c.PatientID)
 		switch {
 		case errors.Is(err, db.ErrNotFound):
-			_ = sleep(ctx, pause) // perhaps something is being settled; the caller sees that its time is over
+			if !waited {
+				_ = sleep(ctx, pause) // perhaps something is being settled; the caller sees that its time is over
+			}
 			if c.IdempotencyKey == "" {
 				return nil
 			}

@@ -55,21 +55,32 @@ func DemoPatients() []DemoPatient {
 	return list
 }
 
-// NewDemo returns a server with the demo's patients, as far as they have an
-// id, and their faults.
-func NewDemo() (*Server, error) {
-	s := New(Options{})
-	for _, p := range DemoPatients() {
+// Demo is a server with the demo's patients, as far as they have an id, and their faults.
+type Demo struct {
+	Server           *Server
+	Patients         []DemoPatient // as the server shows them
+	IdentifierSystem string        // of their numbers there
+}
+
+// NewDemo returns a demo whose server has these habits.
+func NewDemo(habits Habits) (*Demo, error) {
+	d := &Demo{Server: New(Options{Habits: habits}), Patients: DemoPatients(), IdentifierSystem: DemoIdentifierSystem}
+	if habits.Columns { // a clinic has one system for the numbers that it gives
+		d.IdentifierSystem = idTypes
+	}
+	for i, p := range d.Patients {
 		id := gjson.GetBytes(p.Resource, "id").Str
 		if id == "" {
+			d.Patients[i].Resource = bytes.Replace(p.Resource, []byte(DemoIdentifierSystem), []byte(d.IdentifierSystem), 1)
 			continue
 		}
-		if err := s.Put(p.Resource); err != nil {
+		if err := d.Server.Put(p.Resource); err != nil {
 			return nil, fmt.Errorf("seed %s: %w", p.Number, err)
 		}
+		d.Patients[i].Resource, _, _ = d.Server.Get(id)
 		if p.Fault != nil {
-			s.SetFault(id, *p.Fault)
+			d.Server.SetFault(id, *p.Fault)
 		}
 	}
-	return s, nil
+	return d, nil
 }

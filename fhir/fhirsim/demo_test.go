@@ -62,10 +62,11 @@ func TestDemoPatients(t *testing.T) {
 // TestDemoScenarios edits the phone of each patient that has a scenario.
 func TestDemoScenarios(t *testing.T) {
 	t.Parallel()
-	s, err := NewDemo()
+	demo, err := NewDemo(HAPI())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := demo.Server
 	base, stop, err := s.Start()
 	if err != nil {
 		t.Fatal(err)

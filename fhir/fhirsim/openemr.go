@@ -59,9 +59,8 @@ func (r *row) alive() bool { return r != nil && r.current() != nil }
 // change them, its users' rights, its clock and its database. All methods are
 // safe for concurrent use.
 type Clinic struct {
-	version  openEMRVersion
-	software string
-	now      func() time.Time
+	version openEMRVersion
+	now     func() time.Time
 
 	mu        sync.Mutex
 	rows      map[string]*row
@@ -70,6 +69,7 @@ type Clinic struct {
 	token     string // that requests need; "": none
 	revoked   map[string]bool
 	scopes    []string
+	oauth     oauth
 	loggedOut bool
 	noACL     bool
 	database  Database
@@ -78,9 +78,9 @@ type Clinic struct {
 
 func newClinic(o Options) *Clinic {
 	return &Clinic{
-		version: openEMRVersion(slices.Index(OpenEMRVersions, o.Habits.Software)), software: o.Habits.Software, now: o.Now,
+		version: openEMRVersion(slices.Index(OpenEMRVersions, o.Habits.Software)), now: o.Now,
 		rows: map[string]*row{}, zone: time.UTC, token: o.Bearer, revoked: map[string]bool{},
-		scopes: []string{"user/Patient.read", "user/Patient.write"},
+		scopes: []string{"user/Patient.read", "user/Patient.write"}, oauth: newOAuth(),
 	}
 }
 

@@ -31,6 +31,8 @@ func (k *Clinic) service(c *call, parts []string) (run handler, permission byte)
 	switch path := strings.Join(parts, "/"); {
 	case path == "metadata" && get:
 		return k.metadata, 0
+	case path == ".well-known/smart-configuration" && get:
+		return k.smartConfiguration, 0
 	case path == "Patient" && get, path == "Patient/_search" && post:
 		return k.search, 's'
 	case path == "Patient" && post:
@@ -50,20 +52,21 @@ func (k *Clinic) refusal(c *call, found bool, permission byte) *answer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var a answer
+	token, known := k.access(c.Header.Get("Authorization"))
 	switch {
 	case k.database == DatabaseDown || k.database == DatabaseDies && c.Method != http.MethodPut:
 		a = k.databaseDown()
 	case found && permission == 0: // open to all
 		return nil
-	case k.token != "" && c.Header.Get("Authorization") != "Bearer "+k.token:
+	case !known:
 		a = k.unauthorized(c.Header.Get("Authorization"))
-	case k.loggedOut && k.version == emr703:
+	case (k.loggedOut || token.orphan) && k.version == emr703:
 		a = k.oauthError(http.StatusBadRequest, "invalid _request", loggedOut, "")
-	case k.loggedOut:
+	case k.loggedOut || token.orphan:
 		a = k.error(http.StatusBadRequest, loggedOut, 0)
 	case !found:
 		a = k.error(http.StatusNotFound, "Route not found", 0)
-	case !k.allows(permission):
+	case !k.allows(token.scopes, permission):
 		a = k.error(http.StatusUnauthorized, "Unauthorized", 0)
 	case k.noACL && k.version == emr703:
 		a = k.error(http.StatusUnauthorized, "", 0)
@@ -95,10 +98,10 @@ func (k *Clinic) unauthorized(authorization string) answer {
 	return k.error(http.StatusUnauthorized, denied, code)
 }
 
-// allows reports whether one of the token's scopes has a permission. Before
+// allows reports whether one of a token's scopes has a permission. Before
 // 7.0.4 there were neither SMART's letters nor writing by a system.
-func (k *Clinic) allows(permission byte) bool {
-	for _, scope := range k.scopes {
+func (k *Clinic) allows(scopes []string, permission byte) bool {
+	for _, scope := range scopes {
 		context, rest, _ := strings.Cut(scope, "/")
 		letters, ofPatient := strings.CutPrefix(rest, "Patient.")
 		switch {
@@ -208,7 +211,7 @@ func (k *Clinic) metadata(c *call, _ *Fault) answer {
 	}
 	return k.json(http.StatusOK, object{
 		{"resourceType", "CapabilityStatement"}, {"status", "active"}, {"date", k.clock()[:len("2006-01-02")]}, {"kind", "instance"},
-		{"software", object{{"name", "OpenEMR"}, {"version", k.software}}},
+		{"software", object{{"name", "OpenEMR"}}}, // the version is read from a file that does not have it
 		{"implementation", object{{"description", "OpenEMR FHIR API"}, {"url", c.base}}},
 		{"fhirVersion", "4.0.1"}, {"format", []string{"application/json"}},
 		{"rest", []object{{

@@ -63,6 +63,9 @@ func (k *Clinic) search(c *call, _ *Fault) answer {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.version == emr703 && (params.Has("_count") || params.Has("_offset") || params.Has("_sort")) { // it knows none of them
+		return k.json(http.StatusOK, k.bundle(c, nil))
+	}
 	count, countOK := pageNumber(params, "_count")
 	offset, offsetOK := pageNumber(params, "_offset")
 	switch {

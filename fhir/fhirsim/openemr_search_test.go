@@ -3,6 +3,7 @@ package fhirsim
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,9 @@ func letters(t *testing.T, r response) string {
 	return found.String()
 }
 
+// pages are the parameters that 7.0.3 does not know.
+var pages = regexp.MustCompile(`_count|_offset|_sort`)
+
 func TestOpenEMRSearch(t *testing.T) {
 	t.Parallel()
 	both := searchIDs["b"] + "," + searchIDs["c"]
@@ -74,6 +78,10 @@ func TestOpenEMRSearch(t *testing.T) {
 			t.Parallel()
 			for _, version := range OpenEMRVersions {
 				_, url := searched(t, version, time.UTC)
+				want := want
+				if version == "7.0.3" && pages.MatchString(query) {
+					want = ""
+				}
 				wantEqual(t, version+": GET", letters(t, do(t, http.MethodGet, url+"?"+query, "")), want)
 				wantEqual(t, version+": POST", letters(t, do(t, http.MethodPost, url+"/_search", query, "Content-Type", "application/x-www-form-urlencoded")), want)
 			}
@@ -87,12 +95,12 @@ func TestOpenEMRSearchWithNegativePages(t *testing.T) {
 		for _, version := range OpenEMRVersions {
 			_, url := searched(t, version, time.UTC)
 			r := do(t, http.MethodGet, url+"?"+query, "")
-			wantEqual(t, version+" "+query, r.status, 500)
-			want := ""
-			if version != "7.0.3" {
-				want = `{"error":"An error occurred","message":"` + text + `","code":0}`
+			if version == "7.0.3" {
+				wantEqual(t, version+" "+query, letters(t, r), "")
+				continue
 			}
-			wantEqual(t, version+" "+query, r.body, want)
+			wantEqual(t, version+" "+query, r.status, 500)
+			wantEqual(t, version+" "+query, r.body, `{"error":"An error occurred","message":"`+text+`","code":0}`)
 		}
 	}
 }

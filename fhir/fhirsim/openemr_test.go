@@ -270,7 +270,7 @@ func TestOpenEMRCapabilityStatement(t *testing.T) {
 		s, url := clinic(t, version)
 		s.Clinic().SetToken("secret")
 		body := gjson.Parse(do(t, http.MethodGet, strings.Replace(url, "Patient/"+clinicID, "metadata", 1), "").body)
-		wantEqual(t, "software", body.Get("software.name").Str+" "+body.Get("software.version").Str, "OpenEMR "+version)
+		wantEqual(t, "software", body.Get("software").Raw, `{"name":"OpenEMR"}`)
 		wantEqual(t, "interactions", body.Get("rest.0.resource.0.interaction.#.code").Raw, `["search-type","read","create","update"]`)
 		wantEqual(t, "versioning", body.Get("rest.0.resource.0.versioning").Raw, "")
 		wantEqual(t, "security", body.Get("rest.0.security.service.0.coding.0.code").Str, "SMART-on-FHIR")

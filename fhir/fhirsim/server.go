@@ -187,6 +187,9 @@ type handler func(*call, *Fault) answer
 func (s *Server) route(c *call) handler {
 	path, below := strings.CutPrefix(c.Path, prefix)
 	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if s.clinic != nil && strings.HasPrefix(c.Path, oauthPath+"/") {
+		return s.clinic.oauthRoute(c)
+	}
 	if !below || path != "" && path[0] != '/' {
 		return s.fails(problem{status: http.StatusNotFound, text: "Nothing is served here"})
 	}

@@ -327,11 +327,15 @@ func cachedSearch(t *testing.T, version string) {
 	total := func() int64 {
 		return gjson.Get(do(t, http.MethodGet, collection+"?_count=500", "").body, "total").Int()
 	}
-	wantEqual(t, "at first", total(), 1)
+	first, capped := int64(1), int64(200)
+	if version == "7.0.3" { // shows nobody where a _count is asked for
+		first, capped = 0, 0
+	}
+	wantEqual(t, "at first", total(), first)
 	for i := range 210 {
 		s.Clinic().Put(fmt.Sprintf("a34bc1c3-0000-4000-8000-%012d", i), Columns{})
 	}
-	wantEqual(t, "not from a cache, and capped", total(), 200)
+	wantEqual(t, "not from a cache, and capped", total(), capped)
 	other, base := seeded(t, Options{})
 	query := base + "/Patient?identifier=1"
 	do(t, http.MethodGet, query, "")
