@@ -79,17 +79,19 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 		lines.Write(bytes.TrimSpace(p.Resource))
 		lines.WriteByte('\n')
 	}
-	result, err := mirror.Import(ctx, &lines, store, mirror.ImportOptions{
+	imported := mirror.NewImport(store, mirror.ImportOptions{
 		PatientIDSystem: d.IdentifierSystem, Now: time.Now,
-		BadLine: func(line int, err error) { log.Error("demo patient not imported", "line", line, "error", err) },
+		BadLine: func(_ string, line int, err error) {
+			log.Error("demo patient not imported", "line", line, "error", err)
+		},
 	})
-	if err != nil {
+	if err := imported.Read(ctx, "demo", &lines); err != nil {
 		return err
 	}
-	if result.Inserted != len(d.Patients) {
-		return fmt.Errorf("%d of %d patients imported", result.Inserted, len(d.Patients))
+	if n := imported.Result.Inserted; n != len(d.Patients) {
+		return fmt.Errorf("%d of %d patients imported", n, len(d.Patients))
 	}
-	_, err = store.SetProfile(d.Patients[0].Number, db.ProfileEdit{
+	_, err := store.SetProfile(d.Patients[0].Number, db.ProfileEdit{
 		SetEmergencyContact: true, EmergencyContact: &db.EmergencyContact{Name: "홍판서", Relationship: "아버지", Phone: "010-9999-0000"},
 		SetAllergies: true, Allergies: []string{"Penicillin"}, SetBloodType: true, BloodType: "A+",
 	}, 0, time.Now())

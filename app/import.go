@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"patientgraph/db"
 	"patientgraph/mirror"
 )
 
@@ -25,39 +24,44 @@ func (i importCommand) Run(p *program) error {
 		return err
 	}
 	defer store.Close()
-	var total mirror.ImportResult
+	imported := mirror.NewImport(store, mirror.ImportOptions{
+		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
+		BadLine: func(file string, line int, err error) {
+			p.log.Error("line not imported", "file", file, "line", line, "error", err)
+		},
+	})
 	var failures []error
 	for _, file := range i.Files {
-		result, err := importFile(p, store, file)
-		total.Add(result)
-		if err != nil {
+		if err := readFile(p, imported, file); err != nil {
 			failures = append(failures, fmt.Errorf("import: %s: %w", file, err))
 		}
 		if p.ctx.Err() != nil {
 			break
 		}
 	}
-	printImport(p.stdout, total)
-	if total.Bad > 0 {
-		failures = append(failures, fmt.Errorf("import: %d lines were not imported, or not wholly; see the log above", total.Bad))
+	if p.ctx.Err() == nil { // else the next import settles them
+		if err := imported.Settle(p.ctx); err != nil {
+			failures = append(failures, fmt.Errorf("import: %w", err))
+		}
+	}
+	printImport(p.stdout, imported.Result)
+	if bad := imported.Result.Bad; bad > 0 {
+		failures = append(failures, fmt.Errorf("import: %d lines were not imported, or not wholly; see the log above", bad))
 	}
 	return errors.Join(failures...)
 }
 
-func importFile(p *program, store *db.Store, name string) (mirror.ImportResult, error) {
+func readFile(p *program, imported *mirror.Import, name string) error {
 	var input io.Reader = os.Stdin
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return mirror.ImportResult{}, err
+			return err
 		}
 		defer file.Close()
 		input = file
 	}
-	return mirror.Import(p.ctx, input, store, mirror.ImportOptions{
-		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
-		BadLine: func(line int, err error) { p.log.Error("line not imported", "file", name, "line", line, "error", err) },
-	})
+	return imported.Read(p.ctx, name, input)
 }
 
 // printImport counts what became of the patients, and why some were kept.

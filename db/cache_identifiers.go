@@ -50,7 +50,8 @@ func identifierKey(s string) string {
 
 // The system_key of a NUMBER is that of the system under which the record's latest
 // FHIR resource claims the number; notClaimed and the key, where that resource does not
-// claim it; "" where the number was assigned here and no system was ever looked at.
+// claim it or a write found the patient gone; "" where the number was assigned here and
+// no system was ever looked at.
 const (
 	notClaimed = "!"
 	notKnown   = "?" // an older version stored the number: it counts as claimed

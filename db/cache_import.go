@@ -290,8 +290,8 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 // isForeign reports whether no resource of the patient was taken under this system: there
 // is no number of it that an old file could bring back.
 func (i *importing) isForeign(row *Patient, system string) bool {
-	key := numberKey(i.identifiers[row])
-	return key != notKnown && strings.TrimPrefix(key, notClaimed) != identifierKey(system)
+	key := strings.TrimPrefix(numberKey(i.identifiers[row]), notClaimed)
+	return key != notKnown && key != identifierKey(system)
 }
 
 var assignedNumber = regexp.MustCompile(`^P-\d{4}-\d{6,}$`)

@@ -32,7 +32,12 @@ var (
 	lockNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?) ORDER BY id FOR UPDATE`)
 	openUpdates = prepared(`SELECT patient_id FROM contact_updates WHERE state IN ('ACCEPTED', 'SENT') AND patient_id = ANY(?)
 		UNION SELECT patient_id FROM contact_updates WHERE state IN ('SENT', 'UNKNOWN') AND patient_id = ANY(?)`)
-	claimedNumbers = prepared(`SELECT patient_id, value FROM patient_identifiers WHERE kind = 'CLAIMED'`)
+	// claimedNumbers: what is claimed under another system, which was PATIENT_ID_SYSTEM
+	// once, is no number now.
+	claimedNumbers = prepared(`SELECT patient_id, value FROM patient_identifiers WHERE kind = 'CLAIMED' AND system_key = ?`)
+	// unclaimNumber: whoever claims the number of a patient that is gone gets it.
+	unclaimNumber = prepared(`UPDATE patient_identifiers SET system_key = '` + notClaimed + `' || system_key
+		WHERE patient_id = ? AND kind = 'NUMBER' AND system_key <> '' AND system_key NOT LIKE '` + notClaimed + `%'`)
 )
 
 // unmovable returns which of the numbers cannot move, for an update of the patient
@@ -109,11 +114,11 @@ type RefusedNumber struct {
 	Why    error
 }
 
-// SettleNumbers gives patients the numbers that they have claimed in imports and
-// that are free by now, or become free with them, and returns the claims that are
-// left: two patients have the number, or an update is open. A later import may
-// settle those.
-func (s *Store) SettleNumbers(ctx context.Context, at time.Time) ([]RefusedNumber, error) {
+// SettleNumbers gives patients the numbers of this system that they have claimed in
+// imports and that are free by now, or become free with them, and returns the claims
+// that are left: two patients have the number, or an update is open. A later import
+// may settle those.
+func (s *Store) SettleNumbers(ctx context.Context, system string, at time.Time) ([]RefusedNumber, error) {
 	for {
 		var moved int
 		var left []RefusedNumber
@@ -121,7 +126,7 @@ func (s *Store) SettleNumbers(ctx context.Context, at time.Time) ([]RefusedNumbe
 			ctx, cancel := context.WithTimeout(ctx, importTimeout)
 			defer cancel()
 			return s.inTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
-				moved, left, err = s.settleSome(ctx, tx, at)
+				moved, left, err = s.settleSome(ctx, tx, identifierKey(system), at)
 				return errors.Join(err, s.file.check())
 			})
 		}
@@ -135,44 +140,48 @@ func (s *Store) SettleNumbers(ctx context.Context, at time.Time) ([]RefusedNumbe
 }
 
 // settleSome moves some of the numbers that can move, and returns how many.
-func (s *Store) settleSome(ctx context.Context, tx bun.Tx, at time.Time) (moved int, left []RefusedNumber, err error) {
-	c := &claims{store: s, tx: tx, at: at}
+func (s *Store) settleSome(ctx context.Context, tx bun.Tx, system string, at time.Time) (moved int, left []RefusedNumber, err error) {
+	c := &claims{store: s, tx: tx, at: at, system: system, holders: map[string]*holder{}}
 	if err := c.find(ctx); err != nil || len(c.claimers) == 0 {
 		return 0, nil, err
 	}
 	c.judge()
-	rows := c.inOrder()
-	if len(rows) > 0 {
-		return len(rows), nil, c.move(ctx, rows)
+	if moving := c.inOrder(); len(moving) > 0 {
+		return len(moving), nil, c.move(ctx, moving)
 	}
-	for _, row := range c.claimers {
-		if holder := c.byID[c.claimed[row]]; holder != nil && dead(row) > dead(holder) {
+	for _, h := range c.claimers {
+		if other := c.holders[h.claimed]; other != nil && dead(h) > dead(other) {
 			continue // it gave the number up, or would
 		}
-		left = append(left, RefusedNumber{row.FHIRID, c.claimed[row], c.why[row]})
+		left = append(left, RefusedNumber{h.FHIRID, h.claimed, h.why})
 	}
 	return 0, left, nil
 }
 
 // claims are the numbers that patients should have and others have.
 type claims struct {
-	store       *Store
-	tx          bun.Tx
-	at          time.Time
-	byID        map[string]*Patient
-	identifiers map[*Patient][]identifierRow
-	claimers    []*Patient          // in the order of their numbers
-	claimed     map[*Patient]string // by each of them
-	why         map[*Patient]error  // why one cannot have it
-	systems     map[*Patient]string // under which each of them claims it: its system_key
-	gaveUp      map[*Patient]bool   // this one does not claim its number, or does not live: who claims it gets it
-	goes        map[*Patient]bool   // the number of this one moves, if another needs it
-	target      map[*Patient]string // to this one; "" = an assigned one
+	store    *Store
+	tx       bun.Tx
+	at       time.Time
+	system   string             // its key
+	holders  map[string]*holder // by their numbers: who claims one, and who has what is claimed
+	claimers []*holder          // in the order of their numbers, the dead ones last
+}
+
+// holder is a row with its number.
+type holder struct {
+	*Patient
+	identifiers []identifierRow
+	claimed     string // the number that it should have; "" = its own
+	target      string // where its number goes; "" = to an assigned one
+	goes        bool   // its number moves, if another needs it
+	gaveUp      bool   // it does not claim its number, or does not live: who claims it gets it
+	why         error  // why it cannot have what it claims
 }
 
 // find reads the claims, and locks who claims and who has what is claimed.
 func (c *claims) find(ctx context.Context) error {
-	rows, err := c.store.in(ctx, c.tx, claimedNumbers).QueryContext(ctx)
+	rows, err := c.store.in(ctx, c.tx, claimedNumbers).QueryContext(ctx, c.system)
 	if err != nil {
 		return err
 	}
@@ -202,9 +211,6 @@ func (c *claims) find(ctx context.Context) error {
 		return err
 	}
 	defer found.Close()
-	c.byID, c.identifiers = map[string]*Patient{}, map[*Patient][]identifierRow{}
-	c.claimed, c.target, c.why = map[*Patient]string{}, map[*Patient]string{}, map[*Patient]error{}
-	c.systems, c.gaveUp, c.goes = map[*Patient]string{}, map[*Patient]bool{}, map[*Patient]bool{}
 	for found.Next() {
 		row, err := allColumns.scan(found)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -213,61 +219,61 @@ func (c *claims) find(ctx context.Context) error {
 		if open[row.ID] || row.SyncState == Pending {
 			err = errors.New(string(KeptPending))
 		}
-		c.byID[row.ID], c.identifiers[row], c.why[row] = row, identifiers[row.ID], err
-		for _, name := range identifiers[row.ID] {
-			if name.kind == kindClaimed {
-				c.claimers = append(c.claimers, row)
-				c.claimed[row], c.target[row], c.systems[row] = name.value, name.value, name.systemKey
-				c.goes[row] = err == nil
+		h := &holder{Patient: row, identifiers: identifiers[row.ID], why: err}
+		c.holders[row.ID] = h
+		for _, name := range h.identifiers {
+			if name.kind == kindClaimed && name.systemKey == c.system {
+				h.claimed, h.target, h.goes = name.value, name.value, err == nil
+				c.claimers = append(c.claimers, h)
 			}
 		}
 	}
-	slices.SortStableFunc(c.claimers, func(a, b *Patient) int { return cmp.Compare(dead(a), dead(b)) })
+	slices.SortStableFunc(c.claimers, func(a, b *holder) int { return cmp.Compare(dead(a), dead(b)) })
 	return found.Err()
 }
 
 // dead is 1 for a record that nobody should write any more, and 0 for others.
-func dead(p *Patient) int {
-	if p.Inactive || p.ReplacedBy != "" {
+func dead(h *holder) int {
+	if h.Inactive || h.ReplacedBy != "" {
 		return 1
 	}
 	return 0
 }
 
 // givesUp reports whether the number of a holder is for this claimer.
-func (c *claims) givesUp(holder, claimer *Patient) bool {
-	key := numberKey(c.identifiers[holder])
-	return key != c.systems[claimer] && key != notKnown || dead(holder) > dead(claimer)
+func (c *claims) givesUp(h, claimer *holder) bool {
+	key := numberKey(h.identifiers)
+	return key != c.system && key != notKnown || dead(h) > dead(claimer)
 }
 
 // judge finds out which numbers move: a number that stays cannot become another's,
 // and of two that claim one the first gets it.
 func (c *claims) judge() {
-	first := map[string]*Patient{}
-	for _, row := range c.claimers {
-		if number := c.claimed[row]; c.goes[row] && first[number] == nil {
-			first[number] = row
+	first := map[string]*holder{}
+	for _, h := range c.claimers {
+		if h.goes && first[h.claimed] == nil {
+			first[h.claimed] = h
 		}
 	}
-	for number, row := range first {
-		if holder := c.byID[number]; holder != nil && c.why[holder] == nil && c.givesUp(holder, row) {
-			c.gaveUp[holder], c.goes[holder] = true, true
+	for number, claimer := range first {
+		if h := c.holders[number]; h != nil && h.why == nil && c.givesUp(h, claimer) {
+			h.gaveUp, h.goes = true, true
 		}
 	}
-	for _, row := range c.claimers {
-		holder := c.byID[c.claimed[row]]
-		if !c.goes[row] || first[c.claimed[row]] == row && (holder == nil || c.goes[holder]) {
+	for _, h := range c.claimers {
+		other := c.holders[h.claimed]
+		if !h.goes || first[h.claimed] == h && (other == nil || other.goes) {
 			continue
 		}
 		// It stays, and so does whoever claims its number, and so on.
 		why := ErrNumberTaken
-		if holder != nil && c.claimed[holder] != "" && c.why[holder] != nil {
-			why = c.why[holder]
+		if other != nil && other.claimed != "" && other.why != nil {
+			why = other.why
 		}
-		for row != nil && c.target[row] != "" && c.goes[row] {
-			c.why[row], c.target[row], c.goes[row] = why, "", c.gaveUp[row]
-			if !c.goes[row] {
-				row = first[row.ID]
+		for stays := h; stays != nil && stays.target != "" && stays.goes; {
+			stays.why, stays.target, stays.goes = why, "", stays.gaveUp
+			if !stays.goes {
+				stays = first[stays.ID]
 			}
 		}
 	}
@@ -278,20 +284,20 @@ const maxMoves = 500
 
 // inOrder returns rows whose numbers move, so that each number is free or of a row
 // before, or the rows exchange their numbers in a ring.
-func (c *claims) inOrder() []*Patient {
-	var order []*Patient
-	placed := map[*Patient]bool{}
-	for _, row := range c.claimers {
-		var path []*Patient
-		if c.target[row] == "" { // it goes only where another needs its number
+func (c *claims) inOrder() []*holder {
+	var order []*holder
+	placed := map[*holder]bool{}
+	for _, h := range c.claimers {
+		var path []*holder
+		if h.target == "" { // it goes only where another needs its number
 			continue
 		}
-		for row != nil && c.goes[row] && !placed[row] {
-			placed[row] = true
-			path = append(path, row)
-			row = c.byID[c.target[row]]
+		for h != nil && h.goes && !placed[h] {
+			placed[h] = true
+			path = append(path, h)
+			h = c.holders[h.target]
 		}
-		ring := len(path) > 0 && row == path[0]
+		ring := len(path) > 0 && h == path[0]
 		slices.Reverse(path)
 		if room := maxMoves - len(order); !ring && len(path) > room {
 			path = path[:room]
@@ -303,24 +309,26 @@ func (c *claims) inOrder() []*Patient {
 	return order
 }
 
-// move gives the rows their numbers.
-func (c *claims) move(ctx context.Context, rows []*Patient) error {
-	need := 0
-	for _, row := range rows {
-		if c.target[row] == "" {
+// move gives them their numbers.
+func (c *claims) move(ctx context.Context, moving []*holder) error {
+	need, targets := 0, map[string]*Patient{}
+	for _, h := range moving {
+		if targets[h.target] = h.Patient; h.target == "" {
 			need++
 		}
 	}
-	assigned, err := c.store.assign(ctx, c.tx, c.at, need, c.byID)
+	assigned, err := c.store.assign(ctx, c.tx, c.at, need, targets)
 	if err != nil {
 		return err
 	}
-	numbers, after := make([]string, len(rows)), map[*Patient][]identifierRow{}
-	for n, row := range rows {
-		if numbers[n] = c.target[row]; numbers[n] == "" {
+	rows, numbers := make([]*Patient, len(moving)), make([]string, len(moving))
+	before, after := map[*Patient][]identifierRow{}, map[*Patient][]identifierRow{}
+	for n, h := range moving {
+		if numbers[n] = h.target; numbers[n] == "" {
 			numbers[n], assigned = assigned[0], assigned[1:]
 		}
-		after[row] = renumbered(c.identifiers[row], row.ID, numbers[n])
+		rows[n], before[h.Patient] = h.Patient, h.identifiers
+		after[h.Patient] = renumbered(h.identifiers, h.ID, numbers[n])
 	}
 	if err := c.store.moveNumbers(ctx, c.tx, rows, numbers); err != nil {
 		return err
@@ -330,5 +338,5 @@ func (c *claims) move(ctx context.Context, rows []*Patient) error {
 			return err
 		}
 	}
-	return c.store.writeIdentifiers(ctx, c.tx, c.identifiers, after, numbers)
+	return c.store.writeIdentifiers(ctx, c.tx, before, after, numbers)
 }

@@ -23,7 +23,7 @@ func bring(t *testing.T, s *Store, batch ...NewPatient) ([]ImportOutcome, []Refu
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, err := s.SettleNumbers(context.Background(), testTime)
+	refused, err := s.SettleNumbers(context.Background(), "urn:n", testTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestNumbersMoveUnderWrites(t *testing.T) {
 				if _, err := s.ImportPatients(ctx, batch, testTime); err != nil {
 					t.Error(err)
 				}
-				if _, err := s.SettleNumbers(ctx, testTime); err != nil {
+				if _, err := s.SettleNumbers(ctx, "urn:n", testTime); err != nil {
 					t.Error(err)
 				}
 			}

@@ -245,6 +245,11 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			}
 		}
 	}
+	if c.Gone && c.State == UpdateRejected && c.Shown == nil { // the number is for who claims it
+		if _, err := s.exec(ctx, tx, unclaimNumber, c.PatientID); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case c.Shown != nil:
 		return told, s.update(ctx, tx, p, c.At)

@@ -52,10 +52,10 @@ func BenchmarkCostliestRequests(b *testing.B) {
 	if testing.Short() {
 		total = 1_000
 	}
-	_, err = mirror.Import(context.Background(), &patients{total: total}, store, mirror.ImportOptions{
-		Now: time.Now, BadLine: func(line int, err error) { b.Errorf("line %d: %v", line, err) },
+	imported := mirror.NewImport(store, mirror.ImportOptions{
+		Now: time.Now, BadLine: func(_ string, line int, err error) { b.Errorf("line %d: %v", line, err) },
 	})
-	if err != nil {
+	if err := imported.Read(context.Background(), "patients", &patients{total: total}); err != nil {
 		b.Fatal(err)
 	}
 	store.Close()

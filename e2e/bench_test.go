@@ -172,11 +172,11 @@ func BenchmarkImport100000(b *testing.B) {
 		if err := store.Migrate(context.Background()); err != nil {
 			b.Fatal(err)
 		}
-		result, err := mirror.Import(context.Background(), &patients{total: total}, store, mirror.ImportOptions{
-			Now: time.Now, BadLine: func(line int, err error) { b.Errorf("line %d: %v", line, err) },
+		imported := mirror.NewImport(store, mirror.ImportOptions{
+			Now: time.Now, BadLine: func(_ string, line int, err error) { b.Errorf("line %d: %v", line, err) },
 		})
-		if err != nil || result.Inserted != total {
-			b.Fatalf("%+v, %v", result, err)
+		if err := imported.Read(context.Background(), "patients", &patients{total: total}); err != nil || imported.Result.Inserted != total {
+			b.Fatalf("%+v, %v", imported.Result, err)
 		}
 		store.Close()
 	}

@@ -373,3 +373,48 @@ func fileOf(t *testing.T, lines []string) string {
 	}
 	return name
 }
+
+// A number that was pasted with blanks and invisible characters around it finds its
+// patient, for reading and writing; one that holds them is itself.
+func TestAPastedNumberFindsItsPatient(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		odd := "\u200b7\u200b"
+		lines := []string{
+			numbered("a", "2026-01-01T00:00:00Z", "1", "usual "+numberSystem+" 70-1 b", "old "+numberSystem+" 69-1"),
+			numbered("b", "2026-01-01T00:00:00Z", "2", "usual "+numberSystem+" 7"), numbered("c", "2026-01-01T00:00:00Z", "3", "usual "+numberSystem+" "+odd),
+		}
+		server, base := StartFHIR(t, fhirsim.Options{}, lines...)
+		mustIn(t, databaseURL, lines...)
+		p := StartWith(t, base, databaseURL)
+		patient := func(p *Client, id string) any {
+			t.Helper()
+			found, _ := p.Query(`query($id: ID!) { patient(id: $id) { fhirId } }`, Object{"id": id})["patient"].(map[string]any)
+			return found["fhirId"]
+		}
+		own, other := p.As(Token(t, auth.RolePatient, "70-1 b")), p.As(Token(t, auth.RolePatient, "7"))
+		for id, want := range map[string]any{
+			" 70-1 b": "a", "70-1 b\t\r\n": "a", "\ufeff70-1 b\u00a0": "a", "\u202a\u300069-1\u202c": "a", "7\u200b": "b", " 7 ": "b", odd: "c", "70-1\u200b b": nil, " ": nil, "\u200b": nil, "": nil,
+			strings.Repeat(" ", 300) + "7": nil,
+		} {
+			if got := patient(p.Client, id); got != want {
+				t.Errorf("%q finds %v, want %v", id, got, want)
+			}
+			if want != "a" {
+				want = nil
+			}
+			if got := patient(own, id); got != want {
+				t.Errorf("%q finds %v for the patient a, want %v", id, got, want)
+			}
+		}
+		s := &System{Product: p, FHIR: server}
+		Want(t, s.Update(Object{"patientId": "\u200b70-1 b\n", "phone": "010-3"}), Object{"__typename": "UpdatePatientContactSuccess", "patient.id": "70-1 b", "patient.phone": "010-3"})
+		Want(t, s.As(Token(t, auth.RolePatient, "70-1 b")).Update(Object{"patientId": " 69-1", "phone": "010-4"}), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": "010-4"})
+		Want(t, other.Update(Object{"patientId": " 70-1 b", "phone": "010-5"}), Object{"__typename": "NotPermitted"})
+		Want(t, s.Update(Object{"patientId": odd, "phone": "010-6"}), Object{"__typename": "UpdatePatientContactSuccess", "patient.id": odd})
+		Want(t, s.Update(Object{"patientId": "\u200b \n", "phone": "010-7"}), Object{"__typename": "InvalidInput"})
+		Want(t, p.Query(`{ patient(id: "7") { phone } }`, nil), Object{"patient.phone": "2"})
+		mutation := `mutation($input: UpdatePatientProfileInput!) { updatePatientProfile(input: $input) { __typename ... on UpdatePatientProfileSuccess { patient { id } } } }`
+		Want(t, p.Query(mutation, Object{"input": Object{"patientId": "\u2003" + "7\r\n", "bloodType": "A+"}}), Object{"updatePatientProfile.patient.id": "7"})
+	})
+}

@@ -3,6 +3,7 @@ package fhir
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -104,6 +105,58 @@ func (a Address) form() [7]string {
 		textForm(a.Text, true), textForm(strings.Join(a.Lines, "\n"), true), textForm(a.City, true), textForm(a.District, true),
 		textForm(a.State, true), textForm(a.PostalCode, false), textForm(a.Country, true),
 	}
+}
+
+// WithoutAdditions returns what a server shows without what it added to an address by
+// itself: a text that says what the parts say, and no less of it than the text that was
+// wanted, and a country where none was wanted. A country that was there before was to
+// go away: it is no addition.
+func (c Contact) WithoutAdditions(want, before Contact) Contact {
+	if c.Address == nil || want.Address == nil {
+		return c
+	}
+	a, country := *c.Address, ""
+	if want.Address.Country == "" && (before.Address == nil || textForm(before.Address.Country, true) != textForm(a.Country, true)) {
+		country, a.Country = a.Country, ""
+	}
+	if want.Address.hasParts() && a.Text != "" && want.Address.isSaidBy(a.Text, country) {
+		a.Text = want.Address.Text
+	}
+	c.Address = &a
+	return c
+}
+
+// isSaidBy reports whether a text holds nothing but parts of the address and the
+// country, and every part but the country that the address's own text holds.
+func (a Address) isSaidBy(text, country string) bool {
+	said, only := a.saidBy(text, country)
+	own, ownOnly := a.saidBy(a.Text, "")
+	for part := range own {
+		only = only && said[part]
+	}
+	return only && ownOnly
+}
+
+// saidBy returns which parts but the country a text holds, and whether it holds nothing
+// else.
+func (a Address) saidBy(text, country string) (parts map[string]bool, only bool) {
+	rest, parts := textForm(text, true), map[string]bool{}
+	pieces := append(slices.Clone(a.Lines), a.City, a.District, a.State, a.PostalCode, a.Country, country)
+	slices.SortStableFunc(pieces, func(a, b string) int { return len(b) - len(a) }) // MA stands in Main St, too
+	for _, piece := range pieces {
+		form := textForm(piece, true)
+		if piece == a.PostalCode && !strings.Contains(rest, form) {
+			form = textForm(piece, false)
+		}
+		if piece == "" || !strings.Contains(rest, form) {
+			continue
+		}
+		rest = strings.Replace(rest, form, "\x00", 1)
+		if piece != a.Country && piece != country {
+			parts[piece] = true
+		}
+	}
+	return parts, strings.Trim(rest, "\x00 〒") == "" // 〒 says that a postal code follows
 }
 
 // likePunctuation is no punctuation to Unicode: the minus sign and the tilde, as

@@ -86,6 +86,57 @@ func TestSameValue(t *testing.T) {
 	}
 }
 
+// What a server adds by itself is no other value; what was to go away is one.
+func TestAdditionsOfTheServer(t *testing.T) {
+	t.Parallel()
+	bergen := Address{Lines: []string{"Strandgaten 201"}, City: "Bergen", PostalCode: "5004"}
+	main := Address{Lines: []string{"12 Main St", "Apt 4"}, City: "Springfield", State: "MA", PostalCode: "01101-2222"}
+	hakata := Address{Lines: []string{"博多駅前2-1-1"}, City: "福岡市", District: "博多区", State: "福岡県", PostalCode: "812-0011"}
+	with := func(a Address, change func(a *Address)) *Address { change(&a); return &a }
+	text := func(a Address, s string) *Address { return with(a, func(a *Address) { a.Text = s }) }
+	country := func(a Address, s string) *Address { return with(a, func(a *Address) { a.Country = s }) }
+	for _, c := range []struct {
+		what               string
+		have, want, before *Address
+		added              bool
+	}{
+		{"a text", text(bergen, "Strandgaten 201, 5004 Bergen"), &bergen, nil, true},
+		{"a text in another order", text(main, "Apt 4; 12 MAIN ST.\nSpringfield, MA 011012222"), &main, nil, true},
+		{"a text without blanks", text(hakata, "〒812-0011福岡県福岡市博多区博多駅前2-1-1"), &hakata, nil, true},
+		{"a text of large to small", text(hakata, "8120011 福岡県福岡市博多区博多駅前2-1-1"), &hakata, nil, true},
+		{"a text of less", text(main, "12 Main St"), &main, nil, true},
+		{"another text than ours", text(main, "Springfield MA 01101-2222, 12 Main St, Apt 4"), text(main, main.Compose()), nil, true},
+		{"a text that lost what ours says", text(main, "12 Main St, Springfield, MA 01101-2222"), text(main, main.Compose()), nil, false},
+		{"no text where one was wanted", &main, text(main, main.Compose()), nil, false},
+		{"a text where more was wanted", text(main, main.Compose()), text(main, "c/o Kim, "+main.Compose()), nil, false},
+		{"the text of before", text(bergen, "Torget 1, 5003 Bergen"), text(bergen, bergen.Compose()), text(Address{City: "Bergen"}, "Torget 1, 5003 Bergen"), false},
+		{"a text with another number", text(bergen, "Strandgaten 2015, 5004 Bergen"), &bergen, nil, false},
+		{"a text with numbers cut elsewhere", text(hakata, "812-0011 福岡県福岡市博多区博多駅前21-1"), &hakata, nil, false},
+		{"a text in place of the parts", &Address{Text: bergen.Compose()}, &bergen, nil, false},
+		{"parts beside a text", text(bergen, bergen.Compose()), &Address{Text: bergen.Compose()}, nil, false},
+		{"a country", country(bergen, "NO"), &bergen, nil, true},
+		{"a country where another was", country(bergen, "NO"), &bergen, country(main, "US"), true},
+		{"a country beside a text", &Address{Text: "Oslo 1", Country: "NO"}, &Address{Text: "Oslo 1"}, nil, true},
+		{"a country and a text with it", with(bergen, func(a *Address) { a.Country, a.Text = "Norway", bergen.Compose()+", NORWAY" }), &bergen, country(main, "US"), true},
+		{"the country of before", country(bergen, "no"), &bergen, country(main, "NO"), false},
+		{"another country than wanted", country(bergen, "NO"), country(bergen, "SE"), nil, false},
+		{"no country where one was wanted", &bergen, country(bergen, "NO"), nil, false},
+		{"a second line that was to go", with(bergen, func(a *Address) { a.Lines = []string{"Strandgaten 201", "Apt 4"} }), &bergen, &main, false},
+		{"a district", with(bergen, func(a *Address) { a.District = "Vestland" }), &bergen, nil, false},
+		{"an address that was to be cleared", country(Address{}, "NO"), nil, &bergen, false},
+		{"nothing", nil, &bergen, nil, false},
+	} {
+		have, want, before := Contact{Address: c.have}, Contact{Address: c.want}, Contact{Address: c.before}
+		shown := have.WithoutAdditions(want, before)
+		if same := SameValue(FieldAddress, shown, want, ""); same != c.added {
+			t.Errorf("%s: same %v: %+v", c.what, same, shown.Address)
+		}
+		if len(Differing(have, want, []string{FieldAddress})) == 0 {
+			t.Errorf("%s: what is shown was changed", c.what)
+		}
+	}
+}
+
 // However long a value is, its form costs as much as the value is long.
 func TestFormsOfLongValues(t *testing.T) {
 	t.Parallel()
@@ -94,5 +145,7 @@ func TestFormsOfLongValues(t *testing.T) {
 		if missing := Missing(a, b, []string{FieldPhone, FieldEmail, FieldAddress}, "KR"); len(missing) != 3 {
 			t.Errorf("%.9q…: %v", s, missing)
 		}
+		a.Address.Lines = strings.Split(s, "1")
+		a.WithoutAdditions(Contact{Address: &Address{City: "1", Text: s}}, Contact{})
 	}
 }

@@ -241,19 +241,22 @@ var passingIssues = []string{
 	"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled", "conflict",
 }
 
-// lockTexts are how servers that have but one type (HAPI: processing) tell of a race
-// or a lock. A unique index is none: it names a value.
+// lockTexts are how servers tell of a race or a lock, be it under a type that names a
+// value: some have but one type (HAPI: processing). A unique index is none, nor is a
+// value that is quoted.
 var lockTexts = regexp.MustCompile(`(?i)version constraint failure|client-assigned ID constraint failure|not the current version` +
-	`|\bdeadlock|\block(?:ed)? (?:wait )?time(?:d )?-?out|(?:obtain|acquire|get)(?:ing)? (?:a |the )?lock|could not serialize|serialization failure` +
-	`|optimistic lock|pessimistic lock|locked by another|concurrent(?:ly)? (?:update|modif)|(?:updated|modified) (?:concurrently|by another transaction)`)
+	`|could not serialize|serialization failure|\b(?:optimistic|pessimistic|exclusive|record|row|table|edit|write) lock` +
+	`|(?:^|[^"'\w])(?:(?:un)?locked|deadlock(?:ed)?)(?:[^"'\w]|$)|\block(?:ing)? (?:wait )?(?:time(?:d )?-?out|conflict|failure|failed|held|exists|not available|unavailable)` +
+	`|(?:obtain|acquire|get|hold|held|release|place)(?:s|ed|ing)? (?:a |an |the |its )?lock` +
+	`|concurrent(?:ly)? (?:update|modif|edit|change)|(?:updat|modifi|edit|chang)(?:ed|ing) concurrently` +
+	`|\b(?:updated|modified|changed|edited|opened|held|in use) by (?:another|a different|some other) (?:user|session|client|process|transaction|thread|request)\b`)
 
 // isBusy reports whether a 409, 412 or 423 names no value: no error at all (an empty
 // body, a page of what stands between, XML, JSON of no known form), or only such as tell of the
 // moment. What names a value is a refusal, whatever else is said.
 func (a *answer) isBusy() bool {
 	for _, issue := range readIssues(a.body) {
-		passes := slices.Contains(passingIssues, issue.Code) || issue.Code == "" && issue.Message == "" ||
-			(issue.Code == "processing" || issue.Code == "") && lockTexts.MatchString(issue.Message)
+		passes := slices.Contains(passingIssues, issue.Code) || issue.Code == "" && issue.Message == "" || lockTexts.MatchString(issue.Message)
 		if severityRank(issue.Severity) == 0 && !passes {
 			return false
 		}

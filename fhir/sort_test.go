@@ -150,6 +150,15 @@ func TestBusyOrRefused(t *testing.T) {
 		`{"error":"conflict","message":"could not serialize access due to concurrent update"}`,
 		outcome(issue("warning", "invalid", "hm"), issue("fatal", "timeout", "x"), issue("error", "throttled", "y")),
 	}
+	for _, text := range []string{
+		"Patient/p is locked", "Record locked by Dr. X since 10:42", "The chart is currently being edited by another user", "This resource was modified by a different session",
+		"Could not acquire an exclusive lock", "Row lock held", "LOCK CONFLICT", "lock wait timeout exceeded", "The record must be unlocked first", "Deadlocked", "edited concurrently", "locked.",
+	} {
+		for _, code := range []string{"processing", "business-rule", "invalid", "security", "unknown", "not-a-code", ""} {
+			busy = append(busy, outcome(issue("error", code, text)))
+		}
+		busy = append(busy, `{"message":"`+text+`"}`)
+	}
 	for _, code := range []string{"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled", "conflict"} {
 		busy = append(busy, outcome(issue("error", code, "a phone")), outcome(issue("fatal", code, "")))
 	}
@@ -157,7 +166,9 @@ func TestBusyOrRefused(t *testing.T) {
 		outcome(issue("error", "processing", "Constraint failed: phone-1: 'Invalid phone format'")),
 		outcome(issue("error", "processing", "HAPI-0550: HAPI-0822: The operation has failed with a unique index constraint failure.")),
 		outcome(issue("error", "lock-error", "x"), issue("error", "business-rule", "a pager number is not accepted here")),
-		outcome(issue("warning", "incomplete", "no postal code"), issue("error", "business-rule", "deadlock is a value too")),
+		outcome(issue("warning", "incomplete", "no postal code"), issue("error", "business-rule", "'deadlock' is no value here")),
+		outcome(issue("error", "code-invalid", "'locked' is not in the value set")), outcome(issue("error", "value", "Block 7, Lock Street: no such address")),
+		outcome(issue("error", "business-rule", "the number is in use by another patient")), `{"message":"unblocked numbers only"}`,
 		outcome(issue("", "value", "x")), outcome(issue("error", "not-a-code", "x")), outcome(issue("error", "", "no pager")),
 		`{"validationErrors":{"phone_home":{"x":"bad"}}}`, `{"message":"Invalid phone"}`,
 	}

@@ -1060,7 +1060,8 @@ type Query {
     """
     The patient number, for example P-2025-000001 (not the FHIR id), or a former number of a patient,
     which the answer shows under its number of now. A number that a patient has wins over former ones;
-    one that two patients claim as a former number finds neither.
+    one that two patients claim as a former number finds neither. Blanks and invisible characters
+    around it do not count.
     """
     id: ID!
   ): Patient
@@ -1468,8 +1469,9 @@ type UpdatePatientContactSuccess {
   operationId: ID!
   """
   The requested fields (phone, email, address) that the server keeps in another form of the same
-  value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
-  has them as stored. Empty where all is stored as asked.
+  value: digits of a phone, case of an email, case, blanks and punctuation of an address. Or
+  it added to an address a text of the same parts, or a country where none was asked for. The
+  patient has them as stored. Empty where all is stored as asked.
   """
   normalized: [String!]!
 }

@@ -421,8 +421,9 @@ type UpdatePatientContactSuccess struct {
 	// Names this change: in the log, and for contactUpdate.
 	OperationID string `json:"operationId"`
 	// The requested fields (phone, email, address) that the server keeps in another form of the same
-	// value: digits of a phone, case of an email, case, blanks and punctuation of an address. The patient
-	// has them as stored. Empty where all is stored as asked.
+	// value: digits of a phone, case of an email, case, blanks and punctuation of an address. Or
+	// it added to an address a text of the same parts, or a country where none was asked for. The
+	// patient has them as stored. Empty where all is stored as asked.
 	Normalized []string `json:"normalized"`
 }
 

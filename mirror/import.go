@@ -35,7 +35,7 @@ var (
 type ImportOptions struct {
 	PatientIDSystem string // identifier.system of the hospital's patient number; "" = none
 	Now             func() time.Time
-	BadLine         func(line int, err error) // told each line, or entry of a Bundle, that was not imported, from 1
+	BadLine         func(file string, line int, err error) // told each line, or entry of a Bundle, that was not imported, from 1
 }
 
 // ImportResult counts the patients of an import.
@@ -45,8 +45,8 @@ type ImportResult struct {
 	Others                 int // entries of Bundles that are no patients
 }
 
-// Add counts the patients of one more import.
-func (r *ImportResult) Add(more ImportResult) {
+// add counts the patients of one more file.
+func (r *ImportResult) add(more ImportResult) {
 	r.Inserted += more.Inserted
 	r.Updated += more.Updated
 	r.Bad += more.Bad
@@ -66,57 +66,74 @@ func (r *ImportResult) keep(why db.KeptReason, n int) {
 // Store is what an import needs of the cache.
 type Store interface {
 	ImportPatients(ctx context.Context, batch []db.NewPatient, at time.Time) ([]db.ImportOutcome, error)
-	SettleNumbers(ctx context.Context, at time.Time) ([]db.RefusedNumber, error)
+	SettleNumbers(ctx context.Context, system string, at time.Time) ([]db.RefusedNumber, error)
 }
 
-// importer gathers patients into batches.
-type importer struct {
+// Import loads FHIR Patients from one file or several: Read each, then Settle. Only
+// after the last one is it known which numbers are free.
+type Import struct {
 	ImportOptions
-	store  Store
+	Result  ImportResult
+	store   Store
+	claimed int              // how many times a line told a number that another patient had
+	claims  map[string]claim // the lines whose number another patient had, by FHIR id
+}
+
+// claim is where a patient was told that has not got its number.
+type claim struct {
+	order int
+	file  string
+	line  int
+}
+
+// NewImport begins an import into the cache.
+func NewImport(store Store, o ImportOptions) *Import {
+	return &Import{ImportOptions: o, store: store, claims: map[string]claim{}}
+}
+
+// importer gathers the patients of a file into batches.
+type importer struct {
+	*Import
+	file   string
 	source *source
-	result ImportResult
+	result ImportResult   // of the file
 	looks  string         // what the file looks like
 	good   bool           // it had a patient
 	alike  map[string]int // bad lines since the last good one, by kind
 	batch  []db.NewPatient
-	lines  []int          // where each of the batch stood
-	bytes  int            // of the batch's lines
-	claims map[string]int // lines whose number another patient had, by FHIR id
+	lines  []int // where each of the batch stood
+	bytes  int   // of the batch's lines
 }
 
-// Import loads FHIR Patients: one JSON object a line, or Bundles (collection,
+// Read loads a file: one JSON object a line, or Bundles (collection,
 // searchset), one a line or over many lines; also compressed by gzip. One with
 // an id enters as synced under that id, one without as LOCAL_ONLY. What is bad
 // is reported and the rest goes on. An error means that reading or the cache
 // failed, or that the file is something else; the patients before that are in
 // the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
-func Import(ctx context.Context, r io.Reader, store Store, o ImportOptions) (ImportResult, error) {
-	i := &importer{ImportOptions: o, store: store, alike: map[string]int{}, claims: map[string]int{}}
+func (all *Import) Read(ctx context.Context, file string, r io.Reader) error {
+	i := &importer{Import: all, file: file, alike: map[string]int{}}
 	err := i.read(ctx, r)
 	stored := i.flush(ctx)
-	if stored == nil {
-		stored = i.settle(ctx)
-	}
+	all.Result.add(i.result)
 	if err == nil {
 		err = stored
 	}
-	return i.result, err
+	return err
 }
 
-// settle gives patients the numbers that others had when their lines came, and
+// Settle gives patients the numbers that others had when their lines came, and
 // reports the lines whose numbers are refused.
-func (i *importer) settle(ctx context.Context) error {
-	if !i.good {
-		return nil
-	}
-	refused, err := i.store.SettleNumbers(ctx, i.Now())
+func (all *Import) Settle(ctx context.Context) error {
+	refused, err := all.store.SettleNumbers(ctx, all.PatientIDSystem, all.Now())
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(refused, func(a, b db.RefusedNumber) int { return i.claims[a.FHIRID] - i.claims[b.FHIRID] })
+	slices.SortFunc(refused, func(a, b db.RefusedNumber) int { return all.claims[a.FHIRID].order - all.claims[b.FHIRID].order })
 	for _, r := range refused {
-		if line, ours := i.claims[r.FHIRID]; ours {
-			i.report(line, 0, fmt.Errorf("patient number %s refused, the rest was taken: %w", r.Number, r.Why))
+		if from, ours := all.claims[r.FHIRID]; ours {
+			all.Result.Bad++
+			all.BadLine(from.file, from.line, fmt.Errorf("patient number %s refused, the rest was taken: %w", r.Number, r.Why))
 		}
 	}
 	return nil
@@ -225,7 +242,7 @@ func (i *importer) report(line, entry int, err error) {
 	if entry > 0 {
 		err = fmt.Errorf("entry %d of the Bundle: %w", entry, err)
 	}
-	i.BadLine(line, err)
+	i.BadLine(i.file, line, err)
 }
 
 // flush stores the batch.
@@ -241,7 +258,8 @@ func (i *importer) flush(ctx context.Context) error {
 	}
 	for k, o := range outcomes {
 		if o.Claimed {
-			i.claims[batch[k].FHIRID] = lines[k]
+			i.claimed++
+			i.claims[batch[k].FHIRID] = claim{i.claimed, i.file, lines[k]}
 		} else if o.Result != db.Kept {
 			delete(i.claims, batch[k].FHIRID)
 		}

@@ -32,7 +32,7 @@ func (s *store) ImportPatients(_ context.Context, batch []db.NewPatient, _ time.
 	return outcomes, s.fail
 }
 
-func (s *store) SettleNumbers(context.Context, time.Time) ([]db.RefusedNumber, error) {
+func (s *store) SettleNumbers(context.Context, string, time.Time) ([]db.RefusedNumber, error) {
 	return nil, s.fail
 }
 
@@ -40,13 +40,20 @@ func (s *store) SettleNumbers(context.Context, time.Time) ([]db.RefusedNumber, e
 func load(t *testing.T, file io.Reader) (ids, bad []string, result mirror.ImportResult, err error) {
 	t.Helper()
 	s := &store{}
-	result, err = mirror.Import(t.Context(), file, s, mirror.ImportOptions{Now: time.Now, BadLine: func(line int, err error) {
+	i := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now, BadLine: func(_ string, line int, err error) {
 		bad = append(bad, fmt.Sprintf("%d %v", line, err))
 	}})
+	err = i.Read(t.Context(), "file", file)
+	result = i.Result
 	if result.Bad != len(bad) || result.Inserted != len(s.ids) {
 		t.Errorf("%+v of %v, bad %v", result, s.ids, bad)
 	}
 	return s.ids, bad, result, err
+}
+
+// quiet is an import that reports nothing.
+func quiet(s *store) *mirror.Import {
+	return mirror.NewImport(s, mirror.ImportOptions{Now: time.Now, BadLine: func(string, int, error) {}})
 }
 
 func patient(id string) string { return `{"resourceType":"Patient","id":"` + id + `"}` }
@@ -213,7 +220,7 @@ func TestImportKeepsWhatItReadBeforeAFailure(t *testing.T) {
 		t.Errorf("%v, %v", ids, err)
 	}
 	s := &store{fail: broken}
-	if _, err := mirror.Import(t.Context(), strings.NewReader(patient("a")), s, mirror.ImportOptions{Now: time.Now}); !errors.Is(err, broken) || len(s.ids) != 1 {
+	if err := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now}).Read(t.Context(), "file", strings.NewReader(patient("a"))); !errors.Is(err, broken) || len(s.ids) != 1 {
 		t.Errorf("%v, tried %v", err, s.ids)
 	}
 }
@@ -247,7 +254,7 @@ func TestImportInBoundedMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		peak := uint64(0)
 		s := &counting{peak: &peak, Reader: file}
-		_, err := mirror.Import(t.Context(), s, &store{}, mirror.ImportOptions{Now: time.Now, BadLine: func(int, error) {}})
+		err := quiet(&store{}).Read(t.Context(), "file", s)
 		runtime.ReadMemStats(&after)
 		if grown := int64(peak) - int64(before.HeapAlloc); err != nil || grown > 48<<20 {
 			t.Errorf("%s: %d MiB, %v", name, grown>>20, err)
@@ -279,7 +286,7 @@ func FuzzImport(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, rest string) {
 		s := &store{}
-		_, _ = mirror.Import(t.Context(), strings.NewReader(patient("first")+"\n"+rest), s, mirror.ImportOptions{Now: time.Now, BadLine: func(int, error) {}})
+		_ = quiet(s).Read(t.Context(), "file", strings.NewReader(patient("first")+"\n"+rest))
 		if len(s.ids) == 0 || s.ids[0] != "first" {
 			t.Errorf("%q: %v", rest, s.ids)
 		}

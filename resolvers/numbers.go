@@ -14,8 +14,9 @@ import (
 // is; may tells what the viewer wants to do with the record. Whether an id names a
 // record of somebody else is not looked at: even the time that it takes would tell.
 func (r *Resolver) ownNumber(ctx context.Context, v auth.Viewer, id string, may func(number string) bool) (string, error) {
-	if may(id) {
-		return id, nil
+	id, err := r.visibleNumber(ctx, id, may)
+	if err != nil || may(id) {
+		return id, err
 	}
 	own := slices.DeleteFunc(slices.Clone(v.PatientIDs), func(number string) bool { return !may(number) })
 	if len(own) == 0 {
@@ -23,6 +24,20 @@ func (r *Resolver) ownNumber(ctx context.Context, v auth.Viewer, id string, may 
 	}
 	aliases, err := r.Store.AliasesOf(ctx, own)
 	return cmp.Or(aliases[id], id), err
+}
+
+// visibleNumber returns an id without the blanks and the invisible characters that
+// pasting put around it, unless a record has it with them.
+func (r *Resolver) visibleNumber(ctx context.Context, id string, may func(number string) bool) (string, error) {
+	visible := visibleID(id)
+	if visible == "" || visible == id || len(id) > maxID || !may(id) {
+		return cmp.Or(visible, id), nil
+	}
+	_, err := r.Store.Patient(ctx, id, db.ColVersion)
+	if errors.Is(err, db.ErrNotFound) {
+		return visible, nil
+	}
+	return id, err
 }
 
 // nobody is a FHIR id that no patient has.

@@ -35,6 +35,12 @@ func visiblePoint(s string) string {
 	}, s))
 }
 
+// visibleID cleans a patient number: nothing invisible and no blanks around it. What
+// stands within it is the hospital's.
+func visibleID(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return isInvisible(r) || isBlank(r) })
+}
+
 // visibleText cleans a name or a part of an address: nothing invisible but what a
 // script needs, no blanks around it, no-break blanks as plain ones.
 func visibleText(s string) string {
@@ -89,6 +95,7 @@ func isBlank(r rune) bool {
 
 // visibleContact returns the input as it is checked, compared and sent.
 func visibleContact(input graph.UpdatePatientContactInput) graph.UpdatePatientContactInput {
+	input.PatientID = visibleID(input.PatientID)
 	input.Phone = visibleOmittable(input.Phone)
 	input.Email = visibleOmittable(input.Email)
 	if a := input.Address.Value(); a != nil {
@@ -103,6 +110,7 @@ func visibleContact(input graph.UpdatePatientContactInput) graph.UpdatePatientCo
 
 // visibleProfile returns the input as it is checked, compared and saved.
 func visibleProfile(input graph.UpdatePatientProfileInput) graph.UpdatePatientProfileInput {
+	input.PatientID = visibleID(input.PatientID)
 	if c := input.EmergencyContact.Value(); c != nil {
 		input.EmergencyContact = graphql.OmittableOf(&graph.EmergencyContactInput{
 			Name: visibleText(c.Name), Relationship: visible(c.Relationship, visibleText), Phone: visible(c.Phone, visiblePoint),

@@ -87,7 +87,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 
 // endingOf is what a ruling writes down.
 func endingOf(r judge.Ruling, s judge.Sight) ending {
-	e := ending{state: db.UpdateState(r.State), fence: r.Fence, gone: r.Gone}
+	e := ending{state: db.UpdateState(r.State), fence: r.Fence, gone: r.Gone || r.State == judge.Rejected && s.Read == judge.SeenGone}
 	if r.Follow {
 		st := record.State(*s.Now)
 		e.shown = &st

@@ -291,7 +291,7 @@ func (u *update) cannotRead(ctx context.Context, err error) ending {
 	case !errors.As(err, &f): // the retry policy's own: the deadline, the caller gone
 		return notApplied(&Outcome{Code: Timeout, Reason: "Connection timeout", cause: err})
 	case f.Kind == fhir.Gone:
-		return ending{state: db.UpdateRejected, outcome: patientGone(f)}
+		return ending{state: db.UpdateRejected, outcome: patientGone(f), gone: true}
 	case f.Kind == fhir.Forbidden:
 		return u.cannotSee(ctx, f)
 	}
@@ -406,7 +406,7 @@ func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
 	if err != nil {
 		return true
 	}
-	if len(fhir.Missing(next.Contact, p.Contact, []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}, u.PhoneRegion)) == 0 {
+	if len(fhir.Missing(next.Contact.WithoutAdditions(p.Contact, u.put.Base), p.Contact, []string{fhir.FieldPhone, fhir.FieldEmail, fhir.FieldAddress}, u.PhoneRegion)) == 0 {
 		next.Contact = p.Contact // the server keeps them in its own form
 	}
 	return !record.Same(record.State(p), record.State(next))

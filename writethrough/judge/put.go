@@ -62,7 +62,7 @@ func (p Put) Missing(body []byte) ([]string, error) {
 }
 
 func (p Put) missing(have fhir.Contact) []string {
-	return fhir.Missing(have, p.Intended, p.Edit.Fields(), p.Region)
+	return fhir.Missing(have.WithoutAdditions(p.Intended, p.Base), p.Intended, p.Edit.Fields(), p.Region)
 }
 
 // Normalized names the edited fields that a contact with the values holds in another

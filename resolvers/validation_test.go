@@ -1,0 +1,33 @@
+package resolvers
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/99designs/gqlgen/graphql"
+
+	"patientgraph/graph"
+)
+
+// Addresses that people have are emails, also such as carriers gave out against the
+// rules of RFC 5321.
+func TestWhatIsAnEmail(t *testing.T) {
+	t.Parallel()
+	v, err := NewValidation("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for email, good := range map[string]bool{
+		"a@b.example": true, "a.b+c@b.co.jp": true, "한글@예.example": true, "JOSÉ@b.example": true, `"a b"@c.example`: true, "o'neil_1-2@b.example": true,
+		"a..b@docomo.ne.jp": true, "taro.@ezweb.ne.jp": true, "taro...@docomo.ne.jp": true, "-a.-..b-@softbank.ne.jp": true, "090..1234.@ezweb.ne.jp": true,
+		"not-an-email": false, "": false, "@b.example": false, ".@b.example": false, "...@docomo.ne.jp": false, ".a@b.example": false, "..a@b.example": false,
+		"a@": false, "a@b..example": false, "a@.example": false, "a@b.example.": false, "a@b": false, "a@b@c.example": false, "a b@c.example": false, "a..b@c d.example": false,
+		"a..b": false, "a..b@": false, "a\u0000..b@c.example": false, "a,b@c.example": false, "<a..b@c.example>": false,
+		strings.Repeat("a.", 121) + "@b.example": true, strings.Repeat(".", 240) + "a@b.example": false, strings.Repeat("a.", 125) + "@b.example": false,
+	} {
+		faults := v.Contact(t.Context(), graph.UpdatePatientContactInput{PatientID: "1", Email: graphql.OmittableOf(&email)})
+		if (len(faults) == 0) != good || !good && strings.Join(faults[0].Field, ".") != "email" {
+			t.Errorf("%q: %+v", email, faults)
+		}
+	}
+}
