@@ -209,8 +209,7 @@ var traps = []trap{
 			next.ServeHTTP(w, r)
 		})
 		answer := s.set()
-		s.front.Store(nil)
-		if state := s.Settled(answer["operationId"])["state"]; answer["__typename"] == "UpdatePatientContactSuccess" || state == "APPLIED" {
+		if state := s.ContactUpdate(answer["operationId"])["state"]; answer["__typename"] == "UpdatePatientContactSuccess" || state == "APPLIED" {
 			t.Errorf("told %v, %v", answer, state)
 		}
 		s.wantUntouched()
