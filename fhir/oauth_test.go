@@ -546,7 +546,7 @@ func TestAssertionsForAnotherPlaceOrTime(t *testing.T) {
 		"the place and the time":    {func(told string) string { return told }, 0, ""},
 		"another name of the place": {func(told string) string { return strings.Replace(told, "127.0.0.1", "localhost", 1) }, 0, "(invalid_client)"},
 		// fosite answers 500 to an assertion that is over.
-		"a clock that is slow": {func(told string) string { return told }, -2 * time.Hour, "our clock differs from the server's by -2h0m"},
+		"a clock that is slow": {func(told string) string { return told }, -2 * time.Hour, "our clock differs from the server's by -"},
 	} {
 		g := startGuarded(t, oauthserver.Options{PublicKey: key.Public(), KeyID: kid, Algorithm: "RS384"})
 		a := auth

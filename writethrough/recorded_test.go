@@ -474,12 +474,12 @@ func runManglings(t *testing.T, profile string, habits fhirsim.Habits, cases []*
 	t.Logf("%d cases: %v", len(cases), told)
 
 	server.cases.Clear()
-	r.writer(true, client, store, func(c *writethrough.Config) { c.SettleWindow, c.Lease = time.Millisecond, 250*time.Millisecond })
+	r.writer(true, client, store, func(c *writethrough.Config) { c.SettleWindow, c.Lease = 10*time.Second, 250*time.Millisecond })
 	for n, id := range unknown {
 		if id == "" {
 			continue
 		}
-		want := map[bool][]db.UpdateState{true: {db.UpdateApplied}, false: {db.UpdateNotApplied, db.UpdateRejected}}[cases[n].applied]
+		want := map[bool][]db.UpdateState{true: {db.UpdateApplied}, false: {db.UpdateNotApplied, db.UpdateRejected}}[shown(cases[n]) == newPhone]
 		var state db.UpdateState
 		wait.Until(t, cases[n].String()+" is settled", func() bool {
 			u, err := store.ContactUpdate(context.Background(), id)
