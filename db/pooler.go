@@ -40,6 +40,9 @@ func refusesSettings(err error) bool {
 	return errors.As(err, &e) && strings.Contains(e.Message, "startup parameter")
 }
 
+// errStatementMode tells what to do.
+var errStatementMode = errors.New("the pooler before PostgreSQL lets no transaction last longer than a statement: set pool_mode = transaction there")
+
 const readCommitted = "read committed"
 
 // checkSession: a pooler that is told to ignore settings does so without a word;
@@ -57,8 +60,22 @@ func (p *postgres) checkSession(ctx context.Context) error {
 		return fmt.Errorf("default_transaction_isolation is %s, and with pool=transaction cannot be changed from here: ALTER DATABASE … SET default_transaction_isolation = 'read committed'", isolation)
 	case !p.pooled && lockTimeout != journalLockTimeout:
 		return fmt.Errorf("the settings of a connection have no effect: %w", errPooler)
+	case p.pooled:
+		return p.checkTransaction(ctx)
 	}
 	return nil
+}
+
+// checkTransaction makes sure that the pooler, whatever its mode, takes transactions.
+func (p *postgres) checkTransaction(ctx context.Context) error {
+	tx, err := p.journal.BeginTx(ctx, nil)
+	if err != nil && strings.Contains(err.Error(), "transaction blocks not allowed") {
+		return errStatementMode
+	}
+	if err != nil {
+		return redacted(err)
+	}
+	return tx.Rollback()
 }
 
 // forTransaction are the settings that a session of the journal has without a

@@ -58,9 +58,10 @@ type clinic struct {
 
 	mu      sync.Mutex
 	issued  int
-	taken   string // the token that is good; "": none is
-	spoiled bool   // what is issued is refused
-	refused int    // requests answered 401
+	refusal func(w http.ResponseWriter) // nil: token-refused.http
+	taken   string                      // the token that is good; "": none is
+	spoiled bool                        // what is issued is refused
+	refused int                         // requests answered 401
 }
 
 const clinicPatients = 10
@@ -92,6 +93,10 @@ func startClinic(t *testing.T, databaseURL string) *clinic {
 			replay(t, w, "token-answer.http", "at-0002", token)
 		case c.taken == "" || r.Header.Get("Authorization") != "Bearer "+c.taken:
 			c.refused++
+			if c.refusal != nil {
+				c.refusal(w)
+				return
+			}
 			replay(t, w, "token-refused.http")
 		default:
 			c.ServeHTTP(w, r)
@@ -164,6 +169,81 @@ func TestATokenThatRunsOut(t *testing.T) {
 		}
 		p.WantLog("our credentials were refused")
 	})
+}
+
+// A refused token is told in many words. Where another may mend it one is asked for,
+// once; where the one that was issued is not enough none is.
+func TestARefusedTokenInManyWords(t *testing.T) {
+	t.Parallel()
+	refusal := func(status int, body string, header ...string) func(w http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	const isJSON, words = "application/json", "Solveig Aune"
+	for name, tt := range map[string]struct {
+		refusal func(w http.ResponseWriter)
+		mends   bool // another token
+	}{
+		"401, empty":                 {refusal(401, "", "Content-Type", "text/html"), true},
+		"401, a page":                {refusal(401, "<html>"+words+"</html>", "Content-Type", "text/html"), true},
+		"401, OpenEMR":               {refusal(401, `{"error":"An error occurred","message":"Unauthorized","code":0}`, "Content-Type", isJSON), true},
+		"401, OpenEMR 7.0.3":         {refusal(401, `{"error":"access_denied","error_description":"x","hint":"Access token has been revoked","message":"x"}`, "Content-Type", isJSON), true},
+		"401, two values":            {refusal(401, `{"error":"x"}{"error":"y"}`, "Content-Type", isJSON), true},
+		"401, cut":                   {refusal(401, `{"resourceType":"OperationOutcome","issue":[{"sev`, "Content-Type", "application/fhir+json"), true},
+		"401, a scope is missing":    {refusal(401, "", "WWW-Authenticate", `Bearer error="insufficient_scope"`), true},
+		"401, several challenges":    {refusal(401, "", "WWW-Authenticate", `Negotiate, Basic realm="x", Bearer error="invalid_token"`), true},
+		"400, the session was ended": {refusal(400, `{"error":"invalid _request","error_description":"x","message":"Refresh Token revoked or logged out"}`, "Content-Type", isJSON), true},
+		"403, a scope is missing":    {refusal(403, "", "WWW-Authenticate", `Bearer error="insufficient_scope", scope="system/Patient.u"`), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			databaseURL := dbtest.SQLite(t)
+			c := startClinic(t, databaseURL)
+			p := StartWith(t, c.URL, databaseURL, "FHIR_AUTH=client_credentials", "FHIR_CLIENT_ID=gateway", "FHIR_CLIENT_SECRET=not-for-the-log")
+			Want(t, p.Update(Object{"patientId": Number, "phone": "010-1234-0001"}), Object{"__typename": "UpdatePatientContactSuccess"})
+			issued, _ := c.counts()
+			c.set(func() { c.refusal, c.taken = tt.refusal, "" })
+			answer := p.Update(Object{"patientId": Number, "phone": "010-1234-0002"})
+			now, _ := c.counts()
+			if tt.mends {
+				Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})
+			} else {
+				Want(t, answer, Object{"__typename": "FhirUnavailable", "code": "FHIR_AUTH_FAILED", "applied": "NO", "retryable": false})
+			}
+			if want := map[bool]int{true: issued + 1, false: issued}[tt.mends]; now != want {
+				t.Errorf("%d tokens, want %d", now, want)
+			}
+			c.set(func() { c.taken, c.spoiled = "", true })
+			_, before := c.counts()
+			Want(t, p.Update(Object{"patientId": Number, "phone": "010-1234-0003"}), Object{"code": "FHIR_AUTH_FAILED", "applied": "NO"})
+			if last, refused := c.counts(); last > now+2 || refused-before > 4 {
+				t.Errorf("%d tokens and %d refused requests more", last-now, refused-before)
+			}
+			p.WantLog("our credentials were refused")
+			for _, secret := range []string{"at-00", "not-for-the-log", words} {
+				if strings.Contains(p.Log.String(), secret) || strings.Contains(JSON(t, answer), secret) {
+					t.Errorf("%s is shown", secret)
+				}
+			}
+		})
+	}
+}
+
+// A token that allows less than was asked for: the start says so, and a write that the
+// server refuses for it is told as ours.
+func TestATokenThatAllowsLess(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.SQLite(t)
+	c := startClinic(t, databaseURL) // its tokens say system/Patient.rs
+	p := StartWith(t, c.URL, databaseURL, "FHIR_AUTH=client_credentials", "FHIR_CLIENT_ID=gateway", "FHIR_CLIENT_SECRET=not-for-the-log",
+		"FHIR_SCOPES=system/Patient.rus")
+	p.UntilLog("the granted scopes allow no update of Patient")
+	p.WantLog("ask for it in FHIR_SCOPES")
 }
 
 func TestATokenFileThatIsReplaced(t *testing.T) {
@@ -346,6 +426,7 @@ func TestTheHospitalsOwnAuthority(t *testing.T) {
 	t.Parallel()
 	ca, other := testca.New(t, "St. Example Internal CA 2"), testca.New(t, "Another CA")
 	cert, key := ca.Files(&x509.Certificate{})
+	foreignCert, foreignKey := other.Files(&x509.Certificate{})
 	clients := x509.NewCertPool()
 	clients.AddCert(ca.Cert)
 	sim := fhirsim.New(fhirsim.Options{})
@@ -368,11 +449,12 @@ func TestTheHospitalsOwnAuthority(t *testing.T) {
 		settings []string
 		reason   string // "": works
 	}{
-		"works":                 {good, ours, ""},
-		"unknown authority":     {good, append([]string{"FHIR_CA_FILE=" + other.File}, ours[1:]...), "the server's certificate is from an unknown authority"},
-		"expired":               {start(&x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), ours, "the server's certificate has expired"},
-		"wrong name":            {start(&x509.Certificate{DNSNames: []string{"emr.internal.example"}}), ours, "the server's certificate is for another name"},
-		"no client certificate": {good, ours[:1], "the server asks for a client certificate"},
+		"works":                    {good, ours, ""},
+		"unknown authority":        {good, append([]string{"FHIR_CA_FILE=" + other.File}, ours[1:]...), "the server's certificate is from an unknown authority"},
+		"expired":                  {start(&x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), ours, "the server's certificate has expired"},
+		"wrong name":               {start(&x509.Certificate{DNSNames: []string{"emr.internal.example"}}), ours, "the server's certificate is for another name"},
+		"no client certificate":    {good, ours[:1], "the server asks for a client certificate"},
+		"client of another issuer": {good, []string{ours[0], "FHIR_CLIENT_CERT=" + foreignCert, "FHIR_CLIENT_KEY=" + foreignKey}, "the server refused our client certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -397,4 +479,31 @@ func TestTheHospitalsOwnAuthority(t *testing.T) {
 			p.WantLog(tt.reason)
 		})
 	}
+}
+
+// A file that is replaced while the program runs is used from the next connection on.
+func TestAnAuthorityThatIsReplacedWhileRunning(t *testing.T) {
+	t.Parallel()
+	old, next := testca.New(t, "Internal CA 2025"), testca.New(t, "Internal CA 2026")
+	sim := fhirsim.New(fhirsim.Options{})
+	if err := sim.Put([]byte(PatientJSON("a1", Number))); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(sim)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{next.Pair(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	databaseURL := dbtest.SQLite(t)
+	MustImport(t, databaseURL, PatientJSON("a1", Number))
+	p := StartWith(t, server.URL+"/fhir", databaseURL, "FHIR_CA_FILE="+old.File)
+	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"applied": "NO", "detail": "TLS handshake failed: the server's certificate is from an unknown authority"})
+	if err := os.WriteFile(old.File, []byte("half of a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"applied": "NO"})
+	if err := os.Rename(next.File, old.File); err != nil {
+		t.Fatal(err)
+	}
+	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
 }

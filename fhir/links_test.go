@@ -85,6 +85,77 @@ func TestLinksToAnotherHost(t *testing.T) {
 	}
 }
 
+// Where a link leads nowhere that we may go, nobody is asked, rewritten or not.
+func TestLinksThatAreNeverFollowed(t *testing.T) {
+	t.Parallel()
+	for _, link := range []string{
+		"http://HOST/fhir/%2e%2e/admin?page=2", "/fhir/..%2fadmin?page=2", "file:///etc/passwd", "data:application/json,{}", "mailto:a@b.example", "http:///fhir?page=2", "http://[::1/fhir", "http://HOST:port/fhir",
+	} {
+		for _, rewrite := range []bool{false, true} {
+			var asked atomic.Int32
+			var server *httptest.Server
+			server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				w.Header().Set("Content-Type", "application/fhir+json")
+				fmt.Fprint(w, bundle(strings.ReplaceAll(link, "HOST", strings.TrimPrefix(server.URL, "http://")), "a"))
+			}))
+			c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.RewriteLinks = rewrite })
+			var failure error
+			for _, err := range c.Search(t.Context(), nil) {
+				failure = err
+			}
+			server.Close()
+			if asError(t, failure, Unusable); asked.Load() != 1 {
+				t.Errorf("%s, rewritten: %v: %d requests", link, rewrite, asked.Load())
+			}
+		}
+	}
+}
+
+// A link without a host is one of the server's own; one that names another is refused
+// whatever is there, and rewritten it is asked of our base alone.
+func TestLinksWithoutAHostAndToTheInside(t *testing.T) {
+	t.Parallel()
+	for link, tt := range map[string]struct{ plain, rewritten string }{ // what is asked; "": nothing
+		"?page=2":                               {"/fhir/Patient?page=2", "/fhir/Patient?page=2"},
+		"Patient?page=2":                        {"/fhir/Patient?page=2", "/fhir/Patient?page=2"},
+		"/fhir?page=2":                          {"/fhir?page=2", "/fhir?page=2"},
+		"//HOST/fhir?page=2":                    {"/fhir?page=2", "/fhir?page=2"},
+		"//inner/fhir?page=2":                   {"", "/fhir?page=2"},
+		"/admin?page=2":                         {"", "/fhir?page=2"},
+		"http://HOST/fhir/../admin?page=2":      {"", "/fhir?page=2"},
+		"http://inner/fhir/../admin?page=2":     {"", "/fhir?page=2"},
+		"../admin?page=2":                       {"", "/fhir?page=2"},
+		"http://169.254.169.254/latest/?page=2": {"", "/fhir?page=2"},
+		"http://[::1]:1/fhir?page=2":            {"", "/fhir?page=2"},
+		"ftp://HOST/fhir?page=2":                {"", "/fhir?page=2"},
+		"http://u:secret@HOST/fhir?page=2":      {"", "/fhir?page=2"},
+	} {
+		for rewrite, want := range map[bool]string{false: tt.plain, true: tt.rewritten} {
+			var asked []string
+			var server *httptest.Server
+			server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked = append(asked, r.URL.RequestURI())
+				w.Header().Set("Content-Type", "application/fhir+json")
+				if len(asked) > 1 {
+					fmt.Fprint(w, bundle("", "b"))
+					return
+				}
+				fmt.Fprint(w, bundle(strings.ReplaceAll(link, "HOST", strings.TrimPrefix(server.URL, "http://")), "a"))
+			}))
+			c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.RewriteLinks = rewrite })
+			var failure error
+			for _, err := range c.Search(t.Context(), nil) {
+				failure = err
+			}
+			server.Close()
+			if got := strings.Join(asked[1:], " "); got != want || (failure == nil) != (want != "") {
+				t.Errorf("%s, rewritten: %v: asked %q, %v", link, rewrite, got, failure)
+			}
+		}
+	}
+}
+
 // What looks like progress and is none ends, also where links are rewritten.
 func TestRewrittenLinksComeToAnEnd(t *testing.T) {
 	t.Parallel()

@@ -96,7 +96,7 @@ func (e *endpoint) ask(ctx context.Context, form url.Values) (accessToken, strin
 	if err != nil {
 		return accessToken{}, "", err
 	}
-	if got.status == http.StatusOK || got.status == http.StatusCreated {
+	if (got.status == http.StatusOK || got.status == http.StatusCreated) && got.errorCode() == "" {
 		t, why := parseToken(got.body, began)
 		if why != "" {
 			return accessToken{}, "", noToken(NotSent, "the answer of the token endpoint is unusable: %s", why)
@@ -250,29 +250,39 @@ func (e *endpoint) unreachable(err error, tlsFailure bool) *Error {
 var oauthErrors = setOf(`invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope
 	access_denied invalid_token`)
 
+// errorCode is the error that the answer names, if we know it. Some servers name one
+// with 200.
+func (a tokenAnswer) errorCode() string {
+	doc, err := parseBounded(a.body)
+	if err != nil {
+		return ""
+	}
+	if code := strings.ReplaceAll(str(doc, "error"), " ", ""); oauthErrors[code] {
+		return code
+	}
+	return ""
+}
+
 // refusal tells a server that refused us from one that failed.
 func (a tokenAnswer) refusal(now time.Time) (code string, e *Error) {
-	if doc, err := parseBounded(a.body); err == nil {
-		code = strings.ReplaceAll(str(doc, "error"), " ", "")
-	}
-	known := oauthErrors[code]
+	code = a.errorCode()
+	known := code != ""
 	switch s := a.status; {
-	case s < 400:
-		e = noToken(NotSent, "the authorization server answered with a redirect, which is not followed (status %d); check FHIR_TOKEN_URL", s)
-	case s == http.StatusBadRequest && known, s == http.StatusForbidden, s == http.StatusUnauthorized:
+	case s < 300 && known, s == http.StatusBadRequest && known, s == http.StatusForbidden, s == http.StatusUnauthorized:
 		said := fmt.Sprintf("status %d", s)
 		if known {
 			said = code
 		}
 		e = noToken(AuthFailed, "the authorization server refused our credentials (%s)%s", said, a.skew(now))
+	case s < 300:
+		e = noToken(NotSent, "the authorization server answered with status %d", s)
+	case s < 400:
+		e = noToken(NotSent, "the authorization server answered with a redirect, which is not followed (status %d); check FHIR_TOKEN_URL", s)
 	case s == http.StatusNotFound, s == http.StatusMethodNotAllowed:
 		e = noToken(NotSent, "the authorization server knows no token endpoint there (status %d); check FHIR_TOKEN_URL", s)
 	default:
-		e = noToken(NotSent, "the authorization server failed (status %d)", s)
+		e = noToken(NotSent, "the authorization server failed (status %d)%s", s, a.skew(now))
 		e.RetryAfter = retryAfter(a.header.Get("Retry-After"), now)
-	}
-	if !known {
-		code = ""
 	}
 	return code, e
 }

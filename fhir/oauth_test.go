@@ -362,6 +362,22 @@ func TestAnAuthorizationServerThatFails(t *testing.T) {
 		"over the bound": {answerWith(200, isJSON, `{"access_token":"`+strings.Repeat("x", maxTokenAnswer)+`"}`), NotSent, "the answer of the token endpoint is unusable: longer than 65536 bytes"},
 		"MAC":            {answerWith(200, isJSON, `{"access_token":"SECRET","token_type":"mac"}`), NotSent, "the answer of the token endpoint is unusable: its token_type is not Bearer"},
 		"a header more":  {answerWith(200, isJSON, `{"access_token":"SECRET\r\nX: y","token_type":"Bearer"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"a line more":    {answerWith(200, isJSON, `{"access_token":"SEC\nRET"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"a blank":        {answerWith(200, isJSON, `{"access_token":"SECRET SECRET"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"a zero":         {answerWith(200, isJSON, `{"access_token":"SECRET\u0000"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"Hangul":         {answerWith(200, isJSON, `{"access_token":"SECRET비밀"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"refresh a line": {answerWith(200, isJSON, `{"access_token":"x","refresh_token":"SECRET\n"}`), NotSent, "the answer of the token endpoint is unusable: a token in it has characters that a header cannot carry"},
+		"a list":         {answerWith(200, isJSON, `[{"access_token":"SECRET"}]`), NotSent, "the answer of the token endpoint is unusable: not a JSON object"},
+		"two answers":    {answerWith(200, isJSON, `{"access_token":"SECRET"}{"access_token":"SECRET"}`), NotSent, "the answer of the token endpoint is unusable: not one JSON value"},
+		"two tokens":     {answerWith(200, isJSON, `{"access_token":"SECRET","access_token":"SECRET2"}`), NotSent, "the answer of the token endpoint is unusable: a key given twice"},
+		"a mark before":  {answerWith(200, isJSON, "\ufeff"+`{"access_token":"SECRET"}`), NotSent, "the answer of the token endpoint is unusable: not one JSON value"},
+		"no text":        {answerWith(200, isJSON, `{"access_token":{"value":"SECRET"}}`), NotSent, "the answer of the token endpoint is unusable: it has no access_token"},
+		"nothing":        {answerWith(200, isJSON, ""), NotSent, "the answer of the token endpoint is unusable: not one JSON value"},
+		"204":            {answerWith(204, nil, ""), NotSent, "the authorization server answered with status 204"},
+		"no gzip":        {answerWith(200, http.Header{"Content-Encoding": {"gzip"}}, `{"access_token":"SECRET"}`), NotSent, "the a"},
+		"200, refused":   {answerWith(200, isJSON, `{"error":"invalid_grant","error_description":"SECRET"}`), AuthFailed, refused + "(invalid_grant)"},
+		"200, a failure": {answerWith(200, isJSON, `{"error":"SECRET"}`), NotSent, "the answer of the token endpoint is unusable: it has no access_token"},
+		"both":           {answerWith(200, isJSON, `{"access_token":"SECRET","error":"access_denied"}`), AuthFailed, refused + "(access_denied)"},
 		"no token":       {answerWith(200, isJSON, `{"token_type":"Bearer","note":"SECRET"}`), NotSent, "the answer of the token endpoint is unusable: it has no access_token"},
 		"half":           {answerWith(200, http.Header{"Content-Length": {"99"}}, `{"access_token":"SECRET`), NotSent, "the authorization server cannot be asked: Connection closed before the answer was complete"},
 		"grant refused":  {answerWith(400, isJSON, `{"error":"invalid_grant","error_description":"SECRET"}`), AuthFailed, refused + "(invalid_grant)"},
@@ -397,6 +413,33 @@ func TestAnAuthorizationServerThatFails(t *testing.T) {
 			g.advance(e.RetryAfter)
 			mustRead(t, c)
 		})
+	}
+}
+
+// How long a token lives may be said in odd ways, or not: it is used all the same, and
+// renewed for what it said, not for each request.
+func TestLifetimesThatAreSaidOddly(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]int{ // how many tokens a day of requests takes, one each ten minutes
+		``: 1, `,"expires_in":0`: 1, `,"expires_in":-5`: 1, `,"expires_in":null`: 1, `,"expires_in":"soon"`: 1, `,"expires_in":true`: 1,
+		`,"expires_in":1e300`: 1, `,"expires_in":99999999999999999999`: 1, `,"expires_in":"86400000"`: 1, `,"expires_in":[60]`: 1,
+		`,"expires_in":"28800"`: 3, `,"expires_in":28800.5`: 3,
+	} {
+		g := startGuarded(t, oauthserver.Options{})
+		g.Fail(answerWith(200, nil, `{"access_token":"at-0001","token_type":"bearer"`+said+`}`))
+		g.answerInstead(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			_, _ = w.Write(patientJSON("p", ""))
+			return true
+		})
+		c := g.client(t, byCredentials(g), nil)
+		for range 6 * 24 {
+			mustRead(t, c)
+			g.advance(10 * time.Minute)
+		}
+		if n := len(g.Asked()); n != want {
+			t.Errorf("%s: %d tokens, want %d", said, n, want)
+		}
 	}
 }
 
@@ -477,6 +520,47 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 		_, err := g.client(t, a, nil).Read(t.Context(), "p")
 		if e := asError(t, err, AuthFailed); !strings.Contains(e.Reason, "refused our credentials (invalid_") || strings.Contains(e.Reason, "wrong-word") {
 			t.Errorf("%s: %s", name, e.Reason)
+		}
+	}
+}
+
+// An assertion is for one audience and for minutes: a token endpoint with another name
+// and a clock that is off are refused, and the clock is said.
+func TestAssertionsForAnotherPlaceOrTime(t *testing.T) {
+	t.Parallel()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid, err := thumbprint(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := Auth{Mode: "client_credentials", ClientID: oauthserver.Keyed,
+		PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))}
+	for name, tt := range map[string]struct {
+		endpoint func(told string) string
+		ahead    time.Duration
+		reason   string // "": works
+	}{
+		"the place and the time":    {func(told string) string { return told }, 0, ""},
+		"another name of the place": {func(told string) string { return strings.Replace(told, "127.0.0.1", "localhost", 1) }, 0, "(invalid_client)"},
+		// fosite answers 500 to an assertion that is over.
+		"a clock that is slow": {func(told string) string { return told }, -2 * time.Hour, "our clock differs from the server's by -"},
+	} {
+		g := startGuarded(t, oauthserver.Options{PublicKey: key.Public(), KeyID: kid, Algorithm: "RS384"})
+		a := auth
+		a.TokenURL = tt.endpoint(g.URL)
+		g.advance(tt.ahead)
+		_, err := g.client(t, a, nil).Read(t.Context(), "p")
+		if tt.reason == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.reason) || strings.Contains(err.Error(), "eyJ") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

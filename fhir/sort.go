@@ -99,8 +99,7 @@ func (a *answer) parse() error {
 	if err != nil {
 		return err
 	}
-	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	if err != nil || media != "application/fhir+json" && media != "application/json" {
+	if !a.saysJSON() {
 		return errContentType
 	}
 	if a.want == "Patient" {
@@ -193,11 +192,20 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 	return Rejected
 }
 
+// isWholeJSON reports whether the answer came to its end and says that it is JSON. Of
+// any other the body proves nothing.
+func (a *answer) isWholeJSON() bool { return a.err == nil && a.saysJSON() }
+
+func (a *answer) saysJSON() bool {
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return err == nil && (media == "application/fhir+json" || media == "application/json")
+}
+
 // isMissing reports whether it is a 404 that speaks of the patient: an
 // OperationOutcome or OpenEMR's []. A missing route, a proxy's page or an unknown
 // resource type (a wrong base URL on HAPI) is no proof that the patient is gone.
 func (a *answer) isMissing(issues []Issue) bool {
-	if a.id == "" {
+	if a.id == "" || !a.isWholeJSON() {
 		return false
 	}
 	if strings.TrimSpace(string(a.body)) == "[]" {
@@ -221,11 +229,22 @@ func (a *answer) sortBadRequest() Kind {
 	switch {
 	case strings.Contains(str(doc, "message"), "Refresh Token revoked or logged out"):
 		return AuthFailed
-	case a.id != "" && member(invalid, "uuid").Exists(),
+	case !a.isWholeJSON():
+	case a.isNamed(member(invalid, "uuid")),
 		a.op == OpRead && member(invalid, "_id").Exists(): // an id that is no UUID
 		return Gone
 	}
 	return Rejected
+}
+
+// isNamed reports whether what OpenEMR says of a UUID is about the patient: "<id>":
+// "UUID <id> does not exist", or "…": " value <id>".
+func (a *answer) isNamed(complaints gjson.Result) (named bool) {
+	complaints.ForEach(func(key, text gjson.Result) bool {
+		named = a.id != "" && (strings.EqualFold(key.Str, a.id) || strings.HasSuffix(strings.ToLower(text.Str), " "+strings.ToLower(a.id)))
+		return !named
+	})
+	return named
 }
 
 // tokenFault finds in WWW-Authenticate that the token is at fault (RFC 6750 section 3.1).

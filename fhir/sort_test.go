@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -48,6 +49,8 @@ func TestSorting(t *testing.T) {
 		{OpUpdate, 400, `{"resourceType":"OperationOutcome","issue":[{"severity":"warning","diagnostics":"hm"},{"severity":"fatal","details":{"coding":[{"display":"D"}]}}]}`, Rejected, "D"},
 		{OpUpdate, 400, `{"message":"Refresh Token revoked or logged out"}`, AuthFailed, "Refresh Token revoked or logged out"},
 		{OpUpdate, 400, `{"validationErrors":{"uuid":{"p":"UUID p does not exist"}}}`, Gone, "UUID p does not exist"},
+		{OpUpdate, 400, `{"validationErrors":{"uuid":{"invalid or nonexisting value":" value p"}}}`, Gone, "value p"},
+		{OpUpdate, 400, `{"validationErrors":{"uuid":{"q":"UUID q does not exist"}}}`, Rejected, "UUID q does not exist"},
 		{OpRead, 400, `{"validationErrors":{"_id":"UUID columns must be a valid UUID string"}}`, Gone, "UUID columns must be a valid UUID string"},
 		{OpUpdate, 400, `{"validationErrors":{"_id":"x"}}`, Rejected, "x"},
 		{OpUpdate, 400, `{"validationErrors":{}}`, Rejected, "The server answered with status 400"},
@@ -199,6 +202,27 @@ func TestContentType(t *testing.T) {
 			body: patientJSON("p", ""), header: http.Header{"Content-Type": {contentType}}}
 		if err := a.failure(); (err == nil) != good {
 			t.Errorf("%q: %v", contentType, err)
+		}
+	}
+}
+
+// Only a whole answer in JSON says that the patient is gone; 410 says so by itself.
+func TestWhatProvesThatAPatientIsGone(t *testing.T) {
+	t.Parallel()
+	bodies := map[string]int{
+		`[]`: 404, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"}]}`: 404,
+		`{"validationErrors":{"uuid":{"p":"UUID p does not exist"}}}`: 400,
+	}
+	for body, status := range bodies {
+		for contentType, proves := range map[string]bool{"application/fhir+json": true, "application/json": true, "text/html": false, "": false} {
+			for _, broken := range []error{nil, io.ErrUnexpectedEOF} {
+				a := answer{request: request{op: OpUpdate, id: "p", want: "Patient"}, status: status, body: []byte(body), err: broken, sent: true,
+					header: http.Header{"Content-Type": {contentType}}, maxBody: 1 << 20, now: testNow}
+				var e *Error
+				if want := proves && broken == nil; !errors.As(a.failure(), &e) || (e.Kind == Gone) != want {
+					t.Errorf("%d %s as %q, %v: %v, want gone: %v", status, body, contentType, broken, e, want)
+				}
+			}
 		}
 	}
 }

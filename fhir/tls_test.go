@@ -3,6 +3,7 @@ package fhir
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"io"
 	"log"
@@ -88,6 +89,44 @@ func TestFaultsOfTLSAreToldApart(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// Between the server's certificate and the authority there may be another, which the
+// server has to send; and a certificate may not be for this.
+func TestChainsAndUsesOfServerCertificates(t *testing.T) {
+	t.Parallel()
+	root := testca.New(t, "Root CA")
+	between := root.Below("Issuing CA 3")
+	good := func() *x509.Certificate { return &x509.Certificate{IPAddresses: here} }
+	chained := between.Pair(good())
+	chained.Certificate = append(chained.Certificate, between.Cert.Raw)
+	forClients := good()
+	forClients.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	for name, tt := range map[string]struct {
+		certificate tls.Certificate
+		ca          string
+		reason      string // "": works
+	}{
+		"the one between is sent":        {chained, root.File, ""},
+		"the one between is not sent":    {between.Pair(good()), root.File, "the server's certificate is from an unknown authority"},
+		"the one between is trusted":     {between.Pair(good()), between.File, ""},
+		"its own, and trusted":           {root.Pair(good()), root.File, ""},
+		"the name in the common name":    {root.Pair(&x509.Certificate{Subject: pkix.Name{CommonName: "127.0.0.1"}}), root.File, "the server's certificate is for another name"},
+		"the address as a name":          {root.Pair(&x509.Certificate{DNSNames: []string{"127.0.0.1"}}), root.File, "the server's certificate is for another name"},
+		"another address":                {root.Pair(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(10, 0, 0, 7)}}), root.File, "the server's certificate is for another name"},
+		"a certificate for clients only": {root.Pair(forClients), root.File, "the server's certificate is not valid"},
+	} {
+		_, err := newTestClient(t, startTLS(t, &tls.Config{Certificates: []tls.Certificate{tt.certificate}}), func(o *Options) { o.TLS.CA = tt.ca }).Read(t.Context(), "p")
+		if tt.reason == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed: "+tt.reason {
+			t.Errorf("%s: %q", name, e.Reason)
 		}
 	}
 }

@@ -18,14 +18,15 @@ func home(value string) string {
 }
 
 // TestTraps are the traps that FHIR servers set for who writes a Patient, one
-// by one, as far as they lie in what a server does. Not here: that telecom[0]
-// may be a fax, which is for the client to know, and _summary and _elements on
-// HAPI, which this server does not have (OpenEMR ignores them).
+// by one, as far as they lie in what a server does. Not here: _summary and _elements
+// on HAPI, which this server does not have (OpenEMR ignores them). How the product
+// comes through each, on a real HAPI too: e2e/traps_test.go.
 func TestTraps(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, version string){
 		"01 echoing what was read crashes the server for ever":                echoCrashes,
 		"02 one server merges by column, others replace everything":           mergeOrReplace,
+		"03 telecom[0] is not the number to change":                           firstIsAnother,
 		"04 200 and nothing saved":                                            nothingSaved,
 		"05 an old email later in the array overwrites the new one":           oldEmailWins,
 		"06 a text-only address blanks street, city, state and zip":           textAddressBlanks,
@@ -74,6 +75,14 @@ func mergeOrReplace(t *testing.T, version string) {
 	wantEqual(t, "HAPI", do(t, http.MethodPut, base+"/Patient/x", `{"resourceType":"Patient","id":"x"}`).status, 200)
 	body, _ := stored(t, other)
 	wantEqual(t, "telecom on HAPI", gjson.Get(body, "telecom").Raw, "")
+}
+
+// firstIsAnother: whatever is the patient's own, OpenEMR lists home and work first.
+func firstIsAnother(t *testing.T, version string) {
+	s, url := clinic(t, version)
+	s.Clinic().Set(clinicID, "phone_home", "")
+	uses := gjson.Get(do(t, http.MethodGet, url, "").body, `telecom.#(system=="phone")#.use`).Raw
+	wantEqual(t, "uses", uses, `["work","mobile"]`)
 }
 
 func nothingSaved(t *testing.T, version string) {

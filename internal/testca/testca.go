@@ -36,6 +36,17 @@ func New(t testing.TB, name string) *CA {
 	return ca
 }
 
+// Below makes an authority that this one vouches for.
+func (ca *CA) Below(name string) *CA {
+	ca.t.Helper()
+	below := &CA{t: ca.t}
+	below.Cert, below.key = ca.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	below.File = WritePEM(ca.t, "CERTIFICATE", below.Cert.Raw)
+	return below
+}
+
 // issue signs a certificate, by itself if there is no authority yet. It is valid
 // for an hour unless the template says otherwise.
 func (ca *CA) issue(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
