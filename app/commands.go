@@ -16,7 +16,7 @@ type cli struct {
 	Config  `group:"settings"`
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default)."`
 	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON, Bundle, gzip) into the cache."`
-	Sync    syncCommand    `cmd:"" help:"Fill the cache from the FHIR server (not available yet)."`
+	Sync    syncCommand    `cmd:"" help:"Read every patient of the FHIR server into the cache."`
 	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
 	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed."`
 	Version versionCommand `cmd:"" help:"Print version, commit, Go and schema version."`
@@ -27,14 +27,6 @@ type cli struct {
 type serveCommand struct{}
 
 func (serveCommand) Run(p *program) error { return serve(p) }
-
-type syncCommand struct {
-	Full bool `help:"Read every patient again."`
-}
-
-func (syncCommand) Run(*program) error {
-	return errors.New("sync is not available yet; use import with an NDJSON export of the FHIR server")
-}
 
 type tokenCommand struct {
 	Role    string        `required:"" enum:"${roles}" help:"Role of the viewer: ${enum}."`

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"patientgraph/db"
 	"patientgraph/mirror"
 )
 
@@ -24,12 +25,7 @@ func (i importCommand) Run(p *program) error {
 		return err
 	}
 	defer store.Close()
-	imported := mirror.NewImport(store, mirror.ImportOptions{
-		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
-		BadLine: func(file string, line int, err error) {
-			p.log.Error("line not imported", "file", file, "line", line, "error", err)
-		},
-	})
+	imported := newImport(p, store)
 	var failures []error
 	for _, file := range i.Files {
 		if err := readFile(p, imported, file); err != nil {
@@ -39,14 +35,28 @@ func (i importCommand) Run(p *program) error {
 			break
 		}
 	}
+	return endImport(p, "import", imported, failures)
+}
+
+func newImport(p *program, store *db.Store) *mirror.Import {
+	return mirror.NewImport(store, mirror.ImportOptions{
+		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
+		BadLine: func(file string, line int, err error) {
+			p.log.Error("line not imported", "file", file, "line", line, "error", err)
+		},
+	})
+}
+
+// endImport settles the numbers and says what became of the patients.
+func endImport(p *program, command string, imported *mirror.Import, failures []error) error {
 	if p.ctx.Err() == nil { // else the next import settles them
 		if err := imported.Settle(p.ctx); err != nil {
-			failures = append(failures, fmt.Errorf("import: %w", err))
+			failures = append(failures, fmt.Errorf("%s: %w", command, err))
 		}
 	}
 	printImport(p.stdout, imported.Result)
 	if bad := imported.Result.Bad; bad > 0 {
-		failures = append(failures, fmt.Errorf("import: %d lines were not imported, or not wholly; see the log above", bad))
+		failures = append(failures, fmt.Errorf("%s: %d lines were not imported, or not wholly; see the log above", command, bad))
 	}
 	return errors.Join(failures...)
 }

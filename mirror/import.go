@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"time"
 
@@ -113,9 +114,29 @@ type importer struct {
 // the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
 func (all *Import) Read(ctx context.Context, file string, r io.Reader) error {
 	i := &importer{Import: all, file: file, alike: map[string]int{}}
-	err := i.read(ctx, r)
+	return i.end(ctx, i.read(ctx, r))
+}
+
+// Patients loads what a search of the FHIR server yields, and ends with its first
+// error; the patients before that are in the cache.
+func (all *Import) Patients(ctx context.Context, patients iter.Seq2[fhir.Resource, error]) error {
+	i := &importer{Import: all, looks: "no patients", alike: map[string]int{}}
+	n := 0
+	for patient, err := range patients {
+		if n++; err == nil {
+			err = i.add(ctx, n, 0, patient.JSON)
+		}
+		if err != nil {
+			return i.end(ctx, err)
+		}
+	}
+	return i.end(ctx, nil)
+}
+
+// end stores the last batch, also after an error.
+func (i *importer) end(ctx context.Context, err error) error {
 	stored := i.flush(ctx)
-	all.Result.add(i.result)
+	i.Result.add(i.result)
 	if err == nil {
 		err = stored
 	}

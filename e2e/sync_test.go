@@ -1,0 +1,105 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
+	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/locked"
+)
+
+// runSync runs the sync command and returns what it printed and logged.
+func runSync(fhirURL, databaseURL string, settings ...string) (string, error) {
+	var out, log locked.Buffer
+	err := Run(context.Background(), []string{"sync"}, &out, &log,
+		append([]string{"FHIR_BASE_URL=" + fhirURL, "DATABASE_URL=" + databaseURL, "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem}, settings...)...)
+	return out.String() + log.String(), err
+}
+
+// TestSyncReadsEveryPage of servers that cap _count, or know no next link.
+func TestSyncReadsEveryPage(t *testing.T) {
+	t.Parallel()
+	const patients = 210
+	for _, habits := range []fhirsim.Habits{fhirsim.HAPI(), fhirsim.Medplum(), fhirsim.OpenEMR("7.0.3"), fhirsim.OpenEMR("8.1.1-dev")} {
+		t.Run(habits.Name+" "+habits.Software, func(t *testing.T) {
+			t.Parallel()
+			server := fhirsim.New(fhirsim.Options{Habits: habits})
+			for n := range patients {
+				id, number := fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n), fmt.Sprintf("P-2025-%06d", n)
+				if habits.Columns {
+					row := openEMRRow()
+					row["pubpid"] = number
+					server.Clinic().Put(id, row)
+				} else if err := server.Put([]byte(PatientJSON(id, number))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			base, stop, err := server.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(stop)
+			databaseURL, system := dbtest.SQLite(t), "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem
+			if habits.Columns {
+				system = "PATIENT_ID_SYSTEM=" + openEMRSystem
+			}
+			for _, want := range []string{"210 new, 0 updated, 0 kept", "0 new, 0 updated, 210 kept"} {
+				if out, err := runSync(base, databaseURL, system); err != nil || !strings.Contains(out, want) {
+					t.Fatalf("want %q: %v\n%s", want, err, out)
+				}
+			}
+			p := StartWith(t, base, databaseURL, system)
+			Want(t, p.Patient("P-2025-000209"), Object{"syncState": "SYNCED"})
+		})
+	}
+}
+
+// TestSyncFollowsNoLinkElsewhere: our credentials go to no host that a page names. With
+// FHIR_REWRITE_LINKS the same page is asked of our own base.
+func TestSyncFollowsNoLinkElsewhere(t *testing.T) {
+	t.Parallel()
+	first, err := os.ReadFile("testdata/page-of-another-node.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		switch {
+		case r.URL.Path == "/api/fhir/metadata":
+			fmt.Fprint(w, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`)
+		case r.URL.Path == "/api/fhir/Patient":
+			_, _ = w.Write(first)
+		case r.URL.String() == "/api/fhir?_getpages=7d1e&_getpagesoffset=2&_count=2":
+			fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","entry":[{"resource":%s}]}`, PatientJSON("page-3", Number))
+		default:
+			t.Errorf("%s was asked for", r.URL)
+		}
+	}))
+	t.Cleanup(server.Close)
+	databaseURL := dbtest.SQLite(t)
+
+	out, err := runSync(server.URL+"/api/fhir", databaseURL)
+	if err == nil || !strings.Contains(err.Error(), "app-node-3:9090") || !strings.Contains(err.Error(), "FHIR_REWRITE_LINKS") {
+		t.Errorf("without FHIR_REWRITE_LINKS: %v\n%s", err, out)
+	}
+	if out, err := runSync(server.URL+"/api/fhir", databaseURL, "FHIR_REWRITE_LINKS=true"); err != nil || !strings.Contains(out, "3 new") {
+		t.Errorf("with it: %v\n%s", err, out)
+	}
+}
+
+// TestSyncNeedsAServer, and tells why it has none.
+func TestSyncNeedsAServer(t *testing.T) {
+	t.Parallel()
+	for base, want := range map[string]string{"": "FHIR_BASE_URL", "http://127.0.0.1:1/fhir": "Connection refused", "nonsense": "FHIR_BASE_URL"} {
+		if out, err := runSync(base, dbtest.SQLite(t)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v\n%s", base, err, out)
+		}
+	}
+}
