@@ -9,27 +9,29 @@ import (
 	"patientgraph/fhir/fhirsim"
 )
 
-// patientFor is PatientJSON with all that a server needs to be written to: OpenEMR
-// changes no patient whose day of birth it does not know.
+// openEMRNumbers is the system that OpenEMR shows for every patient number.
+const openEMRNumbers = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+// patientFor is PatientJSON as such a server can hold and change it: OpenEMR changes no
+// patient whose day of birth it does not know.
 func patientFor(habits fhirsim.Habits, id, number string) string {
 	patient := PatientJSON(id, number)
 	if habits.Columns {
-		patient = strings.Replace(patient, `"birthDate":"1990-05"`, `"birthDate":"1990-05-17"`, 1)
+		patient = strings.NewReplacer(`"1990-05"`, `"1990-05-17"`, fhirsim.DemoIdentifierSystem, openEMRNumbers).Replace(patient)
 	}
 	return patient
 }
 
 // numbersOf is the setting that says where the patients of such a server have their
-// numbers. OpenEMR keeps a number without the system that it came with.
+// numbers.
 func numbersOf(habits fhirsim.Habits) string {
-	system := fhirsim.DemoIdentifierSystem
 	if habits.Columns {
-		system = "http://terminology.hl7.org/CodeSystem/v2-0203"
+		return "PATIENT_ID_SYSTEM=" + openEMRNumbers
 	}
-	return "PATIENT_ID_SYSTEM=" + system
+	return "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem
 }
 
-// importFrom imports what such a server shows.
+// importFrom imports patients of such a server.
 func importFrom(t *testing.T, habits fhirsim.Habits, databaseURL, patients string) {
 	t.Helper()
 	if out, err := Import(t, databaseURL, patients, numbersOf(habits)); err != nil {
