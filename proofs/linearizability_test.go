@@ -15,6 +15,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
@@ -54,8 +55,13 @@ type access struct {
 // Without versions the same holds while nobody else writes: the settle window keeps a
 // lost PUT from landing after the next one, at the price that the patient waits for it.
 func TestLinearizable(t *testing.T) {
-	OnEachServer(t, func(t *testing.T, databaseURL string) { linearizable(t, databaseURL, fhirsim.HAPI()) })
-	onOpenEMR(t, 0, linearizable)
+	onHAPI(t, linearizable)
+	for _, version := range openEMRs(3) {
+		t.Run("OpenEMR "+version, func(t *testing.T) {
+			t.Parallel()
+			linearizable(t, dbtest.Postgres(t), fhirsim.OpenEMR(version))
+		})
+	}
 }
 
 func linearizable(t *testing.T, databaseURL string, habits fhirsim.Habits) {
