@@ -126,6 +126,9 @@ func replicaStoppedForTheSettleWindow(t *testing.T, databaseURL string, habits f
 	wait.Until(t, "the next write", func() bool {
 		return replicas[1].Update(Object{"patientId": f.patients[0], "email": "next@example.org"})["__typename"] == "UpdatePatientContactSuccess"
 	})
-	replicas[1].WantRead(f.patients[0], "010-0000-0001", "SYNCED")
+	wait.Until(t, "the cache shows it", func() bool {
+		now, err := replicas[1].Read(f.patients[0])
+		return err == nil && now.Phone == "010-0000-0001" && now.State == "SYNCED"
+	})
 	f.wantPhones(0, OldPhone, "010-0000-0002", "010-0000-0001", "010-0000-0001")
 }
