@@ -40,7 +40,7 @@ func replicasOneWriterPerPatient(t *testing.T, databaseURL string, habits fhirsi
 		}
 		serve(w, r)
 	})
-	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=20s")
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=60s") // all wait for one patient
 	written := make([][]string, 16) // by client: "phone 010-…"
 	var clients sync.WaitGroup
 	for c := range written {
