@@ -215,7 +215,7 @@ func (m memoryTruth) current(id string) (Contact, error) {
 }
 
 func (m memoryTruth) compete(id string, n int) {
-	m.server.SetFault(id, fhirsim.Fault{On: http.MethodPut, Compete: true, Times: 1 + n%2})
+	m.server.SetFault(id, fhirsim.Fault{On: http.MethodPut, Store: lowerEmails, Compete: true, Times: 1 + n%2})
 }
 
 // hapiTruth is a real HAPI FHIR server.

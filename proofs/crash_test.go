@@ -58,12 +58,26 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// TestCrashOpenEMR is TestCrash in front of an OpenEMR, where no If-Match keeps a PUT
+// of the process that died from landing after others.
+func TestCrashOpenEMR(t *testing.T) {
+	t.Parallel()
+	for n, database := range []func(testing.TB) string{dbtest.SQLite, dbtest.Postgres} {
+		for _, version := range openEMRs(3 * n) {
+			t.Run(version+[]string{" on SQLite", " on PostgreSQL"}[n], func(t *testing.T) {
+				t.Parallel()
+				simulatedBy(t, fhirsim.OpenEMR(version), database(t)).killEverywhere(length(len(killSteps(t)), 150))
+			})
+		}
+	}
+}
+
 // TestCrashHAPI is TestCrash in front of a real HAPI FHIR server, which
 // another client writes to as well.
 func TestCrashHAPI(t *testing.T) {
 	hapi := HAPI(t)
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		c := newCrash(t, databaseURL, hapi.URL, hapiTruth{hapi}, timings{fhir: 1500 * time.Millisecond, lease: 600 * time.Millisecond, settle: 4 * time.Second})
+		c := newCrash(t, fhirsim.HAPI(), databaseURL, hapi.URL, hapiTruth{hapi}, timings{fhir: 1500 * time.Millisecond, lease: 600 * time.Millisecond, settle: 4 * time.Second})
 		c.killEverywhere(length(3, 60))
 	})
 }
@@ -80,6 +94,7 @@ type crash struct {
 	t           *testing.T
 	binary      string
 	databaseURL string
+	habits      fhirsim.Habits
 	timings     timings
 	truth       truth
 	network     *lossyNetwork
@@ -95,16 +110,24 @@ const crashPatients = 16
 // nothing is imported yet.
 func simulated(t *testing.T, databaseURL string) *crash {
 	t.Helper()
-	server, base := StartFHIR(t, fhirsim.Options{})
-	server.SetFault("", fhirsim.Fault{On: http.MethodPut, Store: func(_, body []byte) []byte {
-		return bytes.ReplaceAll(body, []byte(`"value":"U`), []byte(`"value":"u`))
-	}})
-	c := newCrash(t, databaseURL, base, memoryTruth{server}, timings{fhir: 600 * time.Millisecond, lease: 400 * time.Millisecond, settle: 2 * time.Second})
+	return simulatedBy(t, fhirsim.HAPI(), databaseURL)
+}
+
+func simulatedBy(t *testing.T, habits fhirsim.Habits, databaseURL string) *crash {
+	t.Helper()
+	server, base := StartFHIR(t, fhirsim.Options{Habits: habits})
+	server.SetFault("", fhirsim.Fault{On: http.MethodPut, Store: lowerEmails})
+	c := newCrash(t, habits, databaseURL, base, memoryTruth{server}, timings{fhir: 600 * time.Millisecond, lease: 400 * time.Millisecond, settle: 2 * time.Second})
 	c.lowers = true
 	return c
 }
 
-func newCrash(t *testing.T, databaseURL, base string, server truth, times timings) *crash {
+// lowerEmails keeps the addresses of the load in lower case.
+func lowerEmails(_, body []byte) []byte {
+	return bytes.ReplaceAll(body, []byte(`"value":"U`), []byte(`"value":"u`))
+}
+
+func newCrash(t *testing.T, habits fhirsim.Habits, databaseURL, base string, server truth, times timings) *crash {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if fixed := os.Getenv("CRASH_SEED"); fixed != "" {
@@ -115,20 +138,20 @@ func newCrash(t *testing.T, databaseURL, base string, server truth, times timing
 	}
 	t.Logf("CRASH_SEED=%d", seed)
 	c := &crash{
-		t: t, binary: Binary(t, "crashtest"), databaseURL: databaseURL, timings: times, truth: server,
+		t: t, binary: Binary(t, "crashtest"), databaseURL: databaseURL, habits: habits, timings: times, truth: server,
 		random: rand.New(rand.NewPCG(seed, 1)), record: &record{values: map[string]*request{}},
 	}
 	run := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + strconv.FormatUint(seed%1e9, 36)
 	for n := range crashPatients {
 		c.patients = append(c.patients, fmt.Sprintf("P-%s-%03d", run, n))
-		resource := PatientJSON(fhirOf(c.patients[n]), c.patients[n])
+		resource := patientFor(habits, fhirOf(c.patients[n]), c.patients[n])
 		c.lines += resource + "\n"
 		if err := server.put(resource); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if databaseURL != "" {
-		MustImport(t, databaseURL, c.lines)
+		importFrom(t, habits, databaseURL, c.lines)
 	}
 	c.network = newLossyNetwork(t, base, seed, times)
 	return c
@@ -182,7 +205,7 @@ func comesBy(step string) int {
 
 // launch starts the program; killAt is for its hook.
 func (c *crash) launch(killAt string) *Process {
-	return Launch(c.t, c.binary, c.network.url, c.databaseURL, append(c.timings.settings(), "PATIENTGRAPH_KILL_AT="+killAt)...)
+	return Launch(c.t, c.binary, c.network.url, c.databaseURL, append(c.timings.settings(), "PATIENTGRAPH_KILL_AT="+killAt, numbersOf(c.habits))...)
 }
 
 // pendingWhereItDiffers checks that right after a start a patient whose cached

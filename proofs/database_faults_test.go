@@ -64,7 +64,7 @@ func TestDatabaseFull(t *testing.T) {
 func TestDatabaseFullAtEachStep(t *testing.T) {
 	t.Parallel()
 	f := watchFHIR(t, fhirsim.HAPI(), 0)
-	c := newCrash(t, "", f.url, memoryTruth{f.Server}, timings{fhir: 2 * time.Second, lease: 2 * time.Second, settle: 4 * time.Second})
+	c := newCrash(t, fhirsim.HAPI(), "", f.url, memoryTruth{f.Server}, timings{fhir: 2 * time.Second, lease: 2 * time.Second, settle: 4 * time.Second})
 	c.network.calm()
 	p, disk := c.launchOnSmallDisk()
 	f.patients = c.patients

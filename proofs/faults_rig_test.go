@@ -45,7 +45,8 @@ func (f fault) habits() fhirsim.Habits {
 
 func newRig(t *testing.T, f fault) *rig {
 	t.Helper()
-	server, base := StartFHIR(t, fhirsim.Options{Habits: f.habits()})
+	habits := f.habits()
+	server, base := StartFHIR(t, fhirsim.Options{Habits: habits}, patientFor(habits, "a1", Number))
 	target, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func newRig(t *testing.T, f fault) *rig {
 	}
 	databaseURL := dbtest.SQLite(t)
 	stored, _, _ := server.Get("a1")
-	MustImport(t, databaseURL, string(stored))
+	importFrom(t, habits, databaseURL, string(stored))
 	if f.use != "" {
 		if err := server.Put([]byte(strings.Replace(string(stored), "{", "{"+f.use+",", 1))); err != nil {
 			t.Fatal(err)
@@ -78,7 +79,7 @@ func newRig(t *testing.T, f fault) *rig {
 	if f.before == "down" {
 		proxy.Stop()
 	}
-	p := StartWith(t, "http://"+listen+target.Path, databaseURL, "FHIR_TIMEOUT="+rigTimeout.String())
+	p := StartWith(t, "http://"+listen+target.Path, databaseURL, "FHIR_TIMEOUT="+rigTimeout.String(), numbersOf(habits))
 	return &rig{System: &System{Product: p, FHIR: server}, script: s, proxy: proxy}
 }
 
@@ -86,6 +87,9 @@ func newRig(t *testing.T, f fault) *rig {
 func (r *rig) heal() {
 	r.script.heal()
 	r.FHIR.ClearFaults()
+	if k := r.FHIR.Clinic(); k != nil {
+		mend(k)
+	}
 	if r.script.fault.use != "" {
 		if err := r.FHIR.Put([]byte(strings.Replace(r.Stored(), r.script.fault.use+",", "", 1))); err != nil {
 			r.T.Fatal(err)
@@ -205,6 +209,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply, hit := s.befalls(r)
 	if r.Method == http.MethodPut {
 		s.puts.Add(1)
+		s.befall(onPut)
 	}
 	if !hit {
 		status, header, answer := pass(r, s.target, body)

@@ -25,12 +25,15 @@ type fault struct {
 	toxic  string                // or a toxic of toxiproxy, added when the PUT arrives
 	before string                // or one added while the patient is being read
 	lie    fhirsim.Fault         // or what the FHIR server itself does
+	clinic func(*fhirsim.Clinic) // or what happens inside an OpenEMR
+	when   string                // and when: "" before all, onPut as a PUT comes, stored before it is read again for its answer
 
 	then        string // the reply to the reads after the first PUT; "": they go well
 	thenTimes   int    // to how many of them; 0: until the answer is there
 	thenHistory bool   // only to those of the history
 	everywhere  bool   // the fault, and what comes then, befall a search for any patient too
 
+	writes int    // how often it came into the record; 0: as the rest says
 	want   string // SUCCESS, or the ErrorCode that the caller hears
 	status int    // the httpStatus that he hears; 0: any
 	told   string // the phone in a success; "": NewPhone
@@ -41,6 +44,7 @@ type fault struct {
 
 const (
 	onGet, onPut   = http.MethodGet, http.MethodPut
+	stored         = "stored"
 	success        = "SUCCESS"
 	unknown        = "FHIR_OUTCOME_UNKNOWN"
 	applied, never = "APPLIED", "NOT_APPLIED"

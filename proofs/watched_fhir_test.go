@@ -21,6 +21,7 @@ import (
 type watchedFHIR struct {
 	*fhirsim.Server
 	t        *testing.T
+	habits   fhirsim.Habits
 	url      string
 	patients []string // their numbers; their FHIR ids are fhirOf(number)
 
@@ -37,13 +38,13 @@ type hook func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc)
 func watchFHIR(t *testing.T, habits fhirsim.Habits, n int) *watchedFHIR {
 	t.Helper()
 	f := &watchedFHIR{
-		Server: fhirsim.New(fhirsim.Options{Habits: habits}), t: t, writing: map[string]int{},
+		Server: fhirsim.New(fhirsim.Options{Habits: habits}), t: t, habits: habits, writing: map[string]int{},
 		hook: func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) { serve(w, r) },
 	}
 	for i := range n {
 		number := fmt.Sprintf("P-%d", i)
 		f.patients = append(f.patients, number)
-		if err := f.Put([]byte(PatientJSON(fhirOf(number), number))); err != nil {
+		if err := f.Put([]byte(patientFor(habits, fhirOf(number), number))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +67,8 @@ func (f *watchedFHIR) lines() string {
 // product imports the patients and starts the product.
 func (f *watchedFHIR) product(databaseURL string, settings ...string) *Product {
 	f.t.Helper()
-	MustImport(f.t, databaseURL, f.lines())
+	importFrom(f.t, f.habits, databaseURL, f.lines())
+	settings = append(settings, numbersOf(f.habits))
 	return StartWith(f.t, f.url, databaseURL, settings...)
 }
 
@@ -179,7 +181,8 @@ func (f *watchedFHIR) slowReads(id string) *slowReads {
 // FHIR server's patients.
 func twoReplicas(t *testing.T, f *watchedFHIR, databaseURL string, settings ...string) (replicas [2]*Process) {
 	t.Helper()
-	MustImport(t, databaseURL, f.lines())
+	importFrom(t, f.habits, databaseURL, f.lines())
+	settings = append(settings, numbersOf(f.habits))
 	for n := range replicas {
 		replicas[n] = Launch(t, Binary(t, ""), f.url, databaseURL, settings...)
 	}
