@@ -63,6 +63,10 @@ func TestTokensRunOutUnderLoad(t *testing.T) {
 				}
 				time.Sleep(300 * time.Millisecond)
 				g.renew(t, file)
+				select { // those who had the old one
+				case <-g.refusals:
+				default:
+				}
 			}
 		})
 		defer somebody.Wait()
