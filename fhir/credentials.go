@@ -154,19 +154,24 @@ func (b *bearerFile) read() error {
 	return nil
 }
 
-// get waits a moment for another token where the server refused the file's.
+// get waits a moment for another token where the server refused the file's, at most
+// for half of the time that is left: a refusal is to be told as one.
 func (b *bearerFile) get(ctx context.Context, refused string) (string, *Error) {
-	for {
-		value, wait := b.look(refused)
-		if value != "" || !wait {
-			return value, nil
-		}
+	value, wait := b.look(refused)
+	if deadline, bounded := ctx.Deadline(); wait && bounded {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	for wait {
 		select {
 		case <-ctx.Done():
 			return "", nil
 		case <-time.After(filePoll):
 		}
+		value, wait = b.look(refused)
 	}
+	return value, nil
 }
 
 // look reads the file if it was replaced or the server refused what it held. While
