@@ -42,7 +42,7 @@ func TestTokensRunOutUnderLoad(t *testing.T) {
 			g.refreshEnds = true
 			g.load(t, databaseURL, "FHIR_AUTH=refresh_token", "FHIR_CLIENT_ID="+oauthserver.Public,
 				"FHIR_REFRESH_TOKEN="+g.auth.RefreshToken(t, oauthserver.Public))
-			if g.overtaken.Load() == 0 {
+			if !*full && g.overtaken.Load() == 0 { // at full length it is left to chance
 				t.Error("no token ended under a request that was on its way with it")
 			}
 		})
