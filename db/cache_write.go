@@ -180,15 +180,22 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 		return nil
 	}
 	was, is := before.phoneList(), p.keys.phoneList()
-	if _, err := s.exec(ctx, tx, deletePhones, p.ID, s.list(without(was, is))); err != nil {
+	gone, added := without(was, is), without(is, was)
+	if len(gone) == 1 && len(added) == 1 { // mostly one number takes the place of another
+		if n, err := s.exec(ctx, tx, movePhone, added[0], p.ID, gone[0]); err != nil || n == 1 {
+			return err
+		}
+	}
+	if _, err := s.exec(ctx, tx, deletePhones, p.ID, s.list(gone)); err != nil {
 		return err
 	}
-	return s.insertSorted(ctx, tx, insertPhones, pairs(without(is, was), p.ID))
+	return s.insertSorted(ctx, tx, insertPhones, pairs(added, p.ID))
 }
 
 var (
 	deleteGrams  = prepared(`DELETE FROM patient_name_grams WHERE patient_id = ? AND gram = ANY(?)`)
 	deletePhones = prepared(`DELETE FROM patient_phones WHERE patient_id = ? AND phone_key = ANY(?)`)
+	movePhone    = prepared(`UPDATE patient_phones SET phone_key = ? WHERE patient_id = ? AND phone_key = ?`)
 )
 
 const (

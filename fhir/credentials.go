@@ -51,7 +51,7 @@ func (c *Client) newCredentials(a Auth, files TLSFiles) (credentials, error) {
 	case "", "none":
 		return fixed(""), nil
 	case "bearer":
-		return newBearer(a)
+		return newBearer(a, c.now)
 	case "basic":
 		if strings.Contains(a.Username, ":") {
 			return nil, errors.New("FHIR_USERNAME: must not hold a colon")
@@ -102,27 +102,36 @@ func (f fixed) get(_ context.Context, refused string) (string, *Error) {
 func (fixed) judge(string, bool) {}
 func (fixed) close()             {}
 
-func newBearer(a Auth) (credentials, error) {
+func newBearer(a Auth, now func() time.Time) (credentials, error) {
 	if a.TokenFile == "" {
 		if !isVisible(a.Token) {
 			return nil, errors.New("FHIR_TOKEN: must be of printable ASCII without blanks")
 		}
 		return fixed("Bearer " + a.Token), nil
 	}
-	b := &bearerFile{name: a.TokenFile}
+	b := &bearerFile{name: a.TokenFile, now: now}
 	if err := b.read(); err != nil {
 		return nil, fmt.Errorf("FHIR_TOKEN_FILE: %w", err)
 	}
 	return b, nil
 }
 
+// Whoever renews a token file may be a moment late: from the first refusal of what it
+// holds on, the next one is waited for so long.
+const (
+	fileGrace = 3 * time.Second
+	filePoll  = 50 * time.Millisecond
+)
+
 // bearerFile is a token that somebody else renews.
 type bearerFile struct {
 	name string
+	now  func() time.Time
 
-	mu    sync.Mutex
-	stamp os.FileInfo // of the file as it was read
-	token string
+	mu       sync.Mutex
+	stamp    os.FileInfo // of the file as it was read
+	token    string
+	deniedAt time.Time // when the server first refused it; zero: it did not
 }
 
 func (b *bearerFile) read() error {
@@ -138,22 +147,48 @@ func (b *bearerFile) read() error {
 	if token == "" || !isVisible(token) {
 		return errors.New("must hold one token, of printable ASCII without blanks")
 	}
+	if token != b.token {
+		b.deniedAt = time.Time{}
+	}
 	b.stamp, b.token = stamp, token
 	return nil
 }
 
-// get reads the file if it was replaced or the server refused what it held. While
-// it cannot be read the token of before stays.
-func (b *bearerFile) get(_ context.Context, refused string) (string, *Error) {
+// get waits a moment for another token where the server refused the file's, at most
+// for half of the time that is left: a refusal is to be told as one.
+func (b *bearerFile) get(ctx context.Context, refused string) (string, *Error) {
+	value, wait := b.look(refused)
+	if deadline, bounded := ctx.Deadline(); wait && bounded {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	for wait {
+		select {
+		case <-ctx.Done():
+			return "", nil
+		case <-time.After(filePoll):
+		}
+		value, wait = b.look(refused)
+	}
+	return value, nil
+}
+
+// look reads the file if it was replaced or the server refused what it held. While
+// it cannot be read the token of before stays. wait: another one may come yet.
+func (b *bearerFile) look(refused string) (value string, wait bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if stamp, err := os.Stat(b.name); err == nil && (refused == "Bearer "+b.token || !sameFile(stamp, b.stamp)) {
 		_ = b.read()
 	}
 	if value := "Bearer " + b.token; value != refused {
-		return value, nil
+		return value, false
 	}
-	return "", nil
+	if b.deniedAt.IsZero() {
+		b.deniedAt = b.now()
+	}
+	return "", b.now().Sub(b.deniedAt) < fileGrace
 }
 func (*bearerFile) judge(string, bool) {}
 func (*bearerFile) close()             {}

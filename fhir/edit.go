@@ -38,18 +38,21 @@ func EditContact(body []byte, e ContactEdit, now time.Time, region string) ([]by
 		return nil, Doubts{}, unusable(OpEdit, err)
 	}
 	c := editor{now: now, region: region}
-	if e.Clears == nil {
-		shown := contactOf(gjson.ParseBytes(body), now)
-		e.Clears = &shown
+	var clears Contact
+	switch {
+	case e.Clears != nil:
+		clears = *e.Clears
+	case len(e.Clearings()) > 0:
+		clears = contactOf(gjson.ParseBytes(body), now)
 	}
 	if e.SetPhone {
-		body = c.telecom(body, FieldPhone, e.Phone, e.Clears.Phone)
+		body = c.telecom(body, FieldPhone, e.Phone, clears.Phone)
 	}
 	if e.SetEmail {
-		body = c.telecom(body, FieldEmail, e.Email, e.Clears.Email)
+		body = c.telecom(body, FieldEmail, e.Email, clears.Email)
 	}
 	if e.SetAddress {
-		body = c.address(body, e.Address, e.Clears.Address)
+		body = c.address(body, e.Address, clears.Address)
 	}
 	body, c.doubts.Narrative = refreshNarrative(body, c.gone)
 	return body, c.doubts, nil

@@ -731,6 +731,49 @@ func TestATokenFileIsReadAgain(t *testing.T) {
 	asError(t, err, AuthFailed)
 }
 
+// Whoever renews the file is late: the refused request waits for the next token. A
+// token that nobody renews is waited for once, not by each request.
+func TestATokenFileThatIsLate(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, oauthserver.Options{})
+	file := writeFile(t, "at-0001")
+	g.answerInstead(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer at-0002" {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			_, _ = w.Write(patientJSON("p", ""))
+			return true
+		}
+		oauthserver.Refuse(w)
+		go func() {
+			time.Sleep(3 * filePoll)
+			if err := os.WriteFile(file, []byte("at-0002"), 0o600); err != nil {
+				t.Error(err)
+			}
+		}()
+		return true
+	})
+	c := g.client(t, Auth{Mode: "bearer", TokenFile: file}, nil)
+	mustRead(t, c)
+	if g.seen() != "GET 401, GET 200" {
+		t.Errorf("a late token: %s", g.seen())
+	}
+
+	b := c.credentials.(*bearerFile)
+	looks := 0
+	b.now = func() time.Time { // a second goes by with each look
+		looks++
+		return testNow.Add(time.Duration(looks) * time.Second)
+	}
+	for range 10 {
+		if value, err := b.get(t.Context(), "Bearer at-0002"); value != "" || err != nil {
+			t.Fatalf("%q, %v", value, err)
+		}
+	}
+	if most := int(fileGrace/time.Second) + 10 + 2; looks > most {
+		t.Errorf("10 requests looked %d times for another token, want at most %d", looks, most)
+	}
+}
+
 func FuzzParseToken(f *testing.F) {
 	for _, body := range []string{
 		`{"access_token":"a","token_type":"bearer","expires_in":60,"refresh_token":"r"}`, `{"access_token":"a","expires_in":"3600"}`,

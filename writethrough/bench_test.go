@@ -10,21 +10,67 @@ import (
 	"testing"
 	"time"
 
+	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/record"
 	"patientgraph/writethrough"
 )
 
 // bench is a rig with a Writer.
 type bench struct {
 	*rig
-	w *writethrough.Writer
+	w      *writethrough.Writer
+	fhirID func(n int) string
 }
 
 func newBench(b *testing.B, databaseURL string, patients int) bench {
-	r := newRigOn(b, databaseURL, patients)
-	return bench{r, r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second })}
+	return benchOf(newRigOn(b, databaseURL, patients), fhirID)
+}
+
+func benchOf(r *rig, id func(n int) string) bench {
+	return bench{r, r.writer(true, r.client, r.store, func(c *writethrough.Config) { c.Timeout = 10 * time.Second }), id}
+}
+
+// newOpenEMRBench is newBench on an OpenEMR of the newest version.
+func newOpenEMRBench(b *testing.B, databaseURL string, patients int) bench {
+	version := fhirsim.OpenEMRVersions[len(fhirsim.OpenEMRVersions)-1]
+	server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR(version)})
+	base, stop, err := server.Start()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(stop)
+	client, err := fhir.NewClient(fhir.Options{BaseURL: base, Server: "openemr"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := db.Open(b.Context(), databaseURL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { store.Close() })
+	if err := store.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	id := func(n int) string { return fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n) }
+	var rows []db.NewPatient
+	for n := range patients {
+		server.Clinic().Put(id(n), fhirsim.Columns{
+			"fname": "Min", "lname": "Kim", "DOB": "1990-01-01", "sex": "Female", "phone_cell": "010-0000-0000", "phone_home": "02-111-1111",
+		})
+		stored, _, _ := server.Get(id(n))
+		p, err := fhir.ParsePatient(stored, time.Now())
+		if err != nil {
+			b.Fatal(err)
+		}
+		rows = append(rows, db.NewPatient{Number: patientID(n), FHIRID: id(n), State: record.State(p)})
+	}
+	if _, err := store.ImportPatients(b.Context(), rows, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	return benchOf(&rig{b, client, server, store}, id)
 }
 
 func change() fhir.ContactEdit {
@@ -33,15 +79,19 @@ func change() fhir.ContactEdit {
 
 // alone is what a write costs without us: read, edit, write.
 func (s bench) alone(ctx context.Context, n int) error {
-	base, err := s.client.Read(ctx, fhirID(n))
+	base, err := s.client.Read(ctx, s.fhirID(n))
 	if err != nil {
 		return err
 	}
-	body, _, err := fhir.EditContact(base.JSON, change(), time.Now(), "")
+	chosen, err := s.client.Profile(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = s.client.Update(ctx, fhirID(n), body, base.ETag)
+	edited, err := chosen.Profile.Edit(base.JSON, change(), time.Now(), "")
+	if err != nil {
+		return err
+	}
+	_, err = s.client.Update(ctx, s.fhirID(n), edited.Put, base.ETag)
 	return err
 }
 
@@ -56,6 +106,17 @@ func onEachDatabase(b *testing.B, run func(b *testing.B, databaseURL string)) {
 	b.Run("pooler", func(b *testing.B) { run(b, dbtest.Pooler(b)) })
 }
 
+// another is an empty database of the same kind.
+func another(b *testing.B, databaseURL string) string {
+	switch {
+	case strings.Contains(databaseURL, "pool="):
+		return dbtest.Pooler(b)
+	case strings.HasPrefix(databaseURL, "postgres"):
+		return dbtest.Postgres(b)
+	}
+	return dbtest.SQLite(b)
+}
+
 func p50(times []time.Duration) time.Duration {
 	slices.Sort(times)
 	return times[len(times)/2]
@@ -67,6 +128,27 @@ func timed(b *testing.B, what func(context.Context, int) error, n int) time.Dura
 		b.Fatal(err)
 	}
 	return time.Since(began)
+}
+
+// BenchmarkOpenEMR is BenchmarkOneClient on the simulator's OpenEMR, beside the same
+// write on its HAPI. All take turns; the ratio is of the whole writes.
+func BenchmarkOpenEMR(b *testing.B) {
+	onEachDatabase(b, func(b *testing.B, databaseURL string) {
+		hapi, s := newBench(b, another(b, databaseURL), 100), newOpenEMRBench(b, databaseURL, 100)
+		var onHAPI, alone, through []time.Duration
+		for b.Loop() {
+			for n := range 100 {
+				onHAPI = append(onHAPI, timed(b, hapi.through, n))
+				alone = append(alone, timed(b, s.alone, n))
+				through = append(through, timed(b, s.through, n))
+			}
+		}
+		a, t := p50(alone), p50(through)
+		b.ReportMetric(a.Seconds()*1e3, "ms-alone-p50")
+		b.ReportMetric(t.Seconds()*1e3, "ms-through-p50")
+		b.ReportMetric((t-a).Seconds()*1e3, "ms-added-p50")
+		b.ReportMetric(t.Seconds()/p50(onHAPI).Seconds(), "ratio-to-HAPI")
+	})
 }
 
 // BenchmarkOneClient measures what the write protocol adds to a write on the
@@ -132,13 +214,7 @@ func BenchmarkMillionSettled(b *testing.B) {
 	}
 	onEachDatabase(b, func(b *testing.B, databaseURL string) {
 		empty := newBench(b, databaseURL, 100)
-		fullURL := dbtest.SQLite(b)
-		switch {
-		case strings.Contains(databaseURL, "pool="):
-			fullURL = dbtest.Pooler(b)
-		case strings.HasPrefix(databaseURL, "postgres"):
-			fullURL = dbtest.Postgres(b)
-		}
+		fullURL := another(b, databaseURL)
 		full := newBench(b, fullURL, 100)
 		settle(b, fullURL, lines)
 		var few, many []time.Duration
