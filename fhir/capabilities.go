@@ -19,10 +19,10 @@ type Capabilities struct {
 	SoftwareVersion string
 	FHIRVersion     string        // "4.0.1"
 	Versioning      string        // of Patient: no-version, versioned or versioned-update
-	Versioned       bool          // keeps versions and so honours If-Match
 	Interactions    []string      // codes: read, update, patch, history-instance, search-type …
 	SearchParams    []string      // names: _id, _lastUpdated, phone …
-	Skew            time.Duration // how far our clock is ahead of the server's (Date header), to a second or two; 0: not known
+	Dated           bool          // the answer told the time (Date header)
+	Skew            time.Duration // how far our clock is ahead of the server's, to a second or two
 }
 
 // Offers reports whether the server says that it has that interaction of Patient.
@@ -35,7 +35,7 @@ func (c Capabilities) Offers(interaction string) bool {
 func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 	caps, err := readCapabilities(c.exchange(ctx, c.metadata()))
 	if err == nil {
-		_, _ = c.chooser.learn(caps) // Profile reports it
+		_, _ = c.chooser.learn(caps) // a server that is not what FHIR_SERVER says is still asked; Profile reports it
 	}
 	return caps, err
 }
@@ -55,7 +55,7 @@ func readCapabilities(a answer) (Capabilities, error) {
 	}
 	if theirs, err := http.ParseTime(a.header.Get("Date")); err == nil {
 		age, _ := strconv.Atoi(a.header.Get("Age")) // how long a cache on the way has kept the answer
-		caps.Skew = a.now.Sub(theirs.Add(time.Duration(age) * time.Second)).Truncate(time.Second)
+		caps.Dated, caps.Skew = true, a.now.Sub(theirs.Add(time.Duration(age)*time.Second)).Truncate(time.Second)
 	}
 	for _, rest := range elements(member(a.doc, "rest")) {
 		if str(rest, "mode") == "client" {
@@ -66,7 +66,6 @@ func readCapabilities(a answer) (Capabilities, error) {
 				continue
 			}
 			caps.Versioning = word(resource, "versioning")
-			caps.Versioned = caps.Versioning == "versioned" || caps.Versioning == "versioned-update"
 			caps.Interactions = addWords(caps.Interactions, member(resource, "interaction"), "code")
 			caps.SearchParams = addWords(caps.SearchParams, member(resource, "searchParam"), "name")
 		}

@@ -14,7 +14,7 @@ import (
 // Options configures a Client.
 type Options struct {
 	BaseURL      string // FHIR base: absolute http or https, without userinfo, query or fragment
-	Server       string // the Profile: auto, r4, hapi or openemr; "": r4
+	Server       string // one of Servers; "": r4
 	Auth         Auth
 	TLS          TLSFiles
 	RewriteLinks bool          // next links that lead away from BaseURL are asked of it
@@ -85,8 +85,12 @@ func (c *Client) WithConns(maxConns int) *Client {
 	return &other
 }
 
-// Close lets a request for tokens that is under way finish, so that none is lost.
-func (c *Client) Close() { c.credentials.close() }
+// Close lets a request for tokens that is under way finish, so that none is lost, and
+// closes the connections that are not in use.
+func (c *Client) Close() {
+	c.credentials.close()
+	c.transport.CloseIdleConnections()
+}
 
 // parseBase says nothing of the URL in its errors: it may hold a password.
 func parseBase(raw string) (*url.URL, error) {

@@ -2,11 +2,13 @@ package fhir
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNewClientRefuses(t *testing.T) {
@@ -208,5 +210,32 @@ func TestSilentOK(t *testing.T) {
 				t.Errorf("%+v, %v", u, err)
 			}
 		})
+	}
+}
+
+// TestCloseEndsTheConnections that are not in use.
+func TestCloseEndsTheConnections(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = w.Write([]byte(`{"resourceType":"Patient","id":"a"}`))
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(closed)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c := newTestClient(t, server.URL, nil)
+	if _, err := c.Read(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is still open")
 	}
 }

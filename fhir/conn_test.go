@@ -263,7 +263,7 @@ func TestStatusBelow100(t *testing.T) {
 			}
 		}
 	}
-	if reason, _ := cause(nil, false); reason == "" {
+	if reason, _, _ := cause(nil, false); reason == "" {
 		t.Error("no cause, no words")
 	}
 }

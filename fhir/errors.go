@@ -89,6 +89,7 @@ type Error struct {
 	Kind       Kind
 	Op         string        // one of the Op constants
 	Status     int           // HTTP status, 0 when no answer came
+	Cause      Cause         // what an operator can mend; 0: Reason alone says it
 	Reason     string        // the server's own reason, or the cause in plain words ("Connection timeout"); freed of patient values
 	Issues     []Issue       // what the server said, errors first
 	RetryAfter time.Duration // from Retry-After; 0 when not given
@@ -97,13 +98,34 @@ type Error struct {
 	Err        error         // the underlying error, if any; for the log only
 }
 
+// Cause names what an operator can mend, by which a program chooses what to advise.
+// Reason says the same in words.
+type Cause int
+
+// The causes.
+const (
+	UnknownAuthority   Cause = iota + 1 // of the server's certificate
+	OtherName                           // in the server's certificate than the one that was asked
+	Expired                             // the server's certificate
+	NotYetValid                         // the server's certificate
+	CertificateWanted                   // of us, and we have none
+	CertificateRefused                  // ours
+	HostNotFound
+	ConnectionRefused
+	LeadsAway   // the next link of a page, from the base URL
+	TooLong     // an answer
+	BadEntry    // one Patient of a page; the search goes on
+	OtherServer // than FHIR_SERVER says
+)
+
 // Error says operation, kind, status and reason; never Err, whose text may
 // hold addresses.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op + ": " + e.Kind.String())
-	if e.Status != 0 {
-		fmt.Fprintf(&b, " (status %d)", e.Status)
+	status := fmt.Sprintf(" (status %d)", e.Status)
+	if e.Status != 0 && !strings.Contains(e.Reason, status) {
+		b.WriteString(status)
 	}
 	if e.Reason != "" {
 		b.WriteString(": " + e.Reason)

@@ -54,6 +54,33 @@ func parseObject(body []byte) (gjson.Result, error) {
 	return doc, nil
 }
 
+// parseBundle parses a body whose Patients are looked at one by one: one that is
+// ambiguous, or not in UTF-8, spoils no other.
+func parseBundle(body []byte) (gjson.Result, error) {
+	if !json.Valid(body) {
+		return gjson.Result{}, errNotJSON
+	}
+	doc := gjson.ParseBytes(body)
+	switch {
+	case !doc.IsObject():
+		return gjson.Result{}, errNotObject
+	case repeatsOwnKey(doc):
+		return doc, errTwice
+	}
+	return doc, nil
+}
+
+// repeatsOwnKey is repeatsKey of an object alone, whatever its members hold.
+func repeatsOwnKey(object gjson.Result) (twice bool) {
+	keys := map[string]bool{}
+	object.ForEach(func(key, _ gjson.Result) bool {
+		twice = twice || keys[key.Str]
+		keys[key.Str] = true
+		return !twice
+	})
+	return twice
+}
+
 // repeatsKey reports whether an object in a valid JSON text has a key twice, in
 // one pass over the text however deep it is.
 func repeatsKey(text string) bool {

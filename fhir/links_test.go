@@ -77,7 +77,7 @@ func TestLinksToAnotherHost(t *testing.T) {
 				}
 				host := strings.Replace(tt.host, "HOST", strings.TrimPrefix(server.URL, "http://"), 1)
 				want := "leads away from FHIR_BASE_URL, to " + host + "; with FHIR_REWRITE_LINKS=true"
-				if e := asError(t, failure, Unusable); !strings.Contains(e.Error(), want) || strings.Contains(e.Error(), "secret") || pages.Load() != 1 {
+				if e := asError(t, failure, Unusable); e.Cause != LeadsAway || strings.Join(ids, " ") != "page-1 page-2" || !strings.Contains(e.Error(), want) || strings.Contains(e.Error(), "secret") || pages.Load() != 1 {
 					t.Errorf("%v, %d requests", e, pages.Load())
 				}
 			})

@@ -24,7 +24,7 @@ func TestLiveServer(t *testing.T) {
 	c := newTestClient(t, base, func(o *Options) { o.Timeout = 30 * time.Second })
 	ctx := t.Context()
 	caps, err := c.Capabilities(ctx)
-	if err != nil || !caps.Versioned || caps.FHIRVersion == "" {
+	if err != nil || caps.Versioning != "versioned-update" || caps.FHIRVersion == "" {
 		t.Fatalf("capabilities: %+v, %v", caps, err)
 	}
 

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -335,16 +336,18 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestCause(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		err  error
-		want string
+		err   error
+		want  string
+		cause Cause
 	}{
-		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "fhir.invalid", IsNotFound: true}}, "Host not found"},
-		{&net.DNSError{Err: "timeout", IsTimeout: true}, "Connection timeout"},
-		{errors.New("anything"), "Communication failed"},
-		{errors.New("http: server closed idle connection"), "Connection closed before the answer was complete"},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "fhir.invalid", IsNotFound: true}}, "Host not found", HostNotFound},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "Connection refused", ConnectionRefused},
+		{&net.DNSError{Err: "timeout", IsTimeout: true}, "Connection timeout", 0},
+		{errors.New("anything"), "Communication failed", 0},
+		{errors.New("http: server closed idle connection"), "Connection closed before the answer was complete", 0},
 	} {
-		if got, _ := cause(tt.err, false); got != tt.want {
-			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
+		if got, _, why := cause(tt.err, false); got != tt.want || why != tt.cause {
+			t.Errorf("%v: %q (%d), want %q", tt.err, got, why, tt.want)
 		}
 	}
 }

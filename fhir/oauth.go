@@ -239,9 +239,9 @@ func (e *endpoint) exchange(ctx context.Context, method string, u *url.URL, head
 }
 
 func (e *endpoint) unreachable(err error, tlsFailure bool) *Error {
-	reason, timeout := cause(err, tlsFailure)
+	reason, timeout, why := cause(err, tlsFailure)
 	failed := noToken(NotSent, "the authorization server cannot be asked: %s", reason)
-	failed.Timeout, failed.Err = timeout, err
+	failed.Timeout, failed.Cause, failed.Err = timeout, why, err
 	return failed
 }
 

@@ -3,7 +3,28 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"net/url"
 )
+
+// SomePatient asks for one Patient, which proves that our credentials work, and
+// returns its id, where the server shows one. hidden: of this kind of server that it
+// shows none says nothing. An error comes with the id where the page itself is good and
+// the next one cannot be had.
+func (c *Client) SomePatient(ctx context.Context) (id string, hidden bool, err error) {
+	params := url.Values{"_count": {"1"}}
+	at := c.searchURL(params)
+	page := c.searchPage(ctx, &at, params)
+	for _, e := range page.entries {
+		if e.err == nil {
+			return e.patient.ID, false, page.err
+		}
+		err = e.err
+	}
+	if page.err != nil {
+		err = page.err
+	}
+	return "", err == nil && page.profile.countHidesAll, err
+}
 
 // ETags are the ETag headers of one Patient, as they came.
 type ETags struct {

@@ -33,8 +33,11 @@ type Profile struct {
 	// since.
 	ReadsBack bool
 
+	Limits []string // what it cannot do beside, in sentences for an operator
+
 	partial       bool // a PUT holds only what changes: another kind of server would lose the rest
 	pagesByOffset bool // a page of a search has no next link; _offset leads on
+	countHidesAll bool // a search with _count may show nobody, and without it shows everybody
 
 	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
 	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
@@ -72,6 +75,15 @@ func (p *Profile) show(r Resource) Resource {
 
 // profiles are those that FHIR_SERVER names.
 var profiles = []*Profile{r4, hapi, openEMR}
+
+// Servers are the values of Options.Server: auto, then the names of profiles.
+func Servers() []string {
+	names := []string{"auto"}
+	for _, p := range profiles {
+		names = append(names, p.Name)
+	}
+	return names
+}
 
 // Chosen is a profile, and why it was.
 type Chosen struct {
@@ -135,7 +147,7 @@ func (c *chooser) learn(caps Capabilities) (Chosen, error) {
 				harm = "would lose what such a PUT leaves out"
 			}
 			reason := "FHIR_SERVER=" + c.set.Name + ", but the FHIR server names itself " + caps.SoftwareName + ", which " + harm + "; set FHIR_SERVER=auto"
-			return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: reason, NotAsked: true}
+			return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: reason, Cause: OtherServer, NotAsked: true}
 		}
 		chosen = *c.asSet()
 	}

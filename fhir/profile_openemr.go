@@ -14,6 +14,11 @@ import (
 // own GET shows: it is sent only what changes. Its version is "1" for ever.
 var openEMR = &Profile{
 	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true, pagesByOffset: true,
+	countHidesAll: true, // 7.0.3
+	Limits: []string{
+		"OpenEMR stores no district, country or second line of an address",
+		"no patient without gender and full birth date can be changed",
+	},
 	edit: editOpenEMR, tidy: withoutPeriodStart,
 }
 

@@ -278,7 +278,7 @@ func TestAProfileThatTheServerContradictsIsNotUsed(t *testing.T) {
 			chosen, err := client.Profile(t.Context())
 			var e *Error
 			switch {
-			case tt.refused && (!errors.As(err, &e) || e.Kind != NotSent || !strings.Contains(e.Reason, tt.software) || !strings.Contains(e.Reason, tt.set)):
+			case tt.refused && (!errors.As(err, &e) || e.Kind != NotSent || e.Cause != OtherServer || !strings.Contains(e.Reason, tt.software) || !strings.Contains(e.Reason, tt.set)):
 				t.Errorf("%+v is written to: %v, %v", tt, chosen, err)
 			case !tt.refused && (err != nil || chosen.Name != tt.set):
 				t.Errorf("%+v: %v, %v", tt, chosen, err)

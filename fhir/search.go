@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
@@ -28,41 +29,37 @@ var (
 	errOutcome    = errors.New("the search failed in part")
 )
 
-// Search yields the Patients that match params, page after page, and ends with
-// the first error. A page leads to the next by its link, which must have the base
+// Search yields the Patients that match params, page after page. In the place of one
+// that is no whole Patient it yields an error with the cause BadEntry and goes on;
+// any other error ends it, after what the page has shown. A page leads to the next by its link, which must have the base
 // URL's origin and lie below it, for it is followed with our credentials; where the
 // profile knows of no links, and params has a _count, by _offset until a page is
 // empty. The resources carry no ETag. An empty result is no proof that nothing
 // matches: servers answer so to parameters that they do not know.
 func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
 	return func(yield func(Resource, error) bool) {
-		at := *c.base
-		at.Path += "/Patient"
-		if at.RawPath != "" {
-			at.RawPath += "/Patient"
-		}
-		at.RawQuery = params.Encode()
+		at := c.searchURL(params)
 		asked := map[string]bool{}
-		var before map[string]bool // ids on the page before
+		var before map[string]bool // what the page before showed
 		for idle, seen := 0, 0; ; {
 			asked[at.String()] = true
-			page, err := c.searchPage(ctx, &at, params)
-			if err != nil {
-				yield(Resource{}, err)
-				return
-			}
-			ids := map[string]bool{}
+			page := c.searchPage(ctx, &at, params)
+			shown := map[string]bool{}
 			fresh := false
-			for _, r := range page.patients {
-				if !yield(r, nil) {
+			for _, e := range page.entries {
+				if !yield(e.patient, e.err) {
 					return
 				}
-				ids[r.ID] = true
-				fresh = fresh || !before[r.ID]
+				shown[e.key] = true
+				fresh = fresh || !before[e.key]
 			}
-			seen += len(page.patients)
-			if page.next == nil && page.byOffset {
-				page.next = pageAt(at, seen, len(page.patients))
+			if page.err != nil {
+				yield(Resource{}, page.err)
+				return
+			}
+			seen += len(page.entries)
+			if page.next == nil {
+				page.next = pageAfter(at, page.profile, seen, len(page.entries))
 			}
 			if page.next == nil {
 				return
@@ -74,21 +71,31 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 				yield(Resource{}, searchError(errNoProgress))
 				return
 			}
-			at, before = *page.next, ids
+			at, before = *page.next, shown
 		}
 	}
 }
 
-// pageAt leads on from a page of so many patients where there are no links; nil: it was
-// the last. OpenEMR 7.0.3 shows nobody where a _count is asked for, and else everybody.
-func pageAt(at url.URL, seen, onPage int) *url.URL {
+func (c *Client) searchURL(params url.Values) url.URL {
+	at := *c.base
+	at.Path += "/Patient"
+	if at.RawPath != "" {
+		at.RawPath += "/Patient"
+	}
+	at.RawQuery = params.Encode()
+	return at
+}
+
+// pageAfter leads on from a page of so many patients that has no link; nil: it was the
+// last.
+func pageAfter(at url.URL, profile *Profile, seen, onPage int) *url.URL {
 	query := at.Query()
 	switch {
-	case !query.Has("_count"):
+	case !profile.pagesByOffset, !query.Has("_count"):
 		return nil
 	case onPage > 0:
 		query.Set("_offset", strconv.Itoa(seen))
-	case seen == 0:
+	case seen == 0 && profile.countHidesAll:
 		query.Del("_count")
 	default:
 		return nil
@@ -98,10 +105,14 @@ func pageAt(at url.URL, seen, onPage int) *url.URL {
 }
 
 // ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
-// one is about that one. The server may well refuse the search, or show nothing.
+// one is about that one. The server may well refuse the search, or show nothing. Where
+// it shows all patients or none, an answer that is too long shows some.
 func (c *Client) ReadsOthers(ctx context.Context) (bool, error) {
 	for _, err := range c.Search(ctx, url.Values{"_count": {"1"}}) {
 		var e *Error
+		if errors.As(err, &e) && e.Cause == TooLong && c.chooser.current().countHidesAll {
+			return true, nil
+		}
 		if errors.As(err, &e) && (e.Kind == Forbidden || e.Kind == AuthFailed || e.Kind == Rejected || e.Kind == Unusable) {
 			return false, nil
 		}
@@ -111,50 +122,74 @@ func (c *Client) ReadsOthers(ctx context.Context) (bool, error) {
 }
 
 func searchError(err error) *Error {
-	return &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Reason: "The answer is unusable: " + err.Error(), Err: err}
+	e := &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Reason: "The answer is unusable: " + err.Error(), Err: err}
+	if errors.As(err, new(leadsAway)) {
+		e.Cause = LeadsAway
+	}
+	return e
+}
+
+func badEntry(err error) *Error {
+	return &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Cause: BadEntry, Reason: "A Patient of the answer is unusable: " + err.Error(), Err: err}
 }
 
 type page struct {
-	patients []Resource
-	next     *url.URL // nil: no link
-	byOffset bool     // no page has one
+	profile *Profile
+	entries []entry
+	next    *url.URL // nil: no link
+	err     error    // why the search cannot go on; the entries are good all the same
 }
 
-func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (page, error) {
-	var p page
+// entry is a Patient of a page, or why it is none.
+type entry struct {
+	patient Resource
+	err     error
+	key     string // tells it from others
+}
+
+func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (p page) {
 	profile, err := c.Profile(ctx)
 	if err != nil {
-		return p, err
+		return page{err: err}
 	}
+	p.profile = profile.Profile
 	a := c.exchange(ctx, request{
 		op: OpSearch, method: http.MethodGet, url: at.String(), want: "Bundle", secrets: searchValues(params),
 	})
-	if err := a.failure(); err != nil {
-		return p, err
+	if p.err = a.failure(); p.err != nil {
+		return p
 	}
-	for _, entry := range elements(member(a.doc, "entry")) {
-		resource := member(entry, "resource")
-		kind, mode := str(resource, "resourceType"), str(member(entry, "search"), "mode")
+	for _, e := range elements(member(a.doc, "entry")) {
+		resource := member(e, "resource")
+		kind, mode := str(resource, "resourceType"), str(member(e, "search"), "mode")
 		switch {
 		case kind == "OperationOutcome" && hasError(resource):
-			return p, searchError(errOutcome)
-		case kind != "Patient" || mode == "include" || mode == "outcome":
-			continue
+			p.err = searchError(errOutcome)
+		case kind == "Patient" && mode != "include" && mode != "outcome":
+			p.entries = append(p.entries, readEntry(p.profile, e, resource))
 		}
-		if err := checkPatient(resource, ""); err != nil {
-			return p, searchError(err)
-		}
-		id := str(resource, "id")
-		if err := checkID(OpSearch, id); err != nil {
-			return p, searchError(errOtherID)
-		}
-		p.patients = append(p.patients, profile.show(Resource{ID: id, JSON: []byte(resource.Raw)}))
 	}
-	p.byOffset = profile.pagesByOffset
-	if p.next, err = c.nextLink(a.doc, at); err != nil {
-		return p, searchError(err)
+	if p.err == nil {
+		if p.next, err = c.nextLink(a.doc, at); err != nil {
+			p.err = searchError(err)
+		}
 	}
-	return p, nil
+	return p
+}
+
+func readEntry(profile *Profile, e, resource gjson.Result) entry {
+	body, id := []byte(resource.Raw), str(resource, "id")
+	_, err := parsePatient(body)
+	switch {
+	case err == nil && repeatsOwnKey(e):
+		err = errTwice
+	case err == nil && checkID(OpSearch, id) != nil:
+		err = errOtherID
+	}
+	if err != nil {
+		return entry{err: badEntry(err), key: resource.Raw}
+	}
+	return entry{patient: profile.show(Resource{ID: id, JSON: body}), key: id}
 }
 
 // leadsAway is a next link that our credentials must not follow.
@@ -172,6 +207,9 @@ func (c *Client) nextLink(bundle gjson.Result, at *url.URL) (*url.URL, error) {
 			continue
 		}
 		address := str(link, "url")
+		if repeatsOwnKey(link) || !utf8.ValidString(address) {
+			return nil, errBadLink
+		}
 		if len(address) > maxLink {
 			return nil, errLongLink
 		}

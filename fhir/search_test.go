@@ -53,6 +53,7 @@ func TestSearch(t *testing.T) {
 		endless[fmt.Sprintf("/fhir?n=%d", n)] = bundle(fmt.Sprintf("HOST/fhir?n=%d", n+1), "a")
 	}
 	unusable := func(reason string) string { return "The answer is unusable: " + reason }
+	bad := func(why error) string { return "A Patient of the answer is unusable: " + why.Error() }
 	away := func(to string) string { return unusable(leadsAway{to}.Error()) }
 	tests := []struct {
 		name   string
@@ -64,10 +65,10 @@ func TestSearch(t *testing.T) {
 		{"no match", map[string]string{first: `{"resourceType":"Bundle","total":0}`}, "", ""},
 		{"pages", map[string]string{first: bundle("HOST/fhir?_getpages=1", "a", "b"),
 			"/fhir?_getpages=1": bundle("HOST/fhir/Patient?p=3", "c"), "/fhir/Patient?p=3": bundle("", "d")}, "a b c d", ""},
-		{"relative link, above the base", map[string]string{first: bundle("/Patient?p=2", "a")}, "", away("HOST")},
+		{"relative link, above the base", map[string]string{first: bundle("/Patient?p=2", "a")}, "a", away("HOST")},
 		{"relative link", map[string]string{first: bundle("Patient?p=2", "a"), "/fhir/Patient?p=2": bundle("", "b")}, "a b", ""},
-		{"other host", map[string]string{first: bundle("http://127.0.0.1:1/fhir?p=2", "a")}, "", away("http://127.0.0.1:1")},
-		{"other scheme", map[string]string{first: bundle("https://127.0.0.1/fhir?p=2", "a")}, "", away("https://127.0.0.1")},
+		{"other host", map[string]string{first: bundle("http://127.0.0.1:1/fhir?p=2", "a")}, "a", away("http://127.0.0.1:1")},
+		{"other scheme", map[string]string{first: bundle("https://127.0.0.1/fhir?p=2", "a")}, "a", away("https://127.0.0.1")},
 		{"beside the base", map[string]string{first: bundle("HOST/fhirx?p=2")}, "", away("HOST")},
 		{"above the base", map[string]string{first: bundle("HOST/fhir/../admin")}, "", away("HOST")},
 		{"above the base, encoded", map[string]string{first: bundle("HOST/fhir/%2e%2e/admin")}, "", away("HOST")},
@@ -76,9 +77,14 @@ func TestSearch(t *testing.T) {
 		{"link to itself", map[string]string{first: bundle("HOST"+first, "a")}, "a", unusable(errNoProgress.Error())},
 		{"no progress", endless, "a a a a", unusable(errNoProgress.Error())},
 		{"no Bundle", map[string]string{first: string(patientJSON("a", ""))}, "", unusable(errWrongType.Error())},
-		{"a part of a Patient", map[string]string{first: strings.Replace(bundle("", "a"), `"x": 1.0`, `"meta":{"tag":[{"code":"SUBSETTED"}]}`, 1)}, "", unusable(errSubsetted.Error())},
-		{"no id", map[string]string{first: bundle("", "")}, "", unusable(errOtherID.Error())},
+		{"a part of a Patient", map[string]string{first: strings.Replace(bundle("", "a"), `"x": 1.0`, `"meta":{"tag":[{"code":"SUBSETTED"}]}`, 1)}, "", bad(errSubsetted)},
+		{"no id", map[string]string{first: bundle("", "")}, "", bad(errOtherID)},
 		{"failed in part", map[string]string{first: `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}}]}`}, "", unusable(errOutcome.Error())},
+		{"a bad one among good ones", map[string]string{first: bundle("HOST/fhir?p=2", "a", "", "b"), "/fhir?p=2": bundle("", "c")}, "a b c", bad(errOtherID)},
+		{"failed in part, in part not", map[string]string{first: strings.Replace(bundle("HOST/fhir?p=2", "a"), `{"resource":{"resourceType":"Practitioner","id":"no"}}`,
+			`{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}}`, 1)}, "a", unusable(errOutcome.Error())},
+		{"keys twice in the Bundle", map[string]string{first: `{"resourceType":"Bundle","entry":[],"entry":[]}`}, "", unusable(errTwice.Error())},
+		{"keys twice in a link", map[string]string{first: `{"resourceType":"Bundle","link":[{"relation":"next","url":"HOST/fhir?p=2","url":"HOST/fhir?p=3"}]}`}, "", unusable(errBadLink.Error())},
 		{"a warning", map[string]string{first: `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"warning"}]}}]}`}, "", ""},
 	}
 	for _, tt := range tests {
@@ -140,9 +146,129 @@ func TestCapabilities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if caps.SoftwareName != "S" || caps.SoftwareVersion != "8" || caps.FHIRVersion != "4.0.1" || !caps.Versioned ||
+	if caps.SoftwareName != "S" || caps.SoftwareVersion != "8" || caps.FHIRVersion != "4.0.1" || caps.Versioning != "versioned" ||
 		!slices.Equal(caps.Interactions, []string{"read", "update"}) || !slices.Equal(caps.SearchParams, []string{"_id", "phone"}) {
 		t.Errorf("%+v", caps)
+	}
+}
+
+// TestSearchSkipsABadPatient: whatever is wrong with one of a page, or with many pages
+// of them, each is told, and all others are yielded.
+func TestSearchSkipsABadPatient(t *testing.T) {
+	t.Parallel()
+	good := func(n int) string { return `{"resource":{"resourceType":"Patient","id":"good-` + fmt.Sprint(n) + `"}}` }
+	for name, bad := range map[string]string{
+		"a key twice":       `{"resource":{"resourceType":"Patient","id":"bad","gender":"male","gender":"female"}}`,
+		"a deep key twice":  `{"resource":{"resourceType":"Patient","id":"bad","name":[{"family":"A","family":"B"}]}}`,
+		"two resources":     `{"resource":{"resourceType":"Patient","id":"bad"},"resource":{"resourceType":"Patient","id":"worse"}}`,
+		"not UTF-8":         "{\"resource\":{\"resourceType\":\"Patient\",\"id\":\"bad\",\"name\":[{\"family\":\"M\xfcller\"}]}}",
+		"no id":             `{"resource":{"resourceType":"Patient"}}`,
+		"an id of no id":    `{"resource":{"resourceType":"Patient","id":"a/b"}}`,
+		"telecom no list":   `{"resource":{"resourceType":"Patient","id":"bad","telecom":{}}}`,
+		"a part of a whole": `{"resource":{"resourceType":"Patient","id":"bad","meta":{"tag":[{"code":"SUBSETTED"}]}}}`,
+		"too many values":   `{"resource":{"resourceType":"Patient","id":"bad","x":[` + strings.Repeat("1,", maxPatientValues) + `1]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Pages of one bad patient and one good, then more pages of bad ones alone than
+			// a search goes on for without anything new, then a good one.
+			pages := map[string]string{}
+			page := func(n int, last bool, entries string) {
+				link := fmt.Sprintf(`{"relation":"next","url":"HOST/fhir?p=%d"}`, n+1)
+				if last {
+					link = ""
+				}
+				at := map[bool]string{true: "/fhir/Patient", false: fmt.Sprintf("/fhir?p=%d", n)}[n == 0]
+				pages[at] = `{"resourceType":"Bundle","link":[` + link + `],"entry":[` + entries + `]}`
+			}
+			page(0, false, good(1)+","+bad+","+good(2))
+			page(1, false, bad+","+good(3))
+			for n := range 5 {
+				page(2+n, false, strings.Replace(bad, `"Patient"`, `"Patient","n":`+fmt.Sprint(n), 1))
+			}
+			page(7, true, good(4))
+			c := newTestClient(t, searchServer(t, pages), func(o *Options) { o.Auth = Auth{Mode: "bearer", Token: "t"} })
+			var ids []string
+			told := 0
+			for r, err := range c.Search(t.Context(), nil) {
+				if err == nil {
+					ids = append(ids, r.ID)
+					continue
+				}
+				if e := asError(t, err, Unusable); e.Cause != BadEntry || strings.Contains(e.Error(), "bad") || strings.Contains(e.Error(), "ller") {
+					t.Error(e)
+				}
+				told++
+			}
+			if got := strings.Join(ids, " "); got != "good-1 good-2 good-3 good-4" || told != 7 {
+				t.Errorf("%s, %d bad ones told", got, told)
+			}
+		})
+	}
+}
+
+// TestOpenEMRIsNotAskedForAllToSeeOne: version 7.0.3 has no way to show one patient of
+// its search. A clinic that is too big for one answer shows some all the same.
+func TestOpenEMRIsNotAskedForAllToSeeOne(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		version  string
+		patients int
+		hidden   bool
+		reads    bool
+	}{{"7.0.3", 3, true, true}, {"7.0.3", 200, true, true}, {"7.0.3", 0, true, false}, {"8.0.0", 3, false, true}, {"8.0.0", 0, true, false}} {
+		server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR(tt.version)})
+		for n := range tt.patients {
+			server.Clinic().Put(fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n), fhirsim.Columns{"fname": "Paul", "lname": "Moreau", "sex": "Male", "DOB": "1970-12-12"})
+		}
+		base, stop, err := server.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := NewClient(Options{BaseURL: base, Server: "openemr", MaxBody: 64 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, hidden, err := client.SomePatient(t.Context())
+		if err != nil || hidden != tt.hidden || (id == "") != tt.hidden {
+			t.Errorf("%+v: %q, %v, %v", tt, id, hidden, err)
+		}
+		for _, r := range server.Requests() {
+			if strings.HasSuffix(r.Path, "/Patient") && !strings.Contains(r.Query, "_count=1") {
+				t.Errorf("%+v: all patients were asked for", tt)
+			}
+		}
+		if reads, err := client.ReadsOthers(t.Context()); reads != tt.reads || err != nil {
+			t.Errorf("%+v: reads others: %v, %v", tt, reads, err)
+		}
+		client.Close()
+		stop()
+	}
+}
+
+// TestAnEmptyServerIsAskedOnce, but for the one that hides its patients from a _count.
+func TestAnEmptyServerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	for habits, asked := range map[fhirsim.Habits]int{fhirsim.Medplum(): 1, fhirsim.HAPI(): 1, fhirsim.PlainR4(): 1, fhirsim.OpenEMR("7.0.3"): 2} {
+		server := fhirsim.New(fhirsim.Options{Habits: habits})
+		base, stop, err := server.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newTestClient(t, base, func(o *Options) { o.Server = "auto" })
+		for _, err := range c.Search(t.Context(), url.Values{"_count": {"10"}}) {
+			t.Error(err)
+		}
+		n := 0
+		for _, r := range server.Requests() {
+			if strings.HasSuffix(r.Path, "/Patient") {
+				n++
+			}
+		}
+		if n != asked {
+			t.Errorf("%s %s was asked %d times, want %d", habits.Name, habits.Software, n, asked)
+		}
+		stop()
 	}
 }
 

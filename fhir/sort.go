@@ -31,12 +31,12 @@ func (a *answer) failure() error {
 		e.Kind, e.Reason = Unusable, "The server answered with a status that HTTP does not know"
 	case a.status == 0 && !a.sent:
 		e.Kind = NotSent
-		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+		e.Reason, e.Timeout, e.Cause = cause(a.err, a.tlsFailure)
 	case a.status == 0 && errors.As(a.err, &malformed):
 		e.Kind, e.Reason = Unusable, "The server answered with a malformed header"
 	case a.status == 0, a.err != nil && a.status < 300:
 		e.Kind = Lost
-		e.Reason, e.Timeout = cause(a.err, a.tlsFailure)
+		e.Reason, e.Timeout, e.Cause = cause(a.err, a.tlsFailure)
 	case a.status < 300:
 		return a.checkBody(e)
 	default:
@@ -72,6 +72,9 @@ func (a *answer) checkBody(e *Error) error {
 		return e
 	}
 	if e.Reason = a.unreadable(); e.Reason != "" {
+		if a.tooLong {
+			e.Cause = TooLong
+		}
 		return e
 	}
 	err := a.parse()
@@ -95,7 +98,11 @@ func (a *answer) mayQuote() bool {
 }
 
 func (a *answer) parse() error {
-	doc, err := parseObject(a.body)
+	parse := parseObject
+	if a.op == OpSearch {
+		parse = parseBundle
+	}
+	doc, err := parse(a.body)
 	if err != nil {
 		return err
 	}

@@ -214,32 +214,31 @@ func (e *handshakeError) Error() string { return e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
 // tlsReason tells the faults apart in plain words.
-func tlsReason(err error, certificate certificateState) string {
+func tlsReason(err error, certificate certificateState) (reason string, cause Cause) {
 	var notTLS tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var other *tls.CertificateVerificationError
-	why := ""
 	switch {
 	case errors.As(err, &notTLS):
-		why = ": the server does not speak TLS"
+		reason = ": the server does not speak TLS"
 	case errors.As(err, &authority):
-		why = ": the server's certificate is from an unknown authority"
+		reason, cause = ": the server's certificate is from an unknown authority", UnknownAuthority
 	case errors.As(err, &name):
-		why = ": the server's certificate is for another name"
+		reason, cause = ": the server's certificate is for another name", OtherName
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && time.Now().Before(invalid.Cert.NotBefore):
-		why = ": the server's certificate is not valid yet"
+		reason, cause = ": the server's certificate is not valid yet", NotYetValid
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		why = ": the server's certificate has expired"
+		reason, cause = ": the server's certificate has expired", Expired
 	case errors.As(err, &other):
-		why = ": the server's certificate is not valid"
+		reason = ": the server's certificate is not valid"
 	case certificate == certificateGiven:
-		why = ": the server refused our client certificate"
+		reason, cause = ": the server refused our client certificate", CertificateRefused
 	case certificate == certificateLacking, isAlert(err, "certificate required"):
-		why = ": the server asks for a client certificate"
+		reason, cause = ": the server asks for a client certificate", CertificateWanted
 	}
-	return "TLS handshake failed" + why
+	return "TLS handshake failed" + reason, cause
 }
 
 // isAlert knows a TLS alert by its words: crypto/tls does not export its type

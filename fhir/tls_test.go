@@ -84,13 +84,20 @@ func TestFaultsOfTLSAreToldApart(t *testing.T) {
 					if !errors.As(err, &e) || e.Kind != NotSent && !(tt.asks && number == tls.VersionTLS13 && e.Kind == Lost) { // told after the handshake
 						t.Fatal(err)
 					}
-					if e.Reason != "TLS handshake failed: "+tt.reason {
-						t.Errorf("%q", e.Reason)
+					if e.Reason != "TLS handshake failed: "+tt.reason || e.Cause != tlsCauses[tt.reason] {
+						t.Errorf("%q, cause %d", e.Reason, e.Cause)
 					}
 				}
 			})
 		}
 	}
+}
+
+// tlsCauses are the causes that an operator can mend.
+var tlsCauses = map[string]Cause{
+	"the server's certificate is from an unknown authority": UnknownAuthority, "the server's certificate is for another name": OtherName,
+	"the server's certificate has expired": Expired, "the server's certificate is not valid yet": NotYetValid,
+	"the server asks for a client certificate": CertificateWanted, "the server refused our client certificate": CertificateRefused,
 }
 
 // Between the server's certificate and the authority there may be another, which the
@@ -125,8 +132,8 @@ func TestChainsAndUsesOfServerCertificates(t *testing.T) {
 			}
 			continue
 		}
-		if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed: "+tt.reason {
-			t.Errorf("%s: %q", name, e.Reason)
+		if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed: "+tt.reason || e.Cause != tlsCauses[tt.reason] {
+			t.Errorf("%s: %q, cause %d", name, e.Reason, e.Cause)
 		}
 	}
 }

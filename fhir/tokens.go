@@ -84,7 +84,7 @@ func (t *tokens) get(ctx context.Context, refused string) (string, *Error) {
 }
 
 func tooLate(err error) *Error {
-	reason, timeout := cause(err, false)
+	reason, timeout, _ := cause(err, false)
 	e := noToken(NotSent, "the authorization server has not answered: %s", reason)
 	e.Timeout, e.Err, e.RetryAfter = timeout, err, firstPause
 	return e

@@ -163,6 +163,7 @@ type answer struct {
 	status      int // 0: no answer
 	header      http.Header
 	body        []byte
+	tooLong     bool   // more came than an answer may have
 	unread      string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
 	err         error  // no answer, or the body broke off
 	sent        bool   // with err: a byte of the request may have left
@@ -267,7 +268,7 @@ func contentOf(res *http.Response) (io.Reader, error) {
 // what is built from it stays small.
 func (a *answer) take(body []byte, err error) {
 	if int64(len(body)) > a.maxBody || errors.Is(err, errFlood) {
-		a.unread = fmt.Sprintf("more than %d bytes", a.maxBody)
+		a.tooLong, a.unread = true, fmt.Sprintf("more than %d bytes", a.maxBody)
 		return
 	}
 	values := maxValues
@@ -309,32 +310,34 @@ func (c *Client) setHeader(req *http.Request, r request) {
 }
 
 // cause says in plain words why no answer came, and whether a deadline was it.
-func cause(err error, tlsFailure bool) (reason string, timeout bool) {
+func cause(err error, tlsFailure bool) (reason string, timeout bool, why Cause) {
 	var netError net.Error
 	var dnsError *net.DNSError
 	var handshake *handshakeError
 	switch {
 	case err == nil:
-		return "Communication failed", false
+		return "Communication failed", false, 0
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netError) && netError.Timeout():
-		return "Connection timeout", true
+		return "Connection timeout", true, 0
 	case errors.Is(err, context.Canceled):
-		return "Request canceled", false
+		return "Request canceled", false, 0
 	case errors.As(err, &dnsError):
-		return "Host not found", false
+		return "Host not found", false, HostNotFound
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "Connection refused", false
+		return "Connection refused", false, ConnectionRefused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "Host unreachable", false
+		return "Host unreachable", false, 0
 	case errors.As(err, &handshake) && (tlsFailure || handshake.certificate != certificateNotAsked):
-		return tlsReason(err, handshake.certificate), false
+		reason, why = tlsReason(err, handshake.certificate)
+		return reason, false, why
 	case tlsFailure, isAlert(err, ""):
-		return tlsReason(err, certificateNotAsked), false
+		reason, why = tlsReason(err, certificateNotAsked)
+		return reason, false, why
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "Connection reset", false
+		return "Connection reset", false, 0
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		strings.Contains(err.Error(), "server closed idle connection"): // net/http does not export it
-		return "Connection closed before the answer was complete", false
+		return "Connection closed before the answer was complete", false, 0
 	}
-	return "Communication failed", false
+	return "Communication failed", false, 0
 }
