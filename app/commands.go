@@ -18,7 +18,7 @@ type cli struct {
 	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON, Bundle, gzip) into the cache."`
 	Sync    syncCommand    `cmd:"" help:"Read every patient of the FHIR server into the cache."`
 	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
-	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed."`
+	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed unless --write-test."`
 	Version versionCommand `cmd:"" help:"Print version, commit, Go and schema version."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date."`
 	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema."`

@@ -25,7 +25,7 @@ type Config struct {
 	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://…, with ?pool=transaction behind PgBouncer and its like (default sqlite:patientgraph.db; demo: a temporary file)."`
 
 	FHIRBaseURL string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
-	FHIRServer  string        `name:"fhir-server" default:"auto" enum:"auto,r4,hapi,openemr" help:"Kind of FHIR server."`
+	FHIRServer  string        `name:"fhir-server" default:"auto" enum:"${fhir_servers}" help:"Kind of FHIR server: ${enum}."`
 	FHIRTimeout time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
 	FHIRAuth    string        `name:"fhir-auth" default:"none" help:"none, bearer, basic, client_credentials, refresh_token or password."`
 
@@ -62,7 +62,7 @@ type Config struct {
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
 	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
-	SyncInterval   *time.Duration `help:"Not available yet: has no effect."`
+	SyncInterval   *time.Duration `help:"Has no effect yet: run sync from time to time."`
 
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 

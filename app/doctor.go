@@ -43,15 +43,15 @@ func (d doctorCommand) Run(p *program) (err error) {
 // startFindings makes every check of a start, whatever fails.
 func startFindings(p *program, s *startup) (findings []finding) {
 	for _, check := range startChecks(p.config) {
-		f := finding{Check: check.name, Status: works}
+		f := finding{Check: check.name, Status: ok}
 		found, err := check.run(s, p)
 		if f.Says = found; err != nil {
 			f.Status, f.Says = failed, err.Error()
 		}
 		findings = append(findings, f)
 	}
-	for _, warning := range s.warnings(p.config) {
-		findings = append(findings, finding{"settings", odd, warning, ""})
+	for _, w := range s.warnings(p.config) {
+		findings = append(findings, finding{"settings", warning, w, ""})
 	}
 	return findings
 }
@@ -100,8 +100,8 @@ func (d doctorCommand) report(w io.Writer, findings []finding) error {
 	return err
 }
 
-// words are how a status stands before its line.
-var statusWords = map[status]string{works: "ok   ", limited: "limit", odd: "warn ", failed: "FAIL ", skipped: "skip "}
+// statusWords are how a status stands before its line.
+var statusWords = map[status]string{ok: "ok   ", limit: "limit", warning: "warn ", failed: "FAIL ", skipped: "skip "}
 
 func lines(findings []finding) string {
 	var b strings.Builder
@@ -128,6 +128,8 @@ func reportUnread(w io.Writer, args []string, unread error) error {
 	return doctorCommand{JSON: slices.Contains(args, "--json")}.report(w, []finding{{"settings", failed, unread.Error(), ""}})
 }
 
+var errNoRefresh = errors.New("no server that runs holds a token, and doctor uses up no refresh token")
+
 // readOnlyTokens shows the tokens of a server that runs. To ask for others would
 // use up its refresh token.
 type readOnlyTokens struct{ database *db.Inspection }
@@ -140,7 +142,7 @@ func (t readOnlyTokens) LoadFHIRToken(ctx context.Context, id string) ([]byte, i
 }
 
 func (readOnlyTokens) LeaseFHIRToken(context.Context, string, string, time.Duration) (bool, error) {
-	return false, &fhir.Error{Kind: fhir.NotSent, NotAsked: true, Reason: "no server that runs holds a token, and doctor uses up no refresh token"}
+	return false, &fhir.Error{Kind: fhir.NotSent, NotAsked: true, Err: errNoRefresh, Reason: errNoRefresh.Error()}
 }
 
 func (readOnlyTokens) SaveFHIRToken(context.Context, string, []byte, int64) (bool, error) {

@@ -23,22 +23,26 @@ func (e *examination) etags(ctx context.Context, client *fhir.Client) {
 		e.add(check, skipped, "no patient to read", "")
 		return
 	}
-	tags, err := client.ETags(ctx, e.some)
+	chosen, err := client.Profile(ctx)
+	var tags fhir.ETags
+	if err == nil {
+		tags, err = client.ETags(ctx, e.some)
+	}
 	switch {
 	case err != nil:
-		e.add(check, odd, "a patient that the search shows could not be read: "+err.Error(), "")
+		e.add(check, warning, "a patient that the search shows could not be read: "+err.Error(), "")
 	case tags.Moved:
 		e.add(check, skipped, "the patient changed between two reads; try again", "")
-	case tags.Plain == "" && (tags.Version == "" || !e.capabilities.Versioned):
-		e.add(check, limited, "a read shows no ETag: nothing can guard a PUT", "")
+	case tags.Plain == "" && (tags.Version == "" || chosen.Versioning == fhir.VersionsNever):
+		e.add(check, limit, "a read shows no ETag: nothing can guard a PUT", "")
 	case tags.Plain == "":
-		e.add(check, works, "a read shows no ETag: the version in the record is used instead", "")
+		e.add(check, ok, "a read shows no ETag: the version in the record is used instead", "")
 	case tags.Compressed == "":
-		e.add(check, works, "what compresses on the way takes the ETag away: we ask for answers that are not compressed", "")
+		e.add(check, ok, "what compresses on the way takes the ETag away: we ask for answers that are not compressed", "")
 	case tags.Plain != tags.Compressed:
-		e.add(check, works, "what compresses on the way changes the ETag: we ask for answers that are not compressed", "")
+		e.add(check, ok, "what compresses on the way changes the ETag: we ask for answers that are not compressed", "")
 	default:
-		e.add(check, works, "the same with and without compression", "")
+		e.add(check, ok, "the same with and without compression", "")
 	}
 }
 
@@ -78,11 +82,11 @@ func (e *examination) cachedIDs(ctx context.Context, client *fhir.Client, databa
 	case gone == len(ids):
 		e.add(check, failed, says, "FHIR_BASE_URL or DATABASE_URL is of another system, or these patients were deleted: import again into an empty database")
 	case err != nil:
-		e.add(check, odd, says+"; "+err.Error(), "")
+		e.add(check, warning, says+"; "+err.Error(), "")
 	case gone > 0:
-		e.add(check, odd, says, "import again: the others were deleted there")
+		e.add(check, warning, says, "import again: the others were deleted there")
 	default:
-		e.add(check, works, says, "")
+		e.add(check, ok, says, "")
 	}
 }
 
@@ -109,7 +113,7 @@ func (e *examination) writeTest(ctx context.Context, c *Config, client *fhir.Cli
 	_, err := client.Update(ctx, id, fmt.Appendf(nil, scratchPatient, id), "")
 	var fault *fhir.Error
 	if errors.As(err, &fault) && fault.Kind != fhir.Lost && fault.Kind != fhir.Unusable {
-		s := odd
+		s := warning
 		if fault.Kind == fhir.AuthFailed || fault.Kind == fhir.Forbidden {
 			s = failed
 		}
@@ -118,7 +122,7 @@ func (e *examination) writeTest(ctx context.Context, c *Config, client *fhir.Cli
 	}
 	defer e.deleteScratch(ctx, client, id)
 	if err != nil {
-		e.add(check, odd, "it is not known whether a scratch patient was created: "+err.Error(), "")
+		e.add(check, warning, "it is not known whether a scratch patient was created: "+err.Error(), "")
 		return
 	}
 	e.keepsExtensions(ctx, client, id)
@@ -134,7 +138,7 @@ func (e *examination) deleteScratch(ctx context.Context, client *fhir.Client, id
 	if err == nil || errors.As(err, &fault) && fault.Kind == fhir.Lost {
 		_, readErr := client.Read(ctx, id)
 		if errors.As(readErr, &fault) && fault.Kind == fhir.Gone {
-			e.add(check, works, "the scratch patient was created and deleted again", "")
+			e.add(check, ok, "the scratch patient was created and deleted again", "")
 			return
 		}
 		err = errors.Join(err, readErr)
@@ -146,8 +150,9 @@ func (e *examination) deleteScratch(ctx context.Context, client *fhir.Client, id
 	e.add(check, failed, says, "delete it on the FHIR server")
 }
 
-// changed edits the scratch patient as an update would, and PUTs it.
-func changed(ctx context.Context, client *fhir.Client, id string, edit fhir.ContactEdit) error {
+// putEdited edits the scratch patient and PUTs it whole. A server that is sent a part
+// alone (OpenEMR) deletes nothing, and so has no scratch patient.
+func putEdited(ctx context.Context, client *fhir.Client, id string, edit fhir.ContactEdit) error {
 	read, err := client.Read(ctx, id)
 	if err != nil {
 		return err
@@ -162,7 +167,7 @@ func changed(ctx context.Context, client *fhir.Client, id string, edit fhir.Cont
 
 func (e *examination) keepsExtensions(ctx context.Context, client *fhir.Client, id string) {
 	const check = "write test, extensions"
-	err := changed(ctx, client, id, fhir.ContactEdit{SetEmail: true, Email: "doctor@patientgraph.example"})
+	err := putEdited(ctx, client, id, fhir.ContactEdit{SetEmail: true, Email: "doctor@patientgraph.example"})
 	var read fhir.Resource
 	if err == nil {
 		read, err = client.Read(ctx, id)
@@ -176,26 +181,26 @@ func (e *examination) keepsExtensions(ctx context.Context, client *fhir.Client, 
 	}
 	switch {
 	case err != nil:
-		e.add(check, odd, "the scratch patient could not be changed: "+err.Error(), "")
+		e.add(check, warning, "the scratch patient could not be changed: "+err.Error(), "")
 	case reflect.DeepEqual(sent, kept):
-		e.add(check, works, "a PUT keeps extensions", "")
+		e.add(check, ok, "a PUT keeps extensions", "")
 	default:
-		e.add(check, limited, "a PUT does not keep all extensions: the server drops them, whoever writes", "")
+		e.add(check, limit, "a PUT does not keep all extensions: the server drops them, whoever writes", "")
 	}
 }
 
 func (e *examination) refusesBadPhone(ctx context.Context, c *Config, client *fhir.Client, id string) {
 	const check = "write test, validation"
-	err := changed(ctx, client, id, fhir.ContactEdit{SetPhone: true, Phone: "invalid-phone"})
+	err := putEdited(ctx, client, id, fhir.ContactEdit{SetPhone: true, Phone: "invalid-phone"})
 	var fault *fhir.Error
 	switch {
 	case err == nil && c.PhoneRegion == "":
-		e.add(check, limited, "the server takes a phone number that is none", "set PHONE_REGION to have numbers checked before the server is asked")
+		e.add(check, limit, "the server takes a phone number that is none", "set PHONE_REGION to have numbers checked before the server is asked")
 	case err == nil:
-		e.add(check, limited, "the server takes a phone number that is none; PHONE_REGION checks them before", "")
+		e.add(check, limit, "the server takes a phone number that is none; PHONE_REGION checks them before", "")
 	case errors.As(err, &fault) && (fault.Kind == fhir.Rejected || fault.Kind == fhir.Conflict):
-		e.add(check, works, "the server refuses a phone number that is none", "")
+		e.add(check, ok, "the server refuses a phone number that is none", "")
 	default:
-		e.add(check, odd, "the scratch patient could not be changed: "+err.Error(), "")
+		e.add(check, warning, "the scratch patient could not be changed: "+err.Error(), "")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
@@ -25,9 +24,9 @@ type finding struct {
 type status string
 
 const (
-	works   status = "ok"
-	limited status = "limit"   // what this FHIR server cannot do
-	odd     status = "warning" // works, and is probably not meant so
+	ok      status = "ok"
+	limit   status = "limit"   // what this FHIR server cannot do
+	warning status = "warning" // works, and is probably not meant so
 	failed  status = "failed"
 	skipped status = "skipped"
 )
@@ -36,8 +35,8 @@ const (
 // tokens live for minutes.
 const clockDiffers = time.Minute
 
-// examination is what two GETs tell about the FHIR server: the CapabilityStatement,
-// which most show to anybody, and a search, which proves that our credentials work.
+// examination is what the FHIR server tells of itself: by the CapabilityStatement,
+// which most show to anybody, and by a search, which proves that our credentials work.
 type examination struct {
 	findings     []finding
 	capabilities fhir.Capabilities
@@ -58,7 +57,7 @@ func examine(ctx context.Context, c *Config, client *fhir.Client) *examination {
 	switch {
 	case !errors.As(err, &fault):
 		e.server(c)
-		e.profile(ctx, client)
+		e.profile(ctx, c, client)
 	case fault.NotAsked: // there is no token, without which we send nothing
 		e.add("FHIR server", skipped, "not asked", "")
 		e.denied(c, fault)
@@ -87,40 +86,46 @@ func (e *examination) server(c *Config) {
 	}
 	switch {
 	case found.FHIRVersion == "":
-		e.add("FHIR server", odd, name+" does not say its FHIR version", "R4 (4.0.1) is needed; check FHIR_BASE_URL")
+		e.add("FHIR server", warning, name+" does not say its FHIR version", "R4 (4.0.1) is needed; check FHIR_BASE_URL")
 	case !strings.HasPrefix(found.FHIRVersion, "4."):
 		e.add("FHIR server", failed, says+": R4 (4.0.1) is needed", "set FHIR_BASE_URL to the server's R4 endpoint")
 	default:
-		e.add("FHIR server", works, says, "")
+		e.add("FHIR server", ok, says, "")
 	}
 	if len(found.Interactions) > 0 {
 		e.interactions()
 	}
 	switch skew := found.Skew.Abs(); {
+	case !found.Dated:
+		e.add("FHIR clock", skipped, "the server does not tell the time", "")
 	case skew > clockDiffers && found.Skew > 0:
-		e.add("FHIR clock", odd, fmt.Sprintf("our clock is %v ahead of the server's", skew), "set both by NTP: tokens and times are judged by them")
+		e.add("FHIR clock", warning, fmt.Sprintf("our clock is %v ahead of the server's", skew), "set both by NTP: tokens and times are judged by them")
 	case skew > clockDiffers:
-		e.add("FHIR clock", odd, fmt.Sprintf("our clock is %v behind the server's", skew), "set both by NTP: tokens and times are judged by them")
+		e.add("FHIR clock", warning, fmt.Sprintf("our clock is %v behind the server's", skew), "set both by NTP: tokens and times are judged by them")
 	default:
-		e.add("FHIR clock", works, "differs from ours by less than a minute, or is not told", "")
+		e.add("FHIR clock", ok, "differs from ours by less than a minute", "")
 	}
 }
 
 // profile tells how the server is written to, and what that cannot do.
-func (e *examination) profile(ctx context.Context, client *fhir.Client) {
+func (e *examination) profile(ctx context.Context, c *Config, client *fhir.Client) {
 	chosen, err := client.Profile(ctx)
-	if err != nil {
-		e.add("FHIR profile", failed, err.Error(), "set FHIR_SERVER")
+	var fault *fhir.Error
+	if errors.As(err, &fault) {
+		e.add("FHIR profile", failed, fault.Error(), advice(c, fault))
 		return
 	}
-	e.add("FHIR profile", works, chosen.Name+": "+chosen.Why, "")
-	if e.capabilities.Versioned && chosen.Versioning != fhir.VersionsNever {
-		e.add("FHIR versions", works, "keeps versions: a concurrent change is detected", "")
-	} else {
-		e.add("FHIR versions", limited, "keeps no versions: a concurrent change by another client can be overwritten", "")
+	e.add("FHIR profile", ok, chosen.Name+": "+chosen.Why, "")
+	switch chosen.Versioning {
+	case fhir.VersionsAlways:
+		e.add("FHIR versions", ok, "keeps versions: a concurrent change is detected", "")
+	case fhir.VersionsNever:
+		e.add("FHIR versions", limit, "keeps no versions: a concurrent change by another client can be overwritten", "")
+	default: // FHIR promises If-Match of versioned-update alone
+		e.add("FHIR versions", skipped, "does not say whether it refuses a change of an older version (If-Match): it is asked to wherever a read shows a version", "")
 	}
-	if chosen.Name == "openemr" {
-		e.add("FHIR contact", limited, "OpenEMR stores no district, country or second line of an address, and no patient without gender and birth date can be changed", "")
+	if len(chosen.Limits) > 0 {
+		e.add("FHIR contact", limit, strings.Join(chosen.Limits, "; "), "")
 	}
 }
 
@@ -138,30 +143,34 @@ func (e *examination) interactions() {
 		}
 	}
 	if len(lacks) == 0 {
-		e.add("FHIR capabilities", works, "offers to read, update, search and show the history of a Patient", "")
+		e.add("FHIR capabilities", ok, "offers to read, update, search and show the history of a Patient", "")
 		return
 	}
-	e.add("FHIR capabilities", limited, "does not offer "+strings.Join(lacks, "; "), "")
+	e.add("FHIR capabilities", limit, "does not offer "+strings.Join(lacks, "; "), "")
 }
 
-// access reads one patient with our credentials.
+// access searches for one patient with our credentials.
 func (e *examination) access(ctx context.Context, c *Config, client *fhir.Client) {
+	var hidden bool
 	var err error
-	for patient, failure := range client.Search(ctx, url.Values{"_count": {"1"}}) {
-		e.some, err = patient.ID, failure
-		break
-	}
+	e.some, hidden, err = client.SomePatient(ctx)
 	var fault *fhir.Error
 	switch errors.As(err, &fault); {
+	case fault == nil && hidden:
+		e.reads = true
+		e.add("FHIR access", limit, accessedBy(c)+": the server took our request, and showed no patient; a server of this kind may hide them from a search for one", "run sync, which reads all of them and counts")
 	case fault == nil && e.some == "":
 		e.reads = true
-		e.add("FHIR access", odd, "the server took our request and showed no patient: it has none, or our credentials see none", "check what FHIR_SCOPES, or the rights of the user, cover")
+		e.add("FHIR access", warning, "the server took our request and showed no patient: it has none, or our credentials see none", "check what FHIR_SCOPES, or the rights of the user, cover")
 	case fault == nil:
 		e.reads = true
-		e.add("FHIR access", works, accessedBy(c)+": a patient can be read", "")
-	case strings.Contains(fault.Reason, "next link"): // the page itself is good
+		e.add("FHIR access", ok, accessedBy(c)+": a patient can be read", "")
+	case e.some != "":
 		e.reads = true
-		e.add("FHIR access", odd, accessedBy(c)+": patients can be read, the first page of a list alone: "+fault.Reason, advice(c, fault))
+		e.add("FHIR access", warning, accessedBy(c)+": patients can be read, the first page of a list alone: "+fault.Reason, advice(c, fault))
+	case fault.Cause == fhir.BadEntry:
+		e.reads = true
+		e.add("FHIR access", warning, accessedBy(c)+": a patient was shown that cannot be used: "+fault.Reason, "")
 	default:
 		e.denied(c, fault)
 	}
@@ -204,32 +213,22 @@ func (e *examination) scopes(granted string) {
 	}
 	switch {
 	case !rights.Said:
-		e.add("FHIR scopes", works, "the token names no SMART scope for resources: what it allows is not known", "")
+		e.add("FHIR scopes", ok, "the token names no SMART scope for resources: what it allows is not known", "")
 	case len(lacks) > 0:
-		e.add("FHIR scopes", odd, "the granted scopes allow no "+strings.Join(lacks, ", no ")+" of Patient",
+		e.add("FHIR scopes", warning, "the granted scopes allow no "+strings.Join(lacks, ", no ")+" of Patient",
 			"register the client for it and ask for it in FHIR_SCOPES, such as system/Patient.read system/Patient.write, or system/Patient.rus")
 	default:
-		e.add("FHIR scopes", works, "the granted scopes allow to read, search and update Patient", "")
+		e.add("FHIR scopes", ok, "the granted scopes allow to read, search and update Patient", "")
 	}
 }
 
 // advice is what to change when the FHIR server failed us so.
 func advice(c *Config, fault *fhir.Error) string {
-	for _, a := range []struct{ reason, do string }{
-		{"uses up no refresh token", "look again while the server runs"},
-		{"unknown authority", "set FHIR_CA_FILE to the certificate of the authority that issued the server's"},
-		{"asks for a client certificate", "set FHIR_CLIENT_CERT and FHIR_CLIENT_KEY"},
-		{"refused our client certificate", "check FHIR_CLIENT_CERT: the server trusts another authority, or it has expired"},
-		{"is for another name", "use the name of the certificate in FHIR_BASE_URL"},
-		{"has expired", "renew the server's certificate"},
-		{"not valid yet", "check the clocks, and the server's certificate"},
-		{"leads away from FHIR_BASE_URL", "set FHIR_REWRITE_LINKS=true, or FHIR_BASE_URL to the name that the server uses"},
-		{"Host not found", "check the host in FHIR_BASE_URL"},
-		{"Connection refused", "check host and port in FHIR_BASE_URL, and whether the server runs"},
-	} {
-		if strings.Contains(fault.Reason, a.reason) {
-			return a.do
-		}
+	if errors.Is(fault, errNoRefresh) {
+		return "look again while the server runs"
+	}
+	if do := causeAdvice[fault.Cause]; do != "" {
+		return do
 	}
 	switch {
 	case fault.Kind == fhir.AuthFailed:
@@ -242,6 +241,20 @@ func advice(c *Config, fault *fhir.Error) string {
 		return "check the path of FHIR_BASE_URL: no FHIR server answers there"
 	}
 	return ""
+}
+
+var causeAdvice = map[fhir.Cause]string{
+	fhir.UnknownAuthority:   "set FHIR_CA_FILE to the certificate of the authority that issued the server's",
+	fhir.CertificateWanted:  "set FHIR_CLIENT_CERT and FHIR_CLIENT_KEY",
+	fhir.CertificateRefused: "check FHIR_CLIENT_CERT: the server trusts another authority, or it has expired",
+	fhir.OtherName:          "use the name of the certificate in FHIR_BASE_URL",
+	fhir.Expired:            "renew the server's certificate",
+	fhir.NotYetValid:        "check the clocks, and the server's certificate",
+	fhir.LeadsAway:          "set FHIR_REWRITE_LINKS=true, or FHIR_BASE_URL to the name that the server uses",
+	fhir.HostNotFound:       "check the host in FHIR_BASE_URL",
+	fhir.ConnectionRefused:  "check host and port in FHIR_BASE_URL, and whether the server runs",
+	fhir.TooLong:            "check FHIR_BASE_URL, and what stands between: no answer may be that long",
+	fhir.OtherServer:        "set FHIR_SERVER=auto",
 }
 
 var credentialsAdvice = map[string]string{
@@ -257,7 +270,7 @@ var credentialsAdvice = map[string]string{
 func (e *examination) log(ctx context.Context, log *slog.Logger) {
 	for _, f := range e.findings {
 		level := slog.LevelInfo
-		if f.Status != works {
+		if f.Status != ok {
 			level = slog.LevelWarn
 		}
 		attributes := []any{"check", f.Check, "status", string(f.Status), "says", f.Says}

@@ -25,7 +25,9 @@ func (i importCommand) Run(p *program) error {
 		return err
 	}
 	defer store.Close()
-	imported := newImport(p, store)
+	imported := newImport(p, store, func(file string, line int, err error) {
+		p.log.Error("line not imported", "file", file, "line", line, "error", err)
+	})
 	var failures []error
 	for _, file := range i.Files {
 		if err := readFile(p, imported, file); err != nil {
@@ -35,28 +37,24 @@ func (i importCommand) Run(p *program) error {
 			break
 		}
 	}
-	return endImport(p, "import", imported, failures)
+	return endImport(p, "import", "lines", imported, failures)
 }
 
-func newImport(p *program, store *db.Store) *mirror.Import {
-	return mirror.NewImport(store, mirror.ImportOptions{
-		PatientIDSystem: p.config.PatientIDSystem, Now: time.Now,
-		BadLine: func(file string, line int, err error) {
-			p.log.Error("line not imported", "file", file, "line", line, "error", err)
-		},
-	})
+func newImport(p *program, store *db.Store, bad func(file string, line int, err error)) *mirror.Import {
+	return mirror.NewImport(store, mirror.ImportOptions{PatientIDSystem: p.config.PatientIDSystem, Now: time.Now, BadLine: bad})
 }
 
-// endImport settles the numbers and says what became of the patients.
-func endImport(p *program, command string, imported *mirror.Import, failures []error) error {
+// endImport settles the numbers and says what became of the patients, in the command's
+// own word for what it counts.
+func endImport(p *program, command, units string, imported *mirror.Import, failures []error) error {
 	if p.ctx.Err() == nil { // else the next import settles them
 		if err := imported.Settle(p.ctx); err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", command, err))
 		}
 	}
-	printImport(p.stdout, imported.Result)
+	printImport(p.stdout, units, imported.Result)
 	if bad := imported.Result.Bad; bad > 0 {
-		failures = append(failures, fmt.Errorf("%s: %d lines were not imported, or not wholly; see the log above", command, bad))
+		failures = append(failures, fmt.Errorf("%s: %d %s were not taken, or not wholly; see the log above", command, bad, units))
 	}
 	return errors.Join(failures...)
 }
@@ -75,12 +73,12 @@ func readFile(p *program, imported *mirror.Import, name string) error {
 }
 
 // printImport counts what became of the patients, and why some were kept.
-func printImport(out io.Writer, r mirror.ImportResult) {
+func printImport(out io.Writer, units string, r mirror.ImportResult) {
 	kept := 0
 	for _, n := range r.Kept {
 		kept += n
 	}
-	fmt.Fprintf(out, "%d new, %d updated, %d kept as they were, %d bad lines\n", r.Inserted, r.Updated, kept, r.Bad)
+	fmt.Fprintf(out, "%d new, %d updated, %d kept as they were, %d bad %s\n", r.Inserted, r.Updated, kept, r.Bad, units)
 	for _, why := range slices.Sorted(maps.Keys(r.Kept)) {
 		fmt.Fprintf(out, "kept %d: %s\n", r.Kept[why], why)
 	}

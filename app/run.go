@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"patientgraph/auth"
+	"patientgraph/fhir"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -21,7 +22,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	parser, err := kong.New(&c,
 		kong.Name("patientgraph"), kong.Description("A GraphQL server in front of a FHIR R4 server."),
 		kong.Resolvers(environment(getenv)), kong.Writers(stdout, stderr),
-		kong.Vars{"roles": strings.Join(auth.Roles(), ",")},
+		kong.Vars{"roles": strings.Join(auth.Roles(), ","), "fhir_servers": strings.Join(fhir.Servers(), ",")},
 		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: "Settings, each also an environment variable (--jwt-secret is JWT_SECRET):"}}),
 		kong.Exit(func(int) { exited = true }))
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 const syncCount = "200"
 
 type syncCommand struct {
-	Full bool `help:"Read every patient again, which is so far always done."`
+	Full bool `help:"Has no effect yet: every patient is always read."`
 }
 
-// Run reads every patient of the FHIR server into the cache, and fails if one could
-// not be taken.
+// Run reads every patient of the FHIR server into the cache, takes what it can, and
+// fails if anything could not be taken.
 func (syncCommand) Run(p *program) error {
 	if p.config.Demo {
 		return errors.New("sync: FHIR_BASE_URL is not set; the demo fills its own cache")
@@ -32,10 +32,12 @@ func (syncCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	imported := newImport(p, store)
+	imported := newImport(p, store, func(_ string, n int, err error) {
+		p.log.Error("patient not taken", "nth", n, "error", err)
+	})
 	var failures []error
 	if err := imported.Patients(p.ctx, client.Search(p.ctx, url.Values{"_count": {syncCount}})); err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))
 	}
-	return endImport(p, "sync", imported, failures)
+	return endImport(p, "sync", "patients", imported, failures)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -115,6 +116,83 @@ func TestDoctorSaysWhatAServerCannotDo(t *testing.T) {
 	}
 }
 
+// FHIR promises that an older version is refused of versioned-update alone; of any other
+// server that is not said, whatever its reads show.
+func TestDoctorSaysWhatIsSaidOfVersions(t *testing.T) {
+	t.Parallel()
+	for versioning, c := range map[string]struct{ status, says string }{
+		`,"versioning":"versioned-update"`: {"ok", "keeps versions"},
+		`,"versioning":"no-version"`:       {"limit", "keeps no versions"},
+		`,"versioning":"versioned"`:        {"skipped", "does not say"},
+		``:                                 {"skipped", "does not say"},
+	} {
+		server, _ := StartFHIR(t, fhirsim.Options{}, PatientJSON("a1", Number))
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/fhir/metadata" {
+				w.Header().Set("Content-Type", "application/fhir+json")
+				_, _ = w.Write([]byte(`{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server","resource":[{"type":"Patient"` + versioning + `}]}]}`))
+				return
+			}
+			server.ServeHTTP(w, r)
+		}))
+		d := doctor(t, nil, "FHIR_BASE_URL="+front.URL+"/fhir", "DATABASE_URL=sqlite::memory:")
+		if d.want(t, "FHIR versions", c.status, c.says); d.err != nil {
+			t.Errorf("%s: %s", versioning, d.all)
+		}
+		front.Close()
+	}
+}
+
+// A server that names itself otherwise than FHIR_SERVER is told so. One whose
+// CapabilityStatement failed a moment ago is not blamed on that setting.
+func TestDoctorBlamesFHIRServerOnlyWhereItIsWrong(t *testing.T) {
+	t.Parallel()
+	_, base := StartFHIR(t, fhirsim.Options{}, PatientJSON("a1", Number))
+	d := doctor(t, nil, "FHIR_BASE_URL="+base, "DATABASE_URL=sqlite::memory:", "FHIR_SERVER=openemr")
+	d.want(t, "FHIR profile", "failed", "set FHIR_SERVER=auto")
+	server, _ := StartFHIR(t, fhirsim.Options{Habits: fhirsim.OpenEMR("8.0.0")})
+	asked := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/metadata") {
+			if asked++; asked%3 != 1 { // doctor is run twice
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	d = doctor(t, nil, "FHIR_BASE_URL="+front.URL+"/fhir", "DATABASE_URL=sqlite::memory:", "FHIR_SERVER=r4")
+	if d.want(t, "FHIR profile", "failed", "status 503"); strings.Contains(d.all, "FHIR_SERVER") {
+		t.Errorf("FHIR_SERVER is blamed:\n%s", d.all)
+	}
+}
+
+// OpenEMR 7.0.3 shows nobody where one is asked for, and else everybody: neither doctor
+// nor a start asks for everybody, and neither takes the server for a wrong one.
+func TestNobodyAsksOpenEMRForEverybody(t *testing.T) {
+	t.Parallel()
+	server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR("7.0.3")})
+	for n := range 20 {
+		server.Clinic().Put(fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n), openEMRRow())
+	}
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	d := doctor(t, nil, "FHIR_BASE_URL="+base, "DATABASE_URL=sqlite::memory:")
+	if d.want(t, "FHIR access", "limit", "may hide them from a search for one"); d.err != nil {
+		t.Error(d.all)
+	}
+	StartWith(t, base, dbtest.SQLite(t)).UntilLog("may hide them from a search for one")
+	for _, r := range server.Requests() {
+		if strings.HasSuffix(r.Path, "/Patient") && r.Query != "_count=1" {
+			t.Errorf("%s was asked for", r.Path+"?"+r.Query)
+		}
+	}
+}
+
 // What stands between may compress, change or take away ETags, or have another time.
 func TestDoctorSeesWhatStandsBetween(t *testing.T) {
 	t.Parallel()
@@ -133,7 +211,7 @@ func TestDoctorSeesWhatStandsBetween(t *testing.T) {
 		"early":          {func(h http.Header, _ bool) { date(h, 10*time.Minute) }, "FHIR clock", "warning", "behind the server's"},
 		"a little late":  {func(h http.Header, _ bool) { date(h, -20*time.Second) }, "FHIR clock", "ok", ""},
 		"from a cache":   {func(h http.Header, _ bool) { date(h, -time.Hour); h.Set("Age", "3600") }, "FHIR clock", "ok", ""},
-		"no time":        {func(h http.Header, _ bool) { h["Date"] = nil }, "FHIR clock", "ok", ""},
+		"no time":        {func(h http.Header, _ bool) { h["Date"] = nil }, "FHIR clock", "skipped", "does not tell the time"},
 	} {
 		server, _ := StartFHIR(t, fhirsim.Options{})
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -86,11 +86,89 @@ func TestSyncFollowsNoLinkElsewhere(t *testing.T) {
 	databaseURL := dbtest.SQLite(t)
 
 	out, err := runSync(server.URL+"/api/fhir", databaseURL)
-	if err == nil || !strings.Contains(err.Error(), "app-node-3:9090") || !strings.Contains(err.Error(), "FHIR_REWRITE_LINKS") {
+	if err == nil || !strings.Contains(err.Error(), "app-node-3:9090") || !strings.Contains(err.Error(), "FHIR_REWRITE_LINKS") || !strings.Contains(out, "2 new") {
 		t.Errorf("without FHIR_REWRITE_LINKS: %v\n%s", err, out)
 	}
-	if out, err := runSync(server.URL+"/api/fhir", databaseURL, "FHIR_REWRITE_LINKS=true"); err != nil || !strings.Contains(out, "3 new") {
+	if out, err := runSync(server.URL+"/api/fhir", databaseURL, "FHIR_REWRITE_LINKS=true"); err != nil || !strings.Contains(out, "1 new, 0 updated, 2 kept") {
 		t.Errorf("with it: %v\n%s", err, out)
+	}
+}
+
+// TestSyncSkipsABadPatient: whatever is wrong with some, and however many they are, each
+// is told by its place, the others are taken, and the exit status says that some were not.
+func TestSyncSkipsABadPatient(t *testing.T) {
+	t.Parallel()
+	const secret = "Aldous"
+	bad := []string{
+		`{"resourceType":"Patient","id":"x-1","name":[{"family":"` + secret + `","family":"Twice"}]}`,
+		"{\"resourceType\":\"Patient\",\"id\":\"x-2\",\"name\":[{\"family\":\"" + secret + "\xff\"}]}",
+		`{"resourceType":"Patient","name":[{"family":"` + secret + `"}]}`,
+		`{"resourceType":"Patient","id":"x-4","meta":{"tag":[{"code":"SUBSETTED"}]},"name":[{"family":"` + secret + `"}]}`,
+		`{"resourceType":"Patient","id":"x-5","name":[{"family":"` + strings.Repeat(secret, 20_000) + `"}]}`, // shows too much
+	}
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		last := `{"resourceType":"Bundle","type":"searchset","entry":[{"resource":` + PatientJSON("last", "P-2025-000003") + `}]}`
+		var server *httptest.Server
+		server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			page := r.URL.Query().Get("page")
+			switch {
+			case r.URL.Path == "/fhir/metadata":
+				fmt.Fprint(w, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`)
+			case page == "6":
+				fmt.Fprint(w, last)
+			default: // of each kind five on five pages, between good ones on the first
+				var entries []string
+				if page == "" {
+					page = "1"
+					entries = append(entries, `{"resource":`+PatientJSON("first", "P-2025-000001")+`}`)
+				}
+				for _, b := range bad {
+					entries = append(entries, `{"resource":`+strings.Replace(b, `"Patient"`, `"Patient","language":"p`+page+`"`, 1)+`}`)
+				}
+				if page == "1" {
+					entries = append(entries, `{"resource":`+PatientJSON("second", "P-2025-000002")+`}`)
+				}
+				fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"%s/fhir/Patient?page=%c"}],"entry":[%s]}`,
+					server.URL, page[0]+1, strings.Join(entries, ","))
+			}
+		}))
+		t.Cleanup(server.Close)
+		out, err := runSync(server.URL+"/fhir", databaseURL)
+		if err == nil || !strings.Contains(err.Error(), "sync: 25 patients were not taken") || !strings.Contains(out, "3 new, 0 updated, 0 kept as they were, 25 bad patients") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if strings.Count(out, `"patient not taken"`) != 25 || !strings.Contains(out, `"nth":2,`) || !strings.Contains(out, `"nth":27,`) || strings.Contains(out, "line") {
+			t.Errorf("each is to be told by its place:\n%s", out)
+		}
+		if strings.Contains(out+err.Error(), secret) || strings.Contains(out, "x-1") {
+			t.Errorf("a patient is named:\n%s", out)
+		}
+		p := StartWith(t, server.URL+"/fhir", databaseURL)
+		Want(t, p.Patient("P-2025-000003"), Object{"syncState": "SYNCED"})
+	})
+}
+
+// TestSyncKeepsWhatCameBeforeAnError of a later page.
+func TestSyncKeepsWhatCameBeforeAnError(t *testing.T) {
+	t.Parallel()
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		switch {
+		case r.URL.Path == "/fhir/metadata":
+			fmt.Fprint(w, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}`)
+		case r.URL.Query().Has("page"):
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"%s/fhir/Patient?page=2"}],"entry":[{"resource":%s}]}`,
+				server.URL, PatientJSON("first", Number))
+		}
+	}))
+	t.Cleanup(server.Close)
+	out, err := runSync(server.URL+"/fhir", dbtest.SQLite(t))
+	if err == nil || !strings.Contains(err.Error(), "status 502") || !strings.Contains(out, "1 new") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -36,7 +36,9 @@ var (
 type ImportOptions struct {
 	PatientIDSystem string // identifier.system of the hospital's patient number; "" = none
 	Now             func() time.Time
-	BadLine         func(file string, line int, err error) // told each line, or entry of a Bundle, that was not imported, from 1
+	// BadLine is told each line, or entry of a Bundle, that was not imported, from 1; of a
+	// search which patient, without a file.
+	BadLine func(file string, line int, err error)
 }
 
 // ImportResult counts the patients of an import.
@@ -96,6 +98,7 @@ func NewImport(store Store, o ImportOptions) *Import {
 type importer struct {
 	*Import
 	file   string
+	unit   string // what it counts: line, or patient of a search
 	source *source
 	result ImportResult   // of the file
 	looks  string         // what the file looks like
@@ -113,17 +116,25 @@ type importer struct {
 // failed, or that the file is something else; the patients before that are in
 // the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
 func (all *Import) Read(ctx context.Context, file string, r io.Reader) error {
-	i := &importer{Import: all, file: file, alike: map[string]int{}}
+	i := &importer{Import: all, file: file, unit: "line", alike: map[string]int{}}
 	return i.end(ctx, i.read(ctx, r))
 }
 
-// Patients loads what a search of the FHIR server yields, and ends with its first
-// error; the patients before that are in the cache.
+// Patients loads what a search of the FHIR server yields. A bad patient is reported by
+// its place in the search, and the rest goes on, however many are bad: what the search
+// yields are patients. It ends with an error of the search itself, or of the cache; the
+// patients before that are in the cache.
 func (all *Import) Patients(ctx context.Context, patients iter.Seq2[fhir.Resource, error]) error {
-	i := &importer{Import: all, looks: "no patients", alike: map[string]int{}}
+	i := &importer{Import: all, unit: "patient", alike: map[string]int{}}
 	n := 0
 	for patient, err := range patients {
-		if n++; err == nil {
+		n++
+		var fault *fhir.Error
+		switch {
+		case errors.As(err, &fault) && fault.Cause == fhir.BadEntry:
+			i.report(n, 0, err)
+			continue
+		case err == nil:
 			err = i.add(ctx, n, 0, patient.JSON)
 		}
 		if err != nil {
@@ -247,12 +258,12 @@ func (i *importer) add(ctx context.Context, line, entry int, text []byte) error 
 	return nil
 }
 
-// bad reports what could not be read, and ends the import when it is the same
-// again and again.
+// bad reports what could not be read, and ends the import of a file when it is the
+// same again and again.
 func (i *importer) bad(line, entry int, err, kind error) error {
 	i.report(line, entry, err)
 	i.alike[kind.Error()]++
-	if n := i.alike[kind.Error()]; n >= maxAlike {
+	if n := i.alike[kind.Error()]; n >= maxAlike && i.source != nil { // a search has no file
 		return fmt.Errorf("stopped in line %d after %d bad ones of one kind (%v); the file looks like %s", line, n, kind, i.looks)
 	}
 	return nil
@@ -275,7 +286,7 @@ func (i *importer) flush(ctx context.Context) error {
 	}
 	outcomes, err := i.store.ImportPatients(ctx, batch, i.Now())
 	if err != nil {
-		return fmt.Errorf("store lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
+		return fmt.Errorf("store %ss %d to %d: %w", i.unit, lines[0], lines[len(lines)-1], err)
 	}
 	for k, o := range outcomes {
 		if o.Claimed {
