@@ -10,6 +10,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
+	"patientgraph/fhir"
 	"patientgraph/internal/locked"
 )
 
@@ -52,6 +53,27 @@ func TestTokenTakesEveryRole(t *testing.T) {
 	}
 	if out, err := command("--role", "janitor"); err == nil {
 		t.Errorf("a role that the table does not have: %q", out)
+	}
+}
+
+// TestFHIRServerTakesEveryProfileThatHasAName: its help names them, and no other is taken.
+func TestFHIRServerTakesEveryProfileThatHasAName(t *testing.T) {
+	t.Parallel()
+	run := func(settings ...string) (string, error) {
+		var out, log locked.Buffer
+		err := Run(t.Context(), []string{"version", "--help"}[:2-len(settings)], &out, &log, settings...)
+		return strings.Join(strings.Fields(out.String()), " "), err
+	}
+	if help, err := run(); err != nil || !strings.Contains(help, "Kind of FHIR server: "+strings.Join(fhir.Servers(), ",")) {
+		t.Errorf("the help does not name them (%v):\n%s", err, help)
+	}
+	for _, name := range fhir.Servers() {
+		if _, err := run("FHIR_SERVER=" + name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := run("FHIR_SERVER=medplum"); err == nil {
+		t.Error("one that is chosen alone is taken")
 	}
 }
 
