@@ -68,7 +68,7 @@ func TestFHIRServerTakesEveryProfileThatHasAName(t *testing.T) {
 		t.Errorf("the help does not name them (%v):\n%s", err, help)
 	}
 	for _, name := range fhir.Servers() {
-		if _, err := run("version", "FHIR_SERVER=" + name); err != nil {
+		if _, err := run("version", "FHIR_SERVER="+name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -165,7 +165,7 @@ func (e *examination) access(ctx context.Context, c *Config, client *fhir.Client
 	case fault == nil:
 		e.reads = true
 		e.add("FHIR access", ok, accessedBy(c)+": a patient can be read", "")
-	case e.some != "":
+	case e.some != "", fault.Cause == fhir.LeadsAway: // the page itself is good
 		e.reads = true
 		e.add("FHIR access", warning, accessedBy(c)+": patients can be read, the first page of a list alone: "+fault.Reason, advice(c, fault))
 	case fault.Cause == fhir.BadEntry:

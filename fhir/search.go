@@ -31,11 +31,11 @@ var (
 
 // Search yields the Patients that match params, page after page. In the place of one
 // that is no whole Patient it yields an error with the cause BadEntry and goes on;
-// any other error ends it, after what the page has shown. A page leads to the next by its link, which must have the base
-// URL's origin and lie below it, for it is followed with our credentials; where the
-// profile knows of no links, and params has a _count, by _offset until a page is
-// empty. The resources carry no ETag. An empty result is no proof that nothing
-// matches: servers answer so to parameters that they do not know.
+// any other error ends it, after what the page has shown. A page leads to the next by
+// its link, which must have the base URL's origin and lie below it, for it is followed
+// with our credentials; where the profile knows of no links, and params has a _count,
+// by _offset until a page is empty. The resources carry no ETag. An empty result is no
+// proof that nothing matches: servers answer so to parameters that they do not know.
 func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
 	return func(yield func(Resource, error) bool) {
 		at := c.searchURL(params)
@@ -105,12 +105,13 @@ func pageAfter(at url.URL, profile *Profile, seen, onPage int) *url.URL {
 }
 
 // ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
-// one is about that one. The server may well refuse the search, or show nothing. Where
-// it shows all patients or none, an answer that is too long shows some.
+// one is about that one. The server may well refuse the search, or show nothing. One
+// that we cannot use is shown all the same; and where a server shows all patients or
+// none, an answer that is too long shows some.
 func (c *Client) ReadsOthers(ctx context.Context) (bool, error) {
 	for _, err := range c.Search(ctx, url.Values{"_count": {"1"}}) {
 		var e *Error
-		if errors.As(err, &e) && e.Cause == TooLong && c.chooser.current().countHidesAll {
+		if errors.As(err, &e) && (e.Cause == BadEntry || e.Cause == TooLong && c.chooser.current().countHidesAll) {
 			return true, nil
 		}
 		if errors.As(err, &e) && (e.Kind == Forbidden || e.Kind == AuthFailed || e.Kind == Rejected || e.Kind == Unusable) {

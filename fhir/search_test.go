@@ -298,6 +298,7 @@ func TestReadsOthers(t *testing.T) {
 		kind   Kind // of the error; 0: none
 	}{
 		{200, bundle(`{"resource":{"resourceType":"Patient","id":"q"}}`), true, 0},
+		{200, bundle(`{"resource":{"resourceType":"Patient","id":"q","telecom":7}}`), true, 0},
 		{200, bundle(``), false, 0}, {200, `{"resourceType":"Bundle"}`, false, 0},
 		{200, bundle(`{"resource":` + refusal + `,"search":{"mode":"outcome"}}`), false, 0},
 		{403, refusal, false, 0}, {401, "", false, 0}, {400, refusal, false, 0}, {404, refusal, false, 0}, {200, "<html>", false, 0},
