@@ -229,6 +229,7 @@ func TestCloseEndsTheConnections(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	c := newTestClient(t, server.URL, nil)
+	c.transport.IdleConnTimeout = 0 // else they end by themselves
 	if _, err := c.Read(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
