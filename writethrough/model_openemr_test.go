@@ -518,6 +518,10 @@ func (m *model) shows(v *version, e fhir.ContactEdit, first *version) bool {
 	return !v.deleted && len(fhir.Missing(have, want, e.Fields(), "")) == 0
 }
 
+// hidesSecondLine reports whether the clinic holds a second line of the address and no
+// first one: it is shown as the first, and stays where another is written.
+func (v *version) hidesSecondLine() bool { return v.columns["street"] == "" && v.columns["street_line_2"] != "" }
+
 // firstRead is what an update read before its first PUT, if it is known.
 func (m *model) firstRead(id string) *version {
 	if op := m.find(id); op != nil {

@@ -306,7 +306,8 @@ func (m *model) land(p *put) (*version, bool) {
 	return m.server.take(p)
 }
 
-// mayTakeEffect: a PUT takes effect while the cache says so, and once.
+// mayTakeEffect: a PUT takes effect while the cache says so, once, and before those of
+// later updates.
 func (m *model) mayTakeEffect(p *put, state db.SyncState) {
 	if state != db.Pending && !m.mistaken(p.op) {
 		m.wrong("a PUT of %s takes effect while the patient says %s", p.op.id, state)
@@ -314,6 +315,11 @@ func (m *model) mayTakeEffect(p *put, state db.SyncState) {
 	for _, other := range p.op.puts {
 		if other.full() && !m.blurred(p.op) {
 			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
+		}
+	}
+	for _, later := range m.ops[slices.Index(m.ops, p.op)+1:] {
+		if slices.ContainsFunc(later.puts, func(other *put) bool { return other.landed != nil }) {
+			m.wrong("a PUT of %s undoes what a later one, of %s, has made", p.op.id, later.id)
 		}
 	}
 }
