@@ -209,11 +209,13 @@ func (m *model) checkAnswer(t *rapid.T, c *call) {
 // otherwise names the fields that are shown otherwise than they were asked for. Of an
 // address, which is sent as one text or in parts, told is believed.
 func (m *model) otherwise(shown fhir.Contact, e fhir.ContactEdit, told []string) (fields []string) {
-	another := func(value string) bool { return value == "" && m.server.emr != nil } // a clearing shows the next one
-	if e.SetPhone && shown.Phone != e.Phone && !another(e.Phone) {
+	another := func(value, field string) bool { // a clearing shows the next one, in the form that it was left in or not
+		return value == "" && m.server.emr != nil && !slices.Contains(told, field)
+	}
+	if e.SetPhone && shown.Phone != e.Phone && !another(e.Phone, fhir.FieldPhone) {
 		fields = append(fields, fhir.FieldPhone)
 	}
-	if e.SetEmail && shown.Email != e.Email && !another(e.Email) {
+	if e.SetEmail && shown.Email != e.Email && !another(e.Email, fhir.FieldEmail) {
 		fields = append(fields, fhir.FieldEmail)
 	}
 	if e.SetAddress && slices.Contains(told, fhir.FieldAddress) {
