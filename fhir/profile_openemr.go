@@ -14,7 +14,7 @@ import (
 // own GET shows: it is sent only what changes. Its version is "1" for ever.
 var openEMR = &Profile{
 	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true, pagesByOffset: true,
-	edit: editOpenEMR, tidy: withoutPeriodStart,
+	edit: editOpenEMR, strip: withoutPeriodStart,
 }
 
 // maxOpenEMRColumn is the length of its columns in characters; what is longer is cut
@@ -203,21 +203,15 @@ func (c *cannotApply) address(doc gjson.Result, asked *Address, now time.Time) *
 		return SameValue(FieldAddress, Contact{Address: &a}, Contact{Address: &b}, "")
 	}
 	place := func(a Address) Address { return Address{City: a.City, State: a.State, PostalCode: a.PostalCode} }
-	switch {
-	case want.District == "" && (have.District == "" || same(place(want), place(have))):
+	if want.District == "" && same(place(want), place(have)) || same(Address{District: want.District}, Address{District: have.District}) {
 		want.District = have.District
-	case !same(Address{District: want.District}, Address{District: have.District}):
+	} else {
 		c.add(path+".district", "OpenEMR does not let the district of an address be changed or removed")
-	default:
-		want.District = have.District
 	}
-	switch {
-	case want.Country == "":
+	if want.Country == "" || same(Address{Country: want.Country}, Address{Country: have.Country}) {
 		want.Country = have.Country
-	case !same(Address{Country: want.Country}, Address{Country: have.Country}):
+	} else {
 		c.add(path+".country", "OpenEMR does not let the country of an address be changed")
-	default:
-		want.Country = have.Country
 	}
 	second := func(a Address) (rest []string) {
 		if len(a.Lines) > 1 {
