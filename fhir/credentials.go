@@ -37,8 +37,8 @@ type credentials interface {
 	// get returns its value, "" for none, other than the one that the FHIR server
 	// refused; "" as well if there is no other.
 	get(ctx context.Context, refused string) (string, *Error)
-	// judge takes in whether the server took the value that came after a refused one.
-	judge(value string, taken bool)
+	// noteTaken takes in whether the server took the value that came after a refused one.
+	noteTaken(value string, taken bool)
 	// close waits for what must not be cut off.
 	close()
 }
@@ -58,7 +58,7 @@ func (c *Client) newCredentials(a Auth, files TLSFiles) (credentials, error) {
 		}
 		return fixed("Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password))), nil
 	case "client_credentials", "refresh_token", "password":
-		return c.newOAuth(a, files)
+		return c.newTokens(a, files)
 	}
 	return nil, fmt.Errorf("FHIR_AUTH %q: not none, bearer, basic, client_credentials, refresh_token or password", a.Mode)
 }
@@ -99,8 +99,8 @@ func (f fixed) get(_ context.Context, refused string) (string, *Error) {
 	}
 	return string(f), nil
 }
-func (fixed) judge(string, bool) {}
-func (fixed) close()             {}
+func (fixed) noteTaken(string, bool) {}
+func (fixed) close()                 {}
 
 func newBearer(a Auth, now func() time.Time) (credentials, error) {
 	if a.TokenFile == "" {
@@ -190,13 +190,10 @@ func (b *bearerFile) look(refused string) (value string, wait bool) {
 	}
 	return "", b.now().Sub(b.deniedAt) < fileGrace
 }
-func (*bearerFile) judge(string, bool) {}
-func (*bearerFile) close()             {}
+func (*bearerFile) noteTaken(string, bool) {}
+func (*bearerFile) close()                 {}
 
-// oauth has its tokens from an authorization server.
-type oauth struct{ *tokens }
-
-func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
+func (c *Client) newTokens(a Auth, files TLSFiles) (credentials, error) {
 	if a.TokenURL != "" {
 		if _, err := parseTokenURL(a.TokenURL); err != nil {
 			return nil, fmt.Errorf("FHIR_TOKEN_URL %w", err)
@@ -231,28 +228,12 @@ func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
 		}
 		t.fetch = s.fetch
 	}
-	return oauth{t}, nil
+	return t, nil
 }
 
 // fetch asks for a token with the same grant each time.
 func (e *endpoint) fetch(form url.Values) func(context.Context, string) (accessToken, *Error) {
 	return func(ctx context.Context, _ string) (accessToken, *Error) { return e.grant(ctx, form) }
-}
-
-func (o oauth) get(ctx context.Context, refused string) (string, *Error) {
-	ask := o.tokens.get
-	if refused = strings.TrimPrefix(refused, "Bearer "); refused != "" {
-		ask = o.renew
-	}
-	token, err := ask(ctx, refused)
-	if token == "" {
-		return "", err
-	}
-	return "Bearer " + token, nil
-}
-
-func (o oauth) judge(value string, taken bool) {
-	o.tokens.judge(strings.TrimPrefix(value, "Bearer "), taken)
 }
 
 // isLoopback is auth.IsLoopback, which this package must not know.

@@ -36,8 +36,8 @@ type Profile struct {
 	partial       bool // a PUT holds only what changes: another kind of server would lose the rest
 	pagesByOffset bool // a page of a search has no next link; _offset leads on
 
-	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
-	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
+	edit  func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
+	strip func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
 }
 
 // Edited is a Patient with a change made.
@@ -64,8 +64,8 @@ func (p *Profile) show(r Resource) Resource {
 	if p.Versioning == VersionsNever {
 		r.ETag = ""
 	}
-	if p.tidy != nil && r.JSON != nil {
-		r.JSON = p.tidy(r.JSON)
+	if p.strip != nil && r.JSON != nil {
+		r.JSON = p.strip(r.JSON)
 	}
 	return r
 }
