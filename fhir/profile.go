@@ -61,6 +61,7 @@ func editWhole(body []byte, e ContactEdit, now time.Time, region string) (Edited
 
 // show returns a resource as the profile lets it be seen.
 func (p *Profile) show(r Resource) Resource {
+	r.Profile = p
 	if p.Versioning == VersionsNever {
 		r.ETag = ""
 	}

@@ -30,7 +30,6 @@ type update struct {
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	busy    *fhir.Error   // how the server said that it was busy, and showed nothing of the PUT; nil: it did not
 	first   *fhir.Contact // what the server showed before the first PUT: what a clearing takes out
-	profile *fhir.Profile // how the FHIR server is written to
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
@@ -137,11 +136,7 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 		if err != nil {
 			return u.cannotRead(read, err), nil
 		}
-		chosen, err := u.FHIR.Profile(read)
-		if err != nil {
-			return u.cannotRead(read, err), nil
-		}
-		u.base, u.profile = base, chosen.Profile
+		u.base = base
 		if (u.lost != nil || u.busy != nil) && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // somebody has written: was it ours, or can it still land?
 			if e, next := u.resolve(settle); next != judge.MergeAgain {
 				return e, nil
@@ -206,7 +201,7 @@ func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done 
 	}
 	edit := u.change.Edit
 	edit.Clears = u.first
-	edited, err = u.profile.Edit(u.base.JSON, edit, now, u.PhoneRegion)
+	edited, err = u.base.Profile.Edit(u.base.JSON, edit, now, u.PhoneRegion)
 	var f *fhir.Error
 	switch {
 	case errors.As(err, &f) && f.Kind == fhir.CannotApply && u.lost == nil:
@@ -321,7 +316,7 @@ func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, bo
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
 	}
-	heard := hear(answer, err, u.put, u.profile.ReadsBack)
+	heard := hear(answer, err, u.put, u.base.Profile.ReadsBack)
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
