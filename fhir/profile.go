@@ -43,7 +43,7 @@ type Profile struct {
 // Edited is a Patient with a change made.
 type Edited struct {
 	Record []byte // the Patient as it is to be; the very body that was edited: nothing changes
-	Put    []byte // what is sent to make it so
+	Body   []byte // of the PUT that makes it so: the Record, or as much of it as the server is to be sent
 	Doubts Doubts // what was left although it may describe an old value
 }
 
@@ -56,7 +56,7 @@ func (p *Profile) Edit(body []byte, e ContactEdit, now time.Time, region string)
 // editWhole is for servers that replace the record by what they are sent.
 func editWhole(body []byte, e ContactEdit, now time.Time, region string) (Edited, error) {
 	record, doubts, err := EditContact(body, e, now, region)
-	return Edited{Record: record, Put: record, Doubts: doubts}, err
+	return Edited{Record: record, Body: record, Doubts: doubts}, err
 }
 
 // show returns a resource as the profile lets it be seen.

@@ -56,14 +56,14 @@ func editOpenEMR(body []byte, e ContactEdit, now time.Time, region string) (Edit
 	if len(cannot) > 0 {
 		return Edited{}, cannot.error()
 	}
-	put := `{"resourceType":"Patient","gender":` + quote(gender) + `,"birthDate":` + quote(birthDate)
+	sent := `{"resourceType":"Patient","gender":` + quote(gender) + `,"birthDate":` + quote(birthDate)
 	if len(telecom) > 0 {
-		put += `,"telecom":[` + strings.Join(telecom, ",") + `]`
+		sent += `,"telecom":[` + strings.Join(telecom, ",") + `]`
 	}
 	if e.SetAddress && changesAddress(body, record, now) {
-		put += `,"address":[` + openEMRAddress(edit.Address) + `]`
+		sent += `,"address":[` + openEMRAddress(edit.Address) + `]`
 	}
-	return Edited{Record: record, Put: []byte(put + "}")}, nil
+	return Edited{Record: record, Body: []byte(sent + "}")}, nil
 }
 
 func changesAddress(was, is []byte, now time.Time) bool {

@@ -87,7 +87,7 @@ func (s bench) alone(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.client.Update(ctx, s.fhirID(n), edited.Put, base.ETag)
+	_, err = s.client.Update(ctx, s.fhirID(n), edited.Body, base.ETag)
 	return err
 }
 

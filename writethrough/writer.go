@@ -23,7 +23,7 @@ import (
 type FHIR interface {
 	// Read returns the Patient as it is now, with its Profile.
 	Read(ctx context.Context, id string) (fhir.Resource, error)
-	// Update replaces the Patient; ifMatch is an ETag or empty.
+	// Update puts what Edit of the Profile made of the Patient; ifMatch is an ETag or empty.
 	Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error)
 	// After returns the version that directly followed the one with this ETag.
 	After(ctx context.Context, id, etag string) (fhir.Resource, error)
