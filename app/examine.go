@@ -203,7 +203,7 @@ func (e *examination) scopes(granted string) {
 		}
 	}
 	switch {
-	case !rights.Said:
+	case !rights.NamesResources:
 		e.add("FHIR scopes", works, "the token names no SMART scope for resources: what it allows is not known", "")
 	case len(lacks) > 0:
 		e.add("FHIR scopes", odd, "the granted scopes allow no "+strings.Join(lacks, ", no ")+" of Patient",
