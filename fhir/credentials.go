@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,31 +64,56 @@ func (c *Client) newCredentials(a Auth, files TLSFiles) (credentials, error) {
 	return nil, fmt.Errorf("FHIR_AUTH %q: not none, bearer, basic, client_credentials, refresh_token or password", a.Mode)
 }
 
+// authSetting is a setting of Auth.
+type authSetting struct {
+	name, value string
+	modes       string // the values of FHIR_AUTH that use it
+	needed      string // those of them that cannot log in without it
+	or          string // or without this one in its place
+}
+
+func (a Auth) settings() []authSetting {
+	const oauth = "client_credentials refresh_token password"
+	return []authSetting{
+		{"FHIR_TOKEN", a.Token, "bearer", "bearer", "FHIR_TOKEN_FILE"},
+		{"FHIR_TOKEN_FILE", a.TokenFile, "bearer", "", ""},
+		{"FHIR_TOKEN_URL", a.TokenURL, oauth, "", ""},
+		{"FHIR_CLIENT_ID", a.ClientID, oauth, oauth, ""},
+		{"FHIR_CLIENT_SECRET", a.ClientSecret, oauth, "client_credentials", "FHIR_PRIVATE_KEY"},
+		{"FHIR_PRIVATE_KEY", a.PrivateKey, oauth, "", ""},
+		{"FHIR_REFRESH_TOKEN", a.RefreshToken, "refresh_token", "refresh_token", ""},
+		{"FHIR_SCOPES", a.Scopes, oauth, "", ""},
+		{"FHIR_USERNAME", a.Username, "basic password", "basic password", ""},
+		{"FHIR_PASSWORD", a.Password, "basic password", "basic password", ""},
+	}
+}
+
 // missing names the settings without which the mode cannot log in.
 func (a Auth) missing() (names []string) {
-	need := func(name string, values ...string) {
-		if strings.Join(values, "") == "" {
-			names = append(names, name)
+	given := map[string]bool{}
+	for _, s := range a.settings() {
+		given[s.name] = s.value != ""
+	}
+	for _, s := range a.settings() {
+		switch {
+		case given[s.name] || given[s.or] || !slices.Contains(strings.Fields(s.needed), a.Mode):
+		case s.or != "":
+			names = append(names, s.name+" or "+s.or)
+		default:
+			names = append(names, s.name)
 		}
 	}
-	switch a.Mode {
-	case "bearer":
-		need("FHIR_TOKEN", a.Token, a.TokenFile)
-	case "basic":
-		need("FHIR_USERNAME", a.Username)
-		need("FHIR_PASSWORD", a.Password)
-	case "client_credentials":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_CLIENT_SECRET or FHIR_PRIVATE_KEY", a.ClientSecret, a.PrivateKey)
-	case "refresh_token":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_REFRESH_TOKEN", a.RefreshToken)
-	case "password":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_USERNAME", a.Username)
-		need("FHIR_PASSWORD", a.Password)
-	}
 	return names
+}
+
+// Unused says which settings are given in vain: the mode does not use them.
+func (a Auth) Unused() (told []string) {
+	for _, s := range a.settings() {
+		if modes := strings.Fields(s.modes); s.value != "" && !slices.Contains(modes, a.Mode) {
+			told = append(told, fmt.Sprintf("%s has no effect with FHIR_AUTH=%s: it is for FHIR_AUTH=%s", s.name, a.Mode, strings.Join(modes, " or ")))
+		}
+	}
+	return told
 }
 
 // fixed stays as it is.
