@@ -75,7 +75,7 @@ type authSetting struct {
 func (a Auth) settings() []authSetting {
 	const oauth = "client_credentials refresh_token password"
 	return []authSetting{
-		{"FHIR_TOKEN", a.Token, "bearer", "bearer", "FHIR_TOKEN_FILE"},
+		{"FHIR_TOKEN", a.Token, "bearer", "bearer", ""},
 		{"FHIR_TOKEN_FILE", a.TokenFile, "bearer", "", ""},
 		{"FHIR_TOKEN_URL", a.TokenURL, oauth, "", ""},
 		{"FHIR_CLIENT_ID", a.ClientID, oauth, oauth, ""},
@@ -96,7 +96,7 @@ func (a Auth) missing() (names []string) {
 	}
 	for _, s := range a.settings() {
 		switch {
-		case given[s.name] || given[s.or] || !slices.Contains(strings.Fields(s.needed), a.Mode):
+		case given[s.name] || given[s.name+"_FILE"] || given[s.or] || !slices.Contains(strings.Fields(s.needed), a.Mode):
 		case s.or != "":
 			names = append(names, s.name+" or "+s.or)
 		default:
