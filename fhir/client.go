@@ -134,6 +134,9 @@ func (c *Client) Read(ctx context.Context, id string) (Resource, error) {
 	if err := a.failure(); err != nil {
 		return Resource{}, err
 	}
+	if err := c.check(profile, a); err != nil {
+		return Resource{}, err
+	}
 	r := profile.show(a.resource())
 	if r.ETag == "" && profile.Versioning == VersionsAlways {
 		return Resource{}, &Error{Kind: Unusable, Op: OpRead, Status: a.status, Reason: "The answer is unusable: " + errUnguarded.Error(), Err: errUnguarded}

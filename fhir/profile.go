@@ -77,7 +77,8 @@ var profiles = []*Profile{r4, hapi, openEMR}
 // Chosen is a profile, and why it was.
 type Chosen struct {
 	*Profile
-	Why string
+	Why   string
+	named bool // the server's own name bears it out
 }
 
 // chooser finds the profile of a server, once for all clients of it.
@@ -138,10 +139,33 @@ func (c *chooser) learn(caps Capabilities) (Chosen, error) {
 			reason := "FHIR_SERVER=" + c.set.Name + ", but the FHIR server names itself " + caps.SoftwareName + ", which " + harm + "; set FHIR_SERVER=auto"
 			return Chosen{}, &Error{Kind: NotSent, Op: OpCapabilities, Reason: reason, NotAsked: true}
 		}
+		named := caps.SoftwareName != ""
 		chosen = *c.asSet()
+		chosen.named = named
 	}
 	c.chosen.Store(&chosen)
 	return chosen, nil
+}
+
+// check refuses a Patient that is not of the kind of server that was chosen: a partial
+// PUT would lose the rest of a record of another kind, and OpenEMR, which a bad or
+// hidden /metadata may have hidden too, fails over a whole one or changes more.
+func (c *Client) check(chosen Chosen, a answer) error {
+	versioned := a.header.Get("ETag") != "" || str(member(a.doc, "meta"), "versionId") != "1"
+	openEMRs := !versioned && (openEMRPath.MatchString(c.base.Path) || hasOpenEMRNumber(a.doc))
+	reason := ""
+	switch {
+	case chosen.partial && (versioned || !chosen.named && !openEMRs):
+		reason = "this patient does not look like one of OpenEMR, and another server would lose what is not sent to it; set FHIR_SERVER to r4 or hapi"
+	case !chosen.partial && openEMRs:
+		reason = "this patient looks like one of OpenEMR, which fails over a whole record or changes more than was asked; set FHIR_SERVER=openemr"
+	default:
+		return nil
+	}
+	if c.chooser.set == nil {
+		c.chooser.chosen.Store(nil) // what it says of itself may be better by now
+	}
+	return &Error{Kind: NotSent, Op: a.op, NotAsked: true, Reason: "FHIR profile " + chosen.Name + " (" + chosen.Why + "), but " + reason}
 }
 
 // Profile returns how this server is written to. If that was not said, and is not
@@ -201,11 +225,11 @@ func choose(caps Capabilities) Chosen {
 	named := "the CapabilityStatement names the software " + strings.TrimSpace(caps.SoftwareName+" "+caps.SoftwareVersion)
 	switch {
 	case strings.Contains(software, "openemr"):
-		return Chosen{Profile: openEMR, Why: named}
+		return Chosen{Profile: openEMR, Why: named, named: true}
 	case strings.Contains(software, "hapi"):
-		return Chosen{Profile: hapi, Why: named}
+		return Chosen{Profile: hapi, Why: named, named: true}
 	case strings.Contains(software, "medplum"):
-		return Chosen{Profile: medplum, Why: named}
+		return Chosen{Profile: medplum, Why: named, named: true}
 	case caps.Versioning == "no-version":
 		return Chosen{Profile: r4NoVersions, Why: "the CapabilityStatement says of Patient: versioning no-version"}
 	case caps.Versioning == "versioned-update":

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,16 @@ const maxOpenEMRColumn = 255
 // openEMRUses are the uses of a ContactPoint that have a column. An email of another
 // use is stored too, but shown with use home.
 var openEMRUses = map[string][]string{FieldPhone: {"home", "mobile", "work"}, FieldEmail: {"home", "mobile"}}
+
+// How OpenEMR is known by what it shows, beside the version "1" without an ETag: its
+// address, or a code system that stands where an identifier's system should.
+var openEMRPath = regexp.MustCompile(`/apis/[^/]+/fhir/?$`)
+
+func hasOpenEMRNumber(doc gjson.Result) bool {
+	return slices.ContainsFunc(elements(member(doc, "identifier")), func(identifier gjson.Result) bool {
+		return str(identifier, "system") == "http://terminology.hl7.org/CodeSystem/v2-0203"
+	})
+}
 
 // editOpenEMR sends resourceType, gender, birthDate, and the entries that change.
 func editOpenEMR(body []byte, e ContactEdit, now time.Time, region string) (Edited, error) {

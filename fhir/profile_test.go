@@ -301,3 +301,87 @@ func TestAProfileThatTheServerContradictsIsNotUsed(t *testing.T) {
 		}
 	}
 }
+
+// TestAPatientThatContradictsTheProfileIsNotWritten: what a server says of itself may be
+// hidden or wrong for a moment; a record of the other kind shows it.
+func TestAPatientThatContradictsTheProfileIsNotWritten(t *testing.T) {
+	t.Parallel()
+	const (
+		versioned = `{"resourceType":"Patient","id":"a","meta":{"versionId":"7"},"birthDate":"1980-01-01"}`
+		first     = `{"resourceType":"Patient","id":"a","meta":{"versionId":"1"},"birthDate":"1980-01-01"}`
+		numbered  = `{"resourceType":"Patient","id":"a","meta":{"versionId":"1"},"identifier":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","value":"31"}]}`
+	)
+	for _, c := range []struct {
+		server, metadata, base, patient, etag string
+		reads                                 bool
+	}{
+		{"openemr", "", "/fhir", versioned, `W/"7"`, false},
+		{"openemr", "", "/fhir", first, "", false}, // nothing says that it is one
+		{"openemr", "", "/fhir", numbered, "", true},
+		{"openemr", "", "/apis/default/fhir", first, "", true},
+		{"openemr", `{"resourceType":"CapabilityStatement"}`, "/fhir", versioned, "", false},
+		{"openemr", `{"resourceType":"CapabilityStatement","software":{"name":"OpenEMR"}}`, "/fhir", first, "", true},
+		{"openemr", `{"resourceType":"CapabilityStatement","software":{"name":"OpenEMR"}}`, "/fhir", first, `W/"1"`, false},
+		{"auto", "", "/fhir", numbered, "", false},
+		{"auto", "<html>", "/apis/default/fhir", first, "", false},
+		{"auto", `{"resourceType":"CapabilityStatement"}`, "/emr/apis/clinic/fhir", first, "", false},
+		{"auto", `{"resourceType":"CapabilityStatement","software":{"name":"Gateway to OpenEMR and HAPI"}}`, "/fhir", versioned, "", false},
+		{"auto", "", "/fhir", first, "", true},
+		{"r4", "", "/apis/default/fhir", first, "", false},
+		{"hapi", "", "/apis/default/fhir", first, `W/"1"`, true},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			switch {
+			case !strings.HasSuffix(r.URL.Path, "/metadata"):
+				if c.etag != "" {
+					w.Header().Set("ETag", c.etag)
+				}
+				fmt.Fprint(w, c.patient)
+			case c.metadata == "":
+				w.WriteHeader(http.StatusNotFound)
+			default:
+				fmt.Fprint(w, c.metadata)
+			}
+		}))
+		defer server.Close()
+		client, err := NewClient(Options{BaseURL: server.URL + c.base, Server: c.server})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Read(t.Context(), "a")
+		var e *Error
+		if c.reads != (err == nil) || err != nil && (!errors.As(err, &e) || e.Kind != NotSent || !strings.Contains(e.Reason, "FHIR_SERVER")) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// TestAnOpenEMRThatHidItselfIsKnownLater: one bad answer to /metadata decides nothing.
+func TestAnOpenEMRThatHidItselfIsKnownLater(t *testing.T) {
+	t.Parallel()
+	server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR("7.0.3")})
+	const id = "95f0a7e2-aaaa-4b11-8c22-000000000031"
+	server.Clinic().Put(id, fhirsim.Columns{"fname": "Paul", "lname": "Moreau", "sex": "Male", "DOB": "1970-12-12", "pubpid": "31"})
+	var hidden atomic.Bool
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hidden.Load() && strings.HasSuffix(r.URL.Path, "/metadata") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	client, err := NewClient(Options{BaseURL: front.URL + "/fhir", Server: "auto"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden.Store(true)
+	if _, err := client.Read(t.Context(), id); err == nil {
+		t.Error("it was read as any R4 server")
+	}
+	hidden.Store(false)
+	if _, err := client.Read(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}

@@ -61,6 +61,9 @@ func (r recording) header() http.Header {
 
 // replay serves the recording and does what its request did; the OAuth and
 // PATCH ones are answered to a Read.
+// ofOpenEMR: its version is none, and an address's period is no content.
+func (r recording) ofOpenEMR() bool { return strings.HasPrefix(r.Request.Path, "/apis/") }
+
 func replay(t *testing.T, r recording) (Resource, error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +76,11 @@ func replay(t *testing.T, r recording) (Resource, error) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	c := newTestClient(t, server.URL+"/fhir", nil)
+	c := newTestClient(t, server.URL+"/fhir", func(o *Options) {
+		if r.ofOpenEMR() {
+			o.Server = "openemr"
+		}
+	})
 	at, err := url.Parse(r.Request.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -214,14 +221,14 @@ func replayAll(t *testing.T, dir string, cases map[string]replayCase, elsewhere 
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.JSON != nil && !strings.Contains(r.Response.Body, string(got.JSON)) {
+				if got.JSON != nil && !r.ofOpenEMR() && !strings.Contains(r.Response.Body, string(got.JSON)) {
 					t.Errorf("body changed: %s", got.JSON)
 				}
 				if (got.ID != "" && got.JSON == nil) != want.silent {
 					t.Errorf("silent: %v", !want.silent)
 				}
 				etag := r.header().Get("ETag")
-				if version := gjson.GetBytes(got.JSON, "meta.versionId").Str; etag == "" && version != "" && !strings.HasPrefix(name, "search") {
+				if version := gjson.GetBytes(got.JSON, "meta.versionId").Str; etag == "" && version != "" && !strings.HasPrefix(name, "search") && !r.ofOpenEMR() {
 					etag = weakETag(version)
 				}
 				if got.ETag != etag {

@@ -46,8 +46,8 @@ func (a *answer) failure() error {
 }
 
 // silent reports whether it is an OK that shows no resource, in a form that FHIR
-// allows (http#return): no body, or an OperationOutcome. Any other body is no answer
-// of a FHIR server.
+// allows (http#return): no body, or an OperationOutcome without an error. Any other
+// body is no answer of a FHIR server.
 func (a *answer) silent() bool {
 	switch {
 	case a.err != nil, a.unread != "":
@@ -59,8 +59,14 @@ func (a *answer) silent() bool {
 	case len(bytes.TrimSpace(a.body)) == 0:
 		return true
 	}
+	outcome, found := a.outcome()
+	return found && !hasError(outcome)
+}
+
+// outcome is the OperationOutcome that the body is, if it is one.
+func (a *answer) outcome() (outcome gjson.Result, found bool) {
 	doc, err := parseObject(a.body)
-	return err == nil && str(doc, "resourceType") == "OperationOutcome"
+	return doc, err == nil && str(doc, "resourceType") == "OperationOutcome"
 }
 
 // checkBody accepts 200 (for a PUT also 201) with one JSON object of the
@@ -79,6 +85,9 @@ func (a *answer) checkBody(e *Error) error {
 		return nil
 	}
 	e.Reason, e.Err = "The answer is unusable: "+err.Error(), err
+	if outcome, found := a.outcome(); found && a.op == OpUpdate && hasError(outcome) {
+		e.Kind = Rejected // whatever the status says
+	}
 	if issues := a.issues(); len(issues) > 0 && !a.mayQuote() {
 		e.Issues = issues
 		e.Reason = firstError(issues, e.Reason)
@@ -143,7 +152,7 @@ func (a *answer) isXML() bool {
 // sortRefusal sorts every status from 300 on.
 func (a *answer) sortRefusal(e *Error) {
 	e.Issues = a.issues()
-	e.Kind = a.refusalKind(e.Issues)
+	e.Kind = a.refusalKind()
 	if a.mayQuote() && e.Kind != Gone {
 		e.Issues = nil
 	}
@@ -163,7 +172,7 @@ func (a *answer) sortRefusal(e *Error) {
 	e.Reason = firstError(e.Issues, fallback)
 }
 
-func (a *answer) refusalKind(issues []Issue) Kind {
+func (a *answer) refusalKind() Kind {
 	switch s := a.status; {
 	case s < 400:
 		return Unusable
@@ -180,11 +189,11 @@ func (a *answer) refusalKind(issues []Issue) Kind {
 		return RateLimited
 	case s == http.StatusRequestTimeout, s >= 500:
 		return Lost
-	case s == http.StatusNotFound && a.isMissing(issues):
+	case s == http.StatusNotFound && a.isMissing():
 		return Gone
 	case s == http.StatusNotFound && a.op != OpUpdate:
 		return Unusable
-	case s == http.StatusGone && a.id != "" && a.unread == "" && !a.isXML() && !strings.Contains(a.unreadable(), "HTML"):
+	case s == http.StatusGone && a.isDeleted():
 		return Gone
 	case s == http.StatusBadRequest:
 		return a.sortBadRequest()
@@ -201,22 +210,47 @@ func (a *answer) saysJSON() bool {
 	return err == nil && (media == "application/fhir+json" || media == "application/json")
 }
 
-// isMissing reports whether it is a 404 that speaks of the patient: an
-// OperationOutcome or OpenEMR's []. A missing route, a proxy's page or an unknown
-// resource type (a wrong base URL on HAPI) is no proof that the patient is gone.
-func (a *answer) isMissing(issues []Issue) bool {
+// isMissing reports whether it is a 404 that speaks of the patient: OpenEMR's [], or an
+// OperationOutcome that says what is missing, and means no more than one resource. A
+// missing route or tenant, a proxy's page or an unknown resource type (a wrong base URL
+// on HAPI) is no proof that the patient is gone.
+func (a *answer) isMissing() bool {
 	if a.id == "" || !a.isWholeJSON() {
 		return false
 	}
 	if strings.TrimSpace(string(a.body)) == "[]" {
 		return true
 	}
-	for _, issue := range issues {
-		if issue.Code == "not-supported" || strings.Contains(issue.Message, "Unknown resource type") {
+	outcome, found := a.outcome()
+	if !found {
+		return false
+	}
+	said, id := false, regexp.MustCompile(`\b`+regexp.QuoteMeta(a.id)+`\b`)
+	for _, issue := range outcomeIssues(outcome) { // as the server wrote them
+		words := id.ReplaceAllString(issue.Message, "")
+		if issue.Code == "not-supported" || issue.Code == "security" || ofTheServer.MatchString(words) {
 			return false
 		}
+		said = said || issue.Code == "not-found" || issue.Code == "deleted" || saysMissing.MatchString(words)
 	}
-	return gjson.ValidBytes(a.body) && str(gjson.ParseBytes(a.body), "resourceType") == "OperationOutcome"
+	return said
+}
+
+// How servers say that they have no such resource (HAPI: "is not known"), and what is
+// said of more than one.
+var (
+	saysMissing = regexp.MustCompile(`(?i)\bnot (?:be )?(?:known|found|exist)|\bno such\b|\bunknown\b|\bdeleted\b|\bno longer\b`)
+	ofTheServer = regexp.MustCompile(`(?i)\b(?:routes?|tenants?|endpoints?|partitions?|paths?|urls?|resource types?|service)\b`)
+)
+
+// isDeleted reports whether it is a 410 that can be the FHIR server's own: without a
+// body, or an OperationOutcome.
+func (a *answer) isDeleted() bool {
+	if a.id == "" || a.err != nil || a.unread != "" {
+		return false
+	}
+	_, found := a.outcome()
+	return found && a.saysJSON() || len(bytes.TrimSpace(a.body)) == 0
 }
 
 // sortBadRequest knows the 400s of OpenEMR that are no rejection of a value.

@@ -14,6 +14,9 @@ func TestSorting(t *testing.T) {
 	const outcome = `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"why"}]}`
 	const good = `{"resourceType":"Patient","id":"p"}`
 	const html = `<!DOCTYPE html><p>no</p>`
+	missing := func(code, why string) string {
+		return `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"` + code + `","diagnostics":"` + why + `"}]}`
+	}
 	const xml = `<OperationOutcome xmlns="http://hl7.org/fhir"><issue><severity value="error"/><diagnostics value="no"/></issue></OperationOutcome>`
 	const wrongBase = "The server does not know this address; the FHIR base URL may be wrong (status 404)"
 	tests := []struct {
@@ -37,7 +40,9 @@ func TestSorting(t *testing.T) {
 		{OpUpdate, 200, `{"resourceType":"Patient","id":"p","a":1,"a":1}`, Unusable, "The answer is unusable: a key given twice"},
 		{OpUpdate, 200, `{"resourceType":"Patient","id":"q"}`, Unusable, "The answer is unusable: another patient"},
 		{OpUpdate, 200, `{"resourceType":"Group","id":"p"}`, Unusable, "The answer is unusable: another kind of resource"},
-		{OpUpdate, 200, outcome, Unusable, "why"},
+		{OpUpdate, 200, outcome, Rejected, "why"}, // an error is one, whatever the status
+		{OpUpdate, 201, outcome, Rejected, "why"},
+		{OpRead, 200, outcome, Unusable, "The answer is unusable: another kind of resource"},
 		{OpRead, 200, `{"resourceType":"Patient","id":"p","meta":{"tag":[{"code":"x"},{"code":"SUBSETTED"}]}}`, Unusable, "The answer is unusable: only a part of the resource (SUBSETTED)"},
 		{OpRead, 200, `{"error":"An error occurred","message":"SQLSTATE[42S22]"}`, Unusable, "The answer is unusable: another kind of resource"},
 		{OpUpdate, 307, "", Unusable, "The server answered with a redirect, which is not followed (status 307)"},
@@ -59,13 +64,21 @@ func TestSorting(t *testing.T) {
 		{OpRead, 403, outcome, Forbidden, "The server answered with status 403"},
 		{OpUpdate, 403, outcome, Forbidden, "why"},
 		{OpUpdate, 403, "", Forbidden, "The server answered with an empty body (status 403)"},
-		{OpRead, 404, outcome, Gone, "why"},
+		{OpRead, 404, outcome, Unusable, wrongBase},
+		{OpRead, 404, missing("processing", "HAPI-2001: Resource Patient/p is not known"), Gone, "HAPI-2001: Resource Patient/… is not known"},
+		{OpRead, 404, missing("not-found", ""), Gone, "The server answered with status 404"},
+		{OpRead, 404, missing("processing", "Not found"), Gone, "Not found"},
+		{OpRead, 404, missing("processing", "No route for GET /Patient/p"), Unusable, wrongBase},
+		{OpRead, 404, missing("security", "not found"), Unusable, wrongBase},
+		{OpRead, 404, missing("not-found", "Tenant not found"), Unusable, wrongBase},
+		{OpRead, 404, missing("processing", "HAPI-1319: Partition name clinic-2 is not valid or unknown"), Unusable, wrongBase},
 		{OpRead, 404, " []\n", Gone, "The server answered with status 404"},
 		{OpRead, 404, "", Unusable, wrongBase},
 		{OpRead, 404, html, Unusable, wrongBase},
 		{OpRead, 404, `{"error":"An error occurred","message":"Route not found","code":0}`, Unusable, wrongBase},
 		{OpRead, 404, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","diagnostics":"HAPI-0302: Unknown resource type 'x'"}]}`, Unusable, wrongBase},
-		{OpUpdate, 404, outcome, Gone, "why"},
+		{OpUpdate, 404, outcome, Rejected, wrongBase},
+		{OpUpdate, 404, missing("not-found", "Patient p not found"), Gone, "Patient p not found"},
 		{OpUpdate, 404, html, Rejected, wrongBase},
 		{OpSearch, 404, outcome, Unusable, wrongBase},
 		{OpUpdate, 405, outcome, Rejected, "why"},
@@ -73,6 +86,9 @@ func TestSorting(t *testing.T) {
 		{OpUpdate, 409, outcome, Conflict, "why"},
 		{OpRead, 410, "", Gone, "The server answered with an empty body (status 410)"},
 		{OpRead, 410, html, Rejected, "The server answered with an HTML page (status 410)"},
+		{OpRead, 410, missing("deleted", "Resource was deleted"), Gone, "Resource was deleted"},
+		{OpRead, 410, "Gone", Rejected, "The server answered with status 410"},
+		{OpRead, 410, `{"error":"tenant gone"}`, Rejected, "The server answered with status 410"},
 		{OpSearch, 410, outcome, Rejected, "why"},
 		{OpUpdate, 412, outcome, Conflict, "why"},
 		{OpUpdate, 423, "", Busy, "The server answered with an empty body (status 423)"},

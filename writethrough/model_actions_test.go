@@ -19,6 +19,9 @@ func pick[T any](t *rapid.T, label string, from ...T) T {
 }
 
 func (m *model) drawEdit(t *rapid.T) (e fhir.ContactEdit) {
+	if m.server.emr != nil {
+		return m.drawClinicEdit(t)
+	}
 	fields := pick(t, "fields", "p", "e", "a", "pe", "pea")
 	value := func(label string, from ...string) string {
 		return pick(t, label, append(from, fmt.Sprint("uniq-", len(m.server.history)), "")...)
@@ -38,6 +41,9 @@ func (m *model) drawEdit(t *rapid.T) (e fhir.ContactEdit) {
 }
 
 func (m *model) drawEvent(t *rapid.T, label string) event {
+	if m.server.emr != nil {
+		return drawClinicEvent(t, label, "land", "land")
+	}
 	e := event{what: pick(t, label, "", "", "", "", "", "", "land", "land", "edit", "edit", "note", "delete", "merge", "deactivate", "restore")}
 	if e.what == "edit" {
 		e.edit = m.drawEdit(t)
@@ -96,6 +102,9 @@ func (m *model) prepare(t *rapid.T, p *process) {
 }
 
 func (m *model) drawScript(t *rapid.T) script {
+	if m.server.emr != nil {
+		return m.drawClinicScript(t)
+	}
 	s := script{
 		reads: m.drawFaults(t, "reads", 4, "", "", "", "", "lost", "502", "503", "not sent", "401", "403", "429", "unusable", "hang"),
 		puts: m.drawFaults(t, "puts", 3, "", "", "lost", "lost", "502", "503", "hang", "unusable", "unusable", "not sent",

@@ -17,6 +17,7 @@ import (
 // fault is what happens to one call of the FHIR server or the database.
 type fault struct {
 	before, after event
+	between       event  // of a PUT to OpenEMR: others write before it is read again for the answer
 	halt          string // "", crash before, crash after, stall before, stall after, slow after, hang up after, delay before, delay after
 	delay         time.Duration
 	answer        string // "": as it should be
@@ -213,14 +214,24 @@ func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 		case v.deleted:
 			return fhir.Resource{}, failure(fhir.Gone, http.StatusGone)
 		}
-		if c, ok := ctx.Value(callKey{}).(*call); ok {
-			c.read = v
-			if !c.sent {
-				c.first = v
-			}
-		}
+		p.m.hasRead(ctx, v)
 		return fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body, Profile: modelProfile}, nil
 	})
+}
+
+// hasRead notes what a call has read to change it.
+func (m *model) hasRead(ctx context.Context, v *version) {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return
+	}
+	c.read = v
+	if c.sent {
+		return
+	}
+	if c.first = v; c.op != nil {
+		c.op.first = v
+	}
 }
 
 func (p *process) ReadsOthers(ctx context.Context) (bool, error) {

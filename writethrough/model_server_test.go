@@ -14,6 +14,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/fhir/fhirsim"
 )
 
 // The database's clock is the test's, so that in a bubble (testing/synctest)
@@ -41,7 +42,8 @@ type version struct {
 	id, etag string
 	body     []byte
 	contact  fhir.Contact
-	use      string // "": it may be changed; else why not
+	use      string          // "": it may be changed; else why not
+	columns  fhirsim.Columns // of OpenEMR
 	deleted  bool
 	put      *put // nil: another client's
 }
@@ -49,7 +51,9 @@ type version struct {
 // put is one PUT that left.
 type put struct {
 	op       *opTruth
-	body     []byte
+	body     []byte   // the Patient as it is to be
+	part     []byte   // what OpenEMR is sent of it
+	read     *version // what it was made from, at OpenEMR
 	ifMatch  string
 	conflict bool         // it was answered so
 	effect   string       // full; part, cut, ignored: the server stores something else
@@ -62,6 +66,7 @@ type put struct {
 // server is the model of a FHIR server with one patient.
 type server struct {
 	habits
+	emr     *openEMR // nil: it is not OpenEMR
 	history []*version
 	late    []*put          // under way
 	untold  map[string]bool // what followed these versions the history did not tell
@@ -158,6 +163,8 @@ func failure(kind fhir.Kind, status int) *fhir.Error {
 func (s *server) refusal(p *put) *fhir.Error {
 	stale := s.versions != "none" && p.ifMatch != s.lastLive().etag
 	switch {
+	case s.emr != nil && s.current().deleted:
+		return failure(fhir.Gone, http.StatusBadRequest)
 	case stale && s.busy:
 		return failure(fhir.Busy, s.stale)
 	case stale:
@@ -223,23 +230,26 @@ func (s *server) mayLand(p *put) bool {
 	return p.late && time.Since(p.since) < modelWindow && s.refusal(p) == nil
 }
 
-// mistaken reports whether the update counts as applied because somebody else
-// wrote the same, on a server without versions: it cannot be told from ours.
-func (s *server) mistaken(op *opTruth) bool {
-	return s.versions == "none" && slices.ContainsFunc(s.history[op.since:], func(v *version) bool {
-		return (v.put == nil || v.put.op != op) && v.shows(op.change.Edit)
-	})
-}
-
 // event is what others do to the patient.
 type event struct {
-	what  string // "", edit, note, delete, merge, deactivate, restore, land: a PUT that was under way arrives
+	what  string // "", edit, note, delete, merge, deactivate, restore, set: a column of OpenEMR, land: a PUT that was under way arrives
 	which int
 	edit  fhir.ContactEdit
+
+	column, value string
 }
 
 func (m *model) happens(e event) {
 	s := m.server
+	switch e.what {
+	case "set":
+		s.set(e.column, e.value)
+	case "restore", "delete":
+		if s.emr != nil {
+			m.clinic(e.what)
+			return
+		}
+	}
 	switch e.what {
 	case "edit":
 		s.add(edited(s.lastLive().body, e.edit), nil)
@@ -278,8 +288,10 @@ func (m *model) happens(e event) {
 // land has a PUT take effect and checks what must hold just then.
 func (m *model) land(p *put) (*version, bool) {
 	was := m.server.lastLive()
-	if row := m.row(); row.SyncState != db.Pending && !m.server.mistaken(p.op) {
-		m.wrong("a PUT of %s takes effect while the patient says %s", p.op.id, row.SyncState)
+	m.mayTakeEffect(p, m.row().SyncState)
+	if m.server.emr != nil {
+		m.landAtClinic(p)
+		return nil, false
 	}
 	if m.server.versions != "none" {
 		if want := edited(was.body, p.op.change.Edit); withoutMeta(want) != withoutMeta(p.body) {
@@ -291,10 +303,23 @@ func (m *model) land(p *put) (*version, bool) {
 			}
 		}
 	}
+	return m.server.take(p)
+}
+
+// mayTakeEffect: a PUT takes effect while the cache says so, once, and before those of
+// later updates.
+func (m *model) mayTakeEffect(p *put, state db.SyncState) {
+	if state != db.Pending && !m.mistaken(p.op) {
+		m.wrong("a PUT of %s takes effect while the patient says %s", p.op.id, state)
+	}
 	for _, other := range p.op.puts {
 		if other.full() && !m.blurred(p.op) {
 			m.wrong("a PUT of %s takes effect for the second time", p.op.id)
 		}
 	}
-	return m.server.take(p)
+	for _, later := range m.ops[slices.Index(m.ops, p.op)+1:] {
+		if !m.mistaken(p.op) && slices.ContainsFunc(later.puts, func(other *put) bool { return other.landed != nil }) {
+			m.wrong("a PUT of %s undoes what a later one, of %s, has made", p.op.id, later.id)
+		}
+	}
 }

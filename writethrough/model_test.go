@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"pgregory.net/rapid"
 
 	"patientgraph/db"
@@ -35,6 +36,7 @@ type opTruth struct {
 	id     string
 	change Change
 	since  int       // the server's version when it began
+	first  *version  // what it read before its first PUT: what a clearing takes out
 	sent   time.Time // when the journal last said that its PUT is about to leave
 	puts   []*put
 	end    *Update // what the journal says, once it is settled
@@ -76,9 +78,15 @@ type model struct {
 }
 
 func newModel(log func(string, ...any), h habits) *model {
-	m := &model{log: log, seen: map[int64]fhir.Contact{}, ticked: time.Now()}
-	m.server = &server{habits: h, untold: map[string]bool{}, unread: map[string]bool{}, log: log}
-	v := m.server.add([]byte(modelBody), nil)
+	s := &server{habits: h, untold: map[string]bool{}, unread: map[string]bool{}, log: log}
+	s.add([]byte(modelBody), nil)
+	return newModelOf(s)
+}
+
+// newModelOf has two processes and a cache that holds the patient as the server shows it.
+func newModelOf(s *server) *model {
+	m := &model{log: s.log, server: s, seen: map[int64]fhir.Contact{}, ticked: time.Now()}
+	v := s.current()
 	p, err := fhir.ParsePatient(v.body, time.Now())
 	if err != nil {
 		panic(err)
@@ -90,7 +98,7 @@ func newModel(log func(string, ...any), h habits) *model {
 	if err = m.store.Migrate(ctx); err != nil {
 		panic(err)
 	}
-	batch := []db.NewPatient{{Number: modelNumber, FHIRID: modelID, State: record.State(p)}}
+	batch := []db.NewPatient{{Number: modelNumber, FHIRID: gjson.GetBytes(v.body, "id").Str, State: record.State(p)}}
 	if outcomes, err := m.store.ImportPatients(ctx, batch, time.Now()); err != nil || outcomes[0].Err != nil {
 		panic(fmt.Sprint(err, outcomes))
 	}
@@ -102,7 +110,7 @@ func newModel(log func(string, ...any), h habits) *model {
 // start starts one more process.
 func (m *model) start() *process {
 	p := &process{m: m, name: fmt.Sprint("process ", len(m.procs)+1)}
-	p.w = New(Config{
+	c := Config{
 		FHIR: p, Store: p, Log: slog.New(slog.DiscardHandler), Timeout: 10 * time.Second, Keep: 24 * time.Hour, Now: time.Now,
 		NewID: func() string {
 			m.mu.Lock()
@@ -110,7 +118,11 @@ func (m *model) start() *process {
 			m.ids++
 			return fmt.Sprint("id-", m.ids)
 		},
-	})
+	}
+	if m.server.emr != nil {
+		m.server.emr.configure(&c, p)
+	}
+	p.w = New(c)
 	m.procs = append(m.procs, p)
 	return p
 }
@@ -289,7 +301,7 @@ func (m *model) settle(t *rapid.T) {
 			t.Fatalf("%s is still open", op.id)
 		}
 		for _, p := range op.puts {
-			if p.full() && m.cached < p.landed.index && !m.deletedSince(p.landed.index) && !m.server.mistaken(op) {
+			if p.full() && m.cached < p.landed.index && !m.deletedSince(p.landed.index) && !m.mistaken(op) {
 				t.Fatalf("%s made version %d, the cache holds %d", op.id, p.landed.index, m.cached)
 			}
 		}
@@ -297,15 +309,25 @@ func (m *model) settle(t *rapid.T) {
 	if row := m.row(); row.SyncState != db.Synced {
 		t.Fatalf("nothing is open, but the patient says %s", row.SyncState)
 	}
-	if m.server.current().deleted || m.server.current().use != "" {
+	if m.server.current().deleted || m.server.current().use != "" || m.server.emr != nil {
 		m.happens(event{what: "restore"})
 	}
-	c := m.ask(last, Change{PatientID: modelNumber, Actor: "last", Edit: fhir.ContactEdit{SetPhone: true, Phone: "last"}})
-	m.check(t)
-	if !c.ended || c.err != nil || c.outcome.Code != Success {
-		t.Fatalf("a last write without faults: %+v, %v", c.outcome, c.err)
-	}
-	if row := m.row(); row.SyncState != db.Synced || m.shown(row) != m.server.current() {
-		t.Fatalf("after a last write the cache is %s with %s", row.SyncState, show(rowContact(row)))
+	for i, e := range []fhir.ContactEdit{
+		{SetPhone: true, Phone: "last"}, {SetEmail: true, Email: "last@example.org"},
+		{SetAddress: true, Address: &fhir.Address{Lines: []string{"Last 1"}, City: "Ulm", State: "BW", PostalCode: "89073"}},
+		{SetPhone: true}, {SetEmail: true}, {SetAddress: true},
+	} {
+		before := m.server.current()
+		c := m.ask(last, Change{PatientID: modelNumber, Actor: "last", IdempotencyKey: fmt.Sprint("last ", i), Edit: e})
+		m.check(t)
+		switch {
+		case c.ended && c.err == nil && c.outcome.Code == CannotApply: // check has asked whether that is so
+		case c.ended && c.err == nil && c.outcome.Code == NotSaved && e.SetAddress && before.hidesSecondLine():
+		case !c.ended || c.err != nil || c.outcome.Code != Success:
+			t.Fatalf("a last write without faults: %+v, %v", c.outcome, c.err)
+		}
+		if row := m.row(); row.SyncState != db.Synced || m.shown(row) != m.server.current() {
+			t.Fatalf("after a last write the cache is %s with %s", row.SyncState, show(rowContact(row)))
+		}
 	}
 }
