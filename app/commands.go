@@ -36,8 +36,8 @@ type tokenCommand struct {
 
 func (t tokenCommand) Run(p *program) error {
 	switch {
-	case len(p.config.JWTSecret) < 32:
-		return errors.New("JWT_SECRET of at least 32 bytes is needed: the one that the server runs with")
+	case len(p.config.JWTSecret) < minSecret:
+		return fmt.Errorf("JWT_SECRET of at least %d bytes is needed: the one that the server runs with", minSecret)
 	case t.Role == string(auth.RolePatient) && strings.Join(t.Patient, "") == "":
 		return errors.New("--patient is needed with --role patient")
 	case t.TTL <= 0:

@@ -191,25 +191,32 @@ func (c *Config) checkDemo() error {
 	if c.JWTJWKSURL != "" {
 		return errors.New("JWT_JWKS_URL: the demo makes its own tokens; set FHIR_BASE_URL or leave it out")
 	}
-	if c.JWTSecret != "" && len(c.JWTSecret) < 32 {
-		return errors.New("JWT_SECRET must have at least 32 bytes")
+	return c.checkSecret()
+}
+
+// minSecret is the length of JWT_SECRET: HS256 wants as many bytes as its hash has
+// (RFC 7518 section 3.2).
+const minSecret = 32
+
+func (c *Config) checkSecret() error {
+	if c.JWTSecret != "" && len(c.JWTSecret) < minSecret {
+		return fmt.Errorf("JWT_SECRET must have at least %d bytes", minSecret)
 	}
 	return nil
 }
 
 func (c *Config) checkFHIR() error {
-	u, err := url.Parse(c.FHIRBaseURL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
-		return errors.New("FHIR_BASE_URL must be an http(s) URL without user and password")
-	}
-	if c.FHIRAuth != "none" && u.Scheme != "https" && !auth.IsLoopback(u.Hostname()) {
-		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
-	}
 	if c.FHIRToken != "" && c.FHIRTokenFile != "" {
 		return errors.New("FHIR_TOKEN and FHIR_TOKEN_FILE exclude each other")
 	}
-	_, err = newFHIRClient(c, nil, 1) // asks nothing of the server
-	return err
+	if _, err := newFHIRClient(c, nil, 1); err != nil { // asks nothing of the server
+		return err
+	}
+	u, err := url.Parse(c.FHIRBaseURL) // the client took it
+	if err != nil || c.FHIRAuth != "none" && u.Scheme != "https" && !auth.IsLoopback(u.Hostname()) {
+		return errors.New("FHIR_BASE_URL must be https when credentials are sent to another machine (FHIR_AUTH)")
+	}
+	return nil
 }
 
 func (c *Config) checkJWT() error {
@@ -218,31 +225,13 @@ func (c *Config) checkJWT() error {
 		return errors.New("JWT_SECRET or JWT_JWKS_URL is needed")
 	case c.JWTSecret != "" && c.JWTJWKSURL != "":
 		return errors.New("JWT_SECRET and JWT_JWKS_URL exclude each other")
-	case c.JWTSecret != "" && len(c.JWTSecret) < 32:
-		return errors.New("JWT_SECRET must have at least 32 bytes")
 	}
-	return nil
+	return c.checkSecret()
 }
 
 // warnings are settings that have no effect, which nobody wants who sets them.
 func (c *Config) warnings() (told []string) {
-	const oauth = "client_credentials refresh_token password"
-	for _, s := range []struct{ name, value, modes string }{
-		{"FHIR_TOKEN", c.FHIRToken, "bearer"},
-		{"FHIR_TOKEN_FILE", c.FHIRTokenFile, "bearer"},
-		{"FHIR_USERNAME", c.FHIRUsername, "basic password"},
-		{"FHIR_PASSWORD", c.FHIRPassword, "basic password"},
-		{"FHIR_TOKEN_URL", c.FHIRTokenURL, oauth},
-		{"FHIR_CLIENT_ID", c.FHIRClientID, oauth},
-		{"FHIR_CLIENT_SECRET", c.FHIRClientSecret, oauth},
-		{"FHIR_PRIVATE_KEY", c.FHIRPrivateKey, oauth},
-		{"FHIR_REFRESH_TOKEN", c.FHIRRefreshToken, "refresh_token"},
-		{"FHIR_SCOPES", c.FHIRScopes, oauth},
-	} {
-		if modes := strings.Fields(s.modes); s.value != "" && !slices.Contains(modes, c.FHIRAuth) {
-			told = append(told, fmt.Sprintf("%s has no effect with FHIR_AUTH=%s: it is for FHIR_AUTH=%s", s.name, c.FHIRAuth, strings.Join(modes, " or ")))
-		}
-	}
+	told = fhirAuth(c, nil).Unused()
 	if c.on(c.Playground) && !c.on(c.Introspection) {
 		told = append(told, "PLAYGROUND without INTROSPECTION: GraphiQL has no schema to show; set INTROSPECTION=true")
 	}

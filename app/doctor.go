@@ -141,12 +141,12 @@ func (t readOnlyTokens) LoadFHIRToken(ctx context.Context, id string) ([]byte, i
 	return t.database.LoadFHIRToken(ctx, id)
 }
 
-func (readOnlyTokens) LeaseFHIRToken(context.Context, string, string, time.Duration) (bool, error) {
+func (readOnlyTokens) LeaseFHIRToken(string, string, time.Duration) (bool, error) {
 	return false, &fhir.Error{Kind: fhir.NotSent, NotAsked: true, Err: errNoRefresh, Reason: errNoRefresh.Error()}
 }
 
-func (readOnlyTokens) SaveFHIRToken(context.Context, string, []byte, int64) (bool, error) {
+func (readOnlyTokens) SaveFHIRToken(string, []byte, int64) (bool, error) {
 	return false, errors.New("doctor keeps no tokens")
 }
 
-func (readOnlyTokens) ReleaseFHIRToken(context.Context, string, string) error { return nil }
+func (readOnlyTokens) ReleaseFHIRToken(string, string) error { return nil }

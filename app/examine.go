@@ -212,7 +212,7 @@ func (e *examination) scopes(granted string) {
 		}
 	}
 	switch {
-	case !rights.Said:
+	case !rights.NamesResources:
 		e.add("FHIR scopes", ok, "the token names no SMART scope for resources: what it allows is not known", "")
 	case len(lacks) > 0:
 		e.add("FHIR scopes", warning, "the granted scopes allow no "+strings.Join(lacks, ", no ")+" of Patient",

@@ -235,14 +235,18 @@ func newFHIRClient(c *Config, tokens fhir.TokenStore, conns int) (*fhir.Client, 
 	return fhir.NewClient(fhir.Options{
 		MaxConns: conns,
 		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
-		Auth: fhir.Auth{
-			Mode: c.FHIRAuth, Token: c.FHIRToken, TokenFile: c.FHIRTokenFile, Username: c.FHIRUsername, Password: c.FHIRPassword,
-			TokenURL: c.FHIRTokenURL, ClientID: c.FHIRClientID, ClientSecret: c.FHIRClientSecret, PrivateKey: c.FHIRPrivateKey,
-			RefreshToken: c.FHIRRefreshToken, Scopes: c.FHIRScopes, Store: tokens,
-		},
+		Auth:         fhirAuth(c, tokens),
 		TLS:          fhir.TLSFiles{CA: c.FHIRCAFile, Cert: c.FHIRClientCert, Key: c.FHIRClientKey},
 		RewriteLinks: c.FHIRRewriteLinks,
 	})
+}
+
+func fhirAuth(c *Config, tokens fhir.TokenStore) fhir.Auth {
+	return fhir.Auth{
+		Mode: c.FHIRAuth, Token: c.FHIRToken, TokenFile: c.FHIRTokenFile, Username: c.FHIRUsername, Password: c.FHIRPassword,
+		TokenURL: c.FHIRTokenURL, ClientID: c.FHIRClientID, ClientSecret: c.FHIRClientSecret, PrivateKey: c.FHIRPrivateKey,
+		RefreshToken: c.FHIRRefreshToken, Scopes: c.FHIRScopes, Store: tokens,
+	}
 }
 
 func newVerifier(ctx context.Context, log *slog.Logger, c *Config) (*auth.Verifier, error) {

@@ -88,7 +88,7 @@ func (g *grants) add(context, v1, v2 string) {
 
 // Rights are what SMART scopes allow with Patient.
 type Rights struct {
-	Said                 bool // there is a resource scope among them; else they say nothing of it
+	NamesResources       bool // there is a resource scope among them; else they say nothing of it
 	Read, Search, Update bool
 }
 
@@ -96,5 +96,5 @@ type Rights struct {
 func PatientRights(scopes string) Rights {
 	var g grants
 	g.addAll(scopes)
-	return Rights{Said: g.restricted, Read: g.read != 0, Search: g.list != 0, Update: g.update != 0}
+	return Rights{NamesResources: g.restricted, Read: g.read != 0, Search: g.list != 0, Update: g.update != 0}
 }

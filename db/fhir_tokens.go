@@ -28,7 +28,7 @@ func (s *Store) LoadFHIRToken(ctx context.Context, id string) (sealed []byte, ve
 
 // LeaseFHIRToken reports whether the owner may ask for the next tokens, for so
 // long. By the database's clock one owner at a time may.
-func (s *Store) LeaseFHIRToken(_ context.Context, id, owner string, lease time.Duration) (bool, error) {
+func (s *Store) LeaseFHIRToken(id, owner string, lease time.Duration) (bool, error) {
 	n, err := s.runOne(id, leaseFHIRToken, id, owner, lease.Microseconds())
 	if isLocked(err) {
 		return false, nil
@@ -41,7 +41,7 @@ func (s *Store) LeaseFHIRToken(_ context.Context, id, owner string, lease time.D
 
 // SaveFHIRToken keeps what follows a version and ends the lease, whoever has it:
 // the tokens before are used up. It reports false if another version is there.
-func (s *Store) SaveFHIRToken(_ context.Context, id string, sealed []byte, version int64) (bool, error) {
+func (s *Store) SaveFHIRToken(id string, sealed []byte, version int64) (bool, error) {
 	n, err := s.runOne(id, saveFHIRToken, sealed, id, version)
 	if err != nil {
 		return false, fmt.Errorf("save FHIR token: %w", redacted(err))
@@ -50,7 +50,7 @@ func (s *Store) SaveFHIRToken(_ context.Context, id string, sealed []byte, versi
 }
 
 // ReleaseFHIRToken ends the owner's lease.
-func (s *Store) ReleaseFHIRToken(_ context.Context, id, owner string) error {
+func (s *Store) ReleaseFHIRToken(id, owner string) error {
 	if _, err := s.runOne(id, releaseFHIRToken, id, owner); err != nil {
 		return fmt.Errorf("release FHIR token: %w", redacted(err))
 	}

@@ -26,7 +26,7 @@ func TestOneProcessAtATimeRenewsTheFHIRToken(t *testing.T) {
 			var all sync.WaitGroup
 			for n := range 8 {
 				all.Go(func() {
-					got, err := replicas[n%2].LeaseFHIRToken(ctx, "x", string(rune('a'+n)), time.Hour)
+					got, err := replicas[n%2].LeaseFHIRToken("x", string(rune('a'+n)), time.Hour)
 					if err != nil {
 						t.Error(err)
 					}
@@ -39,36 +39,36 @@ func TestOneProcessAtATimeRenewsTheFHIRToken(t *testing.T) {
 			if n := leased.Load(); n != 1 {
 				t.Fatalf("%d leases", n)
 			}
-			if got, err := replicas[1].LeaseFHIRToken(ctx, "y", "z", time.Hour); err != nil || !got {
+			if got, err := replicas[1].LeaseFHIRToken("y", "z", time.Hour); err != nil || !got {
 				t.Errorf("another token: %v, %v", got, err)
 			}
-			if got, err := replicas[0].SaveFHIRToken(ctx, "x", []byte{0, 255, '\''}, 0); err != nil || !got {
+			if got, err := replicas[0].SaveFHIRToken("x", []byte{0, 255, '\''}, 0); err != nil || !got {
 				t.Fatalf("save: %v, %v", got, err)
 			}
 			if sealed, version, err := replicas[1].LoadFHIRToken(ctx, "x"); err != nil || string(sealed) != "\x00\xff'" || version != 1 {
 				t.Errorf("%q, %d, %v", sealed, version, err)
 			}
-			if got, err := replicas[1].SaveFHIRToken(ctx, "x", []byte("late"), 0); err != nil || got {
+			if got, err := replicas[1].SaveFHIRToken("x", []byte("late"), 0); err != nil || got {
 				t.Errorf("what follows an older version was saved: %v, %v", got, err)
 			}
 
 			// Saving ended the lease; one that has run out, or was released, binds nobody.
 			for owner, lease := range map[string]time.Duration{"p": -time.Second, "q": time.Hour} {
-				got, err := replicas[0].LeaseFHIRToken(ctx, "x", owner, lease)
+				got, err := replicas[0].LeaseFHIRToken("x", owner, lease)
 				if err != nil || !got {
 					t.Errorf("%s: %v, %v", owner, got, err)
 				}
-				if err := replicas[1].ReleaseFHIRToken(ctx, "x", owner); err != nil {
+				if err := replicas[1].ReleaseFHIRToken("x", owner); err != nil {
 					t.Error(err)
 				}
 			}
-			if _, err := replicas[0].LeaseFHIRToken(ctx, "x", "mine", time.Hour); err != nil {
+			if _, err := replicas[0].LeaseFHIRToken("x", "mine", time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			if err := replicas[1].ReleaseFHIRToken(ctx, "x", "other"); err != nil {
+			if err := replicas[1].ReleaseFHIRToken("x", "other"); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := replicas[1].LeaseFHIRToken(ctx, "x", "other", time.Hour); err != nil || got {
+			if got, err := replicas[1].LeaseFHIRToken("x", "other", time.Hour); err != nil || got {
 				t.Errorf("somebody else ended the lease: %v, %v", got, err)
 			}
 		})

@@ -155,9 +155,8 @@ type Update struct {
 	Status   int      // 200, 201 or 204
 }
 
-// Update puts body, a whole Patient of that id, with If-Match unless ifMatch
-// is empty. The PUT leaves at most once: nothing is repeated once a byte of it
-// was written.
+// Update puts body, as Profile.Edit made it, with If-Match unless ifMatch is empty.
+// The PUT leaves at most once: nothing is repeated once a byte of it was written.
 func (c *Client) Update(ctx context.Context, id string, body []byte, ifMatch string) (Update, error) {
 	if err := checkID(OpUpdate, id); err != nil {
 		return Update{}, err

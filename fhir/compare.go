@@ -12,8 +12,8 @@ import (
 
 // Missing names those of the fields (FieldPhone, FieldEmail, FieldAddress)
 // whose value in have, what the server shows, is not the one wanted, nor another
-// form of it (SameValue). Both must be read by ContactOf, want from the body that
-// was sent: a ContactEdit holds less (the text of an address may be composed).
+// form of it (SameValue). Both must be read by ContactOf, want from the record
+// that was intended: a ContactEdit holds less (the text of an address may be composed).
 func Missing(have, want Contact, fields []string, region string) []string {
 	return namesWhere(fields, func(field string) bool { return !SameValue(field, have, want, region) })
 }
@@ -77,11 +77,11 @@ var (
 // InputFields maps, issue by issue, the first element that a server complains
 // about to the path of the input field that set it, such as ["phone"] or
 // ["address", "postalCode"]. Its expressions are FHIRPath, or names of OpenEMR's
-// columns; sent is the body that they speak of, and at when it was made. nil: none
+// columns; record is the Patient as it was to be, and at when it was made. nil: none
 // of ours, such as another entry's value.
-func InputFields(sent []byte, issues []Issue, at time.Time) [][]string {
+func InputFields(record []byte, issues []Issue, at time.Time) [][]string {
 	var shown *shownEntries // most refusals name no element
-	valid := gjson.ValidBytes(sent)
+	valid := gjson.ValidBytes(record)
 	fields := make([][]string, len(issues))
 	for i, issue := range issues {
 		for _, expression := range issue.Expression {
@@ -89,7 +89,7 @@ func InputFields(sent []byte, issues []Issue, at time.Time) [][]string {
 				fields[i] = slices.Clone(path)
 			} else if m := elementPath.FindStringSubmatch(expression); m != nil && valid {
 				if shown == nil {
-					shown = readShown(sent, at)
+					shown = readShown(record, at)
 				}
 				fields[i] = shown.field(m)
 			}
@@ -108,8 +108,8 @@ type shownEntries struct {
 	phone, email, address int
 }
 
-func readShown(sent []byte, at time.Time) *shownEntries {
-	telecoms, addresses := listed(sent, "telecom"), listed(sent, "address")
+func readShown(record []byte, at time.Time) *shownEntries {
+	telecoms, addresses := listed(record, "telecom"), listed(record, "address")
 	return &shownEntries{
 		telecoms: len(telecoms), addresses: len(addresses),
 		phone: pickTelecom(telecoms, FieldPhone, at), email: pickTelecom(telecoms, FieldEmail, at),
@@ -165,16 +165,16 @@ func (s *shownEntries) telecomField(index int, where string) []string {
 
 // Untouched reports whether a rejection is certainly about something that the
 // edit did not change: a bad phone of another entry, stored earlier, say.
-// base is the body that was edited, sent what EditContact made of it, fields
+// base is the body that was edited, record the Patient as it was to be, fields
 // what the edit set. It holds if each error among the issues names an element,
-// and each element named stands in sent as it did in base. An element that
+// and each element named stands in record as it did in base. An element that
 // holds an edited one (Patient, or Patient.telecom), and one not understood,
 // may be about the edit; a name of OpenEMR's columns is compared with fields.
-func Untouched(base, sent []byte, issues []Issue, fields []string) bool {
-	if !gjson.ValidBytes(base) || !gjson.ValidBytes(sent) {
+func Untouched(base, record []byte, issues []Issue, fields []string) bool {
+	if !gjson.ValidBytes(base) || !gjson.ValidBytes(record) {
 		return false
 	}
-	bodies := bothBodies{was: gjson.ParseBytes(base), is: gjson.ParseBytes(sent), pairs: map[string]*pair{}}
+	bodies := bothBodies{was: gjson.ParseBytes(base), is: gjson.ParseBytes(record), pairs: map[string]*pair{}}
 	errors := 0
 	for _, issue := range issues {
 		if severityRank(issue.Severity) != 0 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,8 +38,8 @@ type credentials interface {
 	// get returns its value, "" for none, other than the one that the FHIR server
 	// refused; "" as well if there is no other.
 	get(ctx context.Context, refused string) (string, *Error)
-	// judge takes in whether the server took the value that came after a refused one.
-	judge(value string, taken bool)
+	// noteTaken takes in whether the server took the value that came after a refused one.
+	noteTaken(value string, taken bool)
 	// close waits for what must not be cut off.
 	close()
 }
@@ -58,36 +59,61 @@ func (c *Client) newCredentials(a Auth, files TLSFiles) (credentials, error) {
 		}
 		return fixed("Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password))), nil
 	case "client_credentials", "refresh_token", "password":
-		return c.newOAuth(a, files)
+		return c.newTokens(a, files)
 	}
 	return nil, fmt.Errorf("FHIR_AUTH %q: not none, bearer, basic, client_credentials, refresh_token or password", a.Mode)
 }
 
+// authSetting is a setting of Auth.
+type authSetting struct {
+	name, value string
+	modes       string // the values of FHIR_AUTH that use it
+	needed      string // those of them that cannot log in without it
+	or          string // or without this one in its place
+}
+
+func (a Auth) settings() []authSetting {
+	const oauth = "client_credentials refresh_token password"
+	return []authSetting{
+		{"FHIR_TOKEN", a.Token, "bearer", "bearer", ""},
+		{"FHIR_TOKEN_FILE", a.TokenFile, "bearer", "", ""},
+		{"FHIR_TOKEN_URL", a.TokenURL, oauth, "", ""},
+		{"FHIR_CLIENT_ID", a.ClientID, oauth, oauth, ""},
+		{"FHIR_CLIENT_SECRET", a.ClientSecret, oauth, "client_credentials", "FHIR_PRIVATE_KEY"},
+		{"FHIR_PRIVATE_KEY", a.PrivateKey, oauth, "", ""},
+		{"FHIR_REFRESH_TOKEN", a.RefreshToken, "refresh_token", "refresh_token", ""},
+		{"FHIR_SCOPES", a.Scopes, oauth, "", ""},
+		{"FHIR_USERNAME", a.Username, "basic password", "basic password", ""},
+		{"FHIR_PASSWORD", a.Password, "basic password", "basic password", ""},
+	}
+}
+
 // missing names the settings without which the mode cannot log in.
 func (a Auth) missing() (names []string) {
-	need := func(name string, values ...string) {
-		if strings.Join(values, "") == "" {
-			names = append(names, name)
+	given := map[string]bool{}
+	for _, s := range a.settings() {
+		given[s.name] = s.value != ""
+	}
+	for _, s := range a.settings() {
+		switch {
+		case given[s.name] || given[s.name+"_FILE"] || given[s.or] || !slices.Contains(strings.Fields(s.needed), a.Mode):
+		case s.or != "":
+			names = append(names, s.name+" or "+s.or)
+		default:
+			names = append(names, s.name)
 		}
 	}
-	switch a.Mode {
-	case "bearer":
-		need("FHIR_TOKEN", a.Token, a.TokenFile)
-	case "basic":
-		need("FHIR_USERNAME", a.Username)
-		need("FHIR_PASSWORD", a.Password)
-	case "client_credentials":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_CLIENT_SECRET or FHIR_PRIVATE_KEY", a.ClientSecret, a.PrivateKey)
-	case "refresh_token":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_REFRESH_TOKEN", a.RefreshToken)
-	case "password":
-		need("FHIR_CLIENT_ID", a.ClientID)
-		need("FHIR_USERNAME", a.Username)
-		need("FHIR_PASSWORD", a.Password)
-	}
 	return names
+}
+
+// Unused says which settings are given in vain: the mode does not use them.
+func (a Auth) Unused() (told []string) {
+	for _, s := range a.settings() {
+		if modes := strings.Fields(s.modes); s.value != "" && !slices.Contains(modes, a.Mode) {
+			told = append(told, fmt.Sprintf("%s has no effect with FHIR_AUTH=%s: it is for FHIR_AUTH=%s", s.name, a.Mode, strings.Join(modes, " or ")))
+		}
+	}
+	return told
 }
 
 // fixed stays as it is.
@@ -99,8 +125,8 @@ func (f fixed) get(_ context.Context, refused string) (string, *Error) {
 	}
 	return string(f), nil
 }
-func (fixed) judge(string, bool) {}
-func (fixed) close()             {}
+func (fixed) noteTaken(string, bool) {}
+func (fixed) close()                 {}
 
 func newBearer(a Auth, now func() time.Time) (credentials, error) {
 	if a.TokenFile == "" {
@@ -190,13 +216,10 @@ func (b *bearerFile) look(refused string) (value string, wait bool) {
 	}
 	return "", b.now().Sub(b.deniedAt) < fileGrace
 }
-func (*bearerFile) judge(string, bool) {}
-func (*bearerFile) close()             {}
+func (*bearerFile) noteTaken(string, bool) {}
+func (*bearerFile) close()                 {}
 
-// oauth has its tokens from an authorization server.
-type oauth struct{ *tokens }
-
-func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
+func (c *Client) newTokens(a Auth, files TLSFiles) (credentials, error) {
 	if a.TokenURL != "" {
 		if _, err := parseTokenURL(a.TokenURL); err != nil {
 			return nil, fmt.Errorf("FHIR_TOKEN_URL %w", err)
@@ -231,28 +254,12 @@ func (c *Client) newOAuth(a Auth, files TLSFiles) (credentials, error) {
 		}
 		t.fetch = s.fetch
 	}
-	return oauth{t}, nil
+	return t, nil
 }
 
 // fetch asks for a token with the same grant each time.
 func (e *endpoint) fetch(form url.Values) func(context.Context, string) (accessToken, *Error) {
 	return func(ctx context.Context, _ string) (accessToken, *Error) { return e.grant(ctx, form) }
-}
-
-func (o oauth) get(ctx context.Context, refused string) (string, *Error) {
-	ask := o.tokens.get
-	if refused = strings.TrimPrefix(refused, "Bearer "); refused != "" {
-		ask = o.renew
-	}
-	token, err := ask(ctx, refused)
-	if token == "" {
-		return "", err
-	}
-	return "Bearer " + token, nil
-}
-
-func (o oauth) judge(value string, taken bool) {
-	o.tokens.judge(strings.TrimPrefix(value, "Bearer "), taken)
 }
 
 // isLoopback is auth.IsLoopback, which this package must not know.

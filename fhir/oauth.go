@@ -92,7 +92,7 @@ func (e *endpoint) ask(ctx context.Context, form url.Values) (accessToken, strin
 		return accessToken{}, "", err
 	}
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
-	got, err := e.exchange(ctx, http.MethodPost, e.url, header, body)
+	got, err := e.roundTrip(ctx, e.transport, http.MethodPost, e.url, header, body)
 	if err != nil {
 		return accessToken{}, "", err
 	}
@@ -149,13 +149,13 @@ func (e *endpoint) find(ctx context.Context) *Error {
 		}
 		return e.use(u)
 	}
-	if err := e.use(e.base); err != nil {
+	transport, err := e.transportTo(e.base)
+	if err != nil {
 		return err
 	}
-	e.url = nil
 	at := *e.base
 	at.Path, at.RawPath = strings.TrimRight(at.Path, "/")+smartConfiguration, ""
-	got, err := e.exchange(ctx, http.MethodGet, &at, http.Header{}, "")
+	got, err := e.roundTrip(ctx, transport, http.MethodGet, &at, http.Header{}, "")
 	if err != nil {
 		return err
 	}
@@ -177,19 +177,29 @@ func (e *endpoint) find(ctx context.Context) *Error {
 	return e.use(u)
 }
 
-// use sets the endpoint. At the FHIR server's host the TLS files are used as there;
-// elsewhere the system's authorities are trusted too, and no client certificate
-// is shown.
+// use sets the endpoint.
 func (e *endpoint) use(u *url.URL) *Error {
+	transport, err := e.transportTo(u)
+	if err != nil {
+		return err
+	}
+	e.url, e.transport = u, transport
+	return nil
+}
+
+// transportTo returns the way to a host. To the FHIR server's the TLS files are used
+// as there; elsewhere the system's authorities are trusted too, and no client
+// certificate is shown.
+func (e *endpoint) transportTo(u *url.URL) (*http.Transport, *Error) {
 	elsewhere := !strings.EqualFold(u.Hostname(), e.base.Hostname())
 	files, err := newTLSFiles(e.files, elsewhere, e.now)
 	if err != nil {
-		return noToken(NotSent, "%v", err)
+		return nil, noToken(NotSent, "%v", err)
 	}
 	const conns = 2 // one may still be dialing for a request that was given up
-	e.url, e.transport = u, newTransport(u, conns, 2*maxTokenAnswer+1<<20, e.timeout, files)
-	e.transport.DisableKeepAlives = true
-	return nil
+	transport := newTransport(u, conns, 2*maxTokenAnswer+1<<20, e.timeout, files)
+	transport.DisableKeepAlives = true
+	return transport, nil
 }
 
 // parseTokenURL says nothing of the URL in its errors.
@@ -211,9 +221,9 @@ type tokenAnswer struct {
 	body   []byte
 }
 
-// exchange sends one request and reads the whole answer. No redirect is followed:
+// roundTrip sends one request and reads the whole answer. No redirect is followed:
 // the secrets go to the endpoint alone.
-func (e *endpoint) exchange(ctx context.Context, method string, u *url.URL, header http.Header, body string) (tokenAnswer, *Error) {
+func (e *endpoint) roundTrip(ctx context.Context, transport *http.Transport, method string, u *url.URL, header http.Header, body string) (tokenAnswer, *Error) {
 	var w wire
 	req, err := http.NewRequestWithContext(w.trace(ctx), method, u.String(), strings.NewReader(body))
 	if err != nil {
@@ -222,7 +232,7 @@ func (e *endpoint) exchange(ctx context.Context, method string, u *url.URL, head
 	header.Set("Accept", "application/json")
 	header.Set("User-Agent", e.userAgent)
 	req.Header = header
-	res, err := e.transport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		return tokenAnswer{}, e.unreachable(w.explain(err), w.handshakeFailed())
 	}

@@ -92,8 +92,8 @@ func (g *guarded) client(t *testing.T, a Auth, change func(*Options)) *Client {
 		}
 	})
 	c.now = func() time.Time { return time.Now().Add(time.Duration(g.now.Load())) }
-	if o, ok := c.credentials.(oauth); ok { // it was made with the client as NewClient had it
-		o.tokens.now = c.now
+	if issued, ok := c.credentials.(*tokens); ok { // it was made with the client as NewClient had it
+		issued.now = c.now
 	}
 	return c
 }
@@ -302,7 +302,7 @@ func TestARefusalThatNoTokenMends(t *testing.T) {
 	}
 	g.answerInstead(nil)
 	g.Revoke()
-	g.advance(longestRejected)
+	g.advance(longestSuccessorRefusal)
 	if _, err := c.Update(t.Context(), "p", patientJSON("p", ""), ""); err != nil {
 		t.Errorf("the server takes tokens again: %v", err)
 	}

@@ -71,11 +71,8 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 // "" where it did not say, or there is none. It is then what was asked for (RFC 6749
 // section 5.1).
 func (c *Client) GrantedScopes() string {
-	o, ok := c.credentials.(oauth)
-	if !ok {
-		return ""
+	if t, ok := c.credentials.(*tokens); ok {
+		return t.scope()
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.held.Scope
+	return ""
 }

@@ -39,14 +39,14 @@ type Profile struct {
 	pagesByOffset bool // a page of a search has no next link; _offset leads on
 	countHidesAll bool // a search with _count may show nobody, and without it shows everybody
 
-	edit func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
-	tidy func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
+	edit  func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
+	strip func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
 }
 
 // Edited is a Patient with a change made.
 type Edited struct {
 	Record []byte // the Patient as it is to be; the very body that was edited: nothing changes
-	Put    []byte // what is sent to make it so
+	Body   []byte // of the PUT that makes it so: the Record, or as much of it as the server is to be sent
 	Doubts Doubts // what was left although it may describe an old value
 }
 
@@ -59,16 +59,17 @@ func (p *Profile) Edit(body []byte, e ContactEdit, now time.Time, region string)
 // editWhole is for servers that replace the record by what they are sent.
 func editWhole(body []byte, e ContactEdit, now time.Time, region string) (Edited, error) {
 	record, doubts, err := EditContact(body, e, now, region)
-	return Edited{Record: record, Put: record, Doubts: doubts}, err
+	return Edited{Record: record, Body: record, Doubts: doubts}, err
 }
 
 // show returns a resource as the profile lets it be seen.
 func (p *Profile) show(r Resource) Resource {
+	r.Profile = p
 	if p.Versioning == VersionsNever {
 		r.ETag = ""
 	}
-	if p.tidy != nil && r.JSON != nil {
-		r.JSON = p.tidy(r.JSON)
+	if p.strip != nil && r.JSON != nil {
+		r.JSON = p.strip(r.JSON)
 	}
 	return r
 }

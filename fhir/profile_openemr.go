@@ -20,7 +20,7 @@ var openEMR = &Profile{
 		"OpenEMR stores no district, country or second line of an address",
 		"no patient without gender and full birth date can be changed",
 	},
-	edit: editOpenEMR, tidy: withoutPeriodStart,
+	edit: editOpenEMR, strip: withoutPeriodStart,
 }
 
 // maxOpenEMRColumn is the length of its columns in characters; what is longer is cut
@@ -72,14 +72,14 @@ func editOpenEMR(body []byte, e ContactEdit, now time.Time, region string) (Edit
 	if len(cannot) > 0 {
 		return Edited{}, cannot.error()
 	}
-	put := `{"resourceType":"Patient","gender":` + quote(gender) + `,"birthDate":` + quote(birthDate)
+	sent := `{"resourceType":"Patient","gender":` + quote(gender) + `,"birthDate":` + quote(birthDate)
 	if len(telecom) > 0 {
-		put += `,"telecom":[` + strings.Join(telecom, ",") + `]`
+		sent += `,"telecom":[` + strings.Join(telecom, ",") + `]`
 	}
 	if e.SetAddress && changesAddress(body, record, now) {
-		put += `,"address":[` + openEMRAddress(edit.Address) + `]`
+		sent += `,"address":[` + openEMRAddress(edit.Address) + `]`
 	}
-	return Edited{Record: record, Put: []byte(put + "}")}, nil
+	return Edited{Record: record, Body: []byte(sent + "}")}, nil
 }
 
 func changesAddress(was, is []byte, now time.Time) bool {
@@ -219,21 +219,15 @@ func (c *cannotApply) address(doc gjson.Result, asked *Address, now time.Time) *
 		return SameValue(FieldAddress, Contact{Address: &a}, Contact{Address: &b}, "")
 	}
 	place := func(a Address) Address { return Address{City: a.City, State: a.State, PostalCode: a.PostalCode} }
-	switch {
-	case want.District == "" && (have.District == "" || same(place(want), place(have))):
+	if want.District == "" && same(place(want), place(have)) || same(Address{District: want.District}, Address{District: have.District}) {
 		want.District = have.District
-	case !same(Address{District: want.District}, Address{District: have.District}):
+	} else {
 		c.add(path+".district", "OpenEMR does not let the district of an address be changed or removed")
-	default:
-		want.District = have.District
 	}
-	switch {
-	case want.Country == "":
+	if want.Country == "" || same(Address{Country: want.Country}, Address{Country: have.Country}) {
 		want.Country = have.Country
-	case !same(Address{Country: want.Country}, Address{Country: have.Country}):
+	} else {
 		c.add(path+".country", "OpenEMR does not let the country of an address be changed")
-	default:
-		want.Country = have.Country
 	}
 	second := func(a Address) (rest []string) {
 		if len(a.Lines) > 1 {

@@ -153,7 +153,7 @@ func TestOpenEMREditOfEveryPatient(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", p.ID, err)
 				}
-				answer, err := client.Update(t.Context(), p.ID, edited.Put, read.ETag)
+				answer, err := client.Update(t.Context(), p.ID, edited.Body, read.ETag)
 				if err != nil {
 					t.Fatalf("%s: %v", p.ID, err)
 				}
@@ -215,11 +215,11 @@ func TestOpenEMREditOfOddPatients(t *testing.T) {
 		case err != nil:
 			t.Errorf("%s: %v", tt.body, err)
 		case tt.put == "same":
-			if string(edited.Record) != tt.body || edited.Put != nil {
-				t.Errorf("%s: changed to %s by %s", tt.body, edited.Record, edited.Put)
+			if string(edited.Record) != tt.body || edited.Body != nil {
+				t.Errorf("%s: changed to %s by %s", tt.body, edited.Record, edited.Body)
 			}
-		case string(edited.Put) != tt.put:
-			t.Errorf("%s: sends\n%s, want\n%s", tt.body, edited.Put, tt.put)
+		case string(edited.Body) != tt.put:
+			t.Errorf("%s: sends\n%s, want\n%s", tt.body, edited.Body, tt.put)
 		}
 	}
 	if _, err := openEMR.Edit([]byte(`{"resourceType":"Patient","resourceType":"Patient"}`), ContactEdit{SetPhone: true}, testNow, ""); err == nil {

@@ -23,8 +23,8 @@ func (a *answer) failure() error {
 	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
 	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {
-	case a.noToken != nil:
-		failed := *a.noToken
+	case a.tokenError != nil:
+		failed := *a.tokenError
 		failed.Op = a.op
 		return &failed
 	case errors.Is(a.err, errStatus):
@@ -331,7 +331,7 @@ func (a *answer) issues() []Issue {
 		return nil
 	}
 	secrets := SecretsOf(a.request.body)
-	secrets.addCredentials(a.credentials...)
+	secrets.addCredentials(a.ownSecrets...)
 	secrets.add(a.id, whole)
 	secrets.commonOnly = a.op == OpRead || a.op == OpHistory
 	for _, value := range a.secrets {

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -9,15 +10,15 @@ import (
 // Pauses after a failure, which double each time: a dead authorization server is
 // not asked for every request, and an account is not locked by our trying.
 const (
-	firstPause      = time.Second
-	longestPause    = 30 * time.Second // while it cannot be asked
-	firstRefusal    = 5 * time.Second
-	longestRefusal  = 5 * time.Minute // while it refuses us
-	longestRejected = time.Minute     // while the FHIR server refuses what it issues
+	firstPause              = time.Second
+	longestPause            = 30 * time.Second // while it cannot be asked
+	firstAuthRefusal        = 5 * time.Second
+	longestAuthRefusal      = 5 * time.Minute // while it refuses us
+	longestSuccessorRefusal = time.Minute     // while the FHIR server refuses what it issues
 )
 
-// tokens hands out one access token to all requests. One is asked for at a time,
-// whoever waits for it or leaves.
+// tokens are credentials from an authorization server: one access token for all
+// requests. One is asked for at a time, whoever waits for it or leaves.
 type tokens struct {
 	fetch   func(ctx context.Context, refused string) (accessToken, *Error) // another one than refused
 	timeout time.Duration
@@ -31,9 +32,9 @@ type tokens struct {
 	failures int
 	askFrom  time.Time // no earlier after a failure
 
-	rejected     int // how many in a row the FHIR server refused that took the place of a refused one
-	lastRejected string
-	renewFrom    time.Time // no earlier for a refusal by the FHIR server
+	successorsRefused    int // how many in a row the FHIR server refused that took the place of a refused one
+	lastSuccessorRefused string
+	renewFrom            time.Time // no earlier for a refusal by the FHIR server
 
 	running sync.WaitGroup
 }
@@ -44,10 +45,23 @@ type fetching struct {
 	err   *Error
 }
 
-// get returns a token other than refused; "" if there is no other.
 func (t *tokens) get(ctx context.Context, refused string) (string, *Error) {
+	token, err := t.token(ctx, strings.TrimPrefix(refused, "Bearer "))
+	if token == "" {
+		return "", err
+	}
+	return "Bearer " + token, nil
+}
+
+// token returns one other than that which the FHIR server refused; "" if there is no
+// other, or one has been refused in its place a moment ago.
+func (t *tokens) token(ctx context.Context, refused string) (string, *Error) {
 	t.mu.Lock()
 	now := t.now()
+	if refused != "" && refused == t.held.Value && t.fetching == nil && now.Before(t.renewFrom) {
+		t.mu.Unlock()
+		return "", nil
+	}
 	usable := t.held.Value != "" && t.held.Value != refused && !t.held.isOver(now)
 	held, f := t.held.Value, t.fetching
 	switch {
@@ -106,9 +120,9 @@ func (t *tokens) start(refused string) *fetching {
 		} else {
 			first, longest := firstPause, longestPause
 			if err.Kind == AuthFailed {
-				first, longest = firstRefusal, longestRefusal
+				first, longest = firstAuthRefusal, longestAuthRefusal
 			}
-			pause := max(doubled(first, longest, t.failures), min(err.RetryAfter, longestRefusal))
+			pause := max(doubled(first, longest, t.failures), min(err.RetryAfter, longestAuthRefusal))
 			t.failures++
 			clone := *err
 			clone.RetryAfter = pause
@@ -125,30 +139,25 @@ func doubled(first, longest time.Duration, times int) time.Duration {
 	return min(first<<min(times, 16), longest)
 }
 
-// renew returns a token in place of one that the FHIR server refused; "": there is
-// none, or another has been refused in its place a moment ago.
-func (t *tokens) renew(ctx context.Context, refused string) (string, *Error) {
-	t.mu.Lock()
-	wait := t.held.Value == refused && t.fetching == nil && t.now().Before(t.renewFrom)
-	t.mu.Unlock()
-	if wait {
-		return "", nil
-	}
-	return t.get(ctx, refused)
-}
-
-// judge takes in whether a token that took the place of a refused one was taken.
-func (t *tokens) judge(value string, taken bool) {
+func (t *tokens) noteTaken(value string, taken bool) {
+	token := strings.TrimPrefix(value, "Bearer ")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case taken:
-		t.rejected = 0
-	case t.held.Value == value && t.lastRejected != value: // once for all requests that had it
-		t.renewFrom = t.now().Add(doubled(firstPause, longestRejected, t.rejected))
-		t.rejected++
-		t.lastRejected = value
+		t.successorsRefused = 0
+	case t.held.Value == token && t.lastSuccessorRefused != token: // once for all requests that had it
+		t.renewFrom = t.now().Add(doubled(firstPause, longestSuccessorRefusal, t.successorsRefused))
+		t.successorsRefused++
+		t.lastSuccessorRefused = token
 	}
+}
+
+// scope is what the token in use allows; "": nobody said.
+func (t *tokens) scope() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held.Scope
 }
 
 // close waits for the request under way: a refresh token that was used must not be

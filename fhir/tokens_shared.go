@@ -15,19 +15,19 @@ import (
 )
 
 // TokenStore keeps the tokens that all replicas share. It is told nothing of what
-// it keeps.
+// it keeps. A change of it ends by itself, as all of the database's do: no context ends it.
 type TokenStore interface {
 	// LoadFHIRToken returns what was saved last, and its version; nil and 0:
 	// nothing yet.
 	LoadFHIRToken(ctx context.Context, id string) (sealed []byte, version int64, err error)
 	// LeaseFHIRToken reports whether the owner, and nobody else, may ask for tokens
 	// for so long.
-	LeaseFHIRToken(ctx context.Context, id, owner string, lease time.Duration) (bool, error)
+	LeaseFHIRToken(id, owner string, lease time.Duration) (bool, error)
 	// SaveFHIRToken keeps what follows a version, durably, and ends the lease. It
 	// reports false if another version is there.
-	SaveFHIRToken(ctx context.Context, id string, sealed []byte, version int64) (bool, error)
+	SaveFHIRToken(id string, sealed []byte, version int64) (bool, error)
 	// ReleaseFHIRToken ends the lease.
-	ReleaseFHIRToken(ctx context.Context, id, owner string) error
+	ReleaseFHIRToken(id, owner string) error
 }
 
 // shared asks for tokens with a refresh token that is used up each time, for all
@@ -94,7 +94,7 @@ func (s *shared) fetch(ctx context.Context, refused string) (accessToken, *Error
 		if s.isUseful(now.token, refused) {
 			return now.token, nil
 		}
-		leased, failed := s.store.LeaseFHIRToken(ctx, s.id, s.owner, s.lease)
+		leased, failed := s.store.LeaseFHIRToken(s.id, s.owner, s.lease)
 		if failed != nil {
 			return accessToken{}, databaseFailed(failed)
 		}
@@ -121,7 +121,7 @@ func (s *shared) refresh(ctx context.Context, refused string) (t accessToken, ag
 	saved := false
 	defer func() {
 		if !saved && s.unsaved == nil {
-			_ = s.store.ReleaseFHIRToken(context.WithoutCancel(ctx), s.id, s.owner) // else it runs out
+			_ = s.store.ReleaseFHIRToken(s.id, s.owner) // else it runs out
 		}
 	}()
 	now, err := s.load(ctx) // once more: the lease may have passed from another to us
@@ -156,7 +156,7 @@ func (s *shared) keep(ctx context.Context) (accessToken, *Error) {
 	}
 	sealed := s.seal.Seal(nil, nil, text, []byte(s.id))
 	for {
-		saved, err := s.store.SaveFHIRToken(ctx, s.id, sealed, u.version)
+		saved, err := s.store.SaveFHIRToken(s.id, sealed, u.version)
 		switch {
 		case err == nil && saved:
 			s.unsaved = nil

@@ -30,7 +30,7 @@ func (m *memoryTokens) LoadFHIRToken(context.Context, string) ([]byte, int64, er
 	return m.sealed, m.version, nil
 }
 
-func (m *memoryTokens) LeaseFHIRToken(_ context.Context, _, owner string, _ time.Duration) (bool, error) {
+func (m *memoryTokens) LeaseFHIRToken(_, owner string, _ time.Duration) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.owner != "" {
@@ -40,7 +40,7 @@ func (m *memoryTokens) LeaseFHIRToken(_ context.Context, _, owner string, _ time
 	return true, nil
 }
 
-func (m *memoryTokens) SaveFHIRToken(_ context.Context, _ string, sealed []byte, version int64) (bool, error) {
+func (m *memoryTokens) SaveFHIRToken(_ string, sealed []byte, version int64) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.saves++
@@ -54,7 +54,7 @@ func (m *memoryTokens) SaveFHIRToken(_ context.Context, _ string, sealed []byte,
 	return true, nil
 }
 
-func (m *memoryTokens) ReleaseFHIRToken(_ context.Context, _, owner string) error {
+func (m *memoryTokens) ReleaseFHIRToken(_, owner string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.owner == owner {

@@ -160,20 +160,20 @@ type request struct {
 // answer is what came of a request: an HTTP answer, or err.
 type answer struct {
 	request
-	status      int // 0: no answer
-	header      http.Header
-	body        []byte
-	tooLong     bool   // more came than an answer may have
-	unread      string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
-	err         error  // no answer, or the body broke off
-	sent        bool   // with err: a byte of the request may have left
-	notAsked    bool   // with err: no request could be made
-	noToken     *Error // no request could be made for want of a token
-	tlsFailure  bool
-	credentials []string // ours
-	maxBody     int64
-	doc         gjson.Result // the parsed body, set by failure when it is good
-	now         time.Time
+	status     int // 0: no answer
+	header     http.Header
+	body       []byte
+	tooLong    bool   // more came than an answer may have
+	unread     string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
+	err        error  // no answer, or the body broke off
+	sent       bool   // with err: a byte of the request may have left
+	notAsked   bool   // with err: no request could be made
+	tokenError *Error // no request could be made for want of a token
+	tlsFailure bool
+	ownSecrets []string // our credentials, which no text may repeat
+	maxBody    int64
+	doc        gjson.Result // the parsed body, set by failure when it is good
+	now        time.Time
 }
 
 // exchange sends one request and reads the whole answer. One that was refused for
@@ -181,24 +181,24 @@ type answer struct {
 func (c *Client) exchange(ctx context.Context, r request) answer {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	authorization, noToken := c.credentials.get(ctx, "")
-	if noToken != nil {
-		return answer{request: r, noToken: noToken}
+	authorization, err := c.credentials.get(ctx, "")
+	if err != nil {
+		return answer{request: r, tokenError: err}
 	}
 	a := c.send(ctx, r, authorization)
 	if !a.deniesToken() {
 		return a
 	}
-	another, noToken := c.credentials.get(ctx, authorization)
-	if noToken != nil {
-		return answer{request: r, noToken: noToken}
+	another, err := c.credentials.get(ctx, authorization)
+	if err != nil {
+		return answer{request: r, tokenError: err}
 	}
 	if another == "" {
 		return a
 	}
 	a = c.send(ctx, r, another)
 	if a.status != 0 {
-		c.credentials.judge(another, !a.deniesToken())
+		c.credentials.noteTaken(another, !a.deniesToken())
 	}
 	return a
 }
@@ -212,7 +212,7 @@ func (a *answer) deniesToken() bool {
 func (c *Client) send(ctx context.Context, r request, authorization string) (a answer) {
 	var w wire
 	_, credential, _ := strings.Cut(authorization, " ")
-	a = answer{request: r, credentials: append([]string{credential}, c.secrets...), maxBody: c.maxBody}
+	a = answer{request: r, ownSecrets: append([]string{credential}, c.secrets...), maxBody: c.maxBody}
 	defer func() {
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()
 	}()

@@ -122,4 +122,6 @@ type Resource struct {
 	ID   string
 	ETag string // for If-Match: the ETag header as sent, or W/"versionId" where that cannot be sent back; "" when the server keeps no versions
 	JSON []byte // the body, byte for byte
+
+	Profile *Profile // how its server is written to; nil in a history
 }

@@ -93,7 +93,8 @@ func isBlank(r rune) bool {
 	return unicode.IsSpace(r) || unicode.Is(unicode.Z, r) || r == brailleBlank
 }
 
-// visibleContact returns the input as it is checked, compared and sent.
+// visibleContact returns the input as it is checked, compared and sent. Its number is
+// what an idempotency key is compared by; which record it names, ownNumber says.
 func visibleContact(input graph.UpdatePatientContactInput) graph.UpdatePatientContactInput {
 	input.PatientID = visibleID(input.PatientID)
 	input.Phone = visibleOmittable(input.Phone)

@@ -83,15 +83,11 @@ func (s bench) alone(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := s.client.Profile(ctx)
+	edited, err := base.Profile.Edit(base.JSON, change(), time.Now(), "")
 	if err != nil {
 		return err
 	}
-	edited, err := chosen.Profile.Edit(base.JSON, change(), time.Now(), "")
-	if err != nil {
-		return err
-	}
-	_, err = s.client.Update(ctx, s.fhirID(n), edited.Put, base.ETag)
+	_, err = s.client.Update(ctx, s.fhirID(n), edited.Body, base.ETag)
 	return err
 }
 

@@ -9,9 +9,9 @@
 //   - A Change is what a caller wants. An update is one durable contact update,
 //     a line of the journal; its id is the operationId. A patient's number is
 //     Patient.id, never the FHIR id.
-//   - judge.Put is the PUT as it was sent, judge.Heard how the server answered
-//     it, judge.Sight what the server shows afterwards, judge.Fate what became of
-//     the PUT by these data, judge.Ruling what follows.
+//   - judge.Put is the change that the PUT is to make, judge.Heard how the server
+//     answered it, judge.Sight what the server shows afterwards, judge.Fate what
+//     became of the PUT by these data, judge.Ruling what follows.
 //   - An Outcome is what the caller is told, and told again with the same
 //     idempotency key. It is never evidence: what is decided later is decided by
 //     what the server shows.

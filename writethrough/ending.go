@@ -27,25 +27,25 @@ func notApplied(o *Outcome) ending { return ending{state: db.UpdateNotApplied, o
 // unknown says that nobody knows yet.
 func unknown(f *fhir.Error) ending { return ending{state: db.UpdateUnknown, outcome: notKnown(f)} }
 
-// finding is what a ruling is based on beside its Case.
-type finding struct {
-	put    *fhir.Error // how the PUT failed; nil: the server said OK
-	seen   error       // why something could not be seen
-	status int         // of the OK
-	body   []byte      // what was sent
+// evidence is what a ruling is based on beside its Case.
+type evidence struct {
+	failure  *fhir.Error // how the PUT failed; nil: the server said OK
+	unseen   error       // why something could not be seen
+	status   int         // of the OK
+	intended []byte      // the record that the PUT was to make
 }
 
 // rule does what a ruling says: it remembers what the next PUT must know, and
 // returns how the update ends if there is none.
-func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge.Sight, f finding) (ending, judge.Next) {
+func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge.Sight, found evidence) (ending, judge.Next) {
 	e := endingOf(r, s)
 	e.heard = c.Heard
-	cause := f.put
+	cause := found.failure
 	switch {
 	case c.Earlier && c.Heard != judge.OK && c.Heard != judge.Unchanged && c.Heard != judge.Created:
 		e.heard = judge.Nothing // the answer was not about the sending whose fate is open
-	case c.Read == judge.SeenGone && f.put != nil:
-		errors.As(f.seen, &cause)
+	case c.Read == judge.SeenGone && found.failure != nil:
+		errors.As(found.unseen, &cause)
 	}
 	if c.Earlier && c.Heard == judge.NotSent {
 		cause = u.lost
@@ -55,15 +55,15 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 		e.outcome = u.notNow(cause)
 	case r.Why == judge.WhyRefused:
 		e.outcome = &Outcome{
-			Code: Rejected, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body, u.put.At), cause: cause,
-			Untouched: fhir.Untouched(u.base.JSON, f.body, cause.Issues, u.change.Edit.Fields()),
+			Code: Rejected, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, found.intended, u.put.At), cause: cause,
+			Untouched: fhir.Untouched(u.base.JSON, found.intended, cause.Issues, u.change.Edit.Fields()),
 		}
 	case r.Why == judge.WhyForbidden:
-		e.outcome = &Outcome{Code: Forbidden, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, f.body, u.put.At), cause: cause}
+		e.outcome = &Outcome{Code: Forbidden, Reason: cause.Reason, HTTPStatus: cause.Status, Issues: issues(cause, found.intended, u.put.At), cause: cause}
 	case r.Why == judge.WhyConflict:
 		e.outcome = u.conflictWith(*e.shown, u.changed(s)).outcome
 	default:
-		e.outcome = outcomeFor(r, c.Heard, s, u.put, cause, f.status)
+		e.outcome = outcomeFor(r, c.Heard, s, u.put, cause, found.status)
 	}
 	if r.Alarm {
 		u.alarm(ctx, u.row.ID, u.id)

@@ -326,13 +326,6 @@ func (e *openEMR) configure(c *Config, p *process) {
 	}
 }
 
-func (p clinicProcess) Profile(context.Context) (fhir.Chosen, error) {
-	if p.slip == echoesTheRead {
-		return p.whole, nil
-	}
-	return p.profile, nil
-}
-
 func (p clinicProcess) Read(ctx context.Context, id string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
 	return exchange(p.process, ctx, f, fhir.NotSent, func() (fhir.Resource, *fhir.Error) {
@@ -350,6 +343,9 @@ func (p clinicProcess) Read(ctx context.Context, id string) (fhir.Resource, erro
 		}
 		v.body = r.JSON
 		p.m.hasRead(ctx, &v)
+		if p.slip == echoesTheRead {
+			r.Profile = p.whole.Profile
+		}
 		return r, nil
 	})
 }

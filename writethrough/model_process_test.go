@@ -191,13 +191,18 @@ func spoiled(answer string) *fhir.Error {
 	return nil
 }
 
-func (p *process) Profile(ctx context.Context) (fhir.Chosen, error) {
-	c, err := fhir.NewClient(fhir.Options{BaseURL: "http://model.invalid"})
+// modelProfile is that of any FHIR R4 server.
+var modelProfile = func() *fhir.Profile {
+	client, err := fhir.NewClient(fhir.Options{BaseURL: "http://model.invalid"})
 	if err != nil {
-		return fhir.Chosen{}, err
+		panic(err)
 	}
-	return c.Profile(ctx) // any FHIR R4 server: nothing is asked
-}
+	chosen, err := client.Profile(context.Background()) // nothing is asked
+	if err != nil {
+		panic(err)
+	}
+	return chosen.Profile
+}()
 
 func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
@@ -210,7 +215,7 @@ func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 			return fhir.Resource{}, failure(fhir.Gone, http.StatusGone)
 		}
 		p.m.hasRead(ctx, v)
-		return fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body}, nil
+		return fhir.Resource{ID: modelID, ETag: v.etag, JSON: v.body, Profile: modelProfile}, nil
 	})
 }
 

@@ -248,11 +248,11 @@ func neverTookEffect() *Outcome {
 // fencedAnswer is told of an update that another one keeps from taking effect.
 var fencedAnswer = neverTookEffect().encode()
 
-// issues names the input fields that the issues concern; body is what was sent,
-// made at that time.
-func issues(f *fhir.Error, body []byte, at time.Time) []Issue {
+// issues names the input fields that the issues concern; intended is the record that
+// the PUT was to make, made at that time.
+func issues(f *fhir.Error, intended []byte, at time.Time) []Issue {
 	all := make([]Issue, 0, len(f.Issues))
-	fields := fhir.InputFields(body, f.Issues, at)
+	fields := fhir.InputFields(intended, f.Issues, at)
 	for i, issue := range f.Issues {
 		all = append(all, Issue{Issue: issue, Field: fields[i]})
 	}

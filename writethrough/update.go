@@ -30,7 +30,6 @@ type update struct {
 	lost    *fhir.Error   // how the PUT failed whose fate is open; nil: there is none
 	busy    *fhir.Error   // how the server said that it was busy, and showed nothing of the PUT; nil: it did not
 	first   *fhir.Contact // what the server showed before the first PUT: what a clearing takes out
-	profile *fhir.Profile // how the FHIR server is written to
 	base    fhir.Resource // the Patient as it was last read to be changed
 	seen    *db.FHIRState // what the server showed after a PUT that lost to another write; nil: none did
 }
@@ -68,11 +67,11 @@ func (u *update) run(ctx context.Context) (ending, error) {
 	start := time.Now()
 	// Once a PUT has left, the caller's disconnect must not cancel it: what it
 	// did has to reach the cache.
-	settle, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(u.Timeout))
+	settleCtx, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(u.Timeout))
 	defer cancel()
-	put, cancelPut := context.WithDeadline(settle, start.Add(u.Timeout*3/4))
+	putCtx, cancelPut := context.WithDeadline(settleCtx, start.Add(u.Timeout*3/4))
 	defer cancelPut()
-	read, cancelRead := context.WithDeadline(ctx, start.Add(u.Timeout*3/4))
+	readCtx, cancelRead := context.WithDeadline(ctx, start.Add(u.Timeout*3/4))
 	defer cancelRead()
 	defer context.AfterFunc(u.stopping, cancelRead)()
 
@@ -84,7 +83,7 @@ func (u *update) run(ctx context.Context) (ending, error) {
 		}
 		u.circuit.record(u.row.ID, signal)
 	}()
-	e, err := u.attempts(read, put, settle)
+	e, err := u.attempts(readCtx, putCtx, settleCtx)
 	if err != nil {
 		signal = answered
 		return e, err
@@ -130,24 +129,20 @@ func (u *update) mustWait(etag string) (ending, bool) {
 	return ending{}, false
 }
 
-func (u *update) attempts(read, put, settle context.Context) (ending, error) {
+func (u *update) attempts(readCtx, putCtx, settleCtx context.Context) (ending, error) {
 	for {
 		u.attempt++
-		base, err := u.read(read, u.row.FHIRID)
+		base, err := u.read(readCtx, u.row.FHIRID)
 		if err != nil {
-			return u.cannotRead(read, err), nil
+			return u.cannotRead(readCtx, err), nil
 		}
-		chosen, err := u.FHIR.Profile(read)
-		if err != nil {
-			return u.cannotRead(read, err), nil
-		}
-		u.base, u.profile = base, chosen.Profile
+		u.base = base
 		if (u.lost != nil || u.busy != nil) && !fhir.IsSameVersion(base.ETag, u.put.IfMatch) { // somebody has written: was it ours, or can it still land?
-			if e, next := u.resolve(settle); next != judge.MergeAgain {
+			if e, next := u.resolve(settleCtx); next != judge.MergeAgain {
 				return e, nil
 			}
 		}
-		edited, e, done := u.merge(read)
+		edited, e, done := u.merge(readCtx)
 		if done {
 			return e, nil
 		}
@@ -155,18 +150,18 @@ func (u *update) attempts(read, put, settle context.Context) (ending, error) {
 			return u.cannotMark(err)
 		}
 		// By the clock: a process that stood still may come by before its timers.
-		if deadline, _ := read.Deadline(); read.Err() != nil || time.Now().After(deadline) {
-			return u.cannotRead(read, &fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: read.Err()}), nil
+		if deadline, _ := readCtx.Deadline(); readCtx.Err() != nil || time.Now().After(deadline) {
+			return u.cannotRead(readCtx, &fhir.Error{Kind: fhir.NotSent, Reason: "Connection timeout", Timeout: true, Err: readCtx.Err()}), nil
 		}
-		answer, err := u.FHIR.Update(tracePut(put), u.row.FHIRID, edited.Put, base.ETag)
+		answer, err := u.FHIR.Update(tracePut(putCtx), u.row.FHIRID, edited.Body, base.ETag)
 		reached(stepAnswerCame)
-		deadline, _ := put.Deadline()
-		e, next := u.findFate(settle, answer, err, edited.Record, time.Until(deadline))
+		deadline, _ := putCtx.Deadline()
+		e, next := u.findFate(settleCtx, answer, err, edited.Record, time.Until(deadline))
 		pause := time.Duration(u.attempt) * 50 * time.Millisecond
 		if u.busy != nil {
 			pause = max(pause, u.busy.RetryAfter)
 		}
-		if next == judge.End || u.attempt == maxAttempts || sleep(put, pause) != nil {
+		if next == judge.End || u.attempt == maxAttempts || sleep(putCtx, pause) != nil {
 			return e, nil
 		}
 	}
@@ -206,7 +201,7 @@ func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done 
 	}
 	edit := u.change.Edit
 	edit.Clears = u.first
-	edited, err = u.profile.Edit(u.base.JSON, edit, now, u.PhoneRegion)
+	edited, err = u.base.Profile.Edit(u.base.JSON, edit, now, u.PhoneRegion)
 	var f *fhir.Error
 	switch {
 	case errors.As(err, &f) && f.Kind == fhir.CannotApply && u.lost == nil:
@@ -256,9 +251,9 @@ func (u *update) reportDoubts(ctx context.Context, d fhir.Doubts) {
 // markSent writes into the journal that a PUT is about to leave, also when it
 // leaves again.
 func (u *update) markSent() error {
-	put, _ := json.Marshal(u.put) // strings and numbers always encode
+	text, _ := json.Marshal(u.put) // strings and numbers always encode
 	reached(stepBeforeSent)
-	if err := u.Store.SendUpdate(u.id, u.owner, u.row.ID, u.put.IfMatch, string(put)); err != nil {
+	if err := u.Store.SendUpdate(u.id, u.owner, u.row.ID, u.put.IfMatch, string(text)); err != nil {
 		return err
 	}
 	reached(stepAfterSent)
@@ -315,23 +310,23 @@ func (u *update) cannotSee(ctx context.Context, refusal *fhir.Error) ending {
 }
 
 // findFate finds out what became of the PUT, and what comes next. The ending is for
-// the case that nothing may come any more. body is the record that the PUT makes.
-func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, body []byte, left time.Duration) (ending, judge.Next) {
+// the case that nothing may come any more. intended is the record that the PUT makes.
+func (u *update) findFate(ctx context.Context, answer fhir.Update, err error, intended []byte, left time.Duration) (ending, judge.Next) {
 	var f *fhir.Error
 	if err != nil && !errors.As(err, &f) {
 		f = &fhir.Error{Kind: fhir.Lost, Reason: "the FHIR server's answer could not be understood", Err: err}
 	}
-	heard := hear(answer, err, u.put, u.profile.ReadsBack)
+	heard := hear(answer, err, u.put, u.base.Profile.ReadsBack)
 	for look := 0; ; look++ {
 		h, s, seenErr := u.see(ctx, heard, answer, f)
 		c := caseOf(h, s)
 		c.Earlier, c.Outdated, c.Wait = u.lost != nil, u.outdated(s), f != nil && f.RetryAfter != 0 && (h != judge.Busy || f.RetryAfter >= left)
-		c.ByOthers = c.Outdated && s.Followed != nil && u.writtenByOthers(*s.Followed, body)
+		c.ByOthers = c.Outdated && s.Followed != nil && u.writtenByOthers(*s.Followed, intended)
 		r := judge.Decide(c)
 		if r.Next == judge.LookAgain && look < len(pauses) && sleep(ctx, pauses[look]) == nil {
 			continue
 		}
-		return u.rule(ctx, c, r, s, finding{f, seenErr, answer.Status, body})
+		return u.rule(ctx, c, r, s, evidence{f, seenErr, answer.Status, intended})
 	}
 }
 
@@ -378,7 +373,7 @@ func (u *update) resolve(ctx context.Context) (ending, judge.Next) {
 	c := caseOf(judge.Nothing, s)
 	c.Earlier, c.Outdated = true, u.outdated(s)
 	r := judge.Decide(c)
-	return u.rule(ctx, c, r, s, finding{put: cmp.Or(u.lost, u.busy), seen: err})
+	return u.rule(ctx, c, r, s, evidence{failure: cmp.Or(u.lost, u.busy), unseen: err})
 }
 
 // changed returns the fields of the edit that do not show any more, or did not in
@@ -401,8 +396,8 @@ func (u *update) outdated(s judge.Sight) bool {
 
 // writtenByOthers reports whether the version that followed is not the one that
 // the PUT makes: then the values that are there did not come with it.
-func (u *update) writtenByOthers(next fhir.Patient, sent []byte) bool {
-	p, err := fhir.ParsePatient(sent, u.Now())
+func (u *update) writtenByOthers(next fhir.Patient, intended []byte) bool {
+	p, err := fhir.ParsePatient(intended, u.Now())
 	if err != nil {
 		return true
 	}

@@ -21,11 +21,9 @@ import (
 
 // FHIR is what a write needs of the FHIR server. Errors are *fhir.Error.
 type FHIR interface {
-	// Profile returns how this kind of server is written to.
-	Profile(ctx context.Context) (fhir.Chosen, error)
-	// Read returns the Patient as it is now.
+	// Read returns the Patient as it is now, with its Profile.
 	Read(ctx context.Context, id string) (fhir.Resource, error)
-	// Update replaces the Patient; ifMatch is an ETag or empty.
+	// Update puts what Edit of the Profile made of the Patient; ifMatch is an ETag or empty.
 	Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error)
 	// After returns the version that directly followed the one with this ETag.
 	After(ctx context.Context, id, etag string) (fhir.Resource, error)

@@ -166,7 +166,11 @@ func TestRandomHistories(t *testing.T) {
 		ruling := Decide(c)
 		if wrong := h.misjudged(t, c, ruling); wrong != "" {
 			if failed++; failed < 5 {
-				t.Errorf("seed %d: %s: %+v is ruled %s\n\tversions %s\n\tPUT %s", seed, wrong, c, ruling, h.versions, h.body)
+				var versions []string
+				for _, v := range h.versions {
+					versions = append(versions, v.ETag+" "+string(v.JSON))
+				}
+				t.Errorf("seed %d: %s: %+v is ruled %s\n\tversions %s\n\tPUT %s", seed, wrong, c, ruling, versions, h.body)
 			}
 		}
 	}

@@ -6,21 +6,21 @@ import (
 	"patientgraph/fhir"
 )
 
-// Put is a PUT as it was sent. The journal keeps it as JSON, but for IfMatch,
-// which is a column of its own. Of the contacts it holds only the fields that
-// the edit sets: nothing else is ever compared.
+// Put is the change that a PUT is to make, however much of the record it sends. The
+// journal keeps it as JSON, but for IfMatch, which is a column of its own. Of the
+// contacts it holds only the fields that the edit sets: nothing else is ever compared.
 type Put struct {
 	IfMatch  string           `json:"-"` // the version that it replaces; "" on a server without versions
 	Edit     fhir.ContactEdit `json:"edit"`
 	Base     fhir.Contact     `json:"base"`     // what it was based on
-	Intended fhir.Contact     `json:"intended"` // what it holds
+	Intended fhir.Contact     `json:"intended"` // what the record is to hold
 	At       time.Time        `json:"at"`       // when it was made: which entries are current is judged as then
 	Region   string           `json:"-"`        // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
 }
 
-// NewPut describes the PUT that makes body of base by the edit.
-func NewPut(base fhir.Resource, was fhir.Contact, body []byte, edit fhir.ContactEdit, at time.Time, region string) (Put, error) {
-	intended, err := fhir.ContactOf(body, at)
+// NewPut describes the PUT that makes record of base by the edit.
+func NewPut(base fhir.Resource, was fhir.Contact, record []byte, edit fhir.ContactEdit, at time.Time, region string) (Put, error) {
+	intended, err := fhir.ContactOf(record, at)
 	return Put{
 		IfMatch: base.ETag, Edit: edit, Base: only(was, edit), Intended: only(intended, edit),
 		At: at, Region: region,
@@ -66,7 +66,7 @@ func (p Put) missing(have fhir.Contact) []string {
 }
 
 // Normalized names the edited fields that a contact with the values holds in another
-// form than the one that was sent.
+// form than the one that was intended.
 func (p Put) Normalized(shown fhir.Contact) []string {
 	return fhir.Differing(shown, p.Intended, p.Edit.Fields())
 }
