@@ -157,8 +157,8 @@ func (c *cannotApply) telecom(doc gjson.Result, system, value, clears string, no
 			return clears == "" || p.system != system || !SameValue(system, Contact{Phone: p.value, Email: p.value}, Contact{Phone: clears, Email: clears}, region)
 		})
 	} else {
-		if utf8.RuneCountInString(value) > maxOpenEMRColumn {
-			c.add(path, "OpenEMR stores no "+system+" of more than 255 characters")
+		if why := unstored(value); why != "" {
+			c.add(path, why)
 			return nil
 		}
 		switch i := pickTelecom(list, system, now); {
@@ -182,6 +182,17 @@ func (c *cannotApply) telecom(doc gjson.Result, system, value, clears string, no
 	return entries
 }
 
+// unstored says why OpenEMR would not keep a value; "": it would.
+func unstored(value string) string {
+	switch {
+	case utf8.RuneCountInString(value) > maxOpenEMRColumn:
+		return "OpenEMR stores no value of more than 255 characters"
+	case value == "0", value == "YYYY-MM-DD", value == "MM/DD/YYYY": // PHP's empty(), and what its forms show for no date
+		return "OpenEMR takes the value " + value + " for none"
+	}
+	return ""
+}
+
 // address returns the address as the record will show it: what OpenEMR does not write
 // stays. It may stay only where that is what was asked for, or where nothing was said
 // and it still holds: a country, and a district in the same place.
@@ -191,6 +202,10 @@ func (c *cannotApply) address(doc gjson.Result, asked *Address, now time.Time) *
 	if list := elements(member(doc, "address")); len(list) > 0 {
 		if i := pickAddress(list, now); i >= 0 {
 			have = addressOf(list[i])
+			if kind := str(list[i], "type"); kind != "" && kind != "both" { // as the patient's own is
+				c.add(path, "OpenEMR shows an additional address of the patient, which a PUT does not change; change it in OpenEMR")
+				return asked
+			}
 		}
 	}
 	if asked != nil {
@@ -241,8 +256,8 @@ func (c *cannotApply) address(doc gjson.Result, asked *Address, now time.Time) *
 	for _, part := range []struct{ name, value string }{
 		{"line", strings.Join(want.Lines[:min(1, len(want.Lines))], "")}, {"city", want.City}, {"state", want.State}, {"postalCode", want.PostalCode},
 	} {
-		if utf8.RuneCountInString(part.value) > maxOpenEMRColumn {
-			c.add(path+"."+part.name, "OpenEMR stores no more than 255 characters in a part of an address")
+		if why := unstored(part.value); why != "" {
+			c.add(path+"."+part.name, why)
 		}
 	}
 	return &want

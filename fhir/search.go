@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -26,6 +27,7 @@ var (
 	errBadLink    = errors.New("its next link is no address")
 	errLongLink   = errors.New("its next link is too long")
 	errNoProgress = errors.New("its pages do not come to an end")
+	errMoved      = errors.New("patients were added or removed while its pages were read; try again")
 	errOutcome    = errors.New("the search failed in part")
 )
 
@@ -41,11 +43,19 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 		at := c.searchURL(params)
 		asked := map[string]bool{}
 		var before map[string]bool // what the page before showed
+		last := ""                 // by _offset: the last of the page before, with which this one begins
 		for idle, seen := 0, 0; ; {
 			asked[at.String()] = true
 			page := c.searchPage(ctx, &at, params)
 			shown := map[string]bool{}
 			fresh := false
+			if last != "" && page.err == nil {
+				if len(page.entries) == 0 || page.entries[0].key != last {
+					yield(Resource{}, searchError(errMoved))
+					return
+				}
+				page.entries = page.entries[1:]
+			}
 			for _, e := range page.entries {
 				if !yield(e.patient, e.err) {
 					return
@@ -59,9 +69,14 @@ func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resour
 			}
 			seen += len(page.entries)
 			if page.next == nil {
-				page.next = pageAfter(at, page.profile, seen, len(page.entries))
+				if page.next = pageAfter(at, page.profile, seen, len(page.entries)); page.next != nil && seen > 0 {
+					last = page.entries[len(page.entries)-1].key
+				}
 			}
 			if page.next == nil {
+				if len(asked) == 1 && page.total > seen {
+					yield(Resource{}, searchError(fmt.Errorf("the server has %d patients, shows %d and names no further page", page.total, seen)))
+				}
 				return
 			}
 			if idle++; fresh {
@@ -86,15 +101,18 @@ func (c *Client) searchURL(params url.Values) url.URL {
 	return at
 }
 
-// pageAfter leads on from a page of so many patients that has no link; nil: it was the
-// last.
+// pageAfter leads on from a page of so many patients that has no link, and begins with
+// its last: if it does not, patients were added or removed meanwhile, and others would be
+// left out. nil: it was the last.
 func pageAfter(at url.URL, profile *Profile, seen, onPage int) *url.URL {
 	query := at.Query()
 	switch {
 	case !profile.pagesByOffset, !query.Has("_count"):
 		return nil
+	case onPage > 0 && query.Get("_count") == "1": // who asks for one wants no more
+		return nil
 	case onPage > 0:
-		query.Set("_offset", strconv.Itoa(seen))
+		query.Set("_offset", strconv.Itoa(seen-1))
 	case seen == 0 && profile.countHidesAll:
 		query.Del("_count")
 	default:
@@ -138,6 +156,7 @@ type page struct {
 	profile *Profile
 	entries []entry
 	next    *url.URL // nil: no link
+	total   int      // how many match, as a searchset says; 0: it does not
 	err     error    // why the search cannot go on; the entries are good all the same
 }
 
@@ -159,6 +178,9 @@ func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values)
 	})
 	if p.err = a.failure(); p.err != nil {
 		return p
+	}
+	if str(a.doc, "type") == "searchset" {
+		p.total = int(member(a.doc, "total").Num)
 	}
 	for _, e := range elements(member(a.doc, "entry")) {
 		resource := member(e, "resource")
