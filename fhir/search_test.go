@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -358,5 +359,65 @@ func TestSearchReadsEveryPage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSearchByOffsetSeesThatPatientsMoved: whoever is removed while the pages are read
+// moves the others, and one of them would be in no page.
+func TestSearchByOffsetSeesThatPatientsMoved(t *testing.T) {
+	t.Parallel()
+	for _, removes := range []bool{false, true} {
+		server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR("8.0.0")})
+		id := func(n int) string { return fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n) }
+		for n := range 25 {
+			server.Clinic().Put(id(n), fhirsim.Columns{"fname": "Paul", "lname": "Moreau", "sex": "Male", "DOB": "1970-12-12"})
+		}
+		base, stop, err := server.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		client, err := NewClient(Options{BaseURL: base, Server: "auto"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		var failure error
+		for _, err := range client.Search(t.Context(), url.Values{"_count": {"10"}}) {
+			if failure = err; err == nil {
+				seen++
+			}
+			if removes && seen == 7 {
+				server.Delete(id(3))
+			}
+		}
+		if moved := errors.Is(failure, errMoved); moved != removes || !moved && (seen != 25 || failure != nil) {
+			t.Errorf("removed %v: %d patients, %v", removes, seen, failure)
+		}
+	}
+}
+
+// TestSearchThatHidesPages: a server that names a total and shows less, without a link,
+// has not shown everybody.
+func TestSearchThatHidesPages(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		if strings.HasSuffix(r.URL.Path, "/metadata") {
+			fmt.Fprint(w, `{"resourceType":"CapabilityStatement","software":{"name":"Acme FHIR"}}`)
+			return
+		}
+		fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","total":450,"entry":[{"resource":%s}]}`, patientJSON("a", `"x": 1.0`))
+	}))
+	defer server.Close()
+	client, err := NewClient(Options{BaseURL: server.URL, Server: "auto"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failure error
+	for _, failure = range client.Search(t.Context(), url.Values{"_count": {"200"}}) {
+	}
+	if failure == nil || !strings.Contains(failure.Error(), "450") {
+		t.Errorf("%v", failure)
 	}
 }
