@@ -97,7 +97,7 @@ func (o *newOperator) starts(settings []string) (p *Product, databaseURL string)
 	o.t.Helper()
 	databaseURL = dbtest.SQLite(o.t)
 	stored, _, _ := o.server.Get(openEMRID)
-	if out, err := Import(o.t, databaseURL, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
+	if out, err := Import(o.t, databaseURL, string(stored), "PATIENT_ID_SYSTEM="+fhirsim.OpenEMRIdentifierSystem); err != nil {
 		o.t.Fatalf("import: %v\n%s", err, out)
 	}
 	return StartWith(o.t, o.url+"/apis/default/fhir", databaseURL, settings...), databaseURL
@@ -106,7 +106,7 @@ func (o *newOperator) starts(settings []string) (p *Product, databaseURL string)
 // writes checks that the product logs in, writes, and goes on when its token is gone.
 func (o *newOperator) writes(settings []string) {
 	o.t.Helper()
-	settings = append([]string{"PATIENT_ID_SYSTEM=" + openEMRSystem, "FHIR_TIMEOUT=10s"}, settings...)
+	settings = append([]string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem, "FHIR_TIMEOUT=10s"}, settings...)
 	p, databaseURL := o.starts(settings)
 	for _, phone := range []string{"(802) 555-0199", "(802) 555-0198"} {
 		o.clinic.RevokeTokens()
@@ -165,7 +165,7 @@ func TestOpenEMRTakesAUserAsTheReadmeSays(t *testing.T) {
 		settings := o.settings(out)
 		t.Run("bearer", func(t *testing.T) {
 			o.t = t
-			p, _ := o.starts([]string{"PATIENT_ID_SYSTEM=" + openEMRSystem, "FHIR_AUTH=bearer", "FHIR_TOKEN=" + access})
+			p, _ := o.starts([]string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem, "FHIR_AUTH=bearer", "FHIR_TOKEN=" + access})
 			Want(t, p.Update(Object{"patientId": openEMRNumber, "phone": "1"}), Object{"__typename": "UpdatePatientContactSuccess"})
 			o.clinic.RevokeTokens()
 			Want(t, p.Update(Object{"patientId": openEMRNumber, "phone": "2"}), Object{"code": "FHIR_AUTH_FAILED", "applied": "NO"})

@@ -48,7 +48,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 			t.Cleanup(stop)
 			databaseURL, system := dbtest.SQLite(t), "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem
 			if habits.Columns {
-				system = "PATIENT_ID_SYSTEM=" + openEMRSystem
+				system = "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 			}
 			for _, want := range []string{"210 new, 0 updated, 0 kept", "0 new, 0 updated, 210 kept"} {
 				if out, err := runSync(base, databaseURL, system); err != nil || !strings.Contains(out, want) {

@@ -66,7 +66,7 @@ type Demo struct {
 func NewDemo(habits Habits) (*Demo, error) {
 	d := &Demo{Server: New(Options{Habits: habits}), Patients: DemoPatients(), IdentifierSystem: DemoIdentifierSystem}
 	if habits.Columns { // a clinic has one system for the numbers that it gives
-		d.IdentifierSystem = idTypes
+		d.IdentifierSystem = OpenEMRIdentifierSystem
 	}
 	for i, p := range d.Patients {
 		id := gjson.GetBytes(p.Resource, "id").Str
