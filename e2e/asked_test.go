@@ -35,7 +35,7 @@ func TestWhatAWriteAsks(t *testing.T) {
 				t.Parallel()
 				sim, auth := fhirsim.New(fhirsim.Options{Habits: c.habits}), oauthserver.Start(t, oauthserver.Options{})
 				id, number, settings := "a1", Number, []string(nil)
-				if c.habits.Columns {
+				if c.habits.OpenEMR {
 					id, number, settings = openEMRID, openEMRNumber, []string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem}
 					sim.Clinic().Put(id, openEMRRow())
 				} else if err := sim.Put([]byte(PatientJSON(id, number))); err != nil {

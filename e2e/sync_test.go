@@ -33,7 +33,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 			server := fhirsim.New(fhirsim.Options{Habits: habits})
 			for n := range patients {
 				id, number := fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n), fmt.Sprintf("P-2025-%06d", n)
-				if habits.Columns {
+				if habits.OpenEMR {
 					row := openEMRRow()
 					row["pubpid"] = number
 					server.Clinic().Put(id, row)
@@ -47,7 +47,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 			}
 			t.Cleanup(stop)
 			databaseURL, system := dbtest.SQLite(t), "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem
-			if habits.Columns {
+			if habits.OpenEMR {
 				system = "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 			}
 			for _, want := range []string{"210 new, 0 updated, 0 kept", "0 new, 0 updated, 210 kept"} {

@@ -16,7 +16,7 @@ import (
 // patient whose day of birth it does not know.
 func patientFor(habits fhirsim.Habits, id, number string) string {
 	patient := PatientJSON(id, number)
-	if habits.Columns {
+	if habits.OpenEMR {
 		patient = strings.NewReplacer(`"1990-05"`, `"1990-05-17"`, fhirsim.DemoIdentifierSystem, fhirsim.OpenEMRIdentifierSystem).Replace(patient)
 	}
 	return patient
@@ -25,7 +25,7 @@ func patientFor(habits fhirsim.Habits, id, number string) string {
 // numbersOf is the setting that says where the patients of such a server have their
 // numbers.
 func numbersOf(habits fhirsim.Habits) string {
-	if habits.Columns {
+	if habits.OpenEMR {
 		return "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 	}
 	return "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem

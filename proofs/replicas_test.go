@@ -170,7 +170,7 @@ func replicaKilledDuringPut(t *testing.T, databaseURL string, habits fhirsim.Hab
 	elapsed := time.Since(killed)
 	t.Logf("writable again after %v", elapsed)
 	limit := 15 * time.Second
-	if habits.Columns && !lands {
+	if habits.OpenEMR && !lands {
 		limit += 20 * time.Second
 	}
 	if elapsed > limit {
@@ -317,7 +317,7 @@ func replicaSettlesABusyPatient(t *testing.T, databaseURL string, habits fhirsim
 		writers.Go(func() {
 			for n := 0; !over.Load(); n++ {
 				answer := replicas[0].Update(Object{"patientId": f.patients[0], "phone": fmt.Sprintf("010-%04d-%04d", c, n)})
-				if habits.Columns && answer["applied"] == "NO" {
+				if habits.OpenEMR && answer["applied"] == "NO" {
 					continue
 				}
 				Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})

@@ -93,7 +93,7 @@ func StartSystem(t testing.TB, databaseURL string, settings ...string) *System {
 func StartSystemOn(t testing.TB, kind fhirsim.Habits, databaseURL string, settings ...string) *System {
 	t.Helper()
 	patient, local, numbers := PatientJSON("a1", Number), PatientJSON("", LocalNumber), fhirsim.DemoIdentifierSystem
-	if kind.Columns {
+	if kind.OpenEMR {
 		patient, local, numbers = asInOpenEMR.Replace(patient), asInOpenEMR.Replace(local), fhirsim.OpenEMRIdentifierSystem
 	}
 	s := &System{settings: append([]string{"PATIENT_ID_SYSTEM=" + numbers}, settings...)}
