@@ -65,7 +65,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 // FHIR_REWRITE_LINKS the same page is asked of our own base.
 func TestSyncFollowsNoLinkElsewhere(t *testing.T) {
 	t.Parallel()
-	first, err := os.ReadFile("testdata/page-of-another-node.json")
+	first, err := os.ReadFile("../fhir/testdata/links/page.json")
 	if err != nil {
 		t.Fatal(err)
 	}
