@@ -34,6 +34,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/cost":        {},
 		"internal/locked":      {},
 		"internal/oauthserver": {},
+		"internal/recordings":  {},
 		"internal/testca":      {},
 		"internal/wait":        {},
 		"jsonlimit":            {},

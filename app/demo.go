@@ -147,7 +147,7 @@ func (d *demo) examples() []web.Example {
 	}}
 	for _, p := range d.Patients {
 		s, ok := scenarios[p.Scenario]
-		if d.habits.Columns && p.Scenario == "competing editor" {
+		if d.habits.OpenEMR && p.Scenario == "competing editor" {
 			s = openEMRScenario
 		}
 		if ok {

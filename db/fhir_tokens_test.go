@@ -6,14 +6,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"patientgraph/db/dbtest"
 )
 
 // Of several processes one may ask for tokens; what it saves the others read.
 func TestOneProcessAtATimeRenewsTheFHIRToken(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()

@@ -7,14 +7,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"patientgraph/db/dbtest"
 )
 
 // A program that is older than the database does not touch it.
 func TestANewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := open(t)
@@ -42,7 +40,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 // To open a database that is not migrated makes nothing in it.
 func TestOpenChangesNoSchema(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, err := Open(context.Background(), open(t))
@@ -64,7 +62,7 @@ func TestOpenChangesNoSchema(t *testing.T) {
 // olderStores runs test with an empty database of each kind as a program of that
 // schema version left it.
 func olderStores(t *testing.T, version int64, test func(t *testing.T, s *Store)) {
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, err := Open(context.Background(), open(t))

@@ -254,7 +254,7 @@ func TestNoSearchReadsEveryRow(t *testing.T) {
 // on a walk.
 func TestFewAndManyMatchesAreTheSame(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := openStore(t, open(t))

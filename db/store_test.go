@@ -13,20 +13,22 @@ import (
 
 var testTime = time.Date(2025, 3, 1, 9, 0, 0, 0, time.UTC)
 
-// stores runs a test on each database, empty and migrated.
+// databases make an empty one that several processes can open.
+var databases = map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres, "pooler": dbtest.Pooler}
+
+// stores runs a test on each database, empty and migrated, and on one in memory.
 func stores(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
-	for name, open := range map[string]func(t testing.TB) string{
-		"sqlite":   dbtest.SQLite,
-		"memory":   func(testing.TB) string { return "sqlite::memory:" },
-		"postgres": dbtest.Postgres,
-		"pooler":   dbtest.Pooler,
-	} {
+	for name, open := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, openStore(t, open(t)))
 		})
 	}
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		test(t, openStore(t, "sqlite::memory:"))
+	})
 }
 
 func onPostgres(s *Store) bool {

@@ -35,8 +35,8 @@ func TestWhatAWriteAsks(t *testing.T) {
 				t.Parallel()
 				sim, auth := fhirsim.New(fhirsim.Options{Habits: c.habits}), oauthserver.Start(t, oauthserver.Options{})
 				id, number, settings := "a1", Number, []string(nil)
-				if c.habits.Columns {
-					id, number, settings = openEMRID, openEMRNumber, []string{"PATIENT_ID_SYSTEM=" + openEMRSystem}
+				if c.habits.OpenEMR {
+					id, number, settings = openEMRID, openEMRNumber, []string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem}
 					sim.Clinic().Put(id, openEMRRow())
 				} else if err := sim.Put([]byte(PatientJSON(id, number))); err != nil {
 					t.Fatal(err)

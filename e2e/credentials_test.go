@@ -56,12 +56,13 @@ type clinic struct {
 	*fhirsim.Server
 	URL string
 
-	mu      sync.Mutex
-	issued  int
-	refusal func(w http.ResponseWriter) // nil: token-refused.http
-	taken   string                      // the token that is good; "": none is
-	spoiled bool                        // what is issued is refused
-	refused int                         // requests answered 401
+	mu       sync.Mutex
+	issued   int
+	refusal  func(w http.ResponseWriter) // nil: token-refused.http
+	taken    string                      // the token that is good; "": none is
+	spoiled  bool                        // what is issued is refused
+	readOnly bool                        // what is issued is refused for a PUT
+	refused  int                         // requests that were refused
 }
 
 const clinicPatients = 10
@@ -91,7 +92,7 @@ func startClinic(t *testing.T, databaseURL string) *clinic {
 				c.taken = token
 			}
 			replay(t, w, "token-answer.http", "at-0002", token)
-		case c.taken == "" || r.Header.Get("Authorization") != "Bearer "+c.taken:
+		case c.taken == "" || r.Header.Get("Authorization") != "Bearer "+c.taken || c.readOnly && r.Method == http.MethodPut:
 			c.refused++
 			if c.refusal != nil {
 				c.refusal(w)
@@ -171,19 +172,21 @@ func TestATokenThatRunsOut(t *testing.T) {
 	})
 }
 
+// refusal answers with these headers, in pairs.
+func refusal(status int, body string, header ...string) func(w http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 // A refused token is told in many words. Where another may mend it one is asked for,
 // once; where the one that was issued is not enough none is.
 func TestARefusedTokenInManyWords(t *testing.T) {
 	t.Parallel()
-	refusal := func(status int, body string, header ...string) func(w http.ResponseWriter) {
-		return func(w http.ResponseWriter) {
-			for i := 0; i < len(header); i += 2 {
-				w.Header().Set(header[i], header[i+1])
-			}
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
-		}
-	}
 	const isJSON, words = "application/json", "Solveig Aune"
 	for name, tt := range map[string]struct {
 		refusal func(w http.ResponseWriter)
@@ -240,10 +243,18 @@ func TestATokenThatAllowsLess(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.SQLite(t)
 	c := startClinic(t, databaseURL) // its tokens say system/Patient.rs
+	c.set(func() {
+		c.readOnly, c.refusal = true, refusal(403, "", "WWW-Authenticate", `Bearer error="insufficient_scope", scope="system/Patient.u"`)
+	})
 	p := StartWith(t, c.URL, databaseURL, "FHIR_AUTH=client_credentials", "FHIR_CLIENT_ID=gateway", "FHIR_CLIENT_SECRET=not-for-the-log",
 		"FHIR_SCOPES=system/Patient.rus")
 	p.UntilLog("the granted scopes allow no update of Patient")
 	p.WantLog("ask for it in FHIR_SCOPES")
+	Want(t, p.Update(Object{"patientId": Number, "phone": NewPhone}),
+		Object{"__typename": "FhirUnavailable", "code": "FHIR_AUTH_FAILED", "applied": "NO", "retryable": false})
+	if issued, refused := c.counts(); issued != 1 || refused != 1 {
+		t.Errorf("%d tokens, %d refused requests", issued, refused)
+	}
 }
 
 func TestATokenFileThatIsReplaced(t *testing.T) {

@@ -92,16 +92,22 @@ func (o *newOperator) settings(out string) (list []string) {
 	return list
 }
 
+// starts starts the product in front of the OpenEMR, with its patient in a cache.
+func (o *newOperator) starts(settings []string) (p *Product, databaseURL string) {
+	o.t.Helper()
+	databaseURL = dbtest.SQLite(o.t)
+	stored, _, _ := o.server.Get(openEMRID)
+	if out, err := Import(o.t, databaseURL, string(stored), "PATIENT_ID_SYSTEM="+fhirsim.OpenEMRIdentifierSystem); err != nil {
+		o.t.Fatalf("import: %v\n%s", err, out)
+	}
+	return StartWith(o.t, o.url+"/apis/default/fhir", databaseURL, settings...), databaseURL
+}
+
 // writes checks that the product logs in, writes, and goes on when its token is gone.
 func (o *newOperator) writes(settings []string) {
 	o.t.Helper()
-	database := dbtest.SQLite(o.t)
-	stored, _, _ := o.server.Get(openEMRID)
-	if out, err := Import(o.t, database, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
-		o.t.Fatalf("import: %v\n%s", err, out)
-	}
-	settings = append([]string{"PATIENT_ID_SYSTEM=" + openEMRSystem, "FHIR_TIMEOUT=10s"}, settings...)
-	p := StartWith(o.t, o.url, database, settings...)
+	settings = append([]string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem, "FHIR_TIMEOUT=10s"}, settings...)
+	p, databaseURL := o.starts(settings)
 	for _, phone := range []string{"(802) 555-0199", "(802) 555-0198"} {
 		o.clinic.RevokeTokens()
 		Want(o.t, p.Update(Object{"patientId": openEMRNumber, "phone": phone}), Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": phone})
@@ -109,7 +115,7 @@ func (o *newOperator) writes(settings []string) {
 	if row, _ := o.clinic.Row(openEMRID); row["phone_cell"] != "(802) 555-0198" {
 		o.t.Errorf("stored: %v", row)
 	}
-	d := doctor(o.t, nil, append(settings, "DATABASE_URL="+database)...)
+	d := doctor(o.t, nil, append(settings, "DATABASE_URL="+databaseURL)...)
 	d.want(o.t, "FHIR scopes", "ok", "")
 	if d.err != nil {
 		o.t.Error(d.all)
@@ -140,8 +146,8 @@ func TestOpenEMRTakesASystemAsTheReadmeSays(t *testing.T) {
 	})
 }
 
-// TestOpenEMRTakesAUserAsTheReadmeSays: registration, enabling, the first refresh token,
-// and both modes.
+// TestOpenEMRTakesAUserAsTheReadmeSays: registration, enabling, the first tokens, and
+// each mode that takes one of them or asks for its own.
 func TestOpenEMRTakesAUserAsTheReadmeSays(t *testing.T) {
 	t.Parallel()
 	onEachOpenEMR(t, func(t *testing.T, version string) {
@@ -153,8 +159,17 @@ func TestOpenEMRTakesAUserAsTheReadmeSays(t *testing.T) {
 			t.Fatalf("no client: %v", registered)
 		}
 		out := o.run(readmeLogin, "FHIR_CLIENT_ID", id, "FHIR_CLIENT_SECRET", secret, "FHIR_USERNAME", "clinic", "FHIR_PASSWORD", "correct horse: 1+1=2")
-		refresh, _ := o.answer(out)["refresh_token"].(string)
+		tokens := o.answer(out)
+		access, _ := tokens["access_token"].(string)
+		refresh, _ := tokens["refresh_token"].(string)
 		settings := o.settings(out)
+		t.Run("bearer", func(t *testing.T) {
+			o.t = t
+			p, _ := o.starts([]string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem, "FHIR_AUTH=bearer", "FHIR_TOKEN=" + access})
+			Want(t, p.Update(Object{"patientId": openEMRNumber, "phone": "1"}), Object{"__typename": "UpdatePatientContactSuccess"})
+			o.clinic.RevokeTokens()
+			Want(t, p.Update(Object{"patientId": openEMRNumber, "phone": "2"}), Object{"code": "FHIR_AUTH_FAILED", "applied": "NO"})
+		})
 		t.Run("password", func(t *testing.T) {
 			o.t = t
 			o.writes(append(slices.Clone(settings), "FHIR_AUTH=password"))
@@ -163,17 +178,5 @@ func TestOpenEMRTakesAUserAsTheReadmeSays(t *testing.T) {
 			o.t = t
 			o.writes(append(settings, "FHIR_USERNAME=", "FHIR_PASSWORD=", "FHIR_AUTH=refresh_token", "FHIR_REFRESH_TOKEN="+refresh))
 		})
-	})
-}
-
-// TestOpenEMRTakesATokenFromElsewhere: bearer, with a token that the README's login gave.
-func TestOpenEMRTakesATokenFromElsewhere(t *testing.T) {
-	t.Parallel()
-	onEachOpenEMR(t, func(t *testing.T, version string) {
-		s := startOpenEMR(t, dbtest.SQLite(t), version, nil, "FHIR_AUTH=bearer", "FHIR_TOKEN=given")
-		s.FHIR.Clinic().SetToken("given")
-		Want(t, s.Update(Object{"patientId": openEMRNumber, "phone": "1"}), Object{"__typename": "UpdatePatientContactSuccess"})
-		s.FHIR.Clinic().SetToken("another")
-		Want(t, s.Update(Object{"patientId": openEMRNumber, "phone": "2"}), Object{"code": "FHIR_AUTH_FAILED", "applied": "NO"})
 	})
 }

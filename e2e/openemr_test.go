@@ -19,7 +19,6 @@ import (
 const (
 	openEMRID     = "95f0a7e2-aaaa-4b11-8c22-000000000031"
 	openEMRNumber = "31"
-	openEMRSystem = "http://terminology.hl7.org/CodeSystem/v2-0203"
 )
 
 // openEMRRow is a patient as a clinic's screens store one.
@@ -61,7 +60,7 @@ func startOpenEMRAt(t testing.TB, now func() time.Time, databaseURL, version str
 		server.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)
-	settings = append([]string{"PATIENT_ID_SYSTEM=" + openEMRSystem}, settings...)
+	settings = append([]string{"PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem}, settings...)
 	stored, _, _ := server.Get(openEMRID)
 	if out, err := Import(t, databaseURL, string(stored), settings[0]); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
@@ -563,7 +562,7 @@ func TestOpenEMRThatIsDownAtStart(t *testing.T) {
 	server := fhirsim.New(fhirsim.Options{Habits: fhirsim.OpenEMR("7.0.3")})
 	server.Clinic().Put(openEMRID, openEMRRow())
 	stored, _, _ := server.Get(openEMRID)
-	if out, err := Import(t, database, string(stored), "PATIENT_ID_SYSTEM="+openEMRSystem); err != nil {
+	if out, err := Import(t, database, string(stored), "PATIENT_ID_SYSTEM="+fhirsim.OpenEMRIdentifierSystem); err != nil {
 		t.Fatal(out, err)
 	}
 	server.Clinic().SetDatabase(fhirsim.DatabaseDown)
@@ -572,7 +571,7 @@ func TestOpenEMRThatIsDownAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	p := StartWith(t, base, database, "PATIENT_ID_SYSTEM="+openEMRSystem)
+	p := StartWith(t, base, database, "PATIENT_ID_SYSTEM="+fhirsim.OpenEMRIdentifierSystem)
 	p.WantLog("FHIR server")
 	input := Object{"patientId": openEMRNumber, "phone": "1"}
 	Want(t, p.Update(input), Object{"__typename": "FhirUnavailable", "applied": "NO"})

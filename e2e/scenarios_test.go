@@ -30,7 +30,7 @@ type promised struct {
 }
 
 func promises(kind fhirsim.Habits) promised {
-	if kind.Columns { // OpenEMR: a phone is never validated, an email with a domain in Hangul is refused
+	if kind.OpenEMR { // OpenEMR: a phone is never validated, an email with a domain in Hangul is refused
 		return promised{
 			refused: Object{"email": "new@서울.example"},
 			refusal: Object{"message": map[bool]string{true: "Email is not a valid email", false: "Email … is not a valid email"}[kind.Software == "8.1.1-dev"], "httpStatus": 400},

@@ -33,7 +33,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 			server := fhirsim.New(fhirsim.Options{Habits: habits})
 			for n := range patients {
 				id, number := fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n), fmt.Sprintf("P-2025-%06d", n)
-				if habits.Columns {
+				if habits.OpenEMR {
 					row := openEMRRow()
 					row["pubpid"] = number
 					server.Clinic().Put(id, row)
@@ -47,8 +47,8 @@ func TestSyncReadsEveryPage(t *testing.T) {
 			}
 			t.Cleanup(stop)
 			databaseURL, system := dbtest.SQLite(t), "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem
-			if habits.Columns {
-				system = "PATIENT_ID_SYSTEM=" + openEMRSystem
+			if habits.OpenEMR {
+				system = "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 			}
 			for _, want := range []string{"210 new, 0 updated, 0 kept", "0 new, 0 updated, 210 kept"} {
 				if out, err := runSync(base, databaseURL, system); err != nil || !strings.Contains(out, want) {
@@ -65,7 +65,7 @@ func TestSyncReadsEveryPage(t *testing.T) {
 // FHIR_REWRITE_LINKS the same page is asked of our own base.
 func TestSyncFollowsNoLinkElsewhere(t *testing.T) {
 	t.Parallel()
-	first, err := os.ReadFile("testdata/page-of-another-node.json")
+	first, err := os.ReadFile("../fhir/testdata/links/page.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type countingConn struct {
 	dry     bool            // Read takes nothing from the socket; set between reads only
 	records records         // means something below TLS only
 
-	certificate certificateState // of the TLS handshake above it, while it is open whether the server bears ours
+	certificate certificateState // of the TLS handshake above it, until the server has accepted our certificate
 	heard       atomic.Bool      // anything since then
 
 	mu     sync.Mutex

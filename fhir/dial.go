@@ -120,8 +120,8 @@ func (d *dialer) secure(ctx context.Context, network, address string, config *tl
 	config = config.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	config.ServerName = host
-	// Ours is sent whatever authorities the server names: it then says what is
-	// wrong with it.
+	// Ours is sent whatever authorities the server names: the server can then
+	// say what is wrong with ours.
 	own := config.Certificates
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		if len(own) == 0 {

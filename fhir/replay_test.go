@@ -1,73 +1,37 @@
 package fhir
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
+
+	"patientgraph/internal/recordings"
 )
 
-// recording is an answer that a real server gave (testdata/openemr, hapi).
-type recording struct {
-	Request struct {
-		Method, Path string
-		Body         string
-	}
-	Response struct {
-		Status  int
-		Headers json.RawMessage // pairs (OpenEMR) or an object (HAPI)
-		Body    string
-	}
-}
-
-func readRecording(t *testing.T, file string) recording {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r recording
-	if err := json.Unmarshal(data, &r); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func (r recording) header() http.Header {
-	h := http.Header{}
-	var pairs [][2]string
-	object := map[string]string{}
-	if json.Unmarshal(r.Response.Headers, &pairs) == nil {
-		for _, p := range pairs {
-			h.Add(p[0], p[1])
-		}
-	} else if json.Unmarshal(r.Response.Headers, &object) == nil {
-		for k, v := range object {
-			h.Set(k, v)
-		}
-	}
-	h.Del("Content-Length") // as long as the body; some bodies were blanked
+// header is what is replayed: the length is the body's own, for some were blanked.
+func header(r recordings.Recording) http.Header {
+	h := http.Header(r.Response.Headers).Clone()
+	h.Del("Content-Length")
 	h.Del("Transfer-Encoding")
 	return h
 }
 
+// ofOpenEMR: its version is none, and an address's period is no content.
+func ofOpenEMR(r recordings.Recording) bool { return strings.HasPrefix(r.Request.Path, "/apis/") }
+
 // replay serves the recording and does what its request did; the OAuth and
 // PATCH ones are answered to a Read.
-// ofOpenEMR: its version is none, and an address's period is no content.
-func (r recording) ofOpenEMR() bool { return strings.HasPrefix(r.Request.Path, "/apis/") }
-
-func replay(t *testing.T, r recording) (Resource, error) {
+func replay(t *testing.T, r recordings.Recording) (Resource, error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for k, values := range r.header() {
+		for k, values := range header(r) {
 			w.Header()[k] = values
 		}
 		w.WriteHeader(r.Response.Status)
@@ -77,7 +41,7 @@ func replay(t *testing.T, r recording) (Resource, error) {
 	}))
 	t.Cleanup(server.Close)
 	c := newTestClient(t, server.URL+"/fhir", func(o *Options) {
-		if r.ofOpenEMR() {
+		if ofOpenEMR(r) {
 			o.Server = "openemr"
 		}
 	})
@@ -189,7 +153,7 @@ var hapiErrors = map[string]struct {
 
 func TestReplayOpenEMR(t *testing.T) {
 	t.Parallel()
-	replayAll(t, "testdata/openemr", openEMRCases, nil)
+	replayAll(t, "openemr", openEMRCases, nil)
 }
 
 func TestReplayHAPI(t *testing.T) {
@@ -198,16 +162,16 @@ func TestReplayHAPI(t *testing.T) {
 	for name := range hapiErrors {
 		elsewhere = append(elsewhere, name)
 	}
-	replayAll(t, "testdata/hapi", hapiCases, elsewhere)
+	replayAll(t, "hapi", hapiCases, elsewhere)
 }
 
-func replayAll(t *testing.T, dir string, cases map[string]replayCase, elsewhere []string) {
-	files, err := filepath.Glob(dir + "/*.json")
-	if err != nil || len(files) != len(cases)+len(elsewhere) {
-		t.Fatalf("%d recordings, %d cases (%v)", len(files), len(cases)+len(elsewhere), err)
+func replayAll(t *testing.T, server string, cases map[string]replayCase, elsewhere []string) {
+	all := recordings.Of(t, server)
+	if len(all) != len(cases)+len(elsewhere) {
+		t.Fatalf("%d recordings, %d cases", len(all), len(cases)+len(elsewhere))
 	}
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
+	for _, r := range all {
+		name := r.Name
 		want, ok := cases[name]
 		if !ok {
 			if !slices.Contains(elsewhere, name) {
@@ -217,20 +181,19 @@ func replayAll(t *testing.T, dir string, cases map[string]replayCase, elsewhere 
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := readRecording(t, file)
 			got, err := replay(t, r)
 			if want.kind == 0 {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.JSON != nil && !r.ofOpenEMR() && !strings.Contains(r.Response.Body, string(got.JSON)) {
+				if got.JSON != nil && !ofOpenEMR(r) && !strings.Contains(r.Response.Body, string(got.JSON)) {
 					t.Errorf("body changed: %s", got.JSON)
 				}
 				if (got.ID != "" && got.JSON == nil) != want.silent {
 					t.Errorf("silent: %v", !want.silent)
 				}
-				etag := r.header().Get("ETag")
-				if version := gjson.GetBytes(got.JSON, "meta.versionId").Str; etag == "" && version != "" && !strings.HasPrefix(name, "search") && !r.ofOpenEMR() {
+				etag := header(r).Get("ETag")
+				if version := gjson.GetBytes(got.JSON, "meta.versionId").Str; etag == "" && version != "" && !strings.HasPrefix(name, "search") && !ofOpenEMR(r) {
 					etag = weakETag(version)
 				}
 				if got.ETag != etag {
@@ -254,10 +217,15 @@ func replayAll(t *testing.T, dir string, cases map[string]replayCase, elsewhere 
 
 func TestReplayHAPIWithManyIssues(t *testing.T) {
 	t.Parallel()
-	for name, want := range hapiErrors {
+	for _, r := range recordings.Of(t, "hapi") {
+		name := r.Name
+		want, is := hapiErrors[name]
+		if !is {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := replay(t, readRecording(t, "testdata/hapi/"+name+".json"))
+			_, err := replay(t, r)
 			e := asError(t, err, want.kind)
 			if e.Reason != want.reason || len(e.Issues) != want.issues {
 				t.Errorf("reason %q, %d issues", e.Reason, len(e.Issues))

@@ -331,7 +331,7 @@ func TestSearchReadsEveryPage(t *testing.T) {
 			server := fhirsim.New(fhirsim.Options{Habits: habits})
 			for n := range patients {
 				id := fmt.Sprintf("95f0a7e2-aaaa-4b11-8c22-%012d", n)
-				if habits.Columns {
+				if habits.OpenEMR {
 					server.Clinic().Put(id, fhirsim.Columns{"fname": "Paul", "lname": "Moreau", "sex": "Male", "DOB": "1970-12-12"})
 				} else if err := server.Put(patientJSON(id, `"x": 1.0`)); err != nil {
 					t.Fatal(err)

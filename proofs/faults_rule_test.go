@@ -79,7 +79,7 @@ func generated(t *testing.T, rows []fault) []fault {
 			if !r.kind && server != nil {
 				continue
 			}
-			if server != nil && server().Columns && !slices.Contains(openEMRs(n), server().Software) {
+			if server != nil && server().OpenEMR && !slices.Contains(openEMRs(n), server().Software) {
 				continue
 			}
 			readable := fault{server: server, on: onPut, reply: r.reply}
@@ -122,7 +122,7 @@ func (f *fault) expect(hears string) {
 		f.want, f.ends = unknown, applied
 	case f.apply:
 		f.want = success
-	case hears == saidOK && !(f.reply == "echo" && f.habits().Columns): // what OpenEMR is sent has no id, and is no Patient
+	case hears == saidOK && !(f.reply == "echo" && f.habits().OpenEMR): // what OpenEMR is sent has no id, and is no Patient
 		f.want, f.ends = unknown, "REJECTED"
 	case unreadable, hears == unknown, hears == saidOK:
 		f.want, f.ends = unknown, never

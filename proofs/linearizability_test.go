@@ -127,7 +127,7 @@ type unknownWrite struct {
 func newLinear(t *testing.T, databaseURL string, habits fhirsim.Habits) *linear {
 	binary, patients := Binary(t, "crashtest"), 6
 	times := timings{fhir: time.Second, lease: time.Second, settle: 3 * time.Second}
-	if habits.Columns {
+	if habits.OpenEMR {
 		patients = 24 // many of them wait
 	}
 	f := watchFHIR(t, habits, patients)
@@ -237,7 +237,7 @@ func (l *linear) check() {
 	}
 	l.t.Logf("%d Successes and SYNCED reads, %d PENDING reads; writes without a clear answer: %v", operations, l.pending, settled)
 	enough := 500
-	if l.fhir.habits.Columns {
+	if l.fhir.habits.OpenEMR {
 		enough = 250 // patients whose write is lost wait
 	}
 	if operations < enough || l.pending == 0 || len(settled) == 0 {

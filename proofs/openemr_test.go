@@ -12,15 +12,12 @@ import (
 	"patientgraph/internal/wait"
 )
 
-// openEMRNumbers is the system that OpenEMR shows for every patient number.
-const openEMRNumbers = "http://terminology.hl7.org/CodeSystem/v2-0203"
-
 // patientFor is PatientJSON as such a server can hold and change it: OpenEMR changes no
 // patient whose day of birth it does not know.
 func patientFor(habits fhirsim.Habits, id, number string) string {
 	patient := PatientJSON(id, number)
-	if habits.Columns {
-		patient = strings.NewReplacer(`"1990-05"`, `"1990-05-17"`, fhirsim.DemoIdentifierSystem, openEMRNumbers).Replace(patient)
+	if habits.OpenEMR {
+		patient = strings.NewReplacer(`"1990-05"`, `"1990-05-17"`, fhirsim.DemoIdentifierSystem, fhirsim.OpenEMRIdentifierSystem).Replace(patient)
 	}
 	return patient
 }
@@ -28,8 +25,8 @@ func patientFor(habits fhirsim.Habits, id, number string) string {
 // numbersOf is the setting that says where the patients of such a server have their
 // numbers.
 func numbersOf(habits fhirsim.Habits) string {
-	if habits.Columns {
-		return "PATIENT_ID_SYSTEM=" + openEMRNumbers
+	if habits.OpenEMR {
+		return "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 	}
 	return "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem
 }

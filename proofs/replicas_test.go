@@ -97,7 +97,7 @@ func checkSteps(t *testing.T, history []Contact, writes []string) {
 }
 
 // TestReplicasOtherPatientsDoNotWait has a PUT hang while many wait for its
-// patient: writes of another go through at once, in either process.
+// patient: writes of another end meanwhile, in either process.
 func TestReplicasOtherPatientsDoNotWait(t *testing.T) {
 	t.Parallel()
 	onHAPI(t, replicasOtherPatientsDoNotWait)
@@ -114,27 +114,22 @@ func replicasOtherPatientsDoNotWait(t *testing.T, databaseURL string, habits fhi
 	})
 	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=60s") // that long the 80 below may wait
 	var waiting sync.WaitGroup
+	var ended atomic.Int64
 	for c := range 80 { // more than either process has database connections
 		waiting.Go(func() {
+			defer ended.Add(1)
 			Want(t, replicas[c%2].Update(Object{"patientId": f.patients[0], "phone": fmt.Sprintf("010-0000-%04d", c)}), Object{"__typename": "UpdatePatientContactSuccess"})
 		})
 	}
 	wait.Until(t, "the PUT arrives", func() bool { return f.under(0) })
-	hangs := time.Now()
-	var slowest time.Duration
 	for n := range 40 {
-		called := time.Now()
 		Want(t, replicas[n%2].Update(Object{"patientId": f.patients[1], "phone": fmt.Sprintf("010-1111-%04d", n)}), Object{"__typename": "UpdatePatientContactSuccess"})
-		slowest = max(slowest, time.Since(called))
 	}
-	time.Sleep(4*time.Second - time.Since(hangs))
-	hung := time.Since(hangs)
+	if n := ended.Load(); n > 0 { // the PUT hangs until all 40 have ended
+		t.Errorf("%d writes of its patient have ended", n)
+	}
 	close(release)
 	waiting.Wait()
-	t.Logf("the slowest of 40 writes took %v while another patient's hung for %v", slowest, hung)
-	if slowest > hung/4 {
-		t.Errorf("a write took %v while another patient's hung for %v", slowest, hung)
-	}
 }
 
 // TestReplicaKilledDuringPut kills a process while its PUT hangs: the other
@@ -175,7 +170,7 @@ func replicaKilledDuringPut(t *testing.T, databaseURL string, habits fhirsim.Hab
 	elapsed := time.Since(killed)
 	t.Logf("writable again after %v", elapsed)
 	limit := 15 * time.Second
-	if habits.Columns && !lands {
+	if habits.OpenEMR && !lands {
 		limit += 20 * time.Second
 	}
 	if elapsed > limit {
@@ -322,7 +317,7 @@ func replicaSettlesABusyPatient(t *testing.T, databaseURL string, habits fhirsim
 		writers.Go(func() {
 			for n := 0; !over.Load(); n++ {
 				answer := replicas[0].Update(Object{"patientId": f.patients[0], "phone": fmt.Sprintf("010-%04d-%04d", c, n)})
-				if habits.Columns && answer["applied"] == "NO" {
+				if habits.OpenEMR && answer["applied"] == "NO" {
 					continue
 				}
 				Want(t, answer, Object{"__typename": "UpdatePatientContactSuccess"})

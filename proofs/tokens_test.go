@@ -18,7 +18,9 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/oauthserver"
+	"patientgraph/internal/wait"
 )
 
 // TestTokensRunOutUnderLoad has real HAPI behind a guard whose tokens run out again
@@ -274,4 +276,43 @@ func (g *guardedHAPI) load(t *testing.T, databaseURL string, settings ...string)
 			t.Error("the log shows a token")
 		}
 	}
+}
+
+// TestReplicaKilledAskingForTokens kills a process while the authorization server keeps
+// it waiting: the other asks for none until the lease of the dead one has run out, and
+// writes nothing, then it goes on with the same chain.
+func TestReplicaKilledAskingForTokens(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		auth := oauthserver.Start(t, oauthserver.Options{})
+		sim := fhirsim.New(fhirsim.Options{})
+		if err := sim.Put([]byte(PatientJSON("a1", Number))); err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(auth.Guard(sim))
+		t.Cleanup(server.Close)
+		MustImport(t, databaseURL, PatientJSON("a1", Number))
+		first := auth.RefreshToken(t, oauthserver.Public)
+		start := func(timeout string) *Process {
+			return Launch(t, Binary(t, ""), server.URL+"/fhir", databaseURL, "FHIR_TIMEOUT="+timeout, "FHIR_AUTH=refresh_token",
+				"FHIR_CLIENT_ID="+oauthserver.Public, "FHIR_REFRESH_TOKEN="+first)
+		}
+		auth.Fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		dies := start("20s") // as long as it may ask, and 10 s, is its lease
+		wait.Until(t, "it asks for tokens", func() bool { return len(auth.Asked()) == 1 })
+		dies.Kill()
+		auth.Fail(nil)
+
+		lives := start("9s")
+		Want(t, lives.Update(Object{"patientId": Number, "phone": "010-1111-0001"}), Object{"__typename": "FhirUnavailable", "applied": "NO"})
+		if n := len(auth.Asked()); n != 1 {
+			t.Errorf("%d refreshes while another replica has the lease", n-1)
+		}
+		wait.Until(t, "a write succeeds", func() bool {
+			return lives.Update(Object{"patientId": Number, "phone": "010-1111-0002"})["__typename"] == "UpdatePatientContactSuccess"
+		})
+		if n := len(auth.Asked()); n != 2 {
+			t.Errorf("%d refreshes afterwards", n-1)
+		}
+	})
 }

@@ -24,6 +24,7 @@ import (
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/recordings"
 	"patientgraph/internal/wait"
 	"patientgraph/record"
 	"patientgraph/writethrough"
@@ -155,48 +156,20 @@ func newRecorded(name string, status int, header http.Header, body string) recor
 	return recorded{name, status, header, body}
 }
 
-// recordings are the answers in these files, and those to OpenEMR's recorded PUTs of
-// which one stands for many: the same but for the values.
-func recordings(t *testing.T, probes bool, dirs ...string) (all []recorded) {
+// answersOf are the recorded ones of these servers, and those to OpenEMR's recorded PUTs
+// of which one stands for many: the same but for the values.
+func answersOf(t *testing.T, probes bool, servers ...string) (all []recorded) {
 	t.Helper()
-	for _, dir := range dirs {
-		files, err := filepath.Glob(dir + "/*.json")
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no recordings in %s: %v", dir, err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var r struct {
-				Response struct {
-					Status  int
-					Headers json.RawMessage // pairs (OpenEMR) or an object (HAPI)
-					Body    string
+	for _, server := range servers {
+		for _, r := range recordings.Of(t, server) {
+			header, body := http.Header(r.Response.Headers).Clone(), r.Response.Body
+			if strings.HasPrefix(server, "hapi") { // the version that our PUT makes
+				for name := range header {
+					header.Set(name, strings.ReplaceAll(header.Get(name), `W/"1"`, `W/"2"`))
 				}
-			}
-			if err := json.Unmarshal(text, &r); err != nil {
-				t.Fatal(file, err)
-			}
-			header := http.Header{}
-			var pairs [][2]string
-			object := map[string]string{}
-			if json.Unmarshal(r.Response.Headers, &pairs) == nil {
-				for _, p := range pairs {
-					header.Add(p[0], p[1])
-				}
-			} else if err := json.Unmarshal(r.Response.Headers, &object); err != nil {
-				t.Fatal(file, err)
-			}
-			for name, value := range object {
-				header.Set(name, strings.ReplaceAll(value, `W/"1"`, `W/"2"`)) // the one that our PUT makes
-			}
-			body := r.Response.Body
-			if len(object) > 0 {
 				body = strings.ReplaceAll(body, `"versionId":"1"`, `"versionId":"2"`)
 			}
-			all = append(all, newRecorded(strings.TrimSuffix(filepath.Base(file), ".json"), r.Response.Status, header, body))
+			all = append(all, newRecorded(r.Name, r.Response.Status, header, body))
 		}
 	}
 	if !probes {
@@ -319,15 +292,15 @@ func TestMangledAnswersAreNeverBelieved(t *testing.T) {
 	for name, server := range map[string]struct {
 		habits   fhirsim.Habits
 		probes   bool
-		dirs     []string
+		recorded []string
 		believed recorded
 	}{
-		"openemr": {habits: fhirsim.OpenEMR("8.0.0"), probes: true, dirs: []string{"../fhir/testdata/openemr"}},
-		"hapi":    {habits: fhirsim.HAPI(), dirs: []string{"../fhir/testdata/hapi", "testdata/hapi"}},
+		"openemr": {habits: fhirsim.OpenEMR("8.0.0"), probes: true, recorded: []string{"openemr"}},
+		"hapi":    {habits: fhirsim.HAPI(), recorded: []string{"hapi", "hapi-others"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			recordings := recordings(t, server.probes, server.dirs...)
+			answers := answersOf(t, server.probes, server.recorded...)
 			var cases []*mangling
 			all := func(m mangled, timeout time.Duration) {
 				for _, at := range []phase{theRead, thePUT, theReadBack} {
@@ -338,15 +311,15 @@ func TestMangledAnswersAreNeverBelieved(t *testing.T) {
 					}
 				}
 			}
-			for _, r := range recordings {
+			for _, r := range answers {
 				for _, m := range r.mangle() {
 					all(m, 5*time.Second)
 				}
 			}
-			for _, m := range append(late(recordings[0]), flood(70), flood(82)) {
+			for _, m := range append(late(answers[0]), flood(70), flood(82)) {
 				all(m, 400*time.Millisecond)
 			}
-			believed := believable(t, recordings)
+			believed := believable(t, answers)
 			cases = append(cases, believed)
 			runManglings(t, name, server.habits, cases, believed)
 		})
@@ -355,9 +328,9 @@ func TestMangledAnswersAreNeverBelieved(t *testing.T) {
 
 // believable is the whole answer to a PUT that was carried out: that it is believed
 // shows that the others are not for their mangling alone.
-func believable(t *testing.T, recordings []recorded) *mangling {
+func believable(t *testing.T, answers []recorded) *mangling {
 	t.Helper()
-	for _, r := range recordings {
+	for _, r := range answers {
 		if r.status == http.StatusOK && strings.HasPrefix(r.name, "get") || strings.HasPrefix(r.name, "put-safe") {
 			return &mangling{mangled: mangled{r.name, r.status, func(conn net.Conn, patient string) {
 				body := strings.ReplaceAll(r.body, "PATIENT", patient)

@@ -223,7 +223,7 @@ func newRigLike(t *testing.T, h fhirsim.Habits) *rig {
 		t.Fatal(err)
 	}
 	options := fhir.Options{BaseURL: base}
-	if h.Columns {
+	if h.OpenEMR {
 		options.Server = "openemr"
 	}
 	if r.client, err = fhir.NewClient(options); err != nil {

@@ -93,8 +93,8 @@ func StartSystem(t testing.TB, databaseURL string, settings ...string) *System {
 func StartSystemOn(t testing.TB, kind fhirsim.Habits, databaseURL string, settings ...string) *System {
 	t.Helper()
 	patient, local, numbers := PatientJSON("a1", Number), PatientJSON("", LocalNumber), fhirsim.DemoIdentifierSystem
-	if kind.Columns {
-		patient, local, numbers = asInOpenEMR.Replace(patient), asInOpenEMR.Replace(local), openEMRNumbers
+	if kind.OpenEMR {
+		patient, local, numbers = asInOpenEMR.Replace(patient), asInOpenEMR.Replace(local), fhirsim.OpenEMRIdentifierSystem
 	}
 	s := &System{settings: append([]string{"PATIENT_ID_SYSTEM=" + numbers}, settings...)}
 	s.FHIR, s.base = StartFHIR(t, fhirsim.Options{Habits: kind}, patient)
@@ -121,11 +121,8 @@ func (s *System) Import(databaseURL, patients string) (string, error) {
 	return Import(s.T, databaseURL, patients, s.settings[0])
 }
 
-// openEMRNumbers is the system of the clinic's own number in OpenEMR's answers.
-const openEMRNumbers = "http://terminology.hl7.org/CodeSystem/v2-0203"
-
 // asInOpenEMR makes of a PatientJSON one that OpenEMR lets be changed in full.
-var asInOpenEMR = strings.NewReplacer(`"birthDate":"1990-05"`, `"birthDate":"1990-05-17"`, `,"country":"KR"`, "", fhirsim.DemoIdentifierSystem, openEMRNumbers)
+var asInOpenEMR = strings.NewReplacer(`"birthDate":"1990-05"`, `"birthDate":"1990-05-17"`, `,"country":"KR"`, "", fhirsim.DemoIdentifierSystem, fhirsim.OpenEMRIdentifierSystem)
 
 // addressBegan is how OpenEMR tells when it last wrote to the patient, whatever it wrote.
 var addressBegan = regexp.MustCompile(`,"period":\{"start":"[^"]*"\}`)

@@ -65,8 +65,8 @@ type Demo struct {
 // NewDemo returns a demo whose server has these habits.
 func NewDemo(habits Habits) (*Demo, error) {
 	d := &Demo{Server: New(Options{Habits: habits}), Patients: DemoPatients(), IdentifierSystem: DemoIdentifierSystem}
-	if habits.Columns { // a clinic has one system for the numbers that it gives
-		d.IdentifierSystem = idTypes
+	if habits.OpenEMR { // a clinic has one system for the numbers that it gives
+		d.IdentifierSystem = OpenEMRIdentifierSystem
 	}
 	for i, p := range d.Patients {
 		id := gjson.GetBytes(p.Resource, "id").Str

@@ -20,7 +20,7 @@ type Habits struct {
 	Name         string // software.name of the CapabilityStatement
 	Software     string // software.version of the CapabilityStatement
 	ErrorStyle   string // InDiagnostics or InDetails; "" is InDiagnostics
-	Columns      bool   // OpenEMR of the version Software: nothing below counts
+	OpenEMR      bool   // of the version Software: nothing below counts
 	Versions     bool   // ETag, meta.versionId and _history
 	UUIDVersions bool   // version ids are UUIDs, without an order; else 1, 2, 3…
 	NoETag       bool   // meta.versionId alone tells the version; If-Match works all the same

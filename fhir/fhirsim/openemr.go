@@ -33,7 +33,7 @@ func OpenEMR(version string) Habits {
 	if !slices.Contains(OpenEMRVersions, version) {
 		panic("fhirsim: no OpenEMR " + version + " is known") // a test's own slip
 	}
-	return Habits{Name: "OpenEMR", Software: version, Columns: true}
+	return Habits{Name: "OpenEMR", Software: version, OpenEMR: true}
 }
 
 // Columns is a row of OpenEMR's table patient_data. A column that is not in it

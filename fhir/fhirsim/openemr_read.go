@@ -7,9 +7,12 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// OpenEMRIdentifierSystem is the identifier.system of the clinic's own number, which
+// OpenEMR shows as the code system of the kinds of identifiers.
+const OpenEMRIdentifierSystem = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
 const (
 	usCore       = "http://hl7.org/fhir/us/core/StructureDefinition/"
-	idTypes      = "http://terminology.hl7.org/CodeSystem/v2-0203"
 	absentReason = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 	raceCodes    = "urn:oid:2.16.840.1.113883.6.238"
 )
@@ -136,12 +139,12 @@ func identifiers(c Columns) []object {
 	var list []object
 	add := func(code, system, value string) {
 		if !empty(value) {
-			kind := object{{"coding", []object{{{"system", idTypes}, {"code", code}}}}}
+			kind := object{{"coding", []object{{{"system", OpenEMRIdentifierSystem}, {"code", code}}}}}
 			list = append(list, object{{"use", "official"}, {"type", kind}, {"system", system}, {"value", value}})
 		}
 	}
 	add("SS", "http://hl7.org/fhir/sid/us-ssn", c["ss"])
-	add("PT", idTypes, c["pubpid"])
+	add("PT", OpenEMRIdentifierSystem, c["pubpid"])
 	return list
 }
 

@@ -54,7 +54,7 @@ func New(o Options) *Server {
 		habits: o.Habits, now: o.Now, bearer: o.Bearer,
 		store: store{habits: o.Habits, now: o.Now, records: map[string]*record{}},
 	}
-	if o.Habits.Columns {
+	if o.Habits.OpenEMR {
 		s.clinic = newClinic(o)
 	}
 	return s
