@@ -15,6 +15,7 @@ import (
 var openEMR = &Profile{
 	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true, pagesByOffset: true,
 	edit: editOpenEMR, tidy: withoutPeriodStart,
+	SettleTimeouts: 8, // 80 s unless set otherwise: MariaDB lets a statement wait 50 s for a row
 }
 
 // maxOpenEMRColumn is the length of its columns in characters; what is longer is cut

@@ -69,7 +69,7 @@ type Config struct {
 	Lease time.Duration
 	// SettleWindow is how long a lost PUT may still take effect, from when the
 	// journal said that it is about to leave (it leaves within three quarters of
-	// the Timeout, or not at all); 0: twice the Timeout, at least 20 s.
+	// the Timeout, or not at all); 0: as the FHIR server's profile says (settleWindow).
 	SettleWindow time.Duration
 }
 
