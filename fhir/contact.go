@@ -20,6 +20,49 @@ func unusable(op string, err error) *Error {
 	return &Error{Kind: Unusable, Op: op, Reason: "The resource is unusable: " + err.Error(), Err: err}
 }
 
+// Entry is an entry of telecom or address that may be shown: in use, current, and
+// with a value.
+type Entry struct {
+	Use     string
+	Contact Contact // its value, as what it is shown as
+}
+
+// Entries lists the entries that may be shown as a field, and says which one ContactOf
+// shows; -1: there is none. body is one that ContactOf takes.
+func Entries(body []byte, field string, now time.Time) (all []Entry, shown int) {
+	shown = -1
+	add := func(use string, c Contact, isShown bool) {
+		if isShown {
+			shown = len(all)
+		}
+		all = append(all, Entry{use, c})
+	}
+	if field == FieldAddress {
+		list := listed(body, "address")
+		best := pickAddress(list, now)
+		for i, entry := range list {
+			use, a := str(entry, "use"), addressOf(entry)
+			if current(use, member(entry, "period"), now) && !a.empty() {
+				add(use, Contact{Address: &a}, i == best)
+			}
+		}
+		return all, shown
+	}
+	list := listed(body, "telecom")
+	best := pickTelecom(list, field, now)
+	for i, entry := range list {
+		p := pointOf(entry)
+		switch {
+		case !p.isShown(field, now):
+		case field == FieldPhone:
+			add(p.use, Contact{Phone: p.value}, i == best)
+		default:
+			add(p.use, Contact{Email: p.value}, i == best)
+		}
+	}
+	return all, shown
+}
+
 func contactOf(doc gjson.Result, now time.Time) Contact {
 	var c Contact
 	telecom := elements(member(doc, "telecom"))
@@ -63,8 +106,7 @@ func pickTelecom(telecom []gjson.Result, system string, now time.Time) int {
 	best, bestRank, bestUse := -1, 0.0, 0
 	for i, entry := range telecom {
 		p := pointOf(entry)
-		if p.system != system || isBlank(p.value) || !current(p.use, p.period, now) ||
-			system == FieldPhone && strings.Contains(p.value, "@") {
+		if !p.isShown(system, now) {
 			continue
 		}
 		use := slices.Index(useOrder, p.use)
@@ -84,6 +126,12 @@ type point struct {
 	system, value, use string
 	period             gjson.Result
 	rank               float64
+}
+
+// isShown reports whether an entry may be shown as the phone (or email).
+func (p point) isShown(system string, now time.Time) bool {
+	return p.system == system && !isBlank(p.value) && current(p.use, p.period, now) &&
+		!(system == FieldPhone && strings.Contains(p.value, "@"))
 }
 
 func pointOf(entry gjson.Result) point {

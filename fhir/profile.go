@@ -33,6 +33,10 @@ type Profile struct {
 	// since.
 	ReadsBack bool
 
+	// SettleTimeouts is how many times the timeout a PUT may take until it takes effect,
+	// from when it was about to leave; 0: twice.
+	SettleTimeouts int
+
 	Limits []string // what it cannot do beside, in sentences for an operator
 
 	partial       bool // a PUT holds only what changes: another kind of server would lose the rest

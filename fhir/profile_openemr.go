@@ -21,6 +21,7 @@ var openEMR = &Profile{
 		"no patient without gender and full birth date can be changed",
 	},
 	edit: editOpenEMR, strip: withoutPeriodStart,
+	SettleTimeouts: 8, // 80 s unless set otherwise: MariaDB lets a statement wait 50 s for a row
 }
 
 // maxOpenEMRColumn is the length of its columns in characters; what is longer is cut

@@ -102,7 +102,7 @@ func TestReplicasOpenEMR(t *testing.T) {
 func replicaStoppedForTheSettleWindow(t *testing.T, databaseURL string, habits fhirsim.Habits) {
 	f := watchFHIR(t, habits, 1)
 	carryOut := f.holdFirstPut()
-	replicas := twoReplicas(t, f, databaseURL)
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=5s")
 	answered := make(chan Object, 1)
 	go func() {
 		answered <- replicas[0].Update(Object{"patientId": f.patients[0], "phone": "010-0000-0001"})

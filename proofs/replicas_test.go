@@ -149,7 +149,7 @@ func TestReplicaKilledDuringPut(t *testing.T) {
 func replicaKilledDuringPut(t *testing.T, databaseURL string, habits fhirsim.Habits, lands bool) {
 	f := watchFHIR(t, habits, 1)
 	f.SetFault("", fhirsim.Fault{On: http.MethodPut, Times: 1, Apply: lands, Hang: true})
-	replicas := twoReplicas(t, f, databaseURL)
+	replicas := twoReplicas(t, f, databaseURL, "FHIR_TIMEOUT=5s")
 	go func() { // no answer comes
 		if answer, err := replicas[0].TryUpdate(Object{"patientId": f.patients[0], "phone": "010-0000-0001"}); err == nil {
 			t.Errorf("the killed process says %v", answer)
@@ -171,7 +171,7 @@ func replicaKilledDuringPut(t *testing.T, databaseURL string, habits fhirsim.Hab
 	t.Logf("writable again after %v", elapsed)
 	limit := 15 * time.Second
 	if habits.OpenEMR && !lands {
-		limit += 20 * time.Second
+		limit += 40 * time.Second // the settle window
 	}
 	if elapsed > limit {
 		t.Errorf("the patient could not be written for %v", elapsed)

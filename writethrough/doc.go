@@ -60,9 +60,9 @@
 // are UNKNOWN and it is time to look again. ACCEPTED ends as NOT_APPLIED. Of the
 // others it reads the patient and asks the same judge.Decide, but sends nothing
 // again. A PUT leaves within three quarters of FHIR_TIMEOUT, or not at all. It may
-// be under way until the settle window is over (twice FHIR_TIMEOUT, at least
-// 20 s). If the reconciler cannot know, it leaves the update UNKNOWN and looks
-// again later.
+// be under way until the settle window is over (twice FHIR_TIMEOUT, on OpenEMR eight
+// times, at least 20 s; not before it is known what kind of server it is). If the
+// reconciler cannot know, it leaves the update UNKNOWN and looks again later.
 //
 // A process that only stood still (a lease is 10 s, timing.go) finds its lease gone
 // and writes nothing. If it knows more (its PUT did land) it tells its caller so

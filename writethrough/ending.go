@@ -63,7 +63,7 @@ func (u *update) rule(ctx context.Context, c judge.Case, r judge.Ruling, s judge
 	case r.Why == judge.WhyConflict:
 		e.outcome = u.conflictWith(*e.shown, u.changed(s)).outcome
 	default:
-		e.outcome = outcomeFor(r, c.Heard, s, u.put, cause, found.status)
+		e.outcome = outcomeFor(r, c.Heard, s, cause, found.status)
 	}
 	if r.Alarm {
 		u.alarm(ctx, u.row.ID, u.id)

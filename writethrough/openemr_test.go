@@ -50,7 +50,7 @@ func TestAClearingOnOpenEMRTakesOutWhatWasThereFirst(t *testing.T) {
 		"lost, it lands":                       {edit: phone(""), lost: true, lands: true, code: writethrough.Success, left: fhirsim.Columns{"phone_cell": "", "phone_home": home}},
 		"lost, and another number":             {edit: phone(""), lost: true, others: fhirsim.Columns{"phone_cell": others}, code: writethrough.OutcomeUnknown, left: fhirsim.Columns{"phone_cell": others}},
 		"lost, it lands, and another number":   {edit: phone(""), lost: true, lands: true, others: fhirsim.Columns{"phone_cell": others}, code: writethrough.OutcomeUnknown, left: fhirsim.Columns{"phone_cell": others}},
-		"lost, it lands, and another one home": {edit: phone(""), lost: true, lands: true, others: fhirsim.Columns{"phone_home": others}, code: writethrough.OutcomeUnknown, left: fhirsim.Columns{"phone_cell": "", "phone_home": others}},
+		"lost, it lands, and another one home": {edit: phone(""), lost: true, lands: true, others: fhirsim.Columns{"phone_home": others}, code: writethrough.Success, left: fhirsim.Columns{"phone_cell": "", "phone_home": others}},
 	} {
 		for _, version := range []string{"7.0.3", "8.1.1-dev"} {
 			t.Run(name+"/"+version, func(t *testing.T) {

@@ -119,14 +119,10 @@ func outcomeOf(u *db.ContactUpdate) (*Outcome, error) {
 
 // outcomeFor is what a ruling means for the caller. f: how the PUT failed, or the read
 // that says that the patient is gone; nil: the server said OK, with status.
-func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, p judge.Put, f *fhir.Error, status int) *Outcome {
+func outcomeFor(r judge.Ruling, h judge.Heard, s judge.Sight, f *fhir.Error, status int) *Outcome {
 	switch r.Why {
 	case judge.WhyApplied:
-		shown := s.Now
-		if r.ShowFollowed {
-			shown = s.Followed
-		}
-		return &Outcome{Code: Success, Normalized: p.Normalized(shown.Contact)}
+		return &Outcome{Code: Success, Normalized: s.Normalized}
 	case judge.WhyNotSaved, judge.WhyIgnored:
 		return notSaved(s.Missing)
 	case judge.WhyGone:

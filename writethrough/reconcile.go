@@ -181,9 +181,13 @@ func (w *Writer) findOut(ctx context.Context, line db.ContactUpdate) (ending, er
 	put.Region = w.PhoneRegion
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
+	window, err := w.settleWindow(ctx)
+	if err != nil {
+		return ending{state: db.UpdateUnknown}, err
+	}
 	s, _, err := w.look(ctx, line.FHIRID, put, nil)
 	c := caseOf(judge.Heard(line.Heard), s)
-	c.When, c.WasGone = w.when(line.SentFor), line.Gone
+	c.When, c.WasGone = when(line.SentFor, window), line.Gone
 	r := judge.Decide(c)
 	if r.Alarm {
 		w.alarm(ctx, line.PatientID, line.ID)
@@ -194,7 +198,7 @@ func (w *Writer) findOut(ctx context.Context, line db.ContactUpdate) (ending, er
 	}
 	f := &fhir.Error{}
 	errors.As(err, &f)
-	e.outcome = outcomeFor(r, c.Heard, s, put, f, 0)
+	e.outcome = outcomeFor(r, c.Heard, s, f, 0)
 	if e.outcome.Code == PatientGone {
 		e.outcome.Issues = nil // they may quote the patient, whose row is not at hand
 	}
@@ -202,11 +206,11 @@ func (w *Writer) findOut(ctx context.Context, line db.ContactUpdate) (ending, er
 }
 
 // when says how long ago a PUT left.
-func (w *Writer) when(sentFor time.Duration) judge.When {
+func when(sentFor, window time.Duration) judge.When {
 	switch {
-	case sentFor >= historyWindows*w.SettleWindow:
+	case sentFor >= historyWindows*window:
 		return judge.VeryLate
-	case sentFor > w.SettleWindow:
+	case sentFor > window:
 		return judge.Late
 	}
 	return judge.Early

@@ -25,7 +25,8 @@ const (
 	// this process waits for. Those that end in this process are seen at once.
 	watchEvery = 250 * time.Millisecond
 
-	settleAtOnce  = 64 // updates that the reconciler settles at the same time
+	settleAtLeast = 20 * time.Second // the settle window, see settleWindow
+	settleAtOnce  = 64               // updates that the reconciler settles at the same time
 	cleanInterval = 10 * time.Minute
 )
 
@@ -37,10 +38,20 @@ func (c *Config) setTimings() {
 	if c.Lease == 0 {
 		c.Lease = 10 * time.Second
 	}
-	if c.SettleWindow == 0 {
-		c.SettleWindow = max(2*c.Timeout, 20*time.Second)
-	}
 	testTimings(c)
+}
+
+// settleWindow is how long a lost PUT may still take effect on this kind of server. An
+// error means that the server could not be asked what it is.
+func (w *Writer) settleWindow(ctx context.Context) (time.Duration, error) {
+	if w.SettleWindow != 0 {
+		return w.SettleWindow, nil
+	}
+	chosen, err := w.FHIR.Profile(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return max(time.Duration(max(2, chosen.SettleTimeouts))*w.Timeout, settleAtLeast), nil
 }
 
 // tick is how often leases are looked after, and what is open is settled.

@@ -61,7 +61,7 @@ func (u *update) complete(ctx context.Context) (o *Outcome, err error) {
 // for reading back what became of a PUT whose answer was lost. An error means
 // that the journal could not be written, and that nothing was sent.
 func (u *update) run(ctx context.Context) (ending, error) {
-	if e, refused := u.refuse(); refused {
+	if e, refused := u.refuse(ctx); refused {
 		return e, nil
 	}
 	start := time.Now()
@@ -97,13 +97,13 @@ func (u *update) run(ctx context.Context) (ending, error) {
 }
 
 // refuse ends what need not be tried.
-func (u *update) refuse() (ending, bool) {
+func (u *update) refuse(ctx context.Context) (ending, bool) {
 	if u.change.ExpectedVersion != 0 {
 		if changed := u.row.ChangedSince(u.change.ExpectedVersion, u.change.Edit.Fields()); len(changed) > 0 {
 			return ending{state: db.UpdateConflict, outcome: conflict(u.change, u.row, changed)}, true
 		}
 	}
-	if e, wait := u.mustWait(""); wait { // without versions nothing keeps its late PUT from undoing ours
+	if e, wait := u.mustWait(ctx, ""); wait { // without versions nothing keeps its late PUT from undoing ours
 		return e, true
 	}
 	if !u.circuit.allows(u.row.ID) {
@@ -117,12 +117,16 @@ func (u *update) refuse() (ending, bool) {
 
 // mustWait refuses an update that would not keep an earlier one, whose PUT
 // named this version, from taking effect after it.
-func (u *update) mustWait(etag string) (ending, bool) {
+func (u *update) mustWait(ctx context.Context, etag string) (ending, bool) {
 	for _, earlier := range u.earlier {
 		if fhir.IsSameVersion(earlier.IfMatch, etag) {
+			window, err := u.settleWindow(ctx)
+			if err != nil { // nobody knows what the server is: it is settled no earlier
+				window = settleAtLeast
+			}
 			return notApplied(&Outcome{
 				Code: Unavailable, Reason: "the outcome of an earlier write of this patient is not known yet",
-				RetryAfter: max(u.SettleWindow-earlier.SentFor, time.Second),
+				RetryAfter: max(window-earlier.SentFor, time.Second),
 			}), true
 		}
 	}
@@ -193,7 +197,7 @@ func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done 
 	if !u.sent {
 		u.first = &p.Contact
 	}
-	if u.sent && u.isReplaced(p.Contact) {
+	if u.sent && u.isReplaced() {
 		if u.busy != nil && u.put.IfMatch == "" { // nothing tells whether ours landed before
 			return edited, unknown(u.busy), true
 		}
@@ -210,7 +214,7 @@ func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done 
 		return edited, u.cannotRead(ctx, err), true
 	}
 	if bytes.Equal(edited.Record, u.base.JSON) {
-		if e, wait := u.mustWait(u.base.ETag); wait {
+		if e, wait := u.mustWait(ctx, u.base.ETag); wait {
 			return edited, e, true
 		}
 		return edited, ending{state: db.UpdateApplied, outcome: &Outcome{Code: Success}, shown: &st}, true
@@ -227,11 +231,12 @@ func (u *update) merge(ctx context.Context) (edited fhir.Edited, e ending, done 
 
 // isReplaced reports whether a value that was to be cleared is gone since the first
 // PUT, and something else stands there than what that left.
-func (u *update) isReplaced(now fhir.Contact) bool {
+func (u *update) isReplaced() bool {
 	for _, clear := range u.change.Edit.Clearings() {
 		clear.Clears = u.first
 		body, _, err := fhir.EditContact(u.base.JSON, clear, u.Now(), u.PhoneRegion)
-		if err == nil && bytes.Equal(body, u.base.JSON) && len(fhir.Missing(now, u.put.Intended, clear.Fields(), u.PhoneRegion)) > 0 {
+		missing, seenErr := u.put.Missing(u.base.JSON)
+		if err == nil && bytes.Equal(body, u.base.JSON) && seenErr == nil && slices.Contains(missing, clear.Fields()[0]) {
 			return true
 		}
 	}

@@ -29,6 +29,8 @@ type FHIR interface {
 	After(ctx context.Context, id, etag string) (fhir.Resource, error)
 	// ReadsOthers reports whether we may read any Patient.
 	ReadsOthers(ctx context.Context) (bool, error)
+	// Profile says how the server takes a change.
+	Profile(ctx context.Context) (fhir.Chosen, error)
 }
 
 // Store is what a write needs of the cache and its journal.
@@ -67,7 +69,7 @@ type Config struct {
 	Lease time.Duration
 	// SettleWindow is how long a lost PUT may still take effect, from when the
 	// journal said that it is about to leave (it leaves within three quarters of
-	// the Timeout, or not at all); 0: twice the Timeout, at least 20 s.
+	// the Timeout, or not at all); 0: as the FHIR server's profile says (settleWindow).
 	SettleWindow time.Duration
 }
 

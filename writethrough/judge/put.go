@@ -12,19 +12,24 @@ import (
 type Put struct {
 	IfMatch  string           `json:"-"` // the version that it replaces; "" on a server without versions
 	Edit     fhir.ContactEdit `json:"edit"`
-	Base     fhir.Contact     `json:"base"`     // what it was based on
-	Intended fhir.Contact     `json:"intended"` // what the record is to hold
-	At       time.Time        `json:"at"`       // when it was made: which entries are current is judged as then
-	Region   string           `json:"-"`        // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
+	Base     fhir.Contact     `json:"base"`              // what it was based on
+	Intended fhir.Contact     `json:"intended"`          // what the record is to hold
+	Entries  entries          `json:"entries,omitempty"` // on a server without versions
+	At       time.Time        `json:"at"`                // when it was made: which entries are current is judged as then
+	Region   string           `json:"-"`                 // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
 }
 
 // NewPut describes the PUT that makes record of base by the edit.
 func NewPut(base fhir.Resource, was fhir.Contact, record []byte, edit fhir.ContactEdit, at time.Time, region string) (Put, error) {
 	intended, err := fhir.ContactOf(record, at)
-	return Put{
+	p := Put{
 		IfMatch: base.ETag, Edit: edit, Base: only(was, edit), Intended: only(intended, edit),
 		At: at, Region: region,
-	}, err
+	}
+	if err == nil && base.ETag == "" {
+		p.Entries = p.entriesOf(base.JSON, record)
+	}
+	return p, err
 }
 
 // only returns of a contact what the edit is about.
@@ -52,9 +57,31 @@ func (p Put) asBefore(have fhir.Contact) bool {
 	return len(fhir.Differing(have, p.Base, p.Edit.Fields())) == 0
 }
 
+// contact returns what a body shows of the PUT. A field that shows another value, but
+// whose entry is as the PUT makes it, counts as that: without If-Match nothing keeps
+// others from adding an entry that comes first.
+func (p Put) contact(body []byte) (fhir.Contact, error) {
+	have, err := fhir.ContactOf(body, p.At)
+	if err != nil {
+		return have, err
+	}
+	for _, field := range p.missing(have) {
+		switch is, ok := p.written(body, field); {
+		case !ok:
+		case field == fhir.FieldPhone:
+			have.Phone = is.Phone
+		case field == fhir.FieldEmail:
+			have.Email = is.Email
+		case field == fhir.FieldAddress:
+			have.Address = is.Address
+		}
+	}
+	return have, nil
+}
+
 // Missing names the edited fields that a body does not hold, in any form.
 func (p Put) Missing(body []byte) ([]string, error) {
-	have, err := fhir.ContactOf(body, p.At)
+	have, err := p.contact(body)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +90,4 @@ func (p Put) Missing(body []byte) ([]string, error) {
 
 func (p Put) missing(have fhir.Contact) []string {
 	return fhir.Missing(have.WithoutAdditions(p.Intended, p.Base), p.Intended, p.Edit.Fields(), p.Region)
-}
-
-// Normalized names the edited fields that a contact with the values holds in another
-// form than the one that was intended.
-func (p Put) Normalized(shown fhir.Contact) []string {
-	return fhir.Differing(shown, p.Intended, p.Edit.Fields())
 }

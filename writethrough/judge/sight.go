@@ -17,9 +17,11 @@ type Sight struct {
 	Versions bool // as in Case
 	Moved    bool // as in Case
 	History  History
-	Missing  []string      // the edited fields that lack their value, where Fate was judged
-	Now      *fhir.Patient // what is there; nil unless Seen
-	Followed *fhir.Patient // the version that followed the one that the PUT named; nil unless Told
+	Missing  []string // the edited fields that lack their value, where Fate was judged
+
+	Normalized []string      // the edited fields that hold it in another form than the one that was sent, likewise
+	Now        *fhir.Patient // what is there; nil unless Seen
+	Followed   *fhir.Patient // the version that followed the one that the PUT named; nil unless Told
 }
 
 // Replaces reports whether a resource is of the version that the PUT named; false
@@ -89,7 +91,7 @@ func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.Now, s.Missing = &patient, shown.missing
+	s.Now, s.Missing, s.Normalized = &patient, shown.missing, shown.normalized
 	switch {
 	case past.Deleted && len(shown.missing) == 0:
 		s.Fate = Recreated
@@ -117,7 +119,7 @@ func (s *Sight) judgeNext(p Put, next fhir.Resource, now Fate, at time.Time) err
 	case now == Landed:
 		s.Fate = Landed
 	case shown.fate == Landed:
-		s.Fate = Overwritten
+		s.Fate, s.Normalized = Overwritten, shown.normalized
 	case now == Alike:
 		s.Fate = Alike
 	case shown.fate == Alike: // whosever it was, the values are not there any more
@@ -136,7 +138,7 @@ func (p Put) SeeOwn(shown fhir.Resource, at time.Time) (Sight, error) {
 	}
 	s := Sight{Read: Seen, Fate: Landed, Versions: p.IfMatch != "", Moved: true, History: Silent, Now: &patient}
 	own, err := p.shows(shown.JSON)
-	if s.Missing = own.missing; len(own.missing) > 0 {
+	if s.Missing, s.Normalized = own.missing, own.normalized; len(own.missing) > 0 {
 		s.Fate = own.fate
 	}
 	return s, err
@@ -144,15 +146,16 @@ func (p Put) SeeOwn(shown fhir.Resource, at time.Time) (Sight, error) {
 
 // body is what a body shows of a PUT.
 type body struct {
-	fate    Fate
-	missing []string // the edited fields that it does not hold, in any form
+	fate       Fate
+	missing    []string // the edited fields that it does not hold, in any form
+	normalized []string // those whose form is not the one that was sent
 }
 
 // shows says what a body shows: the values; what was there before; or perhaps what
 // the server made of the values (cut, a part of them), and then they must not be
 // written again.
 func (p Put) shows(of []byte) (body, error) {
-	have, err := fhir.ContactOf(of, p.At)
+	have, err := p.contact(of)
 	if err != nil {
 		return body{}, err
 	}
@@ -168,5 +171,5 @@ func (p Put) shows(of []byte) (body, error) {
 	case slices.ContainsFunc(changed, func(field string) bool { return !slices.Contains(missing, field) }):
 		fate = Partly
 	}
-	return body{fate, missing}, nil
+	return body{fate, missing, fhir.Differing(have, p.Intended, p.Edit.Fields())}, nil
 }
