@@ -326,6 +326,8 @@ func (e *openEMR) configure(c *Config, p *process) {
 	}
 }
 
+func (p clinicProcess) Profile(ctx context.Context) (fhir.Chosen, error) { return p.client.Profile(ctx) }
+
 func (p clinicProcess) Read(ctx context.Context, id string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
 	return exchange(p.process, ctx, f, fhir.NotSent, func() (fhir.Resource, *fhir.Error) {

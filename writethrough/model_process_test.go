@@ -204,6 +204,10 @@ var modelProfile = func() *fhir.Profile {
 	return chosen.Profile
 }()
 
+func (p *process) Profile(context.Context) (fhir.Chosen, error) {
+	return fhir.Chosen{Profile: modelProfile}, nil
+}
+
 func (p *process) Read(ctx context.Context, _ string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
 	return exchange(p, ctx, f, fhir.NotSent, func() (fhir.Resource, *fhir.Error) {

@@ -33,7 +33,7 @@ func (s *silentFHIR) Read(context.Context, string) (fhir.Resource, error) {
 	if s.put != nil && !time.Now().Before(s.lands) {
 		s.body = s.put
 	}
-	return fhir.Resource{ID: modelID, JSON: s.body}, nil
+	return fhir.Resource{ID: modelID, JSON: s.body, Profile: s.chosen.Profile}, nil
 }
 
 func (s *silentFHIR) Update(context.Context, string, []byte, string) (fhir.Update, error) {
