@@ -216,11 +216,12 @@ func (e *examination) scopes(granted string) {
 // advice is what to change when the FHIR server failed us so.
 func advice(c *Config, fault *fhir.Error) string {
 	for _, a := range []struct{ reason, do string }{
-		{"uses up no refresh token", "look again while the server runs"},
+		{"uses up no refresh token", "look again while the server runs; if it goes on, log in again and set a new FHIR_REFRESH_TOKEN"},
 		{"unknown authority", "set FHIR_CA_FILE to the certificate of the authority that issued the server's"},
 		{"asks for a client certificate", "set FHIR_CLIENT_CERT and FHIR_CLIENT_KEY"},
 		{"refused our client certificate", "check FHIR_CLIENT_CERT: the server trusts another authority, or it has expired"},
 		{"is for another name", "use the name of the certificate in FHIR_BASE_URL"},
+		{"no TLS version or cipher", "let the server speak TLS 1.2 or 1.3"},
 		{"has expired", "renew the server's certificate"},
 		{"not valid yet", "check the clocks, and the server's certificate"},
 		{"leads away from FHIR_BASE_URL", "set FHIR_REWRITE_LINKS=true, or FHIR_BASE_URL to the name that the server uses"},
