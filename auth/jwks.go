@@ -185,7 +185,9 @@ func withoutURL(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch text := e.Err.Error(); { // two repeat a URL all the same
+	switch text := e.Err.Error(); { // these repeat one all the same
+	case strings.Contains(text, "malformed"):
+		return errors.New("the answer is not HTTP")
 	case strings.Contains(text, "Location header"):
 		return errors.New("the server redirects, and not to a URL")
 	case strings.Contains(text, "invalid proxy address"):

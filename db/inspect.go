@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	driver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Inspection is a database as it was found. Nothing in it is made or changed.
@@ -105,7 +108,7 @@ func (i *Inspection) inspectSQLite(ctx context.Context, path string) error {
 	if err := i.inspectSchema(ctx, "SELECT 'SQLite ' || sqlite_version()"); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	if err := i.inspectTables(ctx, `SELECT coalesce(group_concat(name, ', '), '') FROM sqlite_schema WHERE lower(name) = ANY(?)`); err != nil {
+	if err := i.inspectTables(ctx, sqliteNames); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
 	return i.inspectLock(ctx, path, open)
@@ -119,15 +122,32 @@ func (i *Inspection) inspectLock(ctx context.Context, path string, open bool) (e
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	if !open && (wal > 0 || exists(path+"-journal")) {
+	if !open && wal > 0 {
 		return nil
 	}
+	name := "file:" + escapePath(path) + "?" + waitForLock
+	locked := func(err error) error {
+		return fmt.Errorf("open database: %s cannot be written, another program has locked it (end that program): %w", path, err)
+	}
+	if !open && exists(path+"-journal") { // of who writes now, or is left from a crash: to open it for writing would roll that back
+		reader := sqlitePool(name+"&mode=ro", nil, 1)
+		defer func() { err = errors.Join(err, reader.Close()) }()
+		var n int
+		err := reader.DB.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
+		var fault *driver.Error
+		switch {
+		case errors.As(err, &fault) && fault.Code() == sqlite3.SQLITE_BUSY:
+			return locked(err)
+		case err != nil:
+			return nil
+		}
+	}
 	// i.store stays open meanwhile: the last to close would write the WAL into the file.
-	writer := sqlitePool("file:"+escapePath(path)+"?mode=rw&"+waitForLock+"&_txlock=immediate", nil, 1)
+	writer := sqlitePool(name+"&mode=rw&_txlock=immediate", nil, 1)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	tx, err := writer.DB.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("open database: %s cannot be written, another program has locked it (end that program): %w", path, err)
+		return locked(err)
 	}
 	return tx.Rollback()
 }
@@ -149,9 +169,16 @@ func (i *Inspection) inspectSchema(ctx context.Context, product string) (err err
 	return nil
 }
 
+// Which of a list of names are taken.
+const (
+	sqliteNames   = `SELECT coalesce(group_concat(name, ', '), '') FROM sqlite_schema WHERE lower(name) = ANY(?)`
+	postgresNames = `SELECT coalesce(string_agg(relname, ', '), '') FROM pg_class
+	WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relname = ANY(?)`
+)
+
 // inspectTables looks whether what the migrations made is there, and nothing stands
-// where the next ones make something. found selects which of a list of names are taken.
-func (i *Inspection) inspectTables(ctx context.Context, found string) error {
+// where the next ones make something. names is sqliteNames or postgresNames.
+func (i *Inspection) inspectTables(ctx context.Context, names string) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	tables, made := created(i.Schema)
@@ -171,10 +198,17 @@ func (i *Inspection) inspectTables(ctx context.Context, found string) error {
 	_, all := created(SchemaVersion())
 	next := slices.DeleteFunc(all, func(name string) bool { return slices.Contains(made, name) })
 	var taken string
-	if err := i.store.read.DB.QueryRowContext(ctx, i.store.translate(found), i.store.once([]any{i.store.list(next)})...).Scan(&taken); err != nil {
+	if err := i.store.read.DB.QueryRowContext(ctx, i.store.translate(names), i.store.once([]any{i.store.list(next)})...).Scan(&taken); err != nil {
 		return redacted(err)
 	}
-	if taken != "" {
+	now, err := i.store.schemaVersion(ctx)
+	switch {
+	case err != nil:
+		return redacted(err)
+	case now > i.Schema: // another replica migrates meanwhile
+		i.Schema = now
+		return i.inspectTables(ctx, names)
+	case taken != "":
 		return fmt.Errorf("it has schema version %d of ours, and something else with the names %s, which serve would make: name another database", i.Schema, taken)
 	}
 	if i.Schema < SchemaVersion() {
@@ -201,8 +235,7 @@ func (i *Inspection) inspectPostgres(ctx context.Context) error {
 	if err := i.inspectSchema(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version')"); err != nil {
 		return err
 	}
-	err := i.inspectTables(ctx, `SELECT coalesce(string_agg(relname, ', '), '') FROM pg_class
-		WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relname = ANY(?)`)
+	err := i.inspectTables(ctx, postgresNames)
 	if err != nil {
 		return err
 	}
