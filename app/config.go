@@ -122,7 +122,11 @@ func environment(getenv func(string) string) kong.Resolver {
 		if err != nil {
 			return nil, fmt.Errorf("%s_FILE: %w", name, err)
 		}
-		return strings.TrimRight(string(content), "\r\n"), nil
+		secret := strings.TrimRight(strings.TrimPrefix(string(content), "\ufeff"), "\r\n")
+		if strings.TrimSpace(secret) == "" { // to go on as if it were not set would be another setting
+			return nil, fmt.Errorf("%s_FILE: the file is empty", name)
+		}
+		return secret, nil
 	})
 }
 
@@ -157,10 +161,10 @@ func (c *Config) check() error {
 	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
 		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
 	}
-	for _, origin := range c.CORSOrigins {
+	for i, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("CORS_ORIGINS: %q is no origin such as https://app.example", origin)
+		if err != nil || u.Host == "" || u.User != nil || u.Path != "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("CORS_ORIGINS: entry %d is no origin such as https://app.example", i+1)
 		}
 	}
 	if _, err := resolvers.NewValidation(c.PhoneRegion); err != nil {
@@ -271,7 +275,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
 		slog.String("patient_id_system", c.PatientIDSystem),
-		slog.String("jwt_jwks_url", c.JWTJWKSURL),
+		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
 		slog.String("phone_region", c.PhoneRegion),
 		slog.Bool("playground", c.on(c.Playground)),
@@ -279,10 +283,19 @@ func (c *Config) LogValue() slog.Value {
 	)
 }
 
+// withoutQuery shows where a URL leads, without what it may hold of secrets.
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
 // databaseKind names the database without what a URL may hold of secrets.
 func databaseKind(databaseURL string) string {
 	if u, err := url.Parse(databaseURL); err == nil && u.Host != "" {
-		kind := u.Scheme + "://" + u.Host + u.Path
+		kind := withoutQuery(databaseURL)
 		if u.Query().Get("pool") == "transaction" {
 			kind += "?pool=transaction"
 		}

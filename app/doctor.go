@@ -125,7 +125,17 @@ func isDoctor(command *kong.Context, unread error) bool {
 
 // reportUnread reports that, in the form that was asked for.
 func reportUnread(w io.Writer, args []string, unread error) error {
-	return doctorCommand{JSON: slices.Contains(args, "--json")}.report(w, []finding{{"settings", failed, unread.Error(), ""}})
+	return doctorCommand{JSON: wantsJSON(args)}.report(w, []finding{{"settings", failed, unread.Error(), ""}})
+}
+
+// wantsJSON reads --json as kong would have.
+func wantsJSON(args []string) (wants bool) {
+	for _, arg := range args {
+		if name, value, given := strings.Cut(arg, "="); name == "--json" {
+			wants = !given || slices.Contains([]string{"true", "1", "yes"}, strings.ToLower(value))
+		}
+	}
+	return wants
 }
 
 var errNoRefresh = errors.New("no server that runs holds a token, and doctor uses up no refresh token")

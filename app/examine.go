@@ -225,7 +225,7 @@ func (e *examination) scopes(granted string) {
 // advice is what to change when the FHIR server failed us so.
 func advice(c *Config, fault *fhir.Error) string {
 	if errors.Is(fault, errNoRefresh) {
-		return "look again while the server runs"
+		return "look again while the server runs; if it goes on, log in again and set a new FHIR_REFRESH_TOKEN"
 	}
 	if do := causeAdvice[fault.Cause]; do != "" {
 		return do
@@ -249,6 +249,7 @@ var causeAdvice = map[fhir.Cause]string{
 	fhir.CertificateRefused: "check FHIR_CLIENT_CERT: the server trusts another authority, or it has expired",
 	fhir.OtherName:          "use the name of the certificate in FHIR_BASE_URL",
 	fhir.Expired:            "renew the server's certificate",
+	fhir.NoCommonTLS:        "let the server speak TLS 1.2 or 1.3",
 	fhir.NotYetValid:        "check the clocks, and the server's certificate",
 	fhir.LeadsAway:          "set FHIR_REWRITE_LINKS=true, or FHIR_BASE_URL to the name that the server uses",
 	fhir.HostNotFound:       "check the host in FHIR_BASE_URL",

@@ -89,9 +89,6 @@ func (s *startup) warnings(c *Config) []string {
 	if s.database != nil && s.database.Readable {
 		told = append(told, "DATABASE_URL: others than its owner can read the file, which holds patients; serve sets its mode to 0600")
 	}
-	if s.database != nil && s.database.ReadOnly {
-		told = append(told, "DATABASE_URL: PostgreSQL takes no writes (a standby, or default_transaction_read_only): name the one that does, or target_session_attrs=read-write")
-	}
 	return told
 }
 

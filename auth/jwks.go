@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -162,11 +163,11 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]byte, error) {
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, withoutURL(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server answered %s", response.Status)
+		return nil, fmt.Errorf("the server answered with status %d", response.StatusCode)
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxJWKS+1))
 	if err != nil {
@@ -176,6 +177,23 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("the answer is longer than %d bytes", maxJWKS)
 	}
 	return raw, nil
+}
+
+// withoutURL drops what net/http puts into its errors: a URL may hold a secret.
+func withoutURL(err error) error {
+	var e *url.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch text := e.Err.Error(); { // these repeat one all the same
+	case strings.Contains(text, "malformed"):
+		return errors.New("the answer is not HTTP")
+	case strings.Contains(text, "Location header"):
+		return errors.New("the server redirects, and not to a URL")
+	case strings.Contains(text, "invalid proxy address"):
+		return errors.New("the proxy of the environment is no URL")
+	}
+	return e.Err
 }
 
 // parse reads a JWK Set. As RFC 7517 section 5 says, a key that cannot be used
@@ -255,6 +273,9 @@ func parseKey(raw []byte) (jwkset.JWK, error) {
 func checkURL(u *url.URL) error {
 	if u.Hostname() == "" {
 		return errors.New("the URL has no host")
+	}
+	if u.User != nil {
+		return errors.New("must be a URL without user and password")
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname()) {
 		return nil

@@ -284,3 +284,43 @@ func TestRedirectToPlainHTTPIsRefused(t *testing.T) {
 		t.Errorf("NewVerifier error = %v, want a refusal of the redirect", err)
 	}
 }
+
+// A URL may hold a secret, and net/http repeats it in its errors.
+func TestErrorsHoldNothingOfTheURL(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter3"
+	i := newIssuer(t, jwk(t, newEdKey(), jwkMeta("1")))
+	var logged locked.Buffer
+	v, _ := newTestVerifier(t, Config{JWKSURL: i.URL + "/jwks?sig=" + secret, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	i.Close()
+	err := v.remote.refresh(t.Context(), 0)
+	if err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), secret) {
+		t.Errorf("the issuer is gone: %v", err)
+	}
+	_, _ = v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, newEdKey(), "9", doctorClaims()))
+	if strings.Contains(logged.String(), secret) {
+		t.Errorf("logged: %s", logged.String())
+	}
+	for location, says := range map[string]string{
+		"http://issuer.example/keys?sig=" + secret:         "must be https",
+		"https://u:" + secret + "@issuer.example/keys":     "without user and password",
+		"http://[::1/keys?sig=" + secret:                   "not to a URL",
+		"/keys\x7f?sig=" + secret:                          "not HTTP",
+		"https://127.0.0.1:1/keys?sig=" + secret + "#here": "connection refused",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", location)
+			w.WriteHeader(http.StatusFound)
+		}))
+		_, err := NewVerifier(t.Context(), Config{JWKSURL: s.URL + "/?sig=" + secret, Log: quiet})
+		s.Close()
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", location, err)
+		}
+	}
+	for _, u := range []string{"https://u:" + secret + "@issuer.example/jwks", "http://" + secret + "@127.0.0.1/jwks", "https://issuer.example/%zz?sig=" + secret} {
+		if _, err := NewVerifier(t.Context(), Config{JWKSURL: u, Log: quiet}); err == nil || !strings.Contains(err.Error(), "JWT_JWKS_URL") || strings.Contains(err.Error(), secret) {
+			t.Errorf("%v", err)
+		}
+	}
+}

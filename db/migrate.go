@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -24,6 +25,28 @@ func SchemaVersion() int64 {
 	entries, _ := migrations.ReadDir("migrations/sqlite") // it is embedded
 	version, _ := goose.NumericComponent(entries[len(entries)-1].Name())
 	return version
+}
+
+// creation is what makes a table or an index.
+var creation = regexp.MustCompile(`(?m)^CREATE (TABLE|INDEX|UNIQUE INDEX) (\w+)`)
+
+// created are the tables that the migrations up to a version made, and everything that
+// they gave a name to.
+func created(version int64) (tables, names []string) {
+	entries, _ := migrations.ReadDir("migrations/sqlite") // they are embedded; those for PostgreSQL make the same tables
+	for _, entry := range entries {
+		if v, _ := goose.NumericComponent(entry.Name()); v > version {
+			break
+		}
+		text, _ := migrations.ReadFile("migrations/sqlite/" + entry.Name())
+		for _, made := range creation.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, made[2])
+			if made[1] == "TABLE" {
+				tables = append(tables, made[2])
+			}
+		}
+	}
+	return tables, names
 }
 
 // checkSchema refuses a database that a newer program has migrated. It changes

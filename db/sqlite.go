@@ -19,7 +19,7 @@ type sqlite struct{ s *Store }
 func (s *Store) openSQLite(path string) error {
 	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
 	// patients are nowhere else.
-	const pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
+	const pragmas = "?" + waitForLock + "&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
 	searches := 1
 	if path == ":memory:" {
 		s.write = sqlitePool(":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil, 1) // a second connection would be another database
@@ -42,6 +42,9 @@ func (s *Store) openSQLite(path string) error {
 	s.queues = []func(){s.commits.close}
 	return nil
 }
+
+// waitForLock is for how long a connection waits for another that writes.
+const waitForLock = "_pragma=busy_timeout(10000)"
 
 func escapePath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)

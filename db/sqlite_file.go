@@ -36,7 +36,7 @@ func openFile(path string) (*sqliteFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-journal"} {
+	for _, name := range filesOf(path) {
 		info, err := os.Stat(name)
 		if errors.Is(err, os.ErrNotExist) && name != path {
 			continue
@@ -57,6 +57,11 @@ func openFile(path string) (*sqliteFile, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return &sqliteFile{path, info}, nil
+}
+
+// filesOf are the files that SQLite keeps a database in.
+func filesOf(path string) []string {
+	return []string{path, path + "-wal", path + "-shm", path + "-journal"}
 }
 
 // check returns ErrReplaced unless the file is still the one that was opened.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -158,6 +159,7 @@ type bearerFile struct {
 	stamp    os.FileInfo // of the file as it was read
 	token    string
 	deniedAt time.Time // when the server first refused it; zero: it did not
+	failure  error     // why the file cannot be used now; nil: it can
 }
 
 func (b *bearerFile) read() error {
@@ -169,7 +171,7 @@ func (b *bearerFile) read() error {
 	if err != nil {
 		return err
 	}
-	token := strings.TrimSpace(string(content))
+	token := strings.TrimSpace(string(withoutBOM(content)))
 	if token == "" || !isVisible(token) {
 		return errors.New("must hold one token, of printable ASCII without blanks")
 	}
@@ -192,12 +194,30 @@ func (b *bearerFile) get(ctx context.Context, refused string) (string, *Error) {
 	for wait {
 		select {
 		case <-ctx.Done():
-			return "", nil
+			return "", b.unusable()
 		case <-time.After(filePoll):
 		}
 		value, wait = b.look(refused)
 	}
+	if value == "" {
+		return "", b.unusable()
+	}
 	return value, nil
+}
+
+// unusable says why there is no other token than the refused one, if the file is the
+// reason. It repeats neither its content nor its name, which callers must not see.
+func (b *bearerFile) unusable() *Error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var file *fs.PathError
+	switch {
+	case b.failure == nil:
+		return nil
+	case errors.As(b.failure, &file):
+		return noToken(AuthFailed, "the token was refused, and FHIR_TOKEN_FILE cannot be read: %v", file.Err)
+	}
+	return noToken(AuthFailed, "the token was refused, and FHIR_TOKEN_FILE cannot be used: it %v", b.failure)
 }
 
 // look reads the file if it was replaced or the server refused what it held. While
@@ -205,8 +225,8 @@ func (b *bearerFile) get(ctx context.Context, refused string) (string, *Error) {
 func (b *bearerFile) look(refused string) (value string, wait bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if stamp, err := os.Stat(b.name); err == nil && (refused == "Bearer "+b.token || !sameFile(stamp, b.stamp)) {
-		_ = b.read()
+	if stamp, err := os.Stat(b.name); err != nil || refused == "Bearer "+b.token || !sameFile(stamp, b.stamp) {
+		b.failure = b.read()
 	}
 	if value := "Bearer " + b.token; value != refused {
 		return value, false

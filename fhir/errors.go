@@ -110,6 +110,7 @@ const (
 	NotYetValid                         // the server's certificate
 	CertificateWanted                   // of us, and we have none
 	CertificateRefused                  // ours
+	NoCommonTLS                         // version or cipher
 	HostNotFound
 	ConnectionRefused
 	LeadsAway   // the next link of a page, from the base URL

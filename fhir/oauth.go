@@ -104,6 +104,9 @@ func (e *endpoint) ask(ctx context.Context, form url.Values) (accessToken, strin
 		return t, "", nil
 	}
 	code, err := got.refusal(e.now())
+	if e.auth.Mode == "refresh_token" && (err.Kind == AuthFailed || got.status == http.StatusBadRequest) { // the session may have ended
+		err.Reason += "; if it goes on, log in again and set a new FHIR_REFRESH_TOKEN"
+	}
 	return accessToken{}, code, err
 }
 

@@ -731,6 +731,46 @@ func TestATokenFileIsReadAgain(t *testing.T) {
 	asError(t, err, AuthFailed)
 }
 
+// The token was refused, and the file has no other: why is said, and nothing of it.
+func TestATokenFileWithoutAToken(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, oauthserver.Options{})
+	g.answerInstead(func(w http.ResponseWriter, r *http.Request) bool {
+		oauthserver.Refuse(w)
+		return true
+	})
+	for name, c := range map[string]struct{ content, says string }{
+		"UTF-16":    {"\xff\xfea\x00t\x00-\x002\x00", "cannot be used: it must hold one token"},
+		"two lines": {"at-0002\nat-0003\n", "cannot be used: it must hold one token"},
+		"empty":     {"", "cannot be used: it must hold one token"},
+		"a mark":    {"\ufeff\r\n", "cannot be used: it must hold one token"},
+		"gone":      {"gone", "cannot be read: no such file or directory"},
+		"the same":  {"at-0001", ""},
+		"another":   {"\ufeffat-0004\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := writeFile(t, "at-0001")
+			client := g.client(t, Auth{Mode: "bearer", TokenFile: file}, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+			err := os.WriteFile(file, []byte(c.content), 0o600)
+			if c.content == "gone" {
+				err = os.Remove(file)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Read(t.Context(), "p")
+			e := asError(t, err, AuthFailed)
+			if !strings.Contains(e.Reason, c.says) || strings.Contains(e.Reason, "FHIR_TOKEN_FILE") != (c.says != "") {
+				t.Errorf("%q", e.Reason)
+			}
+			if strings.Contains(e.Error(), "at-0") || strings.Contains(e.Error(), file) {
+				t.Errorf("it shows too much: %q", e.Error())
+			}
+		})
+	}
+}
+
 // Whoever renews the file is late: the refused request waits for the next token. A
 // token that nobody renews is waited for once, not by each request.
 func TestATokenFileThatIsLate(t *testing.T) {

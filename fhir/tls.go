@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -132,7 +133,7 @@ func (t *tlsFiles) readClient() (tls.Certificate, error) {
 	case isEncrypted(private):
 		return none, errors.New("FHIR_CLIENT_KEY: is encrypted; a key without a passphrase is needed")
 	}
-	pair, err := tls.X509KeyPair(cert, pem.EncodeToMemory(private))
+	pair, err := tls.X509KeyPair(withoutBOM(cert), pem.EncodeToMemory(private))
 	if err != nil && strings.Contains(err.Error(), "does not match") { // crypto/tls has no other word for it
 		return none, errors.New("FHIR_CLIENT_KEY: is not the key of the certificate in FHIR_CLIENT_CERT")
 	}
@@ -149,7 +150,7 @@ func readCertificates(setting, name string) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	var certificates []*x509.Certificate
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(withoutBOM(content)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
@@ -164,6 +165,9 @@ func readCertificates(setting, name string) ([]*x509.Certificate, error) {
 	}
 	return certificates, nil
 }
+
+// withoutBOM drops the mark that editors of Windows put before UTF-8.
+func withoutBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
 // checkDates refuses certificates of which none is valid now.
 func checkDates(setting string, certificates []*x509.Certificate, now time.Time) (err error) {
@@ -182,7 +186,7 @@ func checkDates(setting string, certificates []*x509.Certificate, now time.Time)
 
 // privateBlock finds the private key in a PEM text; nil: there is none.
 func privateBlock(text []byte) *pem.Block {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(withoutBOM(text)); block != nil; block, rest = pem.Decode(rest) {
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			return block
 		}
@@ -237,6 +241,10 @@ func tlsReason(err error, certificate certificateState) (reason string, cause Ca
 		reason, cause = ": the server refused our client certificate", CertificateRefused
 	case certificate == certificateLacking, isAlert(err, "certificate required"):
 		reason, cause = ": the server asks for a client certificate", CertificateWanted
+	case isAlert(err, "protocol version not supported"), isAlert(err, "handshake failure"), isAlert(err, "insufficient security level"),
+		strings.Contains(err.Error(), "tls: server selected unsupported protocol version"),
+		strings.Contains(err.Error(), "tls: server chose an unconfigured cipher suite"):
+		reason, cause = ": no TLS version or cipher in common", NoCommonTLS
 	}
 	return "TLS handshake failed" + reason, cause
 }

@@ -93,6 +93,58 @@ func TestFaultsOfTLSAreToldApart(t *testing.T) {
 	}
 }
 
+// What both speak is asked for before anything else.
+func TestNoTLSInCommon(t *testing.T) {
+	t.Parallel()
+	own := testca.New(t, "CA")
+	for name, config := range map[string]*tls.Config{
+		"TLS 1.0":        {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10},
+		"TLS 1.1":        {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+		"another cipher": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}},
+	} {
+		config.Certificates = []tls.Certificate{own.Pair(&x509.Certificate{IPAddresses: here})}
+		for _, asks := range []tls.ClientAuthType{tls.NoClientCert, tls.RequireAnyClientCert} {
+			config := config.Clone()
+			config.ClientAuth = asks
+			c := newTestClient(t, startTLS(t, config), func(o *Options) { o.TLS = TLSFiles{CA: own.File} })
+			_, err := c.Read(t.Context(), "p")
+			if e := asError(t, err, NotSent); e.Reason != "TLS handshake failed: no TLS version or cipher in common" {
+				t.Errorf("%s: %q", name, e.Reason)
+			}
+		}
+	}
+	// A server that answers in a version that was not offered.
+	for answer, says := range map[error]string{
+		errors.New("tls: server selected unsupported protocol version 302"): ": no TLS version or cipher in common",
+		errors.New("tls: server chose an unconfigured cipher suite"):        ": no TLS version or cipher in common",
+		errors.New("tls: something else"):                                   "",
+	} {
+		if got, _ := tlsReason(answer, certificateNotAsked); got != "TLS handshake failed"+says {
+			t.Errorf("%v: %q", answer, got)
+		}
+	}
+}
+
+// Editors of Windows put a mark before the text.
+func TestPEMFilesWithAByteOrderMark(t *testing.T) {
+	t.Parallel()
+	own := testca.New(t, "CA")
+	cert, key := own.Files(&x509.Certificate{})
+	files := []string{own.File, cert, key}
+	for i, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[i] = writeFile(t, "\ufeff"+strings.ReplaceAll(string(content), "\n", "\r\n"))
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(own.Cert)
+	base := startTLS(t, &tls.Config{Certificates: []tls.Certificate{own.Pair(&x509.Certificate{IPAddresses: here})}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients})
+	c := newTestClient(t, base, func(o *Options) { o.TLS = TLSFiles{CA: files[0], Cert: files[1], Key: files[2]} })
+	mustRead(t, c)
+}
+
 // tlsCauses are the causes that an operator can mend.
 var tlsCauses = map[string]Cause{
 	"the server's certificate is from an unknown authority": UnknownAuthority, "the server's certificate is for another name": OtherName,

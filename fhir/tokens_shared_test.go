@@ -124,6 +124,42 @@ func TestReplicasShareOneRefreshToken(t *testing.T) {
 	}
 }
 
+// A session that has ended is begun by a login alone; a server that fails, or is not
+// there, is waited for.
+func TestAnEndedSessionNeedsALogin(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		says   bool
+	}{
+		"400, invalid_grant":     {400, `{"error":"invalid_grant"}`, true},
+		"400, not said why":      {400, `{"message":"no"}`, true},
+		"401, revoked":           {401, `{"error":"invalid_request","hint":"Token has been revoked"}`, true},
+		"403":                    {403, "", true},
+		"200 that names a fault": {200, `{"error":"invalid_grant"}`, true},
+		"404":                    {404, "", false},
+		"503":                    {503, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, mode := range []string{"refresh_token", "client_credentials"} {
+				g := startGuarded(t, oauthserver.Options{})
+				g.Fail(answerWith(c.status, nil, c.body))
+				a := byCredentials(g)
+				if mode == "refresh_token" {
+					a = Auth{Mode: mode, ClientID: oauthserver.Public, RefreshToken: g.RefreshToken(t, oauthserver.Public), TokenURL: g.URL, Store: &memoryTokens{}}
+				}
+				_, err := g.client(t, a, nil).Read(t.Context(), "p")
+				want := c.says && mode == "refresh_token"
+				if err == nil || strings.HasSuffix(err.Error(), "; if it goes on, log in again and set a new FHIR_REFRESH_TOKEN") != want {
+					t.Errorf("%s: %v, want it said: %t", mode, err, want)
+				}
+			}
+		})
+	}
+}
+
 // New tokens are used once they are kept, and not lost meanwhile.
 func TestTokensAreKeptBeforeTheyAreUsed(t *testing.T) {
 	t.Parallel()
