@@ -98,7 +98,7 @@ func TestDoctorRefusesWhatServeRefuses(t *testing.T) {
 		}
 		noSecret(t, d.all)
 		var out, log locked.Buffer
-		err := Run(t.Context(), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, settings)...)
+		err := Run(within(t), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, settings)...)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("serve with %s: %v", c.settings, err)
 		}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
@@ -30,7 +32,7 @@ func refusedByBoth(t *testing.T, check, says string, settings ...string) {
 	}
 	noSecret(t, d.all)
 	var out, log locked.Buffer
-	err := Run(t.Context(), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, settings)...)
+	err := Run(within(t), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, settings)...)
 	if err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("serve ended with %v, want %q", err, says)
 	}
@@ -227,4 +229,11 @@ func TestARefreshTokenThatHasEnded(t *testing.T) {
 	noSecret(t, p.Log.String())
 	d := doctor(t, nil, slices.Concat(settings, []string{"FHIR_BASE_URL=" + base, "DATABASE_URL=" + databaseURL})...)
 	d.want(t, "FHIR access", "failed", "look again while the server runs; "+do)
+}
+
+// within ends a serve that starts though it should not, which else would go on.
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }

@@ -167,7 +167,7 @@ func TestDoctorTriesTheDoor(t *testing.T) {
 		}
 		noSecret(t, d.all)
 		var out, log locked.Buffer
-		err := Run(t.Context(), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, bad)...)
+		err := Run(within(t), nil, &out, &log, slices.Concat([]string{"JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, bad)...)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: serve ended with %v", name, err)
 		}

@@ -326,7 +326,9 @@ func (e *openEMR) configure(c *Config, p *process) {
 	}
 }
 
-func (p clinicProcess) Profile(ctx context.Context) (fhir.Chosen, error) { return p.client.Profile(ctx) }
+func (p clinicProcess) Profile(ctx context.Context) (fhir.Chosen, error) {
+	return p.client.Profile(ctx)
+}
 
 func (p clinicProcess) Read(ctx context.Context, id string) (fhir.Resource, error) {
 	f := p.next(&p.script.reads)
