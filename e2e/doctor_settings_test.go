@@ -1,8 +1,8 @@
 package e2e_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
