@@ -169,6 +169,9 @@ func TestDoctorRefusesDatabasesThatServeCannotUse(t *testing.T) {
 			refusedByBoth(t, "database", "symbolic link to a file that is not there", settings[0], "DATABASE_URL="+other)
 			return
 		}
+		if strings.Contains(databaseURL, "pool=transaction") {
+			return // the pooler's sessions keep the settings that they began with
+		}
 		name, _, _ := strings.Cut(databaseURL[strings.LastIndex(databaseURL, "/")+1:], "?")
 		exec("ALTER DATABASE " + name + " SET default_transaction_read_only = on")
 		refusedByBoth(t, "database", "PostgreSQL takes no writes", settings...)

@@ -14,7 +14,7 @@ type Put struct {
 	Edit     fhir.ContactEdit `json:"edit"`
 	Base     fhir.Contact     `json:"base"`              // what it was based on
 	Intended fhir.Contact     `json:"intended"`          // what the record is to hold
-	Entries  entries          `json:"entries,omitempty"` // on a server without versions
+	Entries  entries          `json:"written,omitempty"` // on a server without versions; schema 5 had another "entries"
 	At       time.Time        `json:"at"`                // when it was made: which entries are current is judged as then
 	Region   string           `json:"-"`                 // from where phone numbers are dialled, see fhir.SameValue; not kept, for it is a setting
 }
