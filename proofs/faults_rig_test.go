@@ -303,8 +303,10 @@ func (s *script) reply(w http.ResponseWriter, r *http.Request, reply string, ans
 		send(http.StatusOK, `{"resourceType":"Patient","id":"a1","id":"a1"}`)
 	case "stranger":
 		send(http.StatusOK, `{"resourceType":"Patient","id":"b2"}`)
-	case "outcome":
-		send(http.StatusOK, patientOutcome)
+	case "outcome": // one that names no error
+		send(http.StatusOK, strings.Replace(patientOutcome, "error", "information", 1))
+	case "404": // of this patient
+		send(http.StatusNotFound, strings.Replace(patientOutcome, "processing", "not-found", 1))
 	case "gzip":
 		w.Header().Set("Content-Encoding", "gzip")
 		send(http.StatusOK, "no gzip")
