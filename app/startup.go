@@ -25,9 +25,8 @@ type startCheck struct {
 }
 
 // startChecks are the checks that a start makes, in this order. serve ends at the
-// first that fails; doctor makes them all. None of them
-// changes what is stored; listen takes the port, and checkTokens keeps keys current,
-// until the start ends.
+// first that fails; doctor makes them all. None of them changes what is stored; listen
+// takes the port, and checkTokens keeps keys current, until the start ends.
 func startChecks(c *Config) []startCheck {
 	checks := []startCheck{{"settings", (*startup).checkSettings}, {"address", (*startup).listen}}
 	if !c.Demo {

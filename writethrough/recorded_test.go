@@ -1,18 +1,14 @@
 package writethrough_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -176,39 +172,15 @@ func answersOf(t *testing.T, probes bool, servers ...string) (all []recorded) {
 		return all
 	}
 	kinds := map[string]bool{}
-	files, err := filepath.Glob("../fhir/fhirsim/testdata/openemr/*.ndjson.gz")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no recorded PUTs", err)
-	}
-	for _, file := range files {
-		f, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(z)
-		for lines.Buffer(nil, 1<<20); lines.Scan(); {
-			var p struct {
-				Name               string
-				Status             int
-				AnswerType, Answer string
-			}
-			if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-				t.Fatal(file, err)
-			}
+	for _, version := range fhirsim.OpenEMRVersions {
+		_, puts := recordings.PUTs(t, version)
+		for _, p := range puts {
 			kind := fmt.Sprint(p.Status, p.AnswerType, p.Answer[:min(len(p.Answer), 40)])
-			if p.Status == 0 || kinds[kind] {
+			if kinds[kind] {
 				continue
 			}
 			kinds[kind] = true
-			all = append(all, newRecorded(filepath.Base(file)[:5]+" "+p.Name, p.Status, http.Header{"Content-Type": {p.AnswerType}}, p.Answer))
-		}
-		if lines.Err() != nil {
-			t.Fatal(lines.Err())
+			all = append(all, newRecorded(version[:5]+" "+p.Name, p.Status, http.Header{"Content-Type": {p.AnswerType}}, p.Answer))
 		}
 	}
 	return all

@@ -1,13 +1,8 @@
 package fhirsim
 
 import (
-	"bufio"
-	"compress/gzip"
-	"encoding/json"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,53 +11,6 @@ import (
 
 	"patientgraph/internal/recordings"
 )
-
-// probe is a PUT that was sent to a real OpenEMR, with what it answered and
-// which columns it changed; see testdata/openemr/README.md.
-type probe struct {
-	Row         Columns           `json:"row"` // of the first line alone
-	Name        string            `json:"name"`
-	Path        string            `json:"path"`
-	Headers     map[string]string `json:"headers"`
-	ContentType string            `json:"contentType"`
-	Body        string            `json:"body"`
-	Before      map[string]string `json:"before"`
-	Status      int               `json:"status"`
-	AnswerType  string            `json:"answerType"`
-	Answer      string            `json:"answer"`
-	Changed     map[string]string `json:"changed"`
-	Touched     bool              `json:"touched"`
-}
-
-func recordedProbes(t *testing.T, version string) (row Columns, list []probe) {
-	t.Helper()
-	file, err := os.Open(filepath.Join("testdata/openemr", version+".ndjson.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(unzipped)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var p probe
-		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-			t.Fatal(err)
-		}
-		if p.Row != nil {
-			row = p.Row
-			continue
-		}
-		list = append(list, p)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return row, list
-}
 
 // clinicID is the patient of the tests with OpenEMR.
 const clinicID = "a34bc1c3-c34d-4c63-8da1-5b986959da8a"
@@ -102,7 +50,7 @@ func TestOpenEMRAgainstRecordedPUTs(t *testing.T) {
 	for _, version := range OpenEMRVersions {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			row, list := recordedProbes(t, version)
+			row, list := recordings.PUTs(t, version)
 			wantEqual(t, "number of probes", len(list), 159)
 			s, base := running(t, Options{Habits: OpenEMR(version), Now: tick()})
 			for _, p := range list {
@@ -161,7 +109,7 @@ func TestOpenEMRAgainstRecordedAnswers(t *testing.T) {
 			if strings.HasSuffix(name, "7.0.3") {
 				version = "7.0.3"
 			}
-			row, _ := recordedProbes(t, version)
+			row, _ := recordings.PUTs(t, version)
 			s, base := running(t, Options{Habits: OpenEMR(version), Now: tick(), Bearer: "<token>"})
 			clinic, start := s.Clinic(), 0
 			_, id, _ := strings.Cut(recorded.Request.Path, "Patient/")

@@ -3,6 +3,8 @@
 package recordings
 
 import (
+	"bufio"
+	"compress/gzip"
 	"embed"
 	"encoding/json"
 	"net/http"
@@ -11,7 +13,7 @@ import (
 	"testing"
 )
 
-//go:embed openemr hapi hapi-others
+//go:embed openemr openemr-puts hapi hapi-others
 var files embed.FS
 
 // Recording is a request to a real server with its answer.
@@ -72,4 +74,53 @@ func Of(t testing.TB, server string) (all []Recording) {
 		all = append(all, r)
 	}
 	return all
+}
+
+// PUT was sent to a real OpenEMR, which answered so and changed these columns; see
+// openemr-puts/README.md.
+type PUT struct {
+	Name        string            `json:"name"`
+	Path        string            `json:"path"`
+	Headers     map[string]string `json:"headers"`
+	ContentType string            `json:"contentType"`
+	Body        string            `json:"body"`
+	Before      map[string]string `json:"before"`
+	Status      int               `json:"status"`
+	AnswerType  string            `json:"answerType"`
+	Answer      string            `json:"answer"`
+	Changed     map[string]string `json:"changed"`
+	Touched     bool              `json:"touched"`
+}
+
+// PUTs returns those to an OpenEMR of a version, and the patient's columns before each.
+func PUTs(t testing.TB, version string) (row map[string]string, all []PUT) {
+	t.Helper()
+	file, err := files.Open(path.Join("openemr-puts", version+".ndjson.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(unzipped)
+	for lines.Buffer(nil, 1<<20); lines.Scan(); {
+		var line struct {
+			Row map[string]string `json:"row"` // of the first line alone
+			PUT
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		if line.Row != nil {
+			row = line.Row
+			continue
+		}
+		all = append(all, line.PUT)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return row, all
 }
