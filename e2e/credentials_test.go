@@ -383,7 +383,7 @@ func TestReplicasShareTheRefreshToken(t *testing.T) {
 		}
 		doctor := func() string {
 			var out, log locked.Buffer
-			err := Run(context.Background(), []string{"doctor"}, &out, &log, "FHIR_BASE_URL="+base, "DATABASE_URL="+databaseURL, "JWT_SECRET="+Secret,
+			err := Run(context.Background(), []string{"doctor"}, &out, &log, "FHIR_BASE_URL="+base, "DATABASE_URL="+databaseURL, "JWT_SECRET="+Secret, "LISTEN_ADDR=127.0.0.1:0",
 				"FHIR_AUTH=refresh_token", "FHIR_CLIENT_ID="+oauthserver.Public, "FHIR_REFRESH_TOKEN="+first)
 			return fmt.Sprint(out.String(), log.String(), err)
 		}
@@ -473,7 +473,7 @@ func TestTheHospitalsOwnAuthority(t *testing.T) {
 			MustImport(t, databaseURL, PatientJSON("a1", Number))
 			var out, log locked.Buffer
 			err := Run(context.Background(), []string{"doctor"}, &out, &log,
-				append([]string{"FHIR_BASE_URL=" + tt.base, "DATABASE_URL=" + databaseURL, "JWT_SECRET=" + Secret}, tt.settings...)...)
+				append([]string{"FHIR_BASE_URL=" + tt.base, "DATABASE_URL=" + databaseURL, "JWT_SECRET=" + Secret, "LISTEN_ADDR=127.0.0.1:0"}, tt.settings...)...)
 			p := StartWith(t, tt.base, databaseURL, tt.settings...)
 			answer := p.Update(Object{"patientId": Number, "phone": NewPhone})
 			if tt.reason == "" {
