@@ -36,6 +36,8 @@ var (
 	ColDeceased         = column("deceased", func(p *Patient) any { return flag{&p.Deceased} })
 	ColReplacedBy       = column("replaced_by", func(p *Patient) any { return &p.ReplacedBy })
 	ColFHIRContact      = document("fhir_contact", func(p *Patient) any { return &p.FHIRContact })
+	ColGoneAt           = column("gone_at", func(p *Patient) any { return micros{&p.GoneAt} })
+	ColUnseenSince      = column("unseen_since", func(p *Patient) any { return micros{&p.UnseenSince} }) // see markUnseen
 	_                   = column("filled", func(p *Patient) any { return &p.filled })
 	_                   = column("fhir_version_id", func(p *Patient) any { return &p.FHIRVersionID })
 	_                   = column("fhir_updated_at", func(p *Patient) any { return micros{&p.FHIRUpdatedAt} })
@@ -51,16 +53,16 @@ var (
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.keys.name })
 	_                   = column("search_key", func(p *Patient) any { return &p.keys.search })
 	_                   = column("phone_keys", func(p *Patient) any { return &p.keys.phones })
-	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // written, never read
+	colListed           = column("listed", func(p *Patient) any { listed := p.listed(); return &listed }) // written, never read
 )
 
 // What is made of all columns stands below them: Go gives variables their values
 // from top to bottom.
 var (
 	// keyColumns come along with whatever a query asks for.
-	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion)
+	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion | 1<<ColGoneAt)
 	allColumns = columnSet(1<<colListed - 1)
-	written    = (allColumns | 1<<colListed) &^ (1 << ColID)
+	written    = (allColumns | 1<<colListed) &^ (1<<ColID | 1<<ColUnseenSince)
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
@@ -109,7 +111,10 @@ func rowValues(p *Patient) []any {
 	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
 	values := make([]any, 0, len(columns))
-	for _, column := range columns[1:] {
+	for c, column := range columns {
+		if written&(1<<c) == 0 {
+			continue
+		}
 		switch at := column.in(p).(type) {
 		case *string:
 			values = append(values, clean(*at))
@@ -216,6 +221,17 @@ func (n nullable) Value() (driver.Value, error) {
 		return nil, nil
 	}
 	return clean(*n.s), nil
+}
+
+// listed is how the row is listed: 1, or 0 among the inactive too, or -1 never.
+func (p *Patient) listed() int64 {
+	switch {
+	case !p.GoneAt.IsZero():
+		return -1
+	case p.Inactive, p.ReplacedBy != "":
+		return 0
+	}
+	return 1
 }
 
 // flag is a yes or no that is stored as 1 or 0.

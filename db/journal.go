@@ -245,10 +245,8 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			}
 		}
 	}
-	if c.Gone && c.State == UpdateRejected && c.Shown == nil { // the number is for who claims it
-		if _, err := s.exec(ctx, tx, unclaimNumber, c.PatientID); err != nil {
-			return nil, err
-		}
+	if c.Gone && c.State == UpdateRejected && c.Shown == nil && p.GoneAt.IsZero() {
+		return told, s.entomb(ctx, tx, p, c.At)
 	}
 	switch {
 	case c.Shown != nil:

@@ -48,7 +48,7 @@ func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fiel
 	}
 	return &graph.UpdateConflict{
 		Message: words[graph.ErrorCodeUpdateConflict], Code: graph.ErrorCodeUpdateConflict, Retryable: busy, OperationID: operationID,
-		Current: toPatient(current, v), ConflictingFields: append([]string{}, fields...),
+		Current: r.toPatient(current, v), ConflictingFields: append([]string{}, fields...),
 	}
 }
 
@@ -58,7 +58,7 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 	switch o.Code {
 	case writethrough.Success:
 		return &graph.UpdatePatientContactSuccess{
-			Patient: toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
+			Patient: r.toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
 		}, nil
 	case writethrough.NotFound:
 		return patientNotFound(), nil
@@ -87,7 +87,7 @@ func (r *Resolver) contactFailed(ctx context.Context, err error) error {
 func fhirRejected(v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
 	code := graph.ErrorCode(o.Code)
 	rejected := &graph.FhirRejected{
-		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Patient: toPatient(o.Patient, v), Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
+		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Patient: r.toPatient(o.Patient, v), Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
 	}
 	if o.Untouched {
 		rejected.Detail += untouchedWords
@@ -123,7 +123,7 @@ func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writet
 func fhirUnavailable(v auth.Viewer, o *writethrough.Outcome) *graph.FhirUnavailable {
 	u := &graph.FhirUnavailable{
 		Message: unavailableWords, Code: graph.ErrorCode(o.Code), Detail: o.Reason,
-		Applied: graph.AppliedNo, OperationID: o.OperationID, Patient: toPatient(o.Patient, v),
+		Applied: graph.AppliedNo, OperationID: o.OperationID, Patient: r.toPatient(o.Patient, v),
 	}
 	if o.Code == writethrough.OutcomeUnknown {
 		u.Applied = graph.AppliedUnknown
