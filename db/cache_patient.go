@@ -74,6 +74,7 @@ type Patient struct {
 	SyncState        SyncState
 	LastSyncedAt     time.Time
 	Version          int64 // from 1, raised by every change
+	ChangeSeq        int64 // the place of the last change among all changes; 0 = it has none yet, see NumberChanges
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
