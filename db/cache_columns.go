@@ -48,6 +48,7 @@ var (
 	_                   = column("emergency_contact_version", func(p *Patient) any { return &p.versions[emergencyContactField] })
 	_                   = column("allergies_version", func(p *Patient) any { return &p.versions[allergiesField] })
 	_                   = column("blood_type_version", func(p *Patient) any { return &p.versions[bloodTypeField] })
+	ColChangeSeq        = column("change_seq", func(p *Patient) any { return &p.ChangeSeq })
 	colOtherNames       = document("other_names", func(p *Patient) any { return &p.OtherNames })
 	colOtherPhones      = document("other_phones", func(p *Patient) any { return &p.OtherPhones })
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.keys.name })
@@ -110,6 +111,7 @@ func rowValues(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
 	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
+	p.ChangeSeq = 0
 	values := make([]any, 0, len(columns))
 	for c, column := range columns {
 		if written&(1<<c) == 0 {

@@ -116,7 +116,7 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 
 // writtenSince reports whether a row was written since the batch was asked for.
 func (i *importing) writtenSince(row *Patient) bool {
-	return row.changeSeq == 0 || row.changeSeq > i.fill.Mark
+	return row.ChangeSeq == 0 || row.ChangeSeq > i.fill.Mark
 }
 
 // finishFill does what a fill does beside the patients themselves.

@@ -22,6 +22,7 @@ type Filter struct {
 	SyncState    SyncState // "" = any
 	StaleBefore  time.Time // a row that the FHIR server showed before is Stale and not Synced; zero: only one that is unseen
 	UpdatedSince time.Time // changed at or after
+	ChangedAfter *int64    // their ChangeSeq is greater; nil = any, and none
 
 	IncludeInactive bool // also those that are inactive, or were merged into another
 
@@ -112,6 +113,9 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	}
 	err := s.whereName(ctx, &c, searchWords(f.Name), len(f.IDs) == 0)
 	c.all = len(c.texts) == 0
+	if f.ChangedAfter != nil { // the page walks along these alone
+		c.add("change_seq > 0 AND change_seq > ?", *f.ChangedAfter)
+	}
 	if f.IncludeInactive {
 		c.add("listed >= 0")
 	} else {

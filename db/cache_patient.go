@@ -80,6 +80,7 @@ type Patient struct {
 	GoneAt           time.Time // since when the FHIR server does not have the patient; the row is kept, and shown to nobody
 	UnseenSince      time.Time // since when the FHIR server is known to show something else, which could not be taken yet
 	Version          int64     // from 1, raised by every change
+	ChangeSeq        int64     // the place of the last change among all changes; 0 = it has none yet, see NumberChanges
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 

@@ -270,7 +270,7 @@ func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState)
 	}
 	copied := *p
 	if c.Shown != nil { // as update will write it
-		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
+		copied.Version, copied.UpdatedAt, copied.ChangeSeq = p.Version+1, p.LastSyncedAt, 0
 	}
 	if c.ShownInstead != nil { // the row never has these values: nobody may go on from them
 		copied.FHIRState, copied.Version = *c.ShownInstead, 0
