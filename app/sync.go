@@ -38,8 +38,8 @@ func (c syncCommand) Run(p *program) error {
 	}
 	defer client.Close() // before the database that keeps its tokens
 	m := newMirror(p.config, p.log, store, client, nil)
-	shown := p.newProgress("patients")
-	r, err := m.Once(p.ctx, c.Full, func(r mirror.Result) { shown.set(r.Read()) })
+	shown := newProgress(p, "patients read", -1)
+	r, err := m.Once(p.ctx, c.Full, func(page mirror.Result) { shown.add(page.Read()) })
 	shown.end()
 	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
 	if r.Again > 0 {

@@ -106,7 +106,7 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		claimed = claimed || b.claimed
 		result.add(b.result)
 		if each != nil {
-			each(result)
+			each(b.result)
 		}
 	}
 	if err := ctx.Err(); err != nil {
