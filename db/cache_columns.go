@@ -72,6 +72,7 @@ var (
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
 	// insertPatients is to be followed by the values of the rows, see rowValues.
 	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
+	insertColumns  = bits.OnesCount64(uint64(written)) + 1
 	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
 )
 

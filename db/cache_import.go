@@ -401,7 +401,7 @@ func (i *importing) insert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	values := make([]any, 0, len(i.inserts)*len(columns))
+	values := make([]any, 0, len(i.inserts)*insertColumns)
 	for _, p := range i.inserts {
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
@@ -409,7 +409,7 @@ func (i *importing) insert(ctx context.Context) error {
 		values = append(values, rowValues(p)...)
 		i.outcomes[i.taken[p]].ID = p.ID
 	}
-	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
+	if err := i.store.insertRows(ctx, i.tx, insertPatients, insertColumns, values); err != nil {
 		return err
 	}
 	return i.store.insertKeys(ctx, i.tx, i.inserts)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"patientgraph/db"
-	"patientgraph/fhir"
 	"patientgraph/mirror"
 )
 
