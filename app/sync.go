@@ -1,13 +1,13 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net/url"
-)
+	"iter"
 
-// syncCount is how many patients a page is asked for: OpenEMR gives no more.
-const syncCount = "200"
+	"patientgraph/fhir"
+)
 
 type syncCommand struct {
 	Full bool `help:"Has no effect yet: every patient is always read."`
@@ -36,8 +36,25 @@ func (syncCommand) Run(p *program) error {
 		p.log.Error("patient not taken", "nth", n, "error", err)
 	})
 	var failures []error
-	if err := imported.Patients(p.ctx, client.Search(p.ctx, url.Values{"_count": {syncCount}})); err != nil {
+	if err := imported.Patients(p.ctx, everybody(p.ctx, client)); err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))
 	}
 	return endImport(p, "sync", "patients", imported, failures)
+}
+
+// everybody yields the patients of a listing one by one.
+func everybody(ctx context.Context, client *fhir.Client) iter.Seq2[fhir.Resource, error] {
+	return func(yield func(fhir.Resource, error) bool) {
+		for page, err := range client.List(ctx, "") {
+			if err != nil {
+				yield(fhir.Resource{}, err)
+				return
+			}
+			for _, change := range page.Changes {
+				if !yield(change.Patient, change.Err) {
+					return
+				}
+			}
+		}
+	}
 }

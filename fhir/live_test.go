@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +87,7 @@ func TestLiveServer(t *testing.T) {
 	asError(t, err, Busy)
 
 	found := 0
-	for r, err := range c.Search(ctx, url.Values{"_count": {"40"}, "_sort": {"_lastUpdated"}}) {
+	for r, err := range everybody(ctx, c) {
 		if err != nil {
 			t.Fatal(err)
 		}
