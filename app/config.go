@@ -64,6 +64,8 @@ type Config struct {
 	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   *time.Duration `help:"Has no effect yet: run sync from time to time."`
 
+	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
@@ -157,6 +159,9 @@ func (c *Config) check() error {
 	}
 	if c.IdempotencyTTL < time.Minute {
 		return errors.New("IDEMPOTENCY_TTL must be at least 1m")
+	}
+	if c.VerifyInterval != 0 && c.VerifyInterval < 10*time.Millisecond {
+		return errors.New("VERIFY_INTERVAL must be at least 10ms, or 0 for none")
 	}
 	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
 		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
@@ -274,6 +279,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("fhir_client_cert", c.FHIRClientCert),
 		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
+		slog.Duration("verify_interval", c.VerifyInterval),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),

@@ -4,14 +4,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"patientgraph/auth"
 	"patientgraph/fhir"
 
 	"github.com/alecthomas/kong"
-	"golang.org/x/term"
 )
 
 // Run is the whole program: it reads the settings from args and getenv, does
@@ -42,7 +40,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	c.complete()
-	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout}
+	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout, stderr: stderr}
 	quietDefaultLog(p.log)
 	return command.Run(p)
 }
@@ -54,6 +52,7 @@ type program struct {
 	getenv func(string) string
 	log    *slog.Logger
 	stdout io.Writer
+	stderr io.Writer
 }
 
 // newLog writes JSON, or text on a terminal.
@@ -61,9 +60,7 @@ func newLog(c *Config, w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the words that kong let through
 	options := &slog.HandlerOptions{Level: level}
-	file, isFile := w.(*os.File)
-	terminal := isFile && term.IsTerminal(int(file.Fd()))
-	if c.LogFormat == "text" || c.LogFormat == "auto" && terminal {
+	if c.LogFormat == "text" || c.LogFormat == "auto" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
