@@ -19,7 +19,6 @@ import (
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/httpapi"
-	"patientgraph/mirror"
 	"patientgraph/resolvers"
 	"patientgraph/web"
 	"patientgraph/writethrough"
@@ -88,11 +87,13 @@ func serve(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	handler, writer, sampler, err := newProduct(p, s.verifier, store, client, demo)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	handler, writer, err := newProduct(p, s.verifier, store, client, demo, metrics)
 	if err != nil {
 		return err
 	}
-	defer beside(p.ctx, sampler)()
+	defer beside(p.ctx, newSampler(c, store, client, metrics, p.log))()
 	if demo != nil {
 		if err := demo.welcome(p.stdout, s.listener.Addr()); err != nil {
 			return err
@@ -130,21 +131,19 @@ func logExamination(p *program, client *fhir.Client) (stop func()) {
 }
 
 // newProduct puts together what answers requests, and what writes.
-func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo) (http.Handler, *writethrough.Writer, *mirror.Sampler, error) {
+func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo, metrics *prometheus.Registry) (http.Handler, *writethrough.Writer, error) {
 	c := p.config
 	probe := client.WithConns(maxProbeConns)
 	if demo != nil { // its secret was made after the checks
 		var err error
 		if verifier, err = newVerifier(p.ctx, p.log, c); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 	}
 	validation, err := resolvers.NewValidation(c.PhoneRegion)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
@@ -163,7 +162,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 	})
-	return handler, writer, newSampler(c, store, client, metrics, p.log), err
+	return handler, writer, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.

@@ -241,7 +241,10 @@ func (r *verifying) all(ctx context.Context, fhirIDs iter.Seq2[string, error]) e
 			return r.count(id, d)
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 func (r *verifying) count(id string, d *Difference) error {
