@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,7 +18,7 @@ import (
 )
 
 type verifyCommand struct {
-	Sample int  `default:"100" xor:"rows" help:"How many rows to compare, picked at random."`
+	Sample *int `xor:"rows" placeholder:"100" help:"How many rows to compare, picked at random (default 100)."`
 	All    bool `xor:"rows" help:"Compare every row."`
 	JSON   bool `name:"json" help:"Print one JSON object instead of lines."`
 }
@@ -33,7 +32,7 @@ func (v verifyCommand) Run(p *program) error {
 	switch {
 	case p.config.Demo:
 		return errors.New("verify: FHIR_BASE_URL is not set; the demo compares its own cache while it runs (VERIFY_INTERVAL)")
-	case v.Sample < 1:
+	case v.Sample != nil && *v.Sample < 1:
 		return errors.New("verify: --sample must be at least 1")
 	}
 	if err := p.config.checkFHIR(); err != nil {
@@ -55,9 +54,13 @@ func (v verifyCommand) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	var ids iter.Seq2[string, error]
-	if ids = verifier.All(p.ctx); !v.All {
-		ids, rows = verifier.Sample(p.ctx, v.Sample), min(rows, v.Sample)
+	ids := verifier.All(p.ctx)
+	if !v.All {
+		sample := 100
+		if v.Sample != nil {
+			sample = *v.Sample
+		}
+		ids, rows = verifier.Sample(p.ctx, sample), min(rows, sample)
 	}
 	out := v.printer(p.stdout)
 	bar := newProgress(p, "rows compared", rows)

@@ -115,6 +115,9 @@ func (r *verifyRig) fill() {
 			lines = append(lines, string(resource))
 		}
 	}
+	if len(lines) == 0 {
+		return
+	}
 	i := mirror.NewImport(r.cache.Store, mirror.ImportOptions{PatientIDSystem: r.PatientIDSystem, Now: r.clock.Now, BadLine: func(_ string, _ int, err error) { r.t.Error(err) }})
 	if err := i.Read(r.t.Context(), "", strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 		r.t.Fatal(err)
