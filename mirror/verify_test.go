@@ -186,6 +186,12 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 			r.clock.add(10 * time.Minute)
 			r.looks(r.clock.Now())
 		}, map[string]string{number(1): "wrong phone email address otherPhones"}, false},
+		"changed just before the last look": {func(r *verifyRig) {
+			r.clock.add(time.Hour)
+			r.put("a", number(0), phone, `"010-5555-6666"`)
+			r.clock.add(30 * time.Second)
+			r.looks(r.clock.Now())
+		}, map[string]string{number(0): "behind phone"}, true},
 		"only the version changed": {func(r *verifyRig) {
 			r.put("b", number(1), `"kept":true`, `"kept":false`)
 			r.clock.add(10 * time.Minute)
