@@ -214,6 +214,7 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 		"deleted":        {func(r *verifyRig) { r.FHIR.Delete("c") }, map[string]string{number(2): "gone"}, false},
 		"a tombstone":    {func(r *verifyRig) { r.FHIR.Delete("c"); r.cache.gone["c"] = true }, none, true},
 		"was never gone": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.add(time.Hour); r.looks(r.clock.Now()) }, map[string]string{number(2): "back"}, false},
+		"was never gone, and the mirror stands still": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.add(time.Hour); r.looks(r.clock.Now()); r.clock.add(time.Hour) }, map[string]string{number(2): "back"}, false},
 		"lives again since the last look": {func(r *verifyRig) {
 			r.FHIR.Delete("c")
 			r.cache.gone["c"] = true
@@ -302,6 +303,7 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 		want   map[string]string
 	}{
 		"it looks":        {time.Hour, time.Minute, map[string]string{number(1): "gone"}},
+		"nobody looks":    {time.Hour, -1, map[string]string{number(0): "gone", number(1): "gone"}},
 		"it stands still": {time.Hour, time.Hour, map[string]string{number(0): "marked", number(1): "marked"}},
 		"it is too slow":  {time.Nanosecond, time.Minute, map[string]string{number(0): "gone", number(1): "gone"}},
 	} {
@@ -309,7 +311,9 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 			t.Parallel()
 			r := newVerifyRig(t, dbtest.SQLite(t), "a", "b")
 			r.NextLook = c.next
-			r.clock.add(time.Hour)
+			if c.begins > 0 {
+				r.clock.add(time.Hour)
+			}
 			r.FHIR.Delete("a")
 			r.FHIR.Delete("b")
 			asked := 0
@@ -320,6 +324,9 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 				if asked++; asked > 3 && name == "it looks" { // after the two rows
 					r.cache.gone["a"] = true
 					return r.clock.Now().Add(time.Second)
+				}
+				if c.begins < 0 {
+					return time.Time{}
 				}
 				return r.clock.Now().Add(-c.begins)
 			}
