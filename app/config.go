@@ -61,8 +61,9 @@ type Config struct {
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
-	IdempotencyTTL time.Duration  `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
-	SyncInterval   *time.Duration `help:"Has no effect yet: run sync from time to time."`
+	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
+	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
+	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
 	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
 
@@ -163,6 +164,12 @@ func (c *Config) check() error {
 	if c.VerifyInterval != 0 && c.VerifyInterval < 10*time.Millisecond {
 		return errors.New("VERIFY_INTERVAL must be at least 10ms, or 0 for none")
 	}
+	if c.SyncInterval != 0 && c.SyncInterval < 100*time.Millisecond {
+		return errors.New("SYNC_INTERVAL must be at least 100ms, or 0 for none")
+	}
+	if c.StaleAfter <= 0 || c.StaleAfter <= c.SyncInterval {
+		return errors.New("STALE_AFTER must be longer than SYNC_INTERVAL: else every patient is STALE between two looks")
+	}
 	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
 		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
 	}
@@ -247,9 +254,6 @@ func (c *Config) warnings() (told []string) {
 	if !c.Demo && c.DemoServer != "hapi" {
 		told = append(told, "DEMO_SERVER has no effect with FHIR_BASE_URL: it is for the demo")
 	}
-	if c.SyncInterval != nil {
-		told = append(told, "SYNC_INTERVAL is not available yet and has no effect")
-	}
 	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
 		told = append(told, "FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
 	}
@@ -280,6 +284,8 @@ func (c *Config) LogValue() slog.Value {
 		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
 		slog.Duration("verify_interval", c.VerifyInterval),
+		slog.Duration("sync_interval", c.SyncInterval),
+		slog.Duration("stale_after", c.StaleAfter),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),

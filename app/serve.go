@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,7 @@ import (
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/httpapi"
+	"patientgraph/mirror"
 	"patientgraph/resolvers"
 	"patientgraph/web"
 	"patientgraph/writethrough"
@@ -87,13 +89,10 @@ func serve(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	handler, writer, err := newProduct(p, s.verifier, store, client, demo, metrics)
+	product, err := newProduct(p, s.verifier, store, client, demo)
 	if err != nil {
 		return err
 	}
-	defer beside(p.ctx, newSampler(c, store, client, metrics, p.log))()
 	if demo != nil {
 		if err := demo.welcome(p.stdout, s.listener.Addr()); err != nil {
 			return err
@@ -101,7 +100,7 @@ func serve(p *program) error {
 	} else {
 		defer logExamination(p, client.WithConns(maxProbeConns))()
 	}
-	return listenAndServe(p, s.listener, handler, writer)
+	return product.listenAndServe(p, s.listener)
 }
 
 // examinedWithin is how long a start waits for the FHIR server, so that the log says
@@ -130,25 +129,39 @@ func logExamination(p *program, client *fhir.Client) (stop func()) {
 	}
 }
 
-// newProduct puts together what answers requests, and what writes.
-func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo, metrics *prometheus.Registry) (http.Handler, *writethrough.Writer, error) {
+// product is what runs while it serves.
+type product struct {
+	handler http.Handler
+	writer  *writethrough.Writer
+	mirror  *mirror.Mirror
+	sampler *mirror.Sampler // nil: it is off
+}
+
+// newProduct puts together what answers requests, what writes and what follows.
+func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo) (*product, error) {
 	c := p.config
 	probe := client.WithConns(maxProbeConns)
 	if demo != nil { // its secret was made after the checks
 		var err error
 		if verifier, err = newVerifier(p.ctx, p.log, c); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	validation, err := resolvers.NewValidation(c.PhoneRegion)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
 		Now: time.Now, NewID: newID, PhoneRegion: c.PhoneRegion,
 	})
+	follower := newMirror(c, p.log, store, client.WithConns(maxMirrorConns), metrics)
+	if err := follower.Refresh(p.ctx); err != nil { // what is said of the first reads
+		return nil, err
+	}
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		FHIR: func(ctx context.Context) error {
@@ -157,12 +170,12 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		},
 		Resolver: &resolvers.Resolver{
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
-			FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
+			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 	})
-	return handler, writer, err
+	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.
@@ -179,16 +192,20 @@ func playground(c *Config, demo *demo) *web.Page {
 // listenAndServe serves until ctx ends. Then it takes no more writes, and waits
 // for those under way as long as one may take; what is left then is settled by
 // whoever runs next.
-func listenAndServe(p *program, listener net.Listener, handler http.Handler, writer *writethrough.Writer) error {
-	server := httpapi.NewServer(handler, log.New(quietLog{p.log, "HTTP server"}, "", 0))
+func (served *product) listenAndServe(p *program, listener net.Listener) error {
+	server := httpapi.NewServer(served.handler, log.New(quietLog{p.log, "HTTP server"}, "", 0))
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	running, stop := context.WithCancel(p.ctx)
 	defer stop()
 	bound, abandon := context.WithCancel(context.Background())
 	defer abandon()
-	written := make(chan struct{})
-	go func() { defer close(written); writer.Run(running, bound) }()
+	var work sync.WaitGroup
+	work.Go(func() { served.writer.Run(running, bound) })
+	work.Go(func() { served.mirror.Run(running) })
+	if served.sampler != nil {
+		work.Go(func() { served.sampler.Run(running) })
+	}
 	p.log.Info("serving", "address", listener.Addr().String())
 
 	var err error
@@ -203,7 +220,7 @@ func listenAndServe(p *program, listener net.Listener, handler http.Handler, wri
 	if shut := server.Shutdown(bound); shut != nil {
 		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
 	}
-	<-written
+	work.Wait()
 	return err
 }
 
@@ -223,9 +240,10 @@ func openStore(ctx context.Context, c *Config) (*db.Store, error) {
 	return store, nil
 }
 
-// How many connections to the FHIR server writes may open, readiness, and doctor.
+// How many connections to the FHIR server writes may open, the mirror, readiness, and doctor.
 const (
 	maxFHIRConns   = 512
+	maxMirrorConns = 4
 	maxProbeConns  = 2
 	maxDoctorConns = 1
 )

@@ -3,19 +3,24 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/mirror"
 )
 
-// syncCount is how many patients a page is asked for: OpenEMR gives no more.
-const syncCount = "200"
-
 type syncCommand struct {
-	Full bool `help:"Has no effect yet: every patient is always read."`
+	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
 }
 
-// Run reads every patient of the FHIR server into the cache, takes what it can, and
-// fails if anything could not be taken.
-func (syncCommand) Run(p *program) error {
+// Run brings the cache up to date with the FHIR server, takes what it can, and fails if
+// anything could not be taken.
+func (c syncCommand) Run(p *program) error {
 	if p.config.Demo {
 		return errors.New("sync: FHIR_BASE_URL is not set; the demo fills its own cache")
 	}
@@ -27,17 +32,33 @@ func (syncCommand) Run(p *program) error {
 		return err
 	}
 	defer store.Close()
-	client, err := newFHIRClient(p.config, store, 1)
+	client, err := newFHIRClient(p.config, store, 2) // one reads ahead
 	if err != nil {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	imported := newImport(p, store, func(_ string, n int, err error) {
-		p.log.Error("patient not taken", "nth", n, "error", err)
-	})
+	m := newMirror(p.config, p.log, store, client, nil)
+	shown := newProgress(p, "patients read", -1)
+	r, err := m.Once(p.ctx, c.Full, func(page mirror.Result) { shown.add(page.Read()) })
+	shown.end()
+	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
+	if r.Again > 0 {
+		fmt.Fprintf(p.stdout, "%d were written here meanwhile and are read again by whoever follows, or the next sync\n", r.Again)
+	}
 	var failures []error
-	if err := imported.Patients(p.ctx, client.Search(p.ctx, url.Values{"_count": {syncCount}})); err != nil {
+	if err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))
 	}
-	return endImport(p, "sync", "patients", imported, failures)
+	if r.Bad > 0 {
+		failures = append(failures, fmt.Errorf("sync: %d patients were not taken, or not wholly; see the log above", r.Bad))
+	}
+	return errors.Join(failures...)
+}
+
+// newMirror makes what fills the cache from the FHIR server.
+func newMirror(c *Config, log *slog.Logger, store *db.Store, client *fhir.Client, metrics prometheus.Registerer) *mirror.Mirror {
+	return mirror.New(mirror.Config{
+		FHIR: client, Cache: store, Log: log, Now: time.Now, NewID: uuid.NewString, Metrics: metrics, Base: c.FHIRBaseURL,
+		Interval: c.SyncInterval, StaleAfter: c.StaleAfter, PatientIDSystem: c.PatientIDSystem,
+	})
 }

@@ -48,8 +48,10 @@ func (v verifyCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	verifier := newVerify(p.config, store, client)
-	verifier.NextLook = nextLook
+	verifier := newComparison(p.config, store, client)
+	if p.config.SyncInterval > 0 {
+		verifier.NextLook = p.config.SyncInterval + lookGrace
+	}
 	rows, err := store.CountFHIRIDs(p.ctx)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -84,8 +86,8 @@ func (v verifyCommand) Run(p *program) error {
 	return nil
 }
 
-// nextLook is how long verify waits for the next look of a mirror that runs.
-const nextLook = time.Minute
+// lookGrace is what a look of the mirror may take.
+const lookGrace = 30 * time.Second
 
 // openFilled opens a cache that is there, as it is.
 func openFilled(ctx context.Context, c *Config) (*db.Store, error) {
@@ -111,48 +113,20 @@ func openFilled(ctx context.Context, c *Config) (*db.Store, error) {
 	return store, nil
 }
 
-// verifiedStore is the cache as it is compared.
-type verifiedStore struct{ *db.Store }
-
-// LookedAt implements mirror.VerifiedStore. As long as nothing follows the FHIR server,
-// each row is as old as its own lastSyncedAt.
-func (verifiedStore) LookedAt(context.Context) (time.Time, error) { return time.Time{}, nil }
-
-// staleAfter is how old the mirror's last look may be.
-const staleAfter = 5 * time.Minute
-
-func newVerify(c *Config, store *db.Store, client *fhir.Client) *mirror.Verifier {
-	return &mirror.Verifier{
-		FHIR: client, Store: verifiedStore{store}, PatientIDSystem: c.PatientIDSystem, StaleAfter: staleAfter, Now: time.Now,
-	}
+func newComparison(c *Config, store *db.Store, client *fhir.Client) mirror.Verifier {
+	return mirror.Verifier{FHIR: client, Store: store, PatientIDSystem: c.PatientIDSystem, StaleAfter: c.StaleAfter, Now: time.Now}
 }
 
-// newSampler makes what compares rows while the server runs; nil: it is off.
-func newSampler(c *Config, store *db.Store, client *fhir.Client, metrics prometheus.Registerer, log *slog.Logger) *mirror.Sampler {
+// newSampler makes what compares rows while the server runs, in the process that follows
+// the FHIR server if one does; nil: it is off.
+func newSampler(c *Config, log *slog.Logger, store *db.Store, client *fhir.Client, follower *mirror.Mirror, metrics prometheus.Registerer) *mirror.Sampler {
 	if c.VerifyInterval == 0 {
 		return nil
 	}
 	return mirror.NewSampler(mirror.SamplerConfig{
-		Verifier: *newVerify(c, store, client.WithConns(1)), Interval: c.VerifyInterval,
-		Leading: func() bool { return true }, Log: log, Metrics: metrics,
+		Verifier: newComparison(c, store, client), Interval: c.VerifyInterval,
+		Leading: func() bool { return c.SyncInterval == 0 || follower.Leading() }, Log: log, Metrics: metrics,
 	})
-}
-
-// beside runs it until ctx ends, or stop is called, which waits for it.
-func beside(ctx context.Context, sampler *mirror.Sampler) (stop func()) {
-	if sampler == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		sampler.Run(ctx)
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
 }
 
 // differences prints what differs while it is found: it keeps none.

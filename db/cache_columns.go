@@ -36,6 +36,8 @@ var (
 	ColDeceased         = column("deceased", func(p *Patient) any { return flag{&p.Deceased} })
 	ColReplacedBy       = column("replaced_by", func(p *Patient) any { return &p.ReplacedBy })
 	ColFHIRContact      = document("fhir_contact", func(p *Patient) any { return &p.FHIRContact })
+	ColGoneAt           = column("gone_at", func(p *Patient) any { return micros{&p.GoneAt} })
+	ColUnseenSince      = column("unseen_since", func(p *Patient) any { return micros{&p.UnseenSince} }) // see markUnseen
 	_                   = column("filled", func(p *Patient) any { return &p.filled })
 	_                   = column("fhir_version_id", func(p *Patient) any { return &p.FHIRVersionID })
 	_                   = column("fhir_updated_at", func(p *Patient) any { return micros{&p.FHIRUpdatedAt} })
@@ -46,21 +48,22 @@ var (
 	_                   = column("emergency_contact_version", func(p *Patient) any { return &p.versions[emergencyContactField] })
 	_                   = column("allergies_version", func(p *Patient) any { return &p.versions[allergiesField] })
 	_                   = column("blood_type_version", func(p *Patient) any { return &p.versions[bloodTypeField] })
+	ColChangeSeq        = column("change_seq", func(p *Patient) any { return &p.ChangeSeq })
 	colOtherNames       = document("other_names", func(p *Patient) any { return &p.OtherNames })
 	colOtherPhones      = document("other_phones", func(p *Patient) any { return &p.OtherPhones })
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.keys.name })
 	_                   = column("search_key", func(p *Patient) any { return &p.keys.search })
 	_                   = column("phone_keys", func(p *Patient) any { return &p.keys.phones })
-	colListed           = column("listed", func(p *Patient) any { listed := !p.Inactive && p.ReplacedBy == ""; return flag{&listed} }) // written, never read
+	colListed           = column("listed", func(p *Patient) any { listed := p.listed(); return &listed }) // written, never read
 )
 
 // What is made of all columns stands below them: Go gives variables their values
 // from top to bottom.
 var (
 	// keyColumns come along with whatever a query asks for.
-	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion)
+	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion | 1<<ColGoneAt)
 	allColumns = columnSet(1<<colListed - 1)
-	written    = (allColumns | 1<<colListed) &^ (1 << ColID)
+	written    = (allColumns | 1<<colListed) &^ (1<<ColID | 1<<ColUnseenSince)
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
@@ -69,6 +72,7 @@ var (
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
 	// insertPatients is to be followed by the values of the rows, see rowValues.
 	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
+	insertColumns  = bits.OnesCount64(uint64(written)) + 1
 	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
 )
 
@@ -108,8 +112,12 @@ func rowValues(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
 	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
+	p.ChangeSeq = 0
 	values := make([]any, 0, len(columns))
-	for _, column := range columns[1:] {
+	for c, column := range columns {
+		if written&(1<<c) == 0 {
+			continue
+		}
 		values = append(values, column.value(p))
 	}
 	return append(values, p.ID)
@@ -221,6 +229,17 @@ func (n nullable) Value() (driver.Value, error) {
 		return nil, nil
 	}
 	return clean(*n.s), nil
+}
+
+// listed is how the row is listed: 1, or 0 among the inactive too, or -1 never.
+func (p *Patient) listed() int64 {
+	switch {
+	case !p.GoneAt.IsZero():
+		return -1
+	case p.Inactive, p.ReplacedBy != "":
+		return 0
+	}
+	return 1
 }
 
 // flag is a yes or no that is stored as 1 or 0.

@@ -12,8 +12,6 @@ import (
 // CachedPatient is a row of a patient that has a FHIR id, with what it is found by.
 type CachedPatient struct {
 	*Patient
-	Gone bool // a tombstone: the FHIR server had deleted it
-
 	identifiers []identifierRow
 }
 

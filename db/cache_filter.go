@@ -20,7 +20,9 @@ type Filter struct {
 	BirthDate    string    // a date, or the year or month that contains it
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
+	StaleBefore  time.Time // a row that the FHIR server showed before is Stale and not Synced; zero: only one that is unseen
 	UpdatedSince time.Time // changed at or after
+	ChangedAfter *int64    // their ChangeSeq is greater; nil = any, and none
 
 	IncludeInactive bool // also those that are inactive, or were merged into another
 
@@ -83,6 +85,14 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
 	}
 	switch {
+	case f.SyncState == Synced && f.StaleBefore.IsZero():
+		c.add("sync_state = 'SYNCED' AND unseen_since = 0")
+	case f.SyncState == Synced:
+		c.add("sync_state = 'SYNCED' AND unseen_since = 0 AND last_synced_at >= ?", toMicros(f.StaleBefore))
+	case f.SyncState == Stale && f.StaleBefore.IsZero():
+		c.add("sync_state = 'SYNCED' AND unseen_since > 0")
+	case f.SyncState == Stale:
+		c.add("sync_state = 'SYNCED' AND (unseen_since > 0 OR last_synced_at < ?)", toMicros(f.StaleBefore))
 	case f.SyncState != "":
 		c.add("sync_state = ?", clean(string(f.SyncState)))
 	case f.Gender != "":
@@ -103,7 +113,12 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	}
 	err := s.whereName(ctx, &c, searchWords(f.Name), len(f.IDs) == 0)
 	c.all = len(c.texts) == 0
-	if !f.IncludeInactive {
+	if f.ChangedAfter != nil { // the page walks along these alone
+		c.add("change_seq > 0 AND change_seq > ?", *f.ChangedAfter)
+	}
+	if f.IncludeInactive {
+		c.add("listed >= 0")
+	} else {
 		c.add("listed = 1")
 	}
 	return c, err

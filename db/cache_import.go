@@ -42,6 +42,7 @@ const (
 	KeptSame    KeptReason = "without a time, and nothing differs"
 	KeptWritten KeptReason = "without a time, and the patient was written here lately"
 	KeptLocal   KeptReason = "without a FHIR id, and the number is known"
+	KeptGone    KeptReason = "the FHIR server does not have the patient any more"
 )
 
 // ImportOutcome is what became of one patient of a batch.
@@ -70,17 +71,33 @@ const importTimeout = 30 * time.Second
 // with their patients, see cache_numbers.go; who has claimed one that another
 // patient has waits for SettleNumbers.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
+	filled, err := s.importBatch(ctx, batch, at, nil)
+	if err != nil {
+		return nil, fmt.Errorf("import patients: %w", err)
+	}
+	return filled.Outcomes, nil
+}
+
+// importBatch stores a batch; without fill it is of a file.
+func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Time, fill *Fill) (Filled, error) {
 	outcomes := make([]ImportOutcome, len(batch))
+	var gone []string
 	run := func(ctx context.Context, tx bun.Tx) error {
 		clear(outcomes)
 		for from, to := 0, 0; from < len(batch); from = to {
 			to = from + distinctPatients(batch[from:])
-			i := &importing{store: s, tx: tx, at: at, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
-				taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}}
-			for _, step := range []func(context.Context) error{i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers} {
+			i := &importing{store: s, tx: tx, at: at, fill: fill, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
+				came: map[*Patient]int{}, taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}}
+			for _, step := range []func(context.Context) error{i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers, i.finishFill} {
 				if err := step(ctx); err != nil {
 					return err
 				}
+			}
+		}
+		if fill != nil {
+			var err error
+			if gone, err = s.endFill(ctx, tx, at, fill); err != nil {
+				return err
 			}
 		}
 		return s.file.check()
@@ -91,9 +108,9 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 		return s.inTx(ctx, nil, run)
 	}
 	if err := retryAlone(commit(), commit); err != nil {
-		return nil, fmt.Errorf("import patients: %w", err)
+		return Filled{}, err
 	}
-	return outcomes, nil
+	return Filled{outcomes, gone}, nil
 }
 
 // distinctPatients returns how many at the beginning have no FHIR id and no number in
@@ -123,6 +140,7 @@ type importing struct {
 	store    *Store
 	tx       bun.Tx
 	at       time.Time
+	fill     *Fill // nil: the batch is of a file
 	batch    []NewPatient
 	outcomes []ImportOutcome
 	byID     map[string]*Patient
@@ -134,6 +152,7 @@ type importing struct {
 	open        map[string]bool              // numbers that were to move, but a write of the patient is under way
 	aliases     map[string]bool              // of the numbers that patients without a FHIR id come with
 	identifiers map[*Patient][]identifierRow // of the rows, as they stand in the database
+	came        map[*Patient]int             // position in batch of the one that a row is
 	taken       map[*Patient]int             // position in batch of the one that a row took
 	numberOnly  map[*Patient]bool            // of that one the number alone was taken
 	cameAs      map[*Patient]string          // the numbers that rows had before they moved
@@ -151,24 +170,32 @@ func (i *importing) findExisting(ctx context.Context) error {
 			fhirIDs = append(fhirIDs, clean(n.FHIRID))
 		}
 	}
-	rows, err := i.store.in(ctx, i.tx, existingPatients).QueryContext(ctx, i.store.list(ids), i.store.list(fhirIDs))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	i.byID, i.byFHIRID, i.unreadable = map[string]*Patient{}, map[string]*Patient{}, map[*Patient]error{}
-	for rows.Next() {
-		p, err := allColumns.scan(rows)
-		switch {
-		case errors.Is(err, ErrUnreadable):
+	return i.store.existing(ctx, i.tx, ids, fhirIDs, func(p *Patient, err error) {
+		if err != nil {
 			i.unreadable[p] = err
-		case err != nil:
-			return err
 		}
 		i.byID[p.ID] = p
 		if p.FHIRID != "" {
 			i.byFHIRID[p.FHIRID] = p
 		}
+	})
+}
+
+// existing reads and locks the rows that have one of the numbers or FHIR ids; with
+// ErrUnreadable the rest of the patient is there.
+func (s *Store) existing(ctx context.Context, tx bun.Tx, numbers, fhirIDs []string, each func(*Patient, error)) error {
+	rows, err := s.in(ctx, tx, existingPatients).QueryContext(ctx, s.list(numbers), s.list(fhirIDs))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		p, err := allColumns.scan(rows)
+		if err != nil && !errors.Is(err, ErrUnreadable) {
+			return err
+		}
+		each(p, err)
 	}
 	return rows.Err()
 }
@@ -241,7 +268,7 @@ func (i *importing) add(k int, holder *Patient) {
 	p := &Patient{FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
 	p.show(n.State)
 	if p.FHIRID != "" {
-		p.SyncState, p.LastSyncedAt = Synced, i.at
+		p.SyncState, p.LastSyncedAt = Synced, i.shownAt()
 		i.byFHIRID[p.FHIRID] = p
 	}
 	if n.Number != "" && holder == nil {
@@ -257,6 +284,7 @@ func (i *importing) add(k int, holder *Patient) {
 // bring brings a row up to date, its number too, or keeps it.
 func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	n, o := i.batch[k], &i.outcomes[k]
+	i.came[row] = k
 	o.Result, o.Why = Kept, i.keep(row, n)
 	// A row that is kept may still have another number: PATIENT_ID_SYSTEM was set
 	// since.
@@ -305,6 +333,9 @@ func samePerson(row *Patient, st FHIRState) bool {
 
 // keep says why a row stays as it is, "" if it does not.
 func (i *importing) keep(row *Patient, n NewPatient) KeptReason {
+	if i.fill != nil {
+		return i.keepFilled(row, n)
+	}
 	at := n.State.FHIRUpdatedAt
 	switch {
 	case row.SyncState == Pending, i.open[row.ID]:
@@ -313,6 +344,8 @@ func (i *importing) keep(row *Patient, n NewPatient) KeptReason {
 		return KeptLocal
 	case row.FHIRID == "": // it becomes synced
 		return ""
+	case !row.GoneAt.IsZero() && !at.After(row.GoneAt):
+		return KeptGone
 	case row.filled < shape && !at.IsZero() && at.Equal(row.FHIRUpdatedAt): // it lacks what this program shows
 		return ""
 	case !at.IsZero() && !at.After(row.FHIRUpdatedAt):
@@ -341,8 +374,16 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) err
 	row.FHIRID = n.FHIRID
 	i.byFHIRID[n.FHIRID] = row
 	row.show(n.State)
-	row.SyncState, row.LastSyncedAt = Synced, i.at
+	row.SyncState, row.LastSyncedAt = Synced, i.shownAt()
 	return i.store.update(ctx, i.tx, row, i.at)
+}
+
+// shownAt is when the FHIR server showed the batch.
+func (i *importing) shownAt() time.Time {
+	if i.fill != nil {
+		return i.fill.At
+	}
+	return i.at
 }
 
 // insert adds the new ones.
@@ -360,7 +401,7 @@ func (i *importing) insert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	values := make([]any, 0, len(i.inserts)*len(columns))
+	values := make([]any, 0, len(i.inserts)*insertColumns)
 	for _, p := range i.inserts {
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
@@ -368,7 +409,7 @@ func (i *importing) insert(ctx context.Context) error {
 		values = append(values, rowValues(p)...)
 		i.outcomes[i.taken[p]].ID = p.ID
 	}
-	if err := i.store.insertRows(ctx, i.tx, insertPatients, len(columns), values); err != nil {
+	if err := i.store.insertRows(ctx, i.tx, insertPatients, insertColumns, values); err != nil {
 		return err
 	}
 	return i.store.insertKeys(ctx, i.tx, i.inserts)

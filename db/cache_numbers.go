@@ -206,16 +206,7 @@ func (c *claims) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.store.in(ctx, c.tx, existingPatients).QueryContext(ctx, c.store.list(numbers), c.store.list(nil))
-	if err != nil {
-		return err
-	}
-	defer found.Close()
-	for found.Next() {
-		row, err := allColumns.scan(found)
-		if err != nil && !errors.Is(err, ErrUnreadable) {
-			return err
-		}
+	err = c.store.existing(ctx, c.tx, numbers, nil, func(row *Patient, err error) {
 		if open[row.ID] || row.SyncState == Pending {
 			err = errors.New(string(KeptPending))
 		}
@@ -227,14 +218,14 @@ func (c *claims) find(ctx context.Context) error {
 				c.claimers = append(c.claimers, h)
 			}
 		}
-	}
+	})
 	slices.SortStableFunc(c.claimers, func(a, b *holder) int { return cmp.Compare(dead(a), dead(b)) })
-	return found.Err()
+	return err
 }
 
 // dead is 1 for a record that nobody should write any more, and 0 for others.
 func dead(h *holder) int {
-	if h.Inactive || h.ReplacedBy != "" {
+	if h.listed() < 1 {
 		return 1
 	}
 	return 0

@@ -24,6 +24,7 @@ const (
 	OrderNameDesc      Order = "name-desc"
 	OrderBirthDateAsc  Order = "birth-asc"
 	OrderBirthDateDesc Order = "birth-desc"
+	OrderChangeAsc     Order = "change-asc" // of the rows that have a ChangeSeq
 )
 
 // ordering is how an Order is run.
@@ -44,12 +45,14 @@ var orderings = map[Order]ordering{
 	OrderNameDesc:      {colNameKey, true, "patients_by_name", "name_key || ''", nameOf},
 	OrderBirthDateAsc:  {ColBirthDate, false, "patients_by_birth_date", "birth_date || ''", birthDateKey},
 	OrderBirthDateDesc: {ColBirthDate, true, "patients_by_birth_date", "birth_date || ''", birthDateKey},
+	OrderChangeAsc:     {ColChangeSeq, false, "patients_by_change", "change_seq + 0", changeKey},
 }
 
 func createdKey(p *Patient) any   { return toMicros(p.CreatedAt) }
 func updatedKey(p *Patient) any   { return toMicros(p.UpdatedAt) }
 func nameOf(p *Patient) any       { return p.keys.name }
 func birthDateKey(p *Patient) any { return p.BirthDate }
+func changeKey(p *Patient) any    { return p.ChangeSeq }
 
 // PageRequest asks for one page.
 type PageRequest struct {
@@ -76,7 +79,7 @@ type Page struct {
 type cursor struct {
 	Order Order  `json:"o"`
 	Text  string `json:"t,omitempty"` // key of an order by text
-	Time  int64  `json:"n,omitempty"` // key of an order by time
+	Time  int64  `json:"n,omitempty"` // key of an order by time or change
 	ID    string `json:"i"`
 }
 
@@ -102,7 +105,7 @@ func (o ordering) parse(order Order, text string) (key any, id string, err error
 	if err := json.Unmarshal(decoded, &c); err != nil || c.Order != order || c.ID == "" || clean(c.ID+c.Text) != c.ID+c.Text {
 		return nil, "", ErrBadCursor
 	}
-	if o.column == ColCreatedAt || o.column == ColUpdatedAt {
+	if o.column == ColCreatedAt || o.column == ColUpdatedAt || o.column == ColChangeSeq {
 		return c.Time, c.ID, nil
 	}
 	return c.Text, c.ID, nil
@@ -198,6 +201,9 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
 	table, key = f.table(), columns[o.column].name
 	where, err = s.where(ctx, f)
+	if o.column == ColChangeSeq { // as its index has it
+		where.add("change_seq > 0")
+	}
 	if err != nil || len(f.IDs) > 0 || where.all || where.nothing {
 		return table, where, key, err
 	}

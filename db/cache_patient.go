@@ -18,6 +18,10 @@ const (
 	LocalOnly SyncState = "LOCAL_ONLY" // without a FHIR id
 )
 
+// Stale is of no row: it is what a filter calls those that are SYNCED and not known to be
+// as the FHIR server is, see Filter.
+const Stale SyncState = "STALE"
+
 // syncStates are those that the CHECK of the table admits, which a test holds.
 var syncStates = []string{string(Synced), string(Pending), string(LocalOnly)}
 
@@ -73,7 +77,10 @@ type Patient struct {
 	BloodType        string
 	SyncState        SyncState
 	LastSyncedAt     time.Time
-	Version          int64 // from 1, raised by every change
+	GoneAt           time.Time // since when the FHIR server does not have the patient; the row is kept, and shown to nobody
+	UnseenSince      time.Time // since when the FHIR server is known to show something else, which could not be taken yet
+	Version          int64     // from 1, raised by every change
+	ChangeSeq        int64     // the place of the last change among all changes; 0 = it has none yet, see NumberChanges
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 
@@ -86,7 +93,7 @@ type Patient struct {
 }
 
 // show makes the row what FHIR shows.
-func (p *Patient) show(st FHIRState) { p.FHIRState, p.filled = st, shape }
+func (p *Patient) show(st FHIRState) { p.FHIRState, p.filled, p.GoneAt = st, shape, time.Time{} }
 
 // ErrUnreadable: a column holds what this program did not write. It concerns
 // that row, or that line of the journal, alone.

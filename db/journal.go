@@ -245,10 +245,8 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, er
 			}
 		}
 	}
-	if c.Gone && c.State == UpdateRejected && c.Shown == nil { // the number is for who claims it
-		if _, err := s.exec(ctx, tx, unclaimNumber, c.PatientID); err != nil {
-			return nil, err
-		}
+	if c.Gone && c.State == UpdateRejected && c.Shown == nil && p.GoneAt.IsZero() {
+		return told, s.entomb(ctx, tx, p, c.At)
 	}
 	switch {
 	case c.Shown != nil:
@@ -272,7 +270,7 @@ func after(p *Patient, c Closing, others bool) (told *Patient, before SyncState)
 	}
 	copied := *p
 	if c.Shown != nil { // as update will write it
-		copied.Version, copied.UpdatedAt = p.Version+1, p.LastSyncedAt
+		copied.Version, copied.UpdatedAt, copied.ChangeSeq = p.Version+1, p.LastSyncedAt, 0
 	}
 	if c.ShownInstead != nil { // the row never has these values: nobody may go on from them
 		copied.FHIRState, copied.Version = *c.ShownInstead, 0

@@ -121,6 +121,9 @@ func (u *ContactUpdate) asShown(p *Patient, shown string) error {
 	if err := u.Decode("patient", shown, &was); err != nil {
 		return err
 	}
+	if p.Version != was.Version {
+		p.ChangeSeq = 0 // it is that of another version
+	}
 	p.Version, p.SyncState, p.LastSyncedAt, p.UpdatedAt = was.Version, was.SyncState, was.LastSyncedAt, was.UpdatedAt
 	p.FHIRVersionID, p.FHIRUpdatedAt = was.FHIRVersionID, was.FHIRUpdatedAt
 	p.Phone, p.Email, p.Address = was.Phone, was.Email, was.Address

@@ -29,7 +29,7 @@ var (
 	markPending = prepared(`UPDATE patients SET sync_state = 'PENDING' WHERE id = ?`)
 	// A new version: whoever writes the patient now began alone, and is not any more.
 	// By the line: the patient's number may have moved since it was settled.
-	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1, versions_as_of = versions_as_of + 1
+	markReopened = prepared(`UPDATE patients SET sync_state = 'PENDING', version = version + 1, versions_as_of = versions_as_of + 1, change_seq = 0
 		WHERE id = (SELECT patient_id FROM contact_updates WHERE id = ?)`)
 	closeUpdate = prepared(`UPDATE contact_updates SET state = ?, answer = ?, patient = ?, gone = ?, owner = '', settled_at = NOW(),
 			idempotency_key = CASE WHEN ? THEN '' ELSE idempotency_key END

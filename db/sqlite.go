@@ -61,7 +61,8 @@ func sqlitePool(name string, file *sqliteFile, size int) *bun.DB {
 // writer anyway, so no row needs a lock.
 var forSQLite = strings.NewReplacer(
 	"NOW()", "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-	"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "", "FOR NO KEY UPDATE", "", "FOR KEY SHARE", "",
+	"FOR UPDATE SKIP LOCKED", "", "FOR UPDATE", "",
+	"FOR NO KEY UPDATE SKIP LOCKED", "", "FOR NO KEY UPDATE", "", "FOR KEY SHARE", "",
 	"= ANY(?)", "IN (SELECT value FROM json_each(?))", // see list
 	"strpos(", "instr(")
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 type Client struct {
 	base         *url.URL // without a slash at the end
 	chooser      *chooser
+	following    *atomic.Pointer[found] // how changes are found; nil: not known
 	credentials  credentials
 	secrets      []string // what no answer may repeat, besides the Authorization
 	tls          *tlsFiles
@@ -62,6 +64,7 @@ func NewClient(o Options) (*Client, error) {
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
 		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
+		following: new(atomic.Pointer[found]),
 	}
 	if c.chooser, err = newChooser(o.Server); err != nil {
 		return nil, err

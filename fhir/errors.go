@@ -113,10 +113,12 @@ const (
 	NoCommonTLS                         // version or cipher
 	HostNotFound
 	ConnectionRefused
-	LeadsAway   // the next link of a page, from the base URL
-	TooLong     // an answer
-	BadEntry    // one Patient of a page; the search goes on
-	OtherServer // than FHIR_SERVER says
+	LeadsAway      // the next link of a page, from the base URL
+	TooLong        // an answer
+	BadEntry       // one Patient of a page; the search goes on
+	OtherServer    // than FHIR_SERVER says
+	ListingExpired // a listing cannot be resumed, and must start over
+	NotFollowable  // the server offers no way to find what changed
 )
 
 // Error says operation, kind, status and reason; never Err, whose text may

@@ -1,9 +1,9 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"net/http"
-	"net/url"
 )
 
 // SomePatient asks for one Patient, which proves that our credentials work, and
@@ -11,19 +11,23 @@ import (
 // shows none says nothing. An error comes with the id where the page itself is good and
 // the next one cannot be had.
 func (c *Client) SomePatient(ctx context.Context) (id string, hidden bool, err error) {
-	params := url.Values{"_count": {"1"}}
-	at := c.searchURL(params)
-	page := c.searchPage(ctx, &at, params)
+	w, err := c.newWalk(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	w.Count = 1
+	page := w.probe(ctx)
 	for _, e := range page.entries {
 		if e.err == nil {
-			return e.patient.ID, false, page.err
+			return e.id, false, page.linkErr
 		}
 		err = e.err
 	}
-	if page.err != nil {
-		err = page.err
+	if page.failed {
+		err = searchError(errOutcome)
 	}
-	return "", err == nil && page.profile.countHidesAll, err
+	err = cmp.Or(page.err, page.linkErr, err)
+	return "", err == nil && w.profile.countHidesAll, err
 }
 
 // ETags are the ETag headers of one Patient, as they came.

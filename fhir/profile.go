@@ -43,6 +43,8 @@ type Profile struct {
 	pagesByOffset bool // a page of a search has no next link; _offset leads on
 	countHidesAll bool // a search with _count may show nobody, and without it shows everybody
 
+	methods []method // by which changes may be found, the best first; nil: all that FHIR has
+
 	edit  func(body []byte, e ContactEdit, now time.Time, region string) (Edited, error)
 	strip func(body []byte) []byte // takes out of a Patient what is no content; nil: nothing
 }

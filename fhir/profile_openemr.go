@@ -16,6 +16,7 @@ import (
 var openEMR = &Profile{
 	Name: "openemr", Versioning: VersionsNever, ReadsBack: true, partial: true, pagesByOffset: true,
 	countHidesAll: true, // 7.0.3
+	methods:       []method{byDay},
 	Limits: []string{
 		"OpenEMR stores no district, country or second line of an address",
 		"no patient without gender and full birth date can be changed",

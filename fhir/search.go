@@ -3,8 +3,6 @@ package fhir
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"net/http"
 	"net/url"
 	"path"
@@ -15,13 +13,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-const (
-	// maxIdlePages is how many pages in a row may bring no other patients than
-	// the page before did.
-	maxIdlePages = 3
-	// maxLink bounds a next link, which is remembered to the end of the search.
-	maxLink = 16 << 10
-)
+// maxLink bounds a next link, which is remembered to the end of the search.
+const maxLink = 16 << 10
 
 var (
 	errBadLink    = errors.New("its next link is no address")
@@ -30,66 +23,6 @@ var (
 	errMoved      = errors.New("patients were added or removed while its pages were read; try again")
 	errOutcome    = errors.New("the search failed in part")
 )
-
-// Search yields the Patients that match params, page after page. In the place of one
-// that is no whole Patient it yields an error with the cause BadEntry and goes on;
-// any other error ends it, after what the page has shown. A page leads to the next by
-// its link, which must have the base URL's origin and lie below it, for it is followed
-// with our credentials; where the profile knows of no links, and params has a _count,
-// by _offset until a page is empty. The resources carry no ETag. An empty result is no
-// proof that nothing matches: servers answer so to parameters that they do not know.
-func (c *Client) Search(ctx context.Context, params url.Values) iter.Seq2[Resource, error] {
-	return func(yield func(Resource, error) bool) {
-		at := c.searchURL(params)
-		asked := map[string]bool{}
-		var before map[string]bool // what the page before showed
-		last := ""                 // by _offset: the last of the page before, with which this one begins
-		for idle, seen := 0, 0; ; {
-			asked[at.String()] = true
-			page := c.searchPage(ctx, &at, params)
-			shown := map[string]bool{}
-			fresh := false
-			if last != "" && page.err == nil {
-				if len(page.entries) == 0 || page.entries[0].key != last {
-					yield(Resource{}, searchError(errMoved))
-					return
-				}
-				page.entries = page.entries[1:]
-			}
-			for _, e := range page.entries {
-				if !yield(e.patient, e.err) {
-					return
-				}
-				shown[e.key] = true
-				fresh = fresh || !before[e.key]
-			}
-			if page.err != nil {
-				yield(Resource{}, page.err)
-				return
-			}
-			seen += len(page.entries)
-			if page.next == nil {
-				if page.next = pageAfter(at, page.profile, seen, len(page.entries)); page.next != nil && seen > 0 {
-					last = page.entries[len(page.entries)-1].key
-				}
-			}
-			if page.next == nil {
-				if len(asked) == 1 && page.total > seen {
-					yield(Resource{}, searchError(fmt.Errorf("the server has %d patients, shows %d and names no further page", page.total, seen)))
-				}
-				return
-			}
-			if idle++; fresh {
-				idle = 0
-			}
-			if idle >= maxIdlePages || asked[page.next.String()] {
-				yield(Resource{}, searchError(errNoProgress))
-				return
-			}
-			at, before = *page.next, shown
-		}
-	}
-}
 
 func (c *Client) searchURL(params url.Values) url.URL {
 	at := *c.base
@@ -101,43 +34,20 @@ func (c *Client) searchURL(params url.Values) url.URL {
 	return at
 }
 
-// pageAfter leads on from a page of so many patients that has no link, and begins with
-// its last: if it does not, patients were added or removed meanwhile, and others would be
-// left out. nil: it was the last.
-func pageAfter(at url.URL, profile *Profile, seen, onPage int) *url.URL {
-	query := at.Query()
-	switch {
-	case !profile.pagesByOffset, !query.Has("_count"):
-		return nil
-	case onPage > 0 && query.Get("_count") == "1": // who asks for one wants no more
-		return nil
-	case onPage > 0:
-		query.Set("_offset", strconv.Itoa(seen-1))
-	case seen == 0 && profile.countHidesAll:
-		query.Del("_count")
-	default:
-		return nil
-	}
-	at.RawQuery = query.Encode()
-	return &at
-}
-
 // ReadsOthers reports whether a search shows us any Patient: then a 403 to the read of
 // one is about that one. The server may well refuse the search, or show nothing. One
 // that we cannot use is shown all the same; and where a server shows all patients or
 // none, an answer that is too long shows some.
 func (c *Client) ReadsOthers(ctx context.Context) (bool, error) {
-	for _, err := range c.Search(ctx, url.Values{"_count": {"1"}}) {
-		var e *Error
-		if errors.As(err, &e) && (e.Cause == BadEntry || e.Cause == TooLong && c.chooser.current().countHidesAll) {
-			return true, nil
-		}
-		if errors.As(err, &e) && (e.Kind == Forbidden || e.Kind == AuthFailed || e.Kind == Rejected || e.Kind == Unusable) {
-			return false, nil
-		}
-		return err == nil, err
+	p, _, err := c.some(ctx)
+	var e *Error
+	switch {
+	case p.tooLong:
+		return c.chooser.current().countHidesAll, nil
+	case errors.As(err, &e) && (e.Kind == Forbidden || e.Kind == AuthFailed || e.Kind == Rejected || e.Kind == Unusable):
+		return false, nil
 	}
-	return false, nil
+	return err == nil && len(p.entries) > 0, err
 }
 
 func searchError(err error) *Error {
@@ -150,69 +60,6 @@ func searchError(err error) *Error {
 
 func badEntry(err error) *Error {
 	return &Error{Kind: Unusable, Op: OpSearch, Status: http.StatusOK, Cause: BadEntry, Reason: "A Patient of the answer is unusable: " + err.Error(), Err: err}
-}
-
-type page struct {
-	profile *Profile
-	entries []entry
-	next    *url.URL // nil: no link
-	total   int      // how many match, as a searchset says; 0: it does not
-	err     error    // why the search cannot go on; the entries are good all the same
-}
-
-// entry is a Patient of a page, or why it is none.
-type entry struct {
-	patient Resource
-	err     error
-	key     string // tells it from others
-}
-
-func (c *Client) searchPage(ctx context.Context, at *url.URL, params url.Values) (p page) {
-	profile, err := c.Profile(ctx)
-	if err != nil {
-		return page{err: err}
-	}
-	p.profile = profile.Profile
-	a := c.exchange(ctx, request{
-		op: OpSearch, method: http.MethodGet, url: at.String(), want: "Bundle", secrets: searchValues(params),
-	})
-	if p.err = a.failure(); p.err != nil {
-		return p
-	}
-	if str(a.doc, "type") == "searchset" {
-		p.total = int(member(a.doc, "total").Num)
-	}
-	for _, e := range elements(member(a.doc, "entry")) {
-		resource := member(e, "resource")
-		kind, mode := str(resource, "resourceType"), str(member(e, "search"), "mode")
-		switch {
-		case kind == "OperationOutcome" && hasError(resource):
-			p.err = searchError(errOutcome)
-		case kind == "Patient" && mode != "include" && mode != "outcome":
-			p.entries = append(p.entries, readEntry(p.profile, e, resource))
-		}
-	}
-	if p.err == nil {
-		if p.next, err = c.nextLink(a.doc, at); err != nil {
-			p.err = searchError(err)
-		}
-	}
-	return p
-}
-
-func readEntry(profile *Profile, e, resource gjson.Result) entry {
-	body, id := []byte(resource.Raw), str(resource, "id")
-	_, err := parsePatient(body)
-	switch {
-	case err == nil && repeatsOwnKey(e):
-		err = errTwice
-	case err == nil && checkID(OpSearch, id) != nil:
-		err = errOtherID
-	}
-	if err != nil {
-		return entry{err: badEntry(err), key: resource.Raw}
-	}
-	return entry{patient: profile.show(Resource{ID: id, JSON: body}), key: id}
 }
 
 // leadsAway is a next link that our credentials must not follow.
@@ -312,18 +159,4 @@ func origin(u *url.URL) string {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return strings.ToLower(u.Hostname()) + ":" + port
-}
-
-// searchValues are the values searched for, which a refusal may repeat.
-func searchValues(params url.Values) []string {
-	var values []string
-	for name, list := range params {
-		if name != "_id" && strings.HasPrefix(name, "_") {
-			continue
-		}
-		for _, value := range list {
-			values = append(values, strings.Split(value, ",")...)
-		}
-	}
-	return values
 }

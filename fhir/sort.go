@@ -108,7 +108,7 @@ func (a *answer) mayQuote() bool {
 
 func (a *answer) parse() error {
 	parse := parseObject
-	if a.op == OpSearch {
+	if a.op == OpSearch || a.op == OpHistory && a.id == "" {
 		parse = parseBundle
 	}
 	doc, err := parse(a.body)

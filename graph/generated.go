@@ -107,6 +107,15 @@ type ComplexityRoot struct {
 		Retryable   func(childComplexity int) int
 	}
 
+	Mirror struct {
+		LagSeconds func(childComplexity int) int
+		LastPollAt func(childComplexity int) int
+		Patients   func(childComplexity int) int
+		Pending    func(childComplexity int) int
+		Stale      func(childComplexity int) int
+		State      func(childComplexity int) int
+	}
+
 	Mutation struct {
 		UpdatePatientContact func(childComplexity int, input UpdatePatientContactInput) int
 		UpdatePatientProfile func(childComplexity int, input UpdatePatientProfileInput) int
@@ -171,6 +180,7 @@ type ComplexityRoot struct {
 
 	Query struct {
 		ContactUpdate func(childComplexity int, operationID string) int
+		Mirror        func(childComplexity int) int
 		Patient       func(childComplexity int, id string) int
 		Patients      func(childComplexity int, filter *PatientFilter, orderBy *PatientOrder, first *int, after *string, last *int, before *string) int
 		Viewer        func(childComplexity int) int
@@ -223,6 +233,7 @@ type QueryResolver interface {
 	Patients(ctx context.Context, filter *PatientFilter, orderBy *PatientOrder, first *int, after *string, last *int, before *string) (*PatientConnection, error)
 	ContactUpdate(ctx context.Context, operationID string) (*ContactUpdate, error)
 	Viewer(ctx context.Context) (*Viewer, error)
+	Mirror(ctx context.Context) (*Mirror, error)
 }
 type SubscriptionResolver interface {
 	PatientChanged(ctx context.Context, id string) (<-chan *Patient, error)
@@ -525,6 +536,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.InvalidInput.Retryable(childComplexity), true
 
+	case "Mirror.lagSeconds":
+		if e.ComplexityRoot.Mirror.LagSeconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.LagSeconds(childComplexity), true
+	case "Mirror.lastPollAt":
+		if e.ComplexityRoot.Mirror.LastPollAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.LastPollAt(childComplexity), true
+	case "Mirror.patients":
+		if e.ComplexityRoot.Mirror.Patients == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.Patients(childComplexity), true
+	case "Mirror.pending":
+		if e.ComplexityRoot.Mirror.Pending == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.Pending(childComplexity), true
+	case "Mirror.stale":
+		if e.ComplexityRoot.Mirror.Stale == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.Stale(childComplexity), true
+	case "Mirror.state":
+		if e.ComplexityRoot.Mirror.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mirror.State(childComplexity), true
+
 	case "Mutation.updatePatientContact":
 		if e.ComplexityRoot.Mutation.UpdatePatientContact == nil {
 			break
@@ -800,6 +848,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.ContactUpdate(childComplexity, args["operationId"].(string)), true
 
+	case "Query.mirror":
+		if e.ComplexityRoot.Query.Mirror == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Mirror(childComplexity), true
 	case "Query.patient":
 		if e.ComplexityRoot.Query.Patient == nil {
 			break
@@ -1096,6 +1150,10 @@ type Query {
   Who is asking, as the token says.
   """
   viewer: Viewer!
+  """
+  How well the cache follows the FHIR server; null for who may not see every patient.
+  """
+  mirror: Mirror
 }
 
 type Mutation {
@@ -1240,12 +1298,49 @@ enum Gender {
 Whether the cache is known to agree with the FHIR server.
 """
 enum SyncState {
-  "The record is what the FHIR server last confirmed."
+  "The record is as the FHIR server had it when its changes were last looked at, within STALE_AFTER."
   SYNCED
   "A write's outcome is not known yet: the FHIR server may hold newer contact values."
   PENDING
+  """
+  The record is as the FHIR server had it, but nobody has looked within STALE_AFTER, or what it shows
+  now could not be taken yet.
+  """
+  STALE
   "The patient has no FHIR id and lives in this cache only."
   LOCAL_ONLY
+}
+
+"""
+How well the cache follows the FHIR server.
+"""
+type Mirror {
+  "Whether the cache can be relied on."
+  state: MirrorState!
+  "Seconds since the last completed look at the FHIR server's changes began; null: there was none."
+  lagSeconds: Int
+  "When that was."
+  lastPollAt: DateTime
+  "How many patients the cache holds, be they active or not."
+  patients: Int!
+  "How many of them are PENDING."
+  pending: Int!
+  "How many of them are STALE."
+  stale: Int!
+}
+
+"""
+Whether the cache follows the FHIR server.
+"""
+enum MirrorState {
+  "It follows, and does not hold every patient yet."
+  FILLING
+  "It holds every patient, and the changes were looked at within STALE_AFTER."
+  FOLLOWING
+  "The changes were not looked at within STALE_AFTER."
+  STALE
+  "SYNC_INTERVAL is 0 and nobody has run sync within STALE_AFTER."
+  OFF
 }
 
 """
@@ -1850,6 +1945,24 @@ func (ec *executionContext) childFields_FieldError(ctx context.Context, field gr
 		return ec.fieldContext_FieldError_rule(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type FieldError", field.Name)
+}
+
+func (ec *executionContext) childFields_Mirror(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "state":
+		return ec.fieldContext_Mirror_state(ctx, field)
+	case "lagSeconds":
+		return ec.fieldContext_Mirror_lagSeconds(ctx, field)
+	case "lastPollAt":
+		return ec.fieldContext_Mirror_lastPollAt(ctx, field)
+	case "patients":
+		return ec.fieldContext_Mirror_patients(ctx, field)
+	case "pending":
+		return ec.fieldContext_Mirror_pending(ctx, field)
+	case "stale":
+		return ec.fieldContext_Mirror_stale(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Mirror", field.Name)
 }
 
 func (ec *executionContext) childFields_PageInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -3367,6 +3480,144 @@ func (ec *executionContext) fieldContext_InvalidInput_fieldErrors(_ context.Cont
 	return fc, nil
 }
 
+func (ec *executionContext) _Mirror_state(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v MirrorState) graphql.Marshaler {
+			return ec.marshalNMirrorState2patientgraphᚋgraphᚐMirrorState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "MirrorState")
+}
+
+func (ec *executionContext) _Mirror_lagSeconds(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_lagSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LagSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_lagSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Mirror_lastPollAt(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_lastPollAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LastPollAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_lastPollAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _Mirror_patients(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_patients(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Patients, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_patients(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Mirror_pending(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_pending(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Pending, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_pending(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Mirror_stale(ctx context.Context, field graphql.CollectedField, obj *Mirror) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mirror_stale(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Stale, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mirror_stale(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Mirror", field, false, false, "Int")
+}
+
 func (ec *executionContext) _Mutation_updatePatientContact(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4565,6 +4816,38 @@ func (ec *executionContext) fieldContext_Query_viewer(_ context.Context, field g
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Viewer(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mirror(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mirror(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Mirror(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Mirror) graphql.Marshaler {
+			return ec.marshalOMirror2ᚖpatientgraphᚋgraphᚐMirror(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mirror(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Mirror(ctx, field)
 		},
 	}
 	return fc, nil
@@ -7140,6 +7423,64 @@ func (ec *executionContext) _InvalidInput(ctx context.Context, sel ast.Selection
 	return out
 }
 
+var mirrorImplementors = []string{"Mirror"}
+
+func (ec *executionContext) _Mirror(ctx context.Context, sel ast.SelectionSet, obj *Mirror) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mirrorImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Mirror")
+		case "state":
+			out.Values[i] = ec._Mirror_state(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "lagSeconds":
+			out.Values[i] = ec._Mirror_lagSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "lastPollAt":
+			out.Values[i] = ec._Mirror_lastPollAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "patients":
+			out.Values[i] = ec._Mirror_patients(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pending":
+			out.Values[i] = ec._Mirror_pending(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "stale":
+			out.Values[i] = ec._Mirror_stale(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mutationImplementors = []string{"Mutation"}
 
 func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet) graphql.Marshaler {
@@ -7596,6 +7937,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_viewer(ctx, field)
+				})
+		case "mirror":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mirror(ctx, field)
 				})
 		case "__type":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
@@ -8380,6 +8727,16 @@ func (ec *executionContext) marshalNInt2int(ctx context.Context, sel ast.Selecti
 	return res
 }
 
+func (ec *executionContext) unmarshalNMirrorState2patientgraphᚋgraphᚐMirrorState(ctx context.Context, v any) (MirrorState, error) {
+	var res MirrorState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNMirrorState2patientgraphᚋgraphᚐMirrorState(ctx context.Context, sel ast.SelectionSet, v MirrorState) graphql.Marshaler {
+	return v
+}
+
 func (ec *executionContext) marshalNPageInfo2ᚖpatientgraphᚋgraphᚐPageInfo(ctx context.Context, sel ast.SelectionSet, v *PageInfo) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "PageInfo!")
@@ -8808,6 +9165,13 @@ func (ec *executionContext) marshalOInt2ᚖint(ctx context.Context, sel ast.Sele
 	_ = ctx
 	res := graphql.MarshalInt(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOMirror2ᚖpatientgraphᚋgraphᚐMirror(ctx context.Context, sel ast.SelectionSet, v *Mirror) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Mirror(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOPartialDate2ᚖpatientgraphᚋgraphᚐPartialDate(ctx context.Context, v any) (*PartialDate, error) {

@@ -198,6 +198,22 @@ func (this InvalidInput) GetRetryable() bool { return this.Retryable }
 
 func (InvalidInput) IsUpdatePatientProfileResult() {}
 
+// How well the cache follows the FHIR server.
+type Mirror struct {
+	// Whether the cache can be relied on.
+	State MirrorState `json:"state"`
+	// Seconds since the last completed look at the FHIR server's changes began; null: there was none.
+	LagSeconds *int `json:"lagSeconds,omitempty"`
+	// When that was.
+	LastPollAt *time.Time `json:"lastPollAt,omitempty"`
+	// How many patients the cache holds, be they active or not.
+	Patients int `json:"patients"`
+	// How many of them are PENDING.
+	Pending int `json:"pending"`
+	// How many of them are STALE.
+	Stale int `json:"stale"`
+}
+
 type Mutation struct {
 }
 
@@ -798,6 +814,70 @@ func (e Gender) MarshalJSON() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
+// Whether the cache follows the FHIR server.
+type MirrorState string
+
+const (
+	// It follows, and does not hold every patient yet.
+	MirrorStateFilling MirrorState = "FILLING"
+	// It holds every patient, and the changes were looked at within STALE_AFTER.
+	MirrorStateFollowing MirrorState = "FOLLOWING"
+	// The changes were not looked at within STALE_AFTER.
+	MirrorStateStale MirrorState = "STALE"
+	// SYNC_INTERVAL is 0 and nobody has run sync within STALE_AFTER.
+	MirrorStateOff MirrorState = "OFF"
+)
+
+var AllMirrorState = []MirrorState{
+	MirrorStateFilling,
+	MirrorStateFollowing,
+	MirrorStateStale,
+	MirrorStateOff,
+}
+
+func (e MirrorState) IsValid() bool {
+	switch e {
+	case MirrorStateFilling, MirrorStateFollowing, MirrorStateStale, MirrorStateOff:
+		return true
+	}
+	return false
+}
+
+func (e MirrorState) String() string {
+	return string(e)
+}
+
+func (e *MirrorState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = MirrorState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid MirrorState", str)
+	}
+	return nil
+}
+
+func (e MirrorState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *MirrorState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e MirrorState) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
 // The order of a list. Ties are broken by id. Analysts cannot order by name or birth date.
 type PatientOrder string
 
@@ -878,10 +958,13 @@ func (e PatientOrder) MarshalJSON() ([]byte, error) {
 type SyncState string
 
 const (
-	// The record is what the FHIR server last confirmed.
+	// The record is as the FHIR server had it when its changes were last looked at, within STALE_AFTER.
 	SyncStateSynced SyncState = "SYNCED"
 	// A write's outcome is not known yet: the FHIR server may hold newer contact values.
 	SyncStatePending SyncState = "PENDING"
+	// The record is as the FHIR server had it, but nobody has looked within STALE_AFTER, or what it shows
+	// now could not be taken yet.
+	SyncStateStale SyncState = "STALE"
 	// The patient has no FHIR id and lives in this cache only.
 	SyncStateLocalOnly SyncState = "LOCAL_ONLY"
 )
@@ -889,12 +972,13 @@ const (
 var AllSyncState = []SyncState{
 	SyncStateSynced,
 	SyncStatePending,
+	SyncStateStale,
 	SyncStateLocalOnly,
 }
 
 func (e SyncState) IsValid() bool {
 	switch e {
-	case SyncStateSynced, SyncStatePending, SyncStateLocalOnly:
+	case SyncStateSynced, SyncStatePending, SyncStateStale, SyncStateLocalOnly:
 		return true
 	}
 	return false

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"time"
 
@@ -36,8 +35,7 @@ var (
 type ImportOptions struct {
 	PatientIDSystem string // identifier.system of the hospital's patient number; "" = none
 	Now             func() time.Time
-	// BadLine is told each line, or entry of a Bundle, that was not imported, from 1; of a
-	// search which patient, without a file.
+	// BadLine is told each line, or entry of a Bundle, that was not imported, from 1.
 	BadLine func(file string, line int, err error)
 }
 
@@ -98,7 +96,6 @@ func NewImport(store Store, o ImportOptions) *Import {
 type importer struct {
 	*Import
 	file   string
-	unit   string // what it counts: line, or patient of a search
 	source *source
 	result ImportResult   // of the file
 	looks  string         // what the file looks like
@@ -116,32 +113,8 @@ type importer struct {
 // failed, or that the file is something else; the patients before that are in
 // the cache. A row that is newer than its line is kept (db.Store.ImportPatients).
 func (all *Import) Read(ctx context.Context, file string, r io.Reader) error {
-	i := &importer{Import: all, file: file, unit: "line", alike: map[string]int{}}
+	i := &importer{Import: all, file: file, alike: map[string]int{}}
 	return i.end(ctx, i.read(ctx, r))
-}
-
-// Patients loads what a search of the FHIR server yields. A bad patient is reported by
-// its place in the search, and the rest goes on, however many are bad: what the search
-// yields are patients. It ends with an error of the search itself, or of the cache; the
-// patients before that are in the cache.
-func (all *Import) Patients(ctx context.Context, patients iter.Seq2[fhir.Resource, error]) error {
-	i := &importer{Import: all, unit: "patient", alike: map[string]int{}}
-	n := 0
-	for patient, err := range patients {
-		n++
-		var fault *fhir.Error
-		switch {
-		case errors.As(err, &fault) && fault.Cause == fhir.BadEntry:
-			i.report(n, 0, err)
-			continue
-		case err == nil:
-			err = i.add(ctx, n, 0, patient.JSON)
-		}
-		if err != nil {
-			return i.end(ctx, err)
-		}
-	}
-	return i.end(ctx, nil)
 }
 
 // end stores the last batch, also after an error.
@@ -263,7 +236,7 @@ func (i *importer) add(ctx context.Context, line, entry int, text []byte) error 
 func (i *importer) bad(line, entry int, err, kind error) error {
 	i.report(line, entry, err)
 	i.alike[kind.Error()]++
-	if n := i.alike[kind.Error()]; n >= maxAlike && i.source != nil { // a search has no file
+	if n := i.alike[kind.Error()]; n >= maxAlike {
 		return fmt.Errorf("stopped in line %d after %d bad ones of one kind (%v); the file looks like %s", line, n, kind, i.looks)
 	}
 	return nil
@@ -286,7 +259,7 @@ func (i *importer) flush(ctx context.Context) error {
 	}
 	outcomes, err := i.store.ImportPatients(ctx, batch, i.Now())
 	if err != nil {
-		return fmt.Errorf("store %ss %d to %d: %w", i.unit, lines[0], lines[len(lines)-1], err)
+		return fmt.Errorf("store lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
 	}
 	for k, o := range outcomes {
 		if o.Claimed {

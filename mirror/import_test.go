@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"patientgraph/db"
-	"patientgraph/fhir"
 	"patientgraph/mirror"
 )
 
@@ -223,40 +222,6 @@ func TestImportKeepsWhatItReadBeforeAFailure(t *testing.T) {
 	s := &store{fail: broken}
 	if err := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now}).Read(t.Context(), "file", strings.NewReader(patient("a"))); !errors.Is(err, broken) || len(s.ids) != 1 {
 		t.Errorf("%v, tried %v", err, s.ids)
-	}
-}
-
-// Of a search only what it says of itself ends the import.
-func TestImportOfASearch(t *testing.T) {
-	t.Parallel()
-	bad := &fhir.Error{Kind: fhir.Unusable, Cause: fhir.BadEntry, Reason: "bad"}
-	broken := &fhir.Error{Kind: fhir.Lost, Reason: "broken"}
-	for _, end := range []error{nil, broken} {
-		s := &store{}
-		var places []int
-		i := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now, BadLine: func(file string, n int, _ error) {
-			if places = append(places, n); file != "" {
-				t.Errorf("file %q", file)
-			}
-		}})
-		err := i.Patients(t.Context(), func(yield func(fhir.Resource, error) bool) {
-			for n := range 60 {
-				switch {
-				case n == 0 || n == 59:
-					yield(fhir.Resource{JSON: []byte(patient(fmt.Sprint("p", n)))}, nil)
-				case n < 30:
-					yield(fhir.Resource{}, bad)
-				default: // what fhir takes and the cache does not
-					yield(fhir.Resource{JSON: []byte(`{"resourceType":"Patient","id":"x","name":[{"family":"` + strings.Repeat("y", 70<<10) + `"}]}`)}, nil)
-				}
-			}
-			if end != nil {
-				yield(fhir.Resource{}, end)
-			}
-		})
-		if !errors.Is(err, end) || slices.Compare(s.ids, []string{"p0", "p59"}) != 0 || len(places) != 58 || places[0] != 2 || places[57] != 59 || i.Result.Bad != 58 {
-			t.Errorf("%v, took %v, bad at %v", err, s.ids, places)
-		}
 	}
 }
 

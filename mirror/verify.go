@@ -52,8 +52,7 @@ type VerifiedStore interface {
 	FHIRIDs(ctx context.Context, after string, n int) ([]string, error)
 	CachedPatient(ctx context.Context, fhirID string) (*db.CachedPatient, error)
 	Differing(ctx context.Context, row *db.CachedPatient, n db.NewPatient) ([]string, error)
-	// LookedAt is when the mirror's last look at the server's changes began; zero: never.
-	LookedAt(ctx context.Context) (time.Time, error)
+	Mirror(ctx context.Context) (db.Mirror, error)
 }
 
 // PatientReader reads a patient from the FHIR server.
@@ -79,11 +78,11 @@ func (v *Verifier) Compare(ctx context.Context, fhirID string) (*Difference, err
 	if d == nil || err != nil {
 		return nil, err
 	}
-	looked, err := v.Store.LookedAt(ctx) // before the row is read: it has what was found then
+	m, err := v.Store.Mirror(ctx) // before the row is read: it has what was found then
 	if err != nil {
 		return nil, err
 	}
-	return v.look(ctx, fhirID, looked)
+	return v.look(ctx, fhirID, m.LookedAt)
 }
 
 func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*Difference, error) {
@@ -97,12 +96,13 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 		return nil, err
 	}
 	d := &Difference{Patient: row.ID, version: row.Version}
+	isTombstone := !row.GoneAt.IsZero()
 	now := v.Now()
 	patient, err := v.read(ctx, fhirID, now)
 	var fault *fhir.Error
 	isGone := errors.As(err, &fault) && fault.Kind == fhir.Gone
 	switch {
-	case isGone && row.Gone:
+	case isGone && isTombstone:
 		return nil, nil
 	case isGone:
 		d.Kind = Gone
@@ -116,17 +116,17 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 			d.Why = fault.Kind.String()
 		}
 		return d, nil
-	case !row.Gone:
+	case !isTombstone:
 		if d.Fields, err = v.Store.Differing(ctx, row, record.New(patient, v.PatientIDSystem)); err != nil || d.Fields == nil {
 			return nil, err
 		}
 	}
 	switch {
-	case !row.Gone && v.marked(row, looked, now): // of a tombstone nobody sees the state
+	case !isTombstone && v.marked(row, looked, now): // of a tombstone nobody sees the state
 		d.Kind = Marked
 	case patient.LastUpdated.After(seen(row, looked).Add(-maxSkew)):
 		d.Kind = Behind
-	case row.Gone:
+	case isTombstone:
 		d.Kind = Back
 	default:
 		d.Kind = Wrong
@@ -152,7 +152,7 @@ func seen(row *db.CachedPatient, looked time.Time) time.Time {
 
 // marked reports whether readers are told that the row may be old.
 func (v *Verifier) marked(row *db.CachedPatient, looked, now time.Time) bool {
-	return row.SyncState != db.Synced || now.Sub(seen(row, looked)) > v.StaleAfter
+	return row.SyncState != db.Synced || !row.UnseenSince.IsZero() || now.Sub(seen(row, looked)) > v.StaleAfter
 }
 
 // VerifyResult counts the rows that were looked at.
@@ -277,8 +277,8 @@ func (v *Verifier) awaitLook(ctx context.Context) error {
 	bound, cancel := context.WithTimeout(ctx, v.NextLook)
 	defer cancel()
 	for began := v.Now(); ; {
-		looked, err := v.Store.LookedAt(ctx)
-		if err != nil || looked.After(began) || v.Now().Sub(looked) > v.StaleAfter {
+		m, err := v.Store.Mirror(ctx)
+		if err != nil || m.LookedAt.After(began) || v.Now().Sub(m.LookedAt) > v.StaleAfter {
 			return err
 		}
 		select {

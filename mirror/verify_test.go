@@ -45,12 +45,16 @@ type cache struct {
 	gone   map[string]bool // tombstones, by FHIR id
 }
 
-func (c *cache) LookedAt(context.Context) (time.Time, error) { return c.looked(), nil }
+func (c *cache) Mirror(context.Context) (db.Mirror, error) {
+	return db.Mirror{LookedAt: c.looked()}, nil
+}
 
 func (c *cache) CachedPatient(ctx context.Context, fhirID string) (*db.CachedPatient, error) {
 	row, err := c.Store.CachedPatient(ctx, fhirID)
 	if row != nil {
-		row.Gone = c.gone[fhirID]
+		if c.gone[fhirID] {
+			row.GoneAt = row.LastSyncedAt
+		}
 	}
 	return row, err
 }
@@ -214,7 +218,12 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 		"deleted":        {func(r *verifyRig) { r.FHIR.Delete("c") }, map[string]string{number(2): "gone"}, false},
 		"a tombstone":    {func(r *verifyRig) { r.FHIR.Delete("c"); r.cache.gone["c"] = true }, none, true},
 		"was never gone": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.add(time.Hour); r.looks(r.clock.Now()) }, map[string]string{number(2): "back"}, false},
-		"was never gone, and the mirror stands still": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.add(time.Hour); r.looks(r.clock.Now()); r.clock.add(time.Hour) }, map[string]string{number(2): "back"}, false},
+		"was never gone, and the mirror stands still": {func(r *verifyRig) {
+			r.cache.gone["c"] = true
+			r.clock.add(time.Hour)
+			r.looks(r.clock.Now())
+			r.clock.add(time.Hour)
+		}, map[string]string{number(2): "back"}, false},
 		"lives again since the last look": {func(r *verifyRig) {
 			r.FHIR.Delete("c")
 			r.cache.gone["c"] = true
@@ -401,7 +410,7 @@ func (l *listed) Differing(context.Context, *db.CachedPatient, db.NewPatient) ([
 	return nil, nil
 }
 
-func (l *listed) LookedAt(context.Context) (time.Time, error) { return time.Time{}, nil }
+func (l *listed) Mirror(context.Context) (db.Mirror, error) { return db.Mirror{}, nil }
 
 func (l *listed) resource(id string) fhir.Resource {
 	return fhir.Resource{ID: id, JSON: []byte(`{"resourceType":"Patient","id":"` + id + `"}`)}

@@ -18,6 +18,7 @@ var columnsOf = columnsByField()
 func columnsByField() map[string][]db.Column {
 	of := map[string][]db.Column{
 		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
+		"syncState": {db.ColLastSyncedAt, db.ColUnseenSince},
 	}
 	for name, c := range db.Columns() {
 		words := strings.Split(name, "_")

@@ -191,7 +191,7 @@ func TestWhoSeesWhichFields(t *testing.T) {
 		{auth.Viewer{Role: auth.RoleAnalyst}, always + " Allergies BirthYear BloodType Deceased FhirID Gender MergedInto"},
 	} {
 		want := strings.Fields(c.want)
-		p := reflect.ValueOf(toPatient(fullRow(), c.viewer)).Elem()
+		p := reflect.ValueOf((&Resolver{}).toPatient(fullRow(), c.viewer)).Elem()
 		for n := range p.NumField() {
 			name := p.Type().Field(n).Name
 			shown := !p.Field(n).IsZero() && p.Field(n).Interface() != graph.GenderUnknown
@@ -206,7 +206,7 @@ func TestWhoSeesWhichFields(t *testing.T) {
 		viewer auth.Viewer
 		active bool
 	}{{mayOnlyWrite(t), true}, {auth.Viewer{Role: auth.RoleAnalyst}, false}} {
-		if p := toPatient(row, c.viewer); p.Active != c.active {
+		if p := (&Resolver{}).toPatient(row, c.viewer); p.Active != c.active {
 			t.Errorf("%+v is told of an inactive record that it is active: %v", c.viewer, p.Active)
 		}
 	}
@@ -217,16 +217,16 @@ func TestWhoSeesWhichFields(t *testing.T) {
 func TestWhatWasRecordedHereGoesFirst(t *testing.T) {
 	t.Parallel()
 	row, admin := fullRow(), auth.Viewer{Role: auth.RoleAdmin}
-	if c := toPatient(row, admin).EmergencyContact; c.Name != "x" || c.Source != graph.EmergencyContactSourceLocal {
+	if c := (&Resolver{}).toPatient(row, admin).EmergencyContact; c.Name != "x" || c.Source != graph.EmergencyContactSourceLocal {
 		t.Errorf("%+v", c)
 	}
 	row.EmergencyContact, row.Allergies = nil, []string{}
-	p := toPatient(row, admin)
+	p := (&Resolver{}).toPatient(row, admin)
 	if c := p.EmergencyContact; c.Name != "y" || c.Source != graph.EmergencyContactSourceFhir || p.Allergies == nil {
 		t.Errorf("%+v, allergies %v", c, p.Allergies)
 	}
 	row.FHIRContact, row.Allergies = nil, nil
-	if p := toPatient(row, admin); p.EmergencyContact != nil || p.Allergies != nil {
+	if p := (&Resolver{}).toPatient(row, admin); p.EmergencyContact != nil || p.Allergies != nil {
 		t.Errorf("%+v, allergies %v", p.EmergencyContact, p.Allergies)
 	}
 }

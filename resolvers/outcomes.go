@@ -42,13 +42,13 @@ func keyReused(ctx context.Context) *graph.InvalidInput {
 
 // updateConflict shows the record as it is now. Which fields changed is not for one
 // who may not read them. busy: the same request may succeed later.
-func updateConflict(v auth.Viewer, operationID string, current *db.Patient, fields []string, busy bool) *graph.UpdateConflict {
+func (r *Resolver) updateConflict(v auth.Viewer, operationID string, current *db.Patient, fields []string, busy bool) *graph.UpdateConflict {
 	if !v.SeesRecord(current.ID) {
 		fields = nil
 	}
 	return &graph.UpdateConflict{
 		Message: words[graph.ErrorCodeUpdateConflict], Code: graph.ErrorCodeUpdateConflict, Retryable: busy, OperationID: operationID,
-		Current: toPatient(current, v), ConflictingFields: append([]string{}, fields...),
+		Current: r.toPatient(current, v), ConflictingFields: append([]string{}, fields...),
 	}
 }
 
@@ -58,20 +58,20 @@ func (r *Resolver) contactResult(ctx context.Context, v auth.Viewer, o *writethr
 	switch o.Code {
 	case writethrough.Success:
 		return &graph.UpdatePatientContactSuccess{
-			Patient: toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
+			Patient: r.toPatient(o.Patient, v), OperationID: o.OperationID, Normalized: append([]string{}, o.Normalized...),
 		}, nil
 	case writethrough.NotFound:
 		return patientNotFound(), nil
 	case writethrough.KeyReused:
 		return keyReused(ctx), nil
 	case writethrough.Conflict:
-		return updateConflict(v, o.OperationID, o.Patient, o.Conflicting, o.Busy), nil
+		return r.updateConflict(v, o.OperationID, o.Patient, o.Conflicting, o.Busy), nil
 	case writethrough.Rejected, writethrough.CannotApply, writethrough.NotSaved, writethrough.PatientGone, writethrough.PatientInactive, writethrough.Forbidden:
-		return fhirRejected(v, o), nil
+		return r.fhirRejected(v, o), nil
 	case writethrough.PatientReplaced:
 		return r.patientReplaced(ctx, v, o), nil
 	case writethrough.Unavailable, writethrough.Timeout, writethrough.OutcomeUnknown, writethrough.AuthFailed, writethrough.RateLimited:
-		return fhirUnavailable(v, o), nil
+		return r.fhirUnavailable(v, o), nil
 	}
 	return nil, r.internal(ctx, fmt.Errorf("contact update %s ended with code %q", o.OperationID, o.Code))
 }
@@ -84,10 +84,10 @@ func (r *Resolver) contactFailed(ctx context.Context, err error) error {
 	return r.unchanged(ctx, err)
 }
 
-func fhirRejected(v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
+func (r *Resolver) fhirRejected(v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
 	code := graph.ErrorCode(o.Code)
 	rejected := &graph.FhirRejected{
-		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Patient: toPatient(o.Patient, v), Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
+		Message: o.Reason, Code: code, Detail: words[code], OperationID: o.OperationID, Patient: r.toPatient(o.Patient, v), Issues: make([]*graph.FhirIssue, 0, len(o.Issues)),
 	}
 	if o.Untouched {
 		rejected.Detail += untouchedWords
@@ -106,7 +106,7 @@ func fhirRejected(v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
 
 // patientReplaced says which record to change instead, to who may read this one.
 func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writethrough.Outcome) *graph.FhirRejected {
-	rejected := fhirRejected(v, o)
+	rejected := r.fhirRejected(v, o)
 	if !v.SeesRecord(o.Patient.ID) {
 		return rejected
 	}
@@ -120,10 +120,10 @@ func (r *Resolver) patientReplaced(ctx context.Context, v auth.Viewer, o *writet
 	return rejected
 }
 
-func fhirUnavailable(v auth.Viewer, o *writethrough.Outcome) *graph.FhirUnavailable {
+func (r *Resolver) fhirUnavailable(v auth.Viewer, o *writethrough.Outcome) *graph.FhirUnavailable {
 	u := &graph.FhirUnavailable{
 		Message: unavailableWords, Code: graph.ErrorCode(o.Code), Detail: o.Reason,
-		Applied: graph.AppliedNo, OperationID: o.OperationID, Patient: toPatient(o.Patient, v),
+		Applied: graph.AppliedNo, OperationID: o.OperationID, Patient: r.toPatient(o.Patient, v),
 	}
 	if o.Code == writethrough.OutcomeUnknown {
 		u.Applied = graph.AppliedUnknown

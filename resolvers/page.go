@@ -168,7 +168,7 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 		},
 	}
 	for i, row := range page.Patients {
-		p := toPatient(row, v)
+		p := r.toPatient(row, v)
 		c.Nodes = append(c.Nodes, p)
 		c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursors[i], Node: p})
 	}

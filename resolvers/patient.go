@@ -17,14 +17,14 @@ import (
 // and not asked for. For a viewer who may not see direct identifiers those
 // are null; one who may write the record but not read it sees nothing of what it
 // says of the patient.
-func toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
+func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p := &graph.Patient{
 		ID:           row.ID,
 		Gender:       graph.GenderUnknown,
 		Active:       true,
 		IsSynced:     row.FHIRID != "",
 		LastSyncedAt: optionalTime(row.LastSyncedAt),
-		SyncState:    graph.SyncState(row.SyncState),
+		SyncState:    r.syncState(row),
 		Version:      strconv.FormatInt(row.Version, 36),
 		CreatedAt:    row.CreatedAt,
 		UpdatedAt:    row.UpdatedAt,

@@ -40,5 +40,5 @@ func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string
 	}
 	operation := r.NewID()
 	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "operation", operation)
-	return updateConflict(v, operation, row, row.ChangedSince(expected, fields), false), nil
+	return r.updateConflict(v, operation, row, row.ChangedSince(expected, fields), false), nil
 }

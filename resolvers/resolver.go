@@ -38,6 +38,16 @@ type Writer interface {
 	Await(ctx context.Context, operationID string) (*writethrough.Update, error)
 }
 
+// Mirror is what the resolvers need of who follows the FHIR server.
+type Mirror interface {
+	// LookedAt is when the last completed look at its changes began; zero: never.
+	LookedAt() time.Time
+	// Filled reports whether every patient was looked at once.
+	Filled() bool
+	// Follows reports whether somebody looks again and again.
+	Follows() bool
+}
+
 // Resolver is the root of all resolvers.
 type Resolver struct {
 	Store      Store
@@ -47,6 +57,8 @@ type Resolver struct {
 	Log        *slog.Logger
 	Now        func() time.Time
 	NewID      func() string // names a change that stands in the log alone
+	Mirror     Mirror        // nil: nothing follows the FHIR server
+	StaleAfter time.Duration // how long ago the FHIR server may have been looked at; 0: ever
 	FHIRBase   string        // of the FHIR server, whose references may be URLs
 
 	PhoneRegion string // where the phones that are searched for are dialled; "" = not known

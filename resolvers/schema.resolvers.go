@@ -77,7 +77,7 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	case err != nil:
 		return nil, r.internal(ctx, err)
 	}
-	return &graph.UpdatePatientProfileSuccess{Patient: toPatient(row, v)}, nil
+	return &graph.UpdatePatientProfileSuccess{Patient: r.toPatient(row, v)}, nil
 }
 
 // ReplacedBy is the resolver for the replacedBy field.
@@ -109,10 +109,10 @@ func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient,
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	if !v.Names(row.FHIRID) {
+	if !v.Names(row.FHIRID) || !row.GoneAt.IsZero() {
 		return nil, nil
 	}
-	return toPatient(row, v), nil
+	return r.toPatient(row, v), nil
 }
 
 // Patients is the resolver for the patients field.
@@ -122,7 +122,7 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 	if err != nil {
 		return nil, requestError(ctx, CodeBadUserInput, err.Error())
 	}
-	request.Filter.PhoneRegion = r.PhoneRegion
+	request.Filter.PhoneRegion, request.Filter.StaleBefore = r.PhoneRegion, r.staleBefore()
 	return r.connection(ctx, v, request)
 }
 
@@ -152,6 +152,18 @@ func (r *queryResolver) Viewer(ctx context.Context) (*graph.Viewer, error) {
 		shown.PatientID = &v.PatientIDs[0]
 	}
 	return shown, nil
+}
+
+// Mirror is the resolver for the mirror field.
+func (r *queryResolver) Mirror(ctx context.Context) (*graph.Mirror, error) {
+	if !viewer(ctx).MayListAll() {
+		return nil, nil
+	}
+	m, err := r.mirror(ctx)
+	if err != nil {
+		return nil, r.internal(ctx, err)
+	}
+	return m, nil
 }
 
 // PatientChanged is the resolver for the patientChanged field.

@@ -1,0 +1,214 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// Fill says how a batch of patients was read from the FHIR server.
+type Fill struct {
+	Owner    string    // who follows the server (LeadMirror); ErrLostLease if it does not any more
+	Mark     int64     // what NumberChanges said before they were asked for
+	At       time.Time // when they were asked for
+	Single   bool      // each by a read of its own: it shows what the server has, and a list may not
+	Gone     []string  // FHIR ids of patients that the server does not have
+	Unusable []string  // FHIR ids of patients that it shows in a form that cannot be taken
+	Progress string    // JSON that is kept together with them; "" = as it is
+}
+
+// Filled is what became of a fill.
+type Filled struct {
+	Outcomes []ImportOutcome // one for each of the batch
+	Gone     []string        // the numbers of patients that are gone since
+}
+
+// Why a row is kept as it was although the FHIR server shows something else: it has to
+// be read again. See KeptPending too.
+const (
+	KeptMoved    KeptReason = "the record here has changed since it was asked for"
+	KeptDoubtful KeptReason = "the record here is as new or newer; the patient is to be read by itself"
+)
+
+// again reports whether the patient has to be read again.
+func (why KeptReason) again() bool {
+	return why == KeptPending || why == KeptMoved || why == KeptDoubtful
+}
+
+// FillPatients stores what the FHIR server shows now, in one transaction. A row that was
+// written since the patients were asked for, or whose update is open, is left as it is: it
+// knows better, or will. So is one that looks newer than what a list shows, for lists come
+// out of caches. These rows are noted as unseen until a fill takes or confirms them.
+// ErrLostLease.
+func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
+	filled, err := s.importBatch(ctx, batch, at, &f)
+	if err != nil {
+		return Filled{}, fmt.Errorf("store what the FHIR server shows: %w", err)
+	}
+	return filled, nil
+}
+
+var (
+	// markUnseen and clearUnseen make no new version: the column is of no record, and a
+	// statement that writes a whole row leaves it alone.
+	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND unseen_since = 0`)
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`)
+	seen       = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
+	// sameAgain: a version that shows the same is no new one of the row.
+	sameAgain   = prepared(`UPDATE patients SET fhir_version_id = ?, fhir_updated_at = ?, last_synced_at = ? WHERE id = ?`)
+	unseenFHIR  = preparedToRead(`SELECT fhir_id FROM patients WHERE unseen_since > 0 AND sync_state <> 'PENDING' ORDER BY unseen_since, id LIMIT ?`)
+	knownOfFHIR = preparedToRead(`SELECT fhir_id FROM patients WHERE fhir_id > ? AND gone_at = 0 AND created_at < ? ORDER BY fhir_id LIMIT ?`)
+	newestFHIR  = preparedToRead(`SELECT COALESCE(max(fhir_updated_at), 0) FROM patients`)
+)
+
+// Unseen returns the FHIR ids of patients that are to be read again, the longest waiting
+// first.
+func (s *Store) Unseen(ctx context.Context, limit int) ([]string, error) {
+	ids, err := s.ids(ctx, bun.Tx{}, unseenFHIR, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list patients to read again: %w", err)
+	}
+	return ids, nil
+}
+
+// KnownOfFHIR returns FHIR ids of the cache, those after one in their order, of rows that
+// were there at a time and are not gone.
+func (s *Store) KnownOfFHIR(ctx context.Context, after string, before time.Time, limit int) ([]string, error) {
+	ids, err := s.ids(ctx, bun.Tx{}, knownOfFHIR, clean(after), toMicros(before), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list FHIR ids: %w", err)
+	}
+	return ids, nil
+}
+
+// NewestFHIR is the latest lastUpdated that a row was filled from; zero: none.
+func (s *Store) NewestFHIR(ctx context.Context) (time.Time, error) {
+	var at time.Time
+	if err := s.in(ctx, bun.Tx{}, newestFHIR).QueryRowContext(ctx).Scan(micros{&at}); err != nil {
+		return time.Time{}, fmt.Errorf("find the newest patient: %w", err)
+	}
+	return at, nil
+}
+
+// keepFilled says why a row stays as it is, "" if it does not.
+func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
+	at := n.State.FHIRUpdatedAt
+	switch {
+	case row.SyncState == Pending, i.open[row.ID]:
+		return KeptPending
+	case i.writtenSince(row):
+		return KeptMoved
+	case row.FHIRID == "": // it becomes synced
+		return ""
+	case !row.GoneAt.IsZero() && !i.fill.Single:
+		return KeptDoubtful
+	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State):
+		return KeptSame
+	case i.fill.Single, row.filled < shape && at.Equal(row.FHIRUpdatedAt):
+		return ""
+	case !at.After(row.FHIRUpdatedAt):
+		return KeptDoubtful
+	}
+	return ""
+}
+
+// writtenSince reports whether a row was written since the batch was asked for.
+func (i *importing) writtenSince(row *Patient) bool {
+	return row.ChangeSeq == 0 || row.ChangeSeq > i.fill.Mark
+}
+
+// finishFill does what a fill does beside the patients themselves.
+func (i *importing) finishFill(ctx context.Context) error {
+	if i.fill == nil {
+		return nil
+	}
+	var unseen, done []string
+	for row, k := range i.came {
+		switch n, o := i.batch[k], i.outcomes[k]; {
+		case o.Why.again():
+			unseen = append(unseen, row.ID)
+			continue
+		case o.Why == KeptSame && (row.FHIRVersionID != n.State.FHIRVersionID || !row.FHIRUpdatedAt.Equal(n.State.FHIRUpdatedAt)):
+			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.At), row.ID); err != nil {
+				return err
+			}
+		}
+		if !row.UnseenSince.IsZero() {
+			done = append(done, row.ID)
+		}
+	}
+	if _, err := i.store.exec(ctx, i.tx, markUnseen, toMicros(i.at), i.store.list(unseen)); err != nil {
+		return err
+	}
+	_, err := i.store.exec(ctx, i.tx, seen, i.store.list(done))
+	return err
+}
+
+// endFill entombs who is gone, and keeps the progress.
+func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+	if len(f.Gone) > 0 {
+		if gone, err = s.entombAll(ctx, tx, at, f); err != nil {
+			return nil, err
+		}
+	}
+	if len(f.Unusable) > 0 {
+		if _, err := s.exec(ctx, tx, markFHIR, toMicros(at), s.list(cleanAll(f.Unusable))); err != nil {
+			return nil, err
+		}
+	}
+	if f.Progress == "" {
+		return gone, nil
+	}
+	n, err := s.exec(ctx, tx, saveProgress, f.Progress, f.Owner)
+	if err == nil && n == 0 {
+		return nil, ErrLostLease
+	}
+	return gone, err
+}
+
+// entombAll notes who is gone, but for rows that were written since or whose update is
+// open.
+func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+	var rows []*Patient
+	err = s.existing(ctx, tx, nil, cleanAll(f.Gone), func(p *Patient, err error) {
+		if err == nil { // what cannot be read stays as it is
+			rows = append(rows, p)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	i := importing{fill: f}
+	var unseen, done []string
+	for _, row := range rows {
+		switch {
+		case !row.GoneAt.IsZero():
+			done = append(done, row.ID)
+			continue
+		case row.SyncState == Pending, i.writtenSince(row):
+			unseen = append(unseen, row.ID)
+			continue
+		}
+		done, gone = append(done, row.ID), append(gone, row.ID)
+		if err := s.entomb(ctx, tx, row, at); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.exec(ctx, tx, markUnseen, toMicros(at), s.list(unseen)); err != nil {
+		return nil, err
+	}
+	_, err = s.exec(ctx, tx, seen, s.list(done))
+	return gone, err
+}
+
+// entomb notes that the FHIR server does not have the patient any more. The row stays,
+// with what is known here alone; its number is for who claims it.
+func (s *Store) entomb(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
+	if _, err := s.exec(ctx, tx, unclaimNumber, p.ID); err != nil {
+		return err
+	}
+	p.GoneAt = fromMicros(toMicros(at))
+	return s.update(ctx, tx, p, at)
+}

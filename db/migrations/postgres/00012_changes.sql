@@ -1,0 +1,15 @@
+-- +goose Up
+-- change_seq: the place of the row's last change among all changes; 0 = it has none
+-- yet, and NumberChanges gives it one.
+ALTER TABLE patients ADD COLUMN change_seq BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX patients_by_change ON patients (change_seq, id, listed) WHERE change_seq > 0;
+CREATE INDEX patients_to_number ON patients (updated_at, id) WHERE change_seq = 0;
+
+-- The last number given out. It begins with the time, in microseconds: a cache that is
+-- made anew begins above the numbers of the one before, so that who followed that one
+-- is shown every row again.
+CREATE TABLE change_counter (
+  id   INTEGER PRIMARY KEY CHECK (id = 1),
+  last BIGINT NOT NULL
+);
+INSERT INTO change_counter (id, last) VALUES (1, (extract(epoch from clock_timestamp()) * 1000000)::bigint);

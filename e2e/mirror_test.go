@@ -1,0 +1,132 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
+	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
+)
+
+const following = "SYNC_INTERVAL=100ms"
+
+// untilRead waits until a patient is read like this; nil: it is null.
+func untilRead(p *Product, number string, want Object) {
+	p.T.Helper()
+	var got any
+	wait.Until(p.T, fmt.Sprintf("%s is %v", number, want), func() bool {
+		got = p.Query(`query($id: ID!) { patient(id: $id) { phone syncState familyName active replacedBy } }`, Object{"id": number})["patient"]
+		if want == nil {
+			return got == nil
+		}
+		patient, found := got.(map[string]any)
+		for field, value := range want {
+			found = found && patient[field] == value
+		}
+		return found
+	})
+}
+
+// listing returns the numbers of a list.
+func listing(p *Product, filter string) string {
+	p.T.Helper()
+	var numbers []string
+	nodes, _ := p.Query(`{ patients(first: 200, orderBy: CREATED_ASC, filter: `+filter+`) { nodes { id } } }`, nil).At("patients", "nodes").([]any)
+	for _, node := range nodes {
+		numbers = append(numbers, node.(map[string]any)["id"].(string))
+	}
+	return strings.Join(numbers, " ")
+}
+
+// TestTheCacheFollowsTheServer: an empty cache is filled by itself; what is edited, added,
+// deleted and brought back at the desk is so in the cache, without anybody writing here.
+func TestTheCacheFollowsTheServer(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		server, base := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, PatientJSON("hall-2", "P-1"), PatientJSON("hall-3", "P-2"))
+		p := StartWith(t, base, databaseURL, following)
+		untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": OldPhone})
+		untilRead(p, "P-2", Object{"syncState": "SYNCED"})
+		put := func(resource string) {
+			if err := server.Put([]byte(resource)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(strings.ReplaceAll(PatientJSON("hall-2", "P-1"), OldPhone, NewPhone))
+		put(PatientJSON("hall-9", "P-9"))
+		server.Delete("hall-3")
+		untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": NewPhone})
+		untilRead(p, "P-9", Object{"syncState": "SYNCED"})
+		untilRead(p, "P-2", nil)
+		if got := listing(p, "{includeInactive: true}"); strings.Contains(got, "P-2") {
+			t.Errorf("listed: %s", got)
+		}
+		put(strings.ReplaceAll(PatientJSON("hall-3", "P-2"), OldPhone, NewPhone))
+		untilRead(p, "P-2", Object{"syncState": "SYNCED", "phone": NewPhone})
+	})
+}
+
+// TestStaleIsSaid: while nobody can look, the values are shown, and said to be STALE once
+// the last look is older than STALE_AFTER; then SYNCED again.
+func TestStaleIsSaid(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		sim, stop, err := startSim(t, PatientJSON("a", "P-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		var down atomic.Bool
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if down.Load() {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			sim.ServeHTTP(w, r)
+		}))
+		t.Cleanup(server.Close)
+		p := StartWith(t, server.URL+"/fhir", databaseURL, following, "STALE_AFTER=1s")
+		untilRead(p, "P-1", Object{"syncState": "SYNCED"})
+		Want(t, p.Query(`{ mirror { patients stale pending } }`, nil), Object{"mirror": Object{"patients": 1, "stale": 0, "pending": 0}})
+		down.Store(true)
+		untilRead(p, "P-1", Object{"syncState": "STALE", "phone": OldPhone})
+		Want(t, p.Query(`{ mirror { state stale } }`, nil), Object{"mirror": Object{"state": "STALE", "stale": 1}})
+		if got := listing(p, "{syncState: STALE}") + listing(p, "{syncState: SYNCED}"); got != "P-1" {
+			t.Errorf("listed as STALE and as SYNCED: %s", got)
+		}
+		down.Store(false)
+		untilRead(p, "P-1", Object{"syncState": "SYNCED"})
+		if got := listing(p, "{syncState: SYNCED}") + listing(p, "{syncState: STALE}"); got != "P-1" {
+			t.Errorf("listed as SYNCED and as STALE: %s", got)
+		}
+		p.UntilLog("the FHIR server is followed again")
+	})
+}
+
+// TestWithoutFollowingTheRowsOwnTimeDecides.
+func TestWithoutFollowingTheRowsOwnTimeDecides(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t), "STALE_AFTER=1s")
+	untilRead(s.Product, Number, Object{"syncState": "STALE"})
+	Want(t, s.Query(`{ mirror { state lagSeconds lastPollAt } }`, nil), Object{"mirror": Object{"state": "OFF", "lagSeconds": nil, "lastPollAt": nil}})
+	s.Update(Object{"patientId": Number, "phone": NewPhone})
+	untilRead(s.Product, Number, Object{"syncState": "STALE", "phone": NewPhone})
+}
+
+// startSim starts the simulator with the habits of HAPI, to be put behind something.
+func startSim(t *testing.T, patients ...string) (*fhirsim.Server, func(), error) {
+	sim := fhirsim.New(fhirsim.Options{Habits: fhirsim.HAPI()})
+	for _, patient := range patients {
+		if err := sim.Put([]byte(patient)); err != nil {
+			return nil, nil, err
+		}
+	}
+	_, stop, err := sim.Start()
+	return sim, stop, err
+}

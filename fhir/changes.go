@@ -1,0 +1,390 @@
+package fhir
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Change is one Patient that a page of a listing or of changes shows.
+type Change struct {
+	ID      string    // FHIR id; "" where Err leaves it untold
+	Patient Resource  // unless Deleted or Err; it carries no ETag
+	Deleted bool      // the server says that the patient was deleted there
+	At      time.Time // meta.lastUpdated, of a deletion response.lastModified; zero: not told (HAPI tells none of a deletion)
+	Err     error     // *Error with the cause BadEntry: the server has a patient here that we cannot use
+}
+
+// Listing is one page.
+type Listing struct {
+	Changes    []Change
+	ServerTime time.Time // the server's clock when it found what the page shows: Bundle.meta.lastUpdated, else the Date header; zero: not told
+	Deletes    bool      // of Changed: what was deleted is shown too
+	Next       string    // of List: leads on from behind this page, also in another process; "": it was the last
+}
+
+// Following is how the changes of a server are found.
+type Following struct {
+	Method    string        // for logs: "_history", "_lastUpdated" or "_lastUpdated by day"
+	Deletes   bool          // deletions are shown
+	Precision time.Duration // of lastUpdated, as the server tells it
+}
+
+// method is a way to find changes.
+type method string
+
+const (
+	byHistory     method = "_history"            // Patient/_history?_since= (R4 http#history)
+	byLastUpdated method = "_lastUpdated"        // Patient?_lastUpdated=ge…&_sort=_lastUpdated (R4 search#lastUpdated)
+	byDay         method = "_lastUpdated by day" // OpenEMR's wall clock without an offset that could be relied on
+)
+
+// found is the method in use.
+type found struct {
+	method
+	uncounted bool // a search with _count would show nobody
+}
+
+// dayMargin is how far a day's begin is moved back: a clinic's wall clock may be a day
+// behind ours, and its zone may have changed.
+const dayMargin = 36 * time.Hour
+
+var errNotFollowable = errors.New("neither Patient/_history?_since nor Patient?_lastUpdated shows what changed")
+
+// List yields every Patient of the server, page by page: from the first, or from where
+// the Next of an earlier page leads. What changes meanwhile may be shown as it was, as
+// it is, or twice; nobody is left out but who comes later. A patient that cannot be
+// used is a Change with Err, and the rest goes on. An error ends the listing; the Next of the
+// last page resumes it, unless its cause is ListingExpired: then it must start over.
+func (c *Client) List(ctx context.Context, from string) iter.Seq2[Listing, error] {
+	return func(yield func(Listing, error) bool) {
+		w, err := c.newWalk(ctx)
+		if err == nil {
+			// OpenEMR's own order stands still when a patient changes, and not all versions sort.
+			w.Sorted, w.simplifies = !slices.Contains(w.profile.methods, byDay), true
+			if from != "" {
+				err = w.continueFrom(from)
+			}
+		}
+		if err != nil {
+			yield(Listing{}, err)
+			return
+		}
+		w.run(ctx, yield)
+	}
+}
+
+// Changed yields what was changed, created or deleted at or after since by the
+// server's clock, page by page: each patient as it is in its newest version. It may
+// show more, such as what changed earlier on the same day. The order says nothing. An
+// error ends it after what the pages showed; it must then be asked again with the same
+// since. Cause NotFollowable: the server offers no way that was seen to work.
+func (c *Client) Changed(ctx context.Context, since time.Time) iter.Seq2[Listing, error] {
+	return func(yield func(Listing, error) bool) {
+		w, err := c.follow(ctx, since)
+		if err != nil {
+			yield(Listing{}, err)
+			return
+		}
+		shown := false
+		w.run(ctx, func(l Listing, err error) bool {
+			if err == nil || shown || !notOffered(err) {
+				shown, l.Next = true, ""
+				return yield(l, err)
+			}
+			if other, changed := c.followOtherwise(ctx, since, w.how, err); changed != nil {
+				yield(Listing{}, changed)
+			} else {
+				other.run(ctx, func(l Listing, err error) bool {
+					l.Next = ""
+					return yield(l, err)
+				})
+			}
+			return false
+		})
+	}
+}
+
+// follow asks for changes in the way that was found, which it finds if need be.
+func (c *Client) follow(ctx context.Context, since time.Time) (*walk, error) {
+	if c.following.Load() == nil {
+		if _, err := c.Following(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.changesBy(ctx, *c.following.Load(), since)
+}
+
+// followOtherwise is for a server that no longer takes what was in use.
+func (c *Client) followOtherwise(ctx context.Context, since time.Time, was method, failure error) (*walk, error) {
+	if _, err := c.Following(ctx); err != nil {
+		return nil, err
+	}
+	if c.following.Load().method == was {
+		return nil, failure
+	}
+	return c.follow(ctx, since)
+}
+
+// changesBy asks for changes by a method.
+func (c *Client) changesBy(ctx context.Context, how found, since time.Time) (*walk, error) {
+	w, err := c.newWalk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.how, w.history, w.Sorted, w.Since = how.method, how.method == byHistory, how.method == byLastUpdated, instant(since)
+	if how.method == byDay {
+		w.Since = since.UTC().Add(-dayMargin).Format(time.DateOnly)
+	}
+	if w.history {
+		w.ByOffset = false
+	}
+	if how.uncounted {
+		w.Count = 0
+	}
+	return w, nil
+}
+
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999999999Z07:00") }
+
+// notOffered tells a server that does not know a request from one that fails.
+func notOffered(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest:
+		return e.Kind == Rejected
+	case http.StatusForbidden:
+		return e.Kind == Forbidden
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return errors.Is(err, errWrongType) || errors.Is(err, errOtherBundle)
+}
+
+// Following finds out, by a few requests, how this server's changes can be found, and
+// Changed keeps to it. An unknown parameter may give an empty answer, so a way counts
+// only if it shows again what the server has, and nobody from the future. It is meant
+// to be asked again from time to time: a server may be updated, and one that has no
+// patients yet shows nothing. A server that is down or refuses us changes nothing.
+func (c *Client) Following(ctx context.Context) (Following, error) {
+	profile, err := c.Profile(ctx)
+	if err != nil {
+		return Following{}, err
+	}
+	some, uncounted, err := c.some(ctx)
+	if some.tooLong {
+		some.entries, err = []entry{{}}, nil
+	}
+	if err != nil {
+		return Following{}, err
+	}
+	methods := profile.methods
+	if methods == nil {
+		methods = []method{byHistory, byLastUpdated}
+	}
+	for _, how := range methods {
+		way := found{how, uncounted}
+		works, err := c.works(ctx, way, some)
+		if err != nil {
+			return Following{}, err
+		}
+		if works {
+			c.following.Store(&way)
+			return Following{Method: string(how), Deletes: how == byHistory, Precision: precision(some.entries)}, nil
+		}
+	}
+	c.following.Store(nil)
+	return Following{}, &Error{Kind: CannotApply, Op: OpSearch, Cause: NotFollowable, Err: errNotFollowable,
+		Reason: "The server's changes cannot be followed: " + errNotFollowable.Error() + "; only a listing of all patients finds them"}
+}
+
+// some asks for any Patient. uncounted: without _count, which would hide all.
+func (c *Client) some(ctx context.Context) (p page, uncounted bool, err error) {
+	w, err := c.newWalk(ctx)
+	if err != nil {
+		return page{}, false, err
+	}
+	w.Count = 1
+	if p = w.probe(ctx); p.err == nil && len(p.entries) == 0 && w.profile.countHidesAll {
+		w.Count = 0
+		p = w.probe(ctx)
+	}
+	return p, w.Count == 0, p.err
+}
+
+// works tries a method: it must show again what the server has, and nobody from the
+// future.
+func (c *Client) works(ctx context.Context, how found, some page) (bool, error) {
+	known := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	if len(some.entries) > 0 && !some.entries[0].at.IsZero() {
+		known = some.entries[0].at
+	}
+	future := cmp.Or(some.serverTime, c.now()).Add(10 * 24 * time.Hour)
+	for _, since := range []time.Time{known, future} {
+		w, err := c.changesBy(ctx, how, since)
+		if err != nil {
+			return false, err
+		}
+		if w.Count > 0 {
+			w.Count = 1
+		}
+		p := w.probe(ctx)
+		switch shows := p.tooLong || len(p.entries) > 0; {
+		case p.err != nil && notOffered(p.err):
+			return false, nil
+		case p.err != nil && !p.tooLong:
+			return false, p.err
+		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// probe reads one page.
+func (w *walk) probe(ctx context.Context) page {
+	at, err := w.address()
+	if err != nil {
+		return page{err: err}
+	}
+	return w.read(ctx, at)
+}
+
+// precision is how exactly a server tells lastUpdated.
+func precision(entries []entry) time.Duration {
+	if len(entries) > 0 && strings.Contains(entries[0].instant, ".") {
+		return time.Millisecond
+	}
+	return time.Second
+}
+
+// order tells two versions of a patient apart.
+type order int
+
+const (
+	unclear order = iota
+	older
+	newer
+	equal
+)
+
+// compare says what a is to b. Version ids count only as numbers; of HAPI's deletions
+// they are all that there is.
+func (a *entry) compare(b *entry) order {
+	byNumber, byTime := unclear, unclear
+	if numberPattern.MatchString(a.version) && numberPattern.MatchString(b.version) && a.version != b.version {
+		byNumber = older
+		if above(a.version, b.version) {
+			byNumber = newer
+		}
+	}
+	if !a.at.IsZero() && !b.at.IsZero() && !a.at.Equal(b.at) {
+		byTime = older
+		if a.at.After(b.at) {
+			byTime = newer
+		}
+	}
+	switch {
+	case byNumber == unclear && byTime == unclear:
+		if a.deleted == b.deleted && a.version == b.version && a.hash == b.hash {
+			return equal
+		}
+		return unclear
+	case byNumber == unclear:
+		return byTime
+	case byTime == unclear || byTime == byNumber:
+		return byNumber
+	}
+	return unclear
+}
+
+// newest keeps the newest version of each patient that a page shows, and none that an
+// earlier page showed a newer one of. Where that cannot be told the patient is read.
+func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
+	var kept []entry
+	at := map[string]int{} // in kept
+	for _, e := range entries {
+		if e.id == "" {
+			kept = append(kept, e)
+			continue
+		}
+		i, here := at[e.id]
+		var before *entry
+		if here {
+			before = &kept[i]
+		} else if seen, ok := w.seen[e.id]; ok {
+			before = &seen
+		}
+		if before == nil {
+			at[e.id] = len(kept)
+			kept = append(kept, e)
+			continue
+		}
+		if before.final {
+			continue
+		}
+		is := e.compare(before)
+		switch {
+		case is == older, is == equal:
+			continue
+		case is == unclear:
+			var err error
+			if e, err = w.readDirectly(ctx, e); err != nil {
+				return kept, err
+			}
+		}
+		if here {
+			kept[i] = e
+		} else {
+			at[e.id] = len(kept)
+			kept = append(kept, e)
+		}
+	}
+	if w.history {
+		for _, e := range kept {
+			if e.id != "" {
+				w.seen[e.id] = entry{id: e.id, version: e.version, at: e.at, deleted: e.deleted, final: e.final, hash: e.hash}
+			}
+		}
+	}
+	return kept, nil
+}
+
+// readDirectly asks for the patient itself; what it shows is the newest.
+func (w *walk) readDirectly(ctx context.Context, e entry) (entry, error) {
+	r, err := w.c.Read(ctx, e.id)
+	is := entry{id: e.id, at: e.at, final: true}
+	var failure *Error
+	switch {
+	case err == nil:
+		is.patient = Resource{ID: r.ID, JSON: r.JSON, Profile: r.Profile}
+		is.at = lastUpdated(r.JSON)
+	case errors.As(err, &failure) && failure.Kind == Gone:
+		is.deleted = true
+	case errors.As(err, &failure) && failure.Kind == Unusable && failure.Status == http.StatusOK:
+		is.err = badEntry(err)
+	default:
+		return is, err
+	}
+	return is, nil
+}
+
+func (c *Client) typeURL(history bool, params url.Values) *url.URL {
+	at := c.searchURL(params)
+	if history {
+		at.Path += "/_history"
+		if at.RawPath != "" {
+			at.RawPath += "/_history"
+		}
+	}
+	return &at
+}

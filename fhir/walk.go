@@ -1,0 +1,394 @@
+package fhir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+const (
+	pageCount     = 200 // patients that a page is asked for: OpenEMR gives no more
+	maxLast       = 50  // of the last that were shown, by whom a page is seen to go on there
+	maxIdlePages  = 3   // in a row that show nothing new
+	maxEmptyPages = 200 // in a row: whom they would have shown may have been deleted since
+	maxResumes    = 3   // in a row without anything new
+	goodPages     = 4   // after which a longer one is tried
+)
+
+var (
+	errExpired  = errors.New("the server no longer has the pages that it began to show; the listing must start over")
+	errTooLarge = errors.New("it is longer than an answer may be")
+)
+
+// position is where a listing stands. It holds all that is needed to go on there.
+type position struct {
+	Since    string // the value of _lastUpdated (ge), in a history of _since; "": none
+	Sorted   bool   // by _lastUpdated
+	Count    int    // patients asked for; 0: it is not said
+	ByOffset bool   // pages are asked for by _offset; else each leads to the next by its link
+	Offset   int    // patients that were shown of this query
+	Link     string // leads to the page; "": none, or ByOffset
+
+	Last   []string  // the last patients that were shown
+	Mixed  bool      // what was shown is not in the order asked for
+	From   time.Time // Lower, when the query was asked anew
+	Lower  time.Time // who was not shown was changed then or later, unless Mixed; zero: not known
+	Began  time.Time // the server's clock when the query was first asked
+	Failed bool      // a page was shown in part
+}
+
+// walk goes through the pages of a search or of a history.
+type walk struct {
+	c       *Client
+	profile *Profile
+	position
+	how        method // by which changes are looked for; "": it lists everybody
+	history    bool
+	simplifies bool             // the first page may be asked for without what the server may not know
+	seen       map[string]entry // in a history: which version of each patient was shown
+
+	asked   map[string]bool
+	shown   map[uint64]bool // what was shown, by a hash: a million ids must fit into memory
+	seed    maphash.Seed
+	idle    int
+	empty   int
+	resumes int
+	good    int
+}
+
+func (c *Client) newWalk(ctx context.Context) (*walk, error) {
+	profile, err := c.Profile(ctx) // how else could the answers be understood?
+	if err != nil {
+		return nil, err
+	}
+	return &walk{
+		c: c, profile: profile.Profile, position: position{Count: pageCount, ByOffset: profile.pagesByOffset},
+		seen: map[string]entry{}, asked: map[string]bool{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
+	}, nil
+}
+
+// continueFrom takes the place that a Listing.Next names.
+func (w *walk) continueFrom(next string) error {
+	if err := json.Unmarshal([]byte(next), &w.position); err != nil {
+		return expired()
+	}
+	if _, err := w.address(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func expired() *Error {
+	e := searchError(errExpired)
+	e.Cause, e.Status = ListingExpired, 0
+	return e
+}
+
+// next is the place for Listing.Next.
+func (w *walk) next() string {
+	text, err := json.Marshal(w.position)
+	if err != nil {
+		panic(err) // it always encodes
+	}
+	return string(text)
+}
+
+// address is that of the page to ask for.
+func (w *walk) address() (*url.URL, error) {
+	if w.Link != "" {
+		// It may come from another configuration, and is followed with our credentials.
+		at, err := url.Parse(w.Link)
+		if err != nil || !w.c.below(at) {
+			return nil, expired()
+		}
+		return at, nil
+	}
+	params := url.Values{}
+	switch {
+	case w.Since == "":
+	case w.history:
+		params.Set("_since", w.Since)
+	default:
+		params.Set("_lastUpdated", "ge"+w.Since)
+	}
+	if w.Sorted {
+		params.Set("_sort", "_lastUpdated")
+	}
+	if w.Count > 0 {
+		params.Set("_count", strconv.Itoa(w.Count))
+	}
+	if start := w.start(); start > 0 {
+		params.Set("_offset", strconv.Itoa(start))
+	}
+	return w.c.typeURL(w.history, params), nil
+}
+
+// overlaps reports whether a page begins with what was shown last: if it does not,
+// patients were added or removed before it, and others would be left out. A history
+// grows at its begin, so nothing of it is left out.
+func (w *walk) overlaps() bool {
+	return w.ByOffset && !w.history && w.Offset > 0 && w.Count > 1 && len(w.Last) > 0
+}
+
+func (w *walk) start() int {
+	switch {
+	case !w.ByOffset:
+		return 0
+	case w.overlaps():
+		return w.Offset - 1
+	}
+	return w.Offset
+}
+
+// run yields page after page.
+func (w *walk) run(ctx context.Context, yield func(Listing, error) bool) {
+	for {
+		at, err := w.address()
+		if err == nil && w.asked[at.String()] && !w.overlaps() {
+			err = searchError(errNoProgress)
+		}
+		if err != nil {
+			yield(Listing{}, err)
+			return
+		}
+		w.asked[at.String()] = true
+		p := w.read(ctx, at)
+		switch {
+		case p.tooLong:
+			if !w.shorten(p.err, yield) {
+				return
+			}
+			continue
+		case w.simplify(p):
+			continue
+		case p.err != nil && w.Link != "" && leadsNowhere(p.err):
+			if p.err = expired(); w.resume() {
+				continue
+			}
+		}
+		if p.err != nil {
+			yield(Listing{}, p.err)
+			return
+		}
+		entries, found := w.behindLast(p.entries)
+		switch {
+		case found:
+			if !w.take(ctx, p, entries, yield) {
+				return
+			}
+		case !w.stepBack():
+			yield(Listing{}, expired())
+			return
+		}
+	}
+}
+
+// take yields what a page shows, and goes to the next one; false: it ends there.
+func (w *walk) take(ctx context.Context, p page, entries []entry, yield func(Listing, error) bool) bool {
+	here, first := w.position, w.Link == "" && w.Offset == 0
+	here.Failed = false // it is told once, and must not keep the listing from its end for ever
+	fresh, err := w.newest(ctx, w.unseen(entries))
+	stop := w.advance(p, entries)
+	more := w.Link != "" || w.ByOffset && w.Count > 0 && len(entries) > 0
+	switch {
+	case err != nil:
+	case stop != nil:
+		err = stop
+	case more:
+	case w.ByOffset && p.next != nil && w.Offset > 0:
+		err = searchError(errNoProgress) // it does not know _offset
+	case first && p.total > len(p.entries):
+		err = searchError(fmt.Errorf("the server has %d patients, shows %d and names no further page", p.total, len(p.entries)))
+	case w.Failed:
+		err = searchError(errOutcome)
+	}
+	if err != nil {
+		w.position = here // this page is asked for again
+	}
+	l := Listing{ServerTime: p.serverTime, Deletes: w.history}
+	for _, e := range fresh {
+		l.Changes = append(l.Changes, Change{ID: e.id, Patient: e.patient, Deleted: e.deleted, At: e.at, Err: e.err})
+	}
+	if more || err != nil {
+		l.Next = w.next()
+	}
+	if !yield(l, nil) {
+		return false
+	}
+	if err != nil {
+		yield(Listing{}, err)
+	}
+	return err == nil && more
+}
+
+// advance goes on behind a page.
+func (w *walk) advance(p page, entries []entry) error {
+	if w.ByOffset {
+		w.Offset = w.start()
+	}
+	w.Offset += len(p.entries)
+	w.Failed = w.Failed || p.failed
+	if w.Began.IsZero() {
+		w.Began = p.serverTime
+	}
+	fresh := false
+	for i := range entries {
+		e := &entries[i]
+		hash := maphash.String(w.seed, e.key()+"\n"+e.version+"\n"+e.instant)
+		fresh = fresh || !w.shown[hash]
+		w.shown[hash] = true
+		w.order(e)
+		w.Last = append(w.Last, e.key())
+	}
+	w.Last = slices.Clone(w.Last[max(0, len(w.Last)-maxLast):])
+	switch {
+	case fresh:
+		w.idle, w.empty, w.resumes = 0, 0, 0
+	case len(entries) > 0:
+		w.idle++
+	default:
+		w.empty++
+	}
+	if w.good++; w.good >= goodPages && w.Count > 0 && w.Count < pageCount {
+		w.Count, w.good = min(2*w.Count, pageCount), 0
+	}
+	w.Link = ""
+	switch {
+	case w.ByOffset:
+	case p.linkErr != nil:
+		return p.linkErr
+	case p.next != nil:
+		w.Link = p.next.String()
+	}
+	if w.idle >= maxIdlePages || w.empty >= maxEmptyPages || w.asked[w.Link] {
+		return searchError(errNoProgress)
+	}
+	return nil
+}
+
+// order learns how far a sorted search has come. Which patients it finds may be frozen
+// with its first page while their content is not: one that was changed since says
+// nothing of its place.
+func (w *walk) order(e *entry) {
+	switch {
+	case !w.Sorted, w.history, e.err != nil && e.at.IsZero():
+	case e.at.IsZero(), e.at.Before(w.Lower):
+		w.Mixed = true
+	case w.Began.IsZero() || e.at.Before(w.Began):
+		w.Lower = e.at
+	}
+}
+
+// behindLast are the entries of a page that follow those that were shown last; false:
+// it has none of those.
+func (w *walk) behindLast(entries []entry) ([]entry, bool) {
+	if !w.overlaps() {
+		return entries, true
+	}
+	for i := range slices.Backward(entries) {
+		if slices.Contains(w.Last, entries[i].key()) {
+			return entries[i+1:], true
+		}
+	}
+	return nil, false
+}
+
+// unseen leaves out who was shown before the query was asked anew, and has not changed
+// since.
+func (w *walk) unseen(entries []entry) []entry {
+	if w.From.IsZero() {
+		return entries
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
+		return e.at.Equal(w.From) && slices.Contains(w.Last, e.key())
+	})
+}
+
+// stepBack looks for the place further ahead.
+func (w *walk) stepBack() bool {
+	if w.resume() {
+		return true
+	}
+	w.Offset -= max(1, w.Count/2)
+	return w.Offset > 0
+}
+
+// resume asks anew for what was not shown yet.
+func (w *walk) resume() bool {
+	if !w.Sorted || w.Mixed || w.Lower.IsZero() || w.resumes >= maxResumes {
+		return false
+	}
+	w.resumes++
+	w.Since, w.From, w.Link, w.Offset, w.Began = instant(w.Lower), w.Lower, "", 0, time.Time{}
+	clear(w.asked)
+	return true
+}
+
+// leadsNowhere is the answer to a link whose page is gone.
+func leadsNowhere(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusGone || e.Status == http.StatusNotFound || e.Status == http.StatusBadRequest && e.Kind == Rejected)
+}
+
+// simplify asks a listing's first page without what the server may not know, where it
+// is refused or shows nobody.
+func (w *walk) simplify(p page) bool {
+	if !w.simplifies || w.Link != "" || w.Offset > 0 || w.Since != "" || p.err != nil && !notOffered(p.err) || p.err == nil && len(p.entries) > 0 {
+		return false
+	}
+	switch {
+	case w.Sorted:
+		w.Sorted = false
+	case p.err == nil && w.profile.countHidesAll && w.Count > 0:
+		w.Count = 0
+	default:
+		return false
+	}
+	return true
+}
+
+// shorten asks for less after a page that is too long. A patient that is too long by
+// itself is told by its place, and passed over.
+func (w *walk) shorten(failure error, yield func(Listing, error) bool) bool {
+	w.good = 0
+	switch {
+	case w.Count > 1:
+		w.Count /= 2
+		switch {
+		case w.Link == "":
+		case w.history:
+			w.Link, w.ByOffset = "", true
+		case w.resume():
+			w.ByOffset = true
+		default:
+			at, err := url.Parse(w.Link)
+			params := at.Query()
+			if err != nil || !params.Has("_count") {
+				yield(Listing{}, failure)
+				return false
+			}
+			params.Set("_count", strconv.Itoa(w.Count))
+			at.RawQuery = params.Encode()
+			w.Link = at.String()
+		}
+		return true
+	case w.Count == 0, w.Link != "":
+		yield(Listing{}, failure)
+		return false
+	}
+	e := badEntry(errTooLarge)
+	e.Reason += fmt.Sprintf(" (the one behind the first %d)", w.Offset)
+	if n := len(w.Last); n > 0 && IsID(w.Last[n-1]) {
+		e.Reason += "; it follows Patient/" + w.Last[n-1]
+	}
+	w.ByOffset, w.Last = true, nil
+	w.Offset++
+	return yield(Listing{Changes: []Change{{Err: e}}, Deletes: w.history, Next: w.next()}, nil)
+}

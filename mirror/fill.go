@@ -1,0 +1,140 @@
+package mirror
+
+import (
+	"context"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+	"patientgraph/record"
+)
+
+// batch is what one request has shown, on its way to the cache.
+type batch struct {
+	m        *Mirror
+	fill     db.Fill
+	patients []db.NewPatient
+	ids      []string // of those that were shown, be they usable or not
+	unread   []string // of those that could not be read by themselves
+	bad      int
+	claimed  bool
+	result   Result
+}
+
+// ask begins a batch, before its request is made: rows that are written from here on know
+// better than the answer.
+func (m *Mirror) ask(ctx context.Context) (*batch, error) {
+	mark, err := m.Cache.NumberChanges(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, At: m.Now()}}, nil
+}
+
+// add sorts what was shown.
+func (b *batch) add(changes []fhir.Change) {
+	for _, c := range changes {
+		if c.ID != "" {
+			b.ids = append(b.ids, c.ID)
+		}
+		if c.Deleted {
+			b.fill.Gone = append(b.fill.Gone, c.ID)
+			continue
+		}
+		err := c.Err
+		if err == nil {
+			var p fhir.Patient
+			if p, err = fhir.ParsePatient(c.Patient.JSON, b.m.Now()); err == nil {
+				n := record.New(p, b.m.PatientIDSystem)
+				n.FHIRID = c.ID
+				b.patients = append(b.patients, n)
+				continue
+			}
+		}
+		b.bad++
+		if c.ID != "" {
+			b.fill.Unusable = append(b.fill.Unusable, c.ID)
+		}
+		b.m.tell(c, err)
+	}
+}
+
+// mostTold bounds how many unusable patients are remembered as told.
+const mostTold = 10_000
+
+// tell names a patient that cannot be taken, once for each of its versions.
+func (m *Mirror) tell(c fhir.Change, err error) {
+	m.mu.Lock()
+	key := c.ID + c.At.String()
+	known := m.told[key]
+	if len(m.told) >= mostTold {
+		clear(m.told)
+	}
+	m.told[key] = true
+	m.mu.Unlock()
+	if !known {
+		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)
+	}
+}
+
+// store puts the batch into the cache, together with the progress if there is some.
+func (b *batch) store(ctx context.Context, progress string) error {
+	b.fill.Progress = progress
+	if progress == "" && len(b.patients)+len(b.fill.Gone)+len(b.fill.Unusable) == 0 {
+		b.count(db.Filled{})
+		return nil
+	}
+	filled, err := b.m.Cache.FillPatients(ctx, b.patients, b.m.Now(), b.fill)
+	if err != nil {
+		return err
+	}
+	b.count(filled)
+	return nil
+}
+
+// count adds up what became of the patients.
+func (b *batch) count(filled db.Filled) {
+	for k, o := range filled.Outcomes {
+		b.claimed = b.claimed || o.Claimed
+		if o.Refused != nil {
+			b.m.Log.Warn("patient number refused, the rest of the record is taken", "patient", o.ID, "error", o.Refused)
+		}
+		switch {
+		case o.Err != nil:
+			b.result.Bad++
+			b.m.Log.Error("patient not taken", "fhirId", b.patients[k].FHIRID, "error", o.Err)
+		case o.Result == db.Inserted:
+			b.result.Inserted++
+		case o.Result == db.Updated:
+			b.result.Updated++
+		case o.Why == db.KeptSame:
+			b.result.Same++
+		default:
+			b.result.Again++
+		}
+	}
+	b.result.Bad += b.bad
+	b.result.Gone += len(filled.Gone)
+	for _, number := range filled.Gone {
+		b.m.Log.Info("the FHIR server does not have the patient any more", "patient", number)
+	}
+	b.m.metrics.count(b.result)
+}
+
+// Result counts what became of patients that the FHIR server has shown.
+type Result struct {
+	Inserted, Updated, Same, Gone int
+	Again                         int // rows that are to be read by themselves
+	Bad                           int // not taken, or not wholly; the log names them
+}
+
+func (r *Result) add(more Result) {
+	r.Inserted += more.Inserted
+	r.Updated += more.Updated
+	r.Same += more.Same
+	r.Gone += more.Gone
+	r.Again += more.Again
+	r.Bad += more.Bad
+}
+
+// Read is how many patients were shown.
+func (r Result) Read() int { return r.Inserted + r.Updated + r.Same + r.Again + r.Bad }

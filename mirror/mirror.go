@@ -1,0 +1,252 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patientgraph/db"
+	"patientgraph/fhir"
+)
+
+// FHIR is what the mirror needs of the FHIR server. Errors are *fhir.Error.
+type FHIR interface {
+	// List shows every patient, page by page; from is the Next of a page, or empty.
+	List(ctx context.Context, from string) iter.Seq2[fhir.Listing, error]
+	// Changed shows what has changed since a time of the server's clock.
+	Changed(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]
+	// Read returns the Patient as it is now.
+	Read(ctx context.Context, id string) (fhir.Resource, error)
+}
+
+// Cache is what the mirror needs of the cache.
+type Cache interface {
+	Mirror(ctx context.Context) (db.Mirror, error)
+	LeadMirror(owner string, lease time.Duration, take bool) (bool, error)
+	LeaveMirror(owner string) error
+	SaveMirror(owner string, lookedAt time.Time, progress string) error
+	WakeMirror() error
+	NumberChanges(ctx context.Context) (int64, error)
+	FillPatients(ctx context.Context, batch []db.NewPatient, at time.Time, f db.Fill) (db.Filled, error)
+	SettleNumbers(ctx context.Context, system string, at time.Time) ([]db.RefusedNumber, error)
+	Unseen(ctx context.Context, limit int) ([]string, error)
+	KnownOfFHIR(ctx context.Context, after string, before time.Time, limit int) ([]string, error)
+	NewestFHIR(ctx context.Context) (time.Time, error)
+}
+
+// Config is what a Mirror is made of.
+type Config struct {
+	FHIR     FHIR
+	Cache    Cache
+	Log      *slog.Logger
+	Now      func() time.Time
+	NewID    func() string         // names this process
+	Metrics  prometheus.Registerer // nil: none are registered
+	Base     string                // of the FHIR server: what was seen of another one says nothing of it
+	Interval time.Duration         // from one look at the changes to the next; 0: nobody follows (but see Once)
+
+	StaleAfter      time.Duration // how old the last look may be
+	PatientIDSystem string        // identifier.system of the hospital's patient number; "" = none
+}
+
+// How the work is shared among processes: whoever holds the lease follows, and another
+// takes over at most lease + tick after it stands still.
+const (
+	lease = 10 * time.Second
+	tick  = 2 * time.Second
+)
+
+// Mirror keeps the cache as the FHIR server is. It is safe for concurrent use.
+type Mirror struct {
+	Config
+	owner   string
+	metrics *metrics
+	leading atomic.Bool
+	state   atomic.Pointer[db.Mirror] // as it was read last
+	wake    chan struct{}             // holds one: look at once
+
+	mu       sync.Mutex // of progress; held while it is stored
+	progress progress
+	told     map[string]bool // the unusable patients that the log has named
+	retries  map[string]retry
+}
+
+// New returns a Mirror. Nothing happens before Run or Once.
+func New(c Config) *Mirror {
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{}}
+	m.state.Store(&db.Mirror{})
+	m.metrics = newMetrics(m)
+	return m
+}
+
+// LookedAt is when the last completed look at the server's changes began, by whichever
+// process; zero: nobody has looked.
+func (m *Mirror) LookedAt() time.Time { return m.state.Load().LookedAt }
+
+// Leading reports whether this process is the one that follows.
+func (m *Mirror) Leading() bool { return m.leading.Load() }
+
+// Follows reports whether the changes are looked at again and again.
+func (m *Mirror) Follows() bool { return m.Interval > 0 }
+
+// Filled reports whether the cache has held every patient since some time.
+func (m *Mirror) Filled() bool {
+	var p progress
+	return json.Unmarshal([]byte(m.state.Load().Progress), &p) == nil && p.Base == m.Base && p.Filled
+}
+
+// Wake has whoever follows look at once: somebody says that there is a change.
+func (m *Mirror) Wake() {
+	if m.leading.Load() {
+		m.rouse()
+		return
+	}
+	if err := m.Cache.WakeMirror(); err != nil {
+		m.Log.Warn("the mirror could not be told of a change; it will find it when it looks again", "error", err)
+	}
+}
+
+func (m *Mirror) rouse() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Refresh reads how far whoever follows has come.
+func (m *Mirror) Refresh(ctx context.Context) error {
+	s, err := m.Cache.Mirror(ctx)
+	if err != nil {
+		return err
+	}
+	if before := m.state.Swap(&s); before.Woken != s.Woken && m.leading.Load() {
+		m.rouse()
+	}
+	return nil
+}
+
+// Run follows the FHIR server as long as no other process does, until ctx ends.
+func (m *Mirror) Run(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var work sync.WaitGroup
+	end := func() {}
+	defer func() {
+		end()
+		work.Wait()
+		if m.leading.Swap(false) {
+			if err := m.Cache.LeaveMirror(m.owner); err != nil {
+				m.Log.Warn("another replica has to wait until it may follow the FHIR server", "error", err)
+			}
+		}
+	}()
+	failed := false
+	for ctx.Err() == nil {
+		leads := false
+		err := m.Refresh(ctx)
+		if err == nil && m.Interval > 0 {
+			leads, err = m.Cache.LeadMirror(m.owner, lease, false)
+		}
+		if err != nil && ctx.Err() == nil {
+			if !failed {
+				m.Log.Error("the mirror's state could not be read or written", "error", err)
+			}
+			failed = true
+		} else if failed {
+			failed = false
+			m.Log.Info("the mirror's state is read and written again")
+		}
+		switch {
+		case err != nil: // whoever has the lease keeps it for a while; what it stores is fenced
+		case leads && !m.leading.Load():
+			working, stop := context.WithCancel(ctx)
+			end = stop
+			m.leading.Store(true)
+			work.Go(func() { m.follow(working) })
+		case !leads && m.leading.Load():
+			m.Log.Info("another process follows the FHIR server now")
+			m.leading.Store(false)
+			end()
+			work.Wait()
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// follow looks at the changes again and again, and beside that goes through all patients:
+// at first to fill the cache, later in search of what the changes did not show.
+func (m *Mirror) follow(ctx context.Context) {
+	if err := m.begin(ctx); err != nil {
+		m.Log.Error("the FHIR server cannot be followed now", "error", err)
+		return
+	}
+	m.Log.Info("following the FHIR server", "interval", m.Interval.String())
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { m.sweepAgainAndAgain(ctx) })
+	m.pollAgainAndAgain(ctx)
+	sweeping.Wait()
+}
+
+// begin takes up the progress where whoever followed before has left it.
+func (m *Mirror) begin(ctx context.Context) error {
+	s, err := m.Cache.Mirror(ctx)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress = progress{}
+	if s.Progress != "" {
+		if err := json.Unmarshal([]byte(s.Progress), &m.progress); err != nil {
+			m.Log.Warn("how far the mirror came cannot be read; it begins anew", "error", err)
+			m.progress = progress{}
+		}
+	}
+	if m.progress.Base != m.Base { // what was seen of another server says nothing of this one
+		m.progress = progress{Base: m.Base}
+	}
+	if m.progress.From.IsZero() {
+		// A cache that was filled from an export knows what the server had until then.
+		m.progress.From, err = m.Cache.NewestFHIR(ctx)
+	}
+	return err
+}
+
+// save stores the progress; with lookedAt, also that a look has ended.
+func (m *Mirror) save(lookedAt time.Time) error {
+	if lookedAt.IsZero() {
+		lookedAt = m.LookedAt()
+	}
+	if err := m.Cache.SaveMirror(m.owner, lookedAt, m.progress.encode()); err != nil {
+		return err
+	}
+	s := *m.state.Load()
+	s.LookedAt, s.Progress = lookedAt, m.progress.encode()
+	m.state.Store(&s)
+	return nil
+}
+
+// isLost reports whether another process follows by now.
+func isLost(err error) bool { return errors.Is(err, db.ErrLostLease) }
+
+// sleep returns early with the error of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

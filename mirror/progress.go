@@ -1,0 +1,77 @@
+package mirror
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// progress is how far the FHIR server was followed, as it is stored. Times named
+// "by the server" are its clock's.
+type progress struct {
+	Base     string    `json:"base"`              // the FHIR server
+	From     time.Time `json:"from,omitzero"`     // by the server: changes since then were never looked at
+	ServerAt time.Time `json:"serverAt,omitzero"` // by the server: when the last completed look began
+	PolledAt time.Time `json:"polledAt,omitzero"` // the same by our clock
+	Newest   time.Time `json:"newest,omitzero"`   // by the server: the latest change that was shown
+	WideAt   time.Time `json:"wideAt,omitzero"`   // when the last wide look began
+	Deletes  bool      `json:"deletes,omitempty"` // the changes show who was deleted
+	Alone    bool      `json:"alone,omitempty"`   // no changes can be asked for: sweeps alone show them
+	Sweep    *sweep    `json:"sweep,omitempty"`   // that is under way
+	SweptAt  time.Time `json:"sweptAt,omitzero"`  // when the last one ended
+	Filled   bool      `json:"filled,omitempty"`  // one came to its end
+}
+
+// sweep is a walk through all patients.
+type sweep struct {
+	Began time.Time `json:"began"`
+	Next  string    `json:"next,omitempty"` // where it goes on
+	Read  int       `json:"read"`           // how many patients it has been shown
+}
+
+func (p *progress) encode() string {
+	text, _ := json.Marshal(p) // times and strings always encode
+	return string(text)
+}
+
+const (
+	// overlap is looked at again each time: a change becomes visible a moment after the
+	// time that it bears.
+	overlap = 10 * time.Second
+	// wide is how far a look goes back once in a while, and at least: transactions of
+	// that length, and a clock that differs by so much from the one which dates the
+	// answers, hide nothing.
+	wide = 5 * time.Minute
+)
+
+// since returns from when changes are to be looked at.
+func (p *progress) since(now time.Time, staleAfter time.Duration) (since time.Time, isWide bool) {
+	if p.ServerAt.IsZero() {
+		return p.From, true
+	}
+	if now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt) {
+		return p.ServerAt.Add(-2 * wide), true
+	}
+	since = p.ServerAt
+	if p.Newest.Before(since) {
+		since = p.Newest
+	}
+	since = since.Add(-overlap)
+	if floor := p.ServerAt.Add(-wide); since.Before(floor) { // nothing has changed for long
+		since = floor
+	}
+	return since, false
+}
+
+// setBack returns from when the changes must be looked at because the server's clock was
+// set back since the last look, else zero: what has changed since bears earlier times than
+// were asked for.
+func (p *progress) setBack(serverAt, asked time.Time) time.Time {
+	if p.ServerAt.IsZero() || serverAt.IsZero() {
+		return time.Time{}
+	}
+	passed := max(asked.Sub(p.PolledAt), 0)
+	if !serverAt.Before(p.ServerAt.Add(passed - overlap/2)) {
+		return time.Time{}
+	}
+	return serverAt.Add(-passed - wide)
+}

@@ -1,0 +1,288 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"patientgraph/fhir"
+)
+
+const (
+	// A sweep begins so long after the last one: it finds what the changes did not show,
+	// and where they do not show who was deleted, that too.
+	sweepEvery            = 24 * time.Hour
+	sweepEveryForDeletes  = 10 * time.Minute
+	sweepPauseAfterFailed = 30 * time.Second
+	// restFactor is how many times as long as a page took a sweep rests before the next
+	// one, but for the first: people use the server too.
+	restFactor = 4
+)
+
+// sweepAgainAndAgain goes through all patients: at once where that never came to its end,
+// later from time to time.
+func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause := m.untilSweep()
+		if pause == 0 {
+			result, err := m.sweep(ctx, m.refusesMany, nil)
+			if ctx.Err() != nil || isLost(err) {
+				return
+			}
+			m.metrics.sweep(err)
+			if err == nil {
+				m.Log.Info("all patients of the FHIR server were looked at", "read", result.Read(),
+					"inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone, "bad", result.Bad)
+				continue
+			}
+			m.Log.Warn("looking at all patients of the FHIR server broke off; it goes on", "error", err)
+			pause = sweepPauseAfterFailed
+			var f *fhir.Error
+			if errors.As(err, &f) {
+				pause = max(pause, min(f.RetryAfter, longestWait))
+			}
+		}
+		_ = sleep(ctx, pause)
+	}
+}
+
+// untilSweep is how long the next sweep has time, at most a minute.
+func (m *Mirror) untilSweep() time.Duration {
+	m.mu.Lock()
+	p := m.progress
+	m.mu.Unlock()
+	if !p.Filled || p.Sweep != nil {
+		return 0
+	}
+	every := sweepEveryForDeletes
+	switch {
+	case p.Alone:
+		every = m.Interval
+	case p.Deletes:
+		every = sweepEvery
+	}
+	return min(max(every-m.Now().Sub(p.SweptAt), 0), time.Minute)
+}
+
+// shown is a page of a sweep on its way from the server to the cache.
+type shown struct {
+	batch   *batch
+	listing fhir.Listing
+	took    time.Duration
+	err     error
+}
+
+// sweep goes through all patients, from where the last one broke off. At its end it asks
+// for those of the cache that were not shown, unless refuse says that they are too many
+// to be believed. each hears of every page.
+func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool, each func(Result)) (Result, error) {
+	m.mu.Lock()
+	if m.progress.Sweep == nil {
+		m.progress.Sweep = &sweep{Began: m.Now()}
+	}
+	s, first := *m.progress.Sweep, !m.progress.Filled
+	m.mu.Unlock()
+	met := newIDs()
+	whole := s.Next == "" // else who was shown before is not known any more
+	var result Result
+	pages, stop := m.pages(ctx, s.Next, first)
+	defer stop()
+	claimed := false
+	for page := range pages {
+		if page.err != nil {
+			return result, m.withoutList(page.err)
+		}
+		b := page.batch
+		b.add(page.listing.Changes)
+		for _, id := range b.ids {
+			met.add(id)
+		}
+		s.Next, s.Read = page.listing.Next, s.Read+len(page.listing.Changes)
+		if err := m.storePage(ctx, b, s, page.listing.ServerTime); err != nil {
+			return result, err
+		}
+		claimed = claimed || b.claimed
+		result.add(b.result)
+		if each != nil {
+			each(b.result)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return result, err
+	}
+	if err := m.settle(ctx, claimed); err != nil {
+		return result, err
+	}
+	if whole {
+		gone, err := m.missing(ctx, met, s.Began, refuse)
+		result.add(gone)
+		if err != nil {
+			return result, err
+		}
+	}
+	return result, m.endSweep(s, whole)
+}
+
+// pages reads ahead by one page, so that the server works while the cache does.
+func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan shown, func()) {
+	ctx, stop := context.WithCancel(ctx)
+	pages := make(chan shown)
+	go func() {
+		defer close(pages)
+		send := func(s shown) bool {
+			select {
+			case pages <- s:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		b, err := m.ask(ctx)
+		if err != nil {
+			send(shown{err: err})
+			return
+		}
+		asked := time.Now()
+		for listing, err := range m.FHIR.List(ctx, from) {
+			took := time.Since(asked)
+			if !send(shown{b, listing, took, err}) || err != nil {
+				return
+			}
+			if !first && sleep(ctx, restFactor*took) != nil {
+				return
+			}
+			if b, err = m.ask(ctx); err != nil { // before the next page is asked for
+				send(shown{err: err})
+				return
+			}
+			asked = time.Now()
+		}
+	}()
+	return pages, func() {
+		stop()
+		for range pages { // until it is closed
+		}
+	}
+}
+
+// storePage stores a page together with where the sweep goes on: none is taken twice, and
+// none is left out.
+func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.progress
+	next.Sweep = &s
+	if next.From.IsZero() { // the changes from the first page on are looked at
+		if serverAt.IsZero() {
+			serverAt = b.fill.At
+		}
+		next.From = serverAt.Add(-wide)
+	}
+	if err := b.store(ctx, next.encode()); err != nil {
+		return err
+	}
+	m.progress = next
+	return nil
+}
+
+// withoutList: a server that shows all changes since the beginning of time needs no list.
+func (m *Mirror) withoutList(err error) error {
+	var f *fhir.Error
+	if !errors.As(err, &f) || f.Kind != fhir.Rejected && f.Kind != fhir.Gone && f.Kind != fhir.Unusable {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f.Cause == fhir.ListingExpired {
+		m.progress.Sweep = nil // from the beginning: what is stored is kept
+		return err
+	}
+	if m.progress.From.IsZero() {
+		m.progress.From = time.Unix(1, 0).UTC()
+		m.rouse()
+	}
+	return err
+}
+
+// endSweep notes that every patient was shown.
+func (m *Mirror) endSweep(s sweep, whole bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress.Sweep, m.progress.Filled = nil, true
+	if m.progress.SweptAt = m.Now(); !whole {
+		m.progress.SweptAt = time.Time{} // who was deleted meanwhile is still to be found
+	}
+	if m.progress.Alone && whole {
+		return m.save(s.Began)
+	}
+	return m.save(time.Time{})
+}
+
+const (
+	// manyMissing and more than a tenth of the cache: rather another server than deleted.
+	manyMissing = 20
+	// togetherMissing are asked for together.
+	togetherMissing = 50
+	knownAtOnce     = 5000
+)
+
+// errManyMissing: the operator has to say whether that is true.
+var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if they are, run patientgraph sync --full")
+
+// refusesMany is the refuse of sweeps that nobody has asked for.
+func (*Mirror) refusesMany(missing, known int) bool {
+	return missing > manyMissing && missing > known/10
+}
+
+// missing asks for each patient of the cache that a whole sweep did not show: a list may
+// leave somebody out, and only an answer about the patient says that he is gone.
+func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse func(missing, known int) bool) (Result, error) {
+	var result Result
+	known, lost := 0, []string(nil)
+	for after := ""; ; {
+		some, err := m.Cache.KnownOfFHIR(ctx, after, began, knownAtOnce)
+		if err != nil {
+			return result, err
+		}
+		if len(some) == 0 {
+			break
+		}
+		for _, id := range some {
+			if !met.has(id) {
+				lost = append(lost, id)
+			}
+		}
+		known += len(some)
+		after = some[len(some)-1]
+	}
+	if refuse(len(lost), known) {
+		m.metrics.refused.Set(float64(len(lost)))
+		m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+		return result, nil
+	}
+	m.metrics.refused.Set(0)
+	for len(lost) > 0 && ctx.Err() == nil {
+		some := lost[:min(togetherMissing, len(lost))]
+		lost = lost[len(some):]
+		b, err := m.readTogether(ctx, some)
+		if err != nil {
+			return result, fmt.Errorf("ask for patients that were not shown: %w", err)
+		}
+		result.add(b.result)
+	}
+	return result, ctx.Err()
+}
+
+// ids is a set of FHIR ids in little memory. Two that share a hash, one in 10^13 pairs of
+// a million, would only hide that one of them is gone.
+type ids struct {
+	seed   maphash.Seed
+	hashes map[uint64]struct{}
+}
+
+func newIDs() *ids { return &ids{maphash.MakeSeed(), map[uint64]struct{}{}} }
+
+func (s *ids) add(id string)      { s.hashes[maphash.String(s.seed, id)] = struct{}{} }
+func (s *ids) has(id string) bool { _, ok := s.hashes[maphash.String(s.seed, id)]; return ok }
