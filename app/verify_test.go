@@ -21,9 +21,15 @@ import (
 
 // verify runs the command and returns what it printed, what it logged, and its error.
 func verify(fhirURL, databaseURL string, args ...string) (out, log string, err error) {
+	return verifyBeside("0", fhirURL, databaseURL, args...)
+}
+
+// verifyBeside is verify where a mirror looks as often as syncInterval says.
+func verifyBeside(syncInterval, fhirURL, databaseURL string, args ...string) (out, log string, err error) {
 	var stdout, stderr locked.Buffer
 	err = Run(context.Background(), append([]string{"verify"}, args...), &stdout, &stderr,
-		"FHIR_BASE_URL="+fhirURL, "DATABASE_URL="+databaseURL, "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem, "FHIR_TIMEOUT=2s")
+		"FHIR_BASE_URL="+fhirURL, "DATABASE_URL="+databaseURL, "PATIENT_ID_SYSTEM="+fhirsim.DemoIdentifierSystem, "FHIR_TIMEOUT=2s",
+		"SYNC_INTERVAL="+syncInterval)
 	return stdout.String(), stderr.String(), err
 }
 
@@ -156,6 +162,34 @@ func TestVerifySaysWhatToDoWhereNothingCanBeCompared(t *testing.T) {
 	if _, err := os.Stat(strings.TrimPrefix(missing, "sqlite:")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it made a database: %v", err)
 	}
+}
+
+// TestVerifyBesideAMirrorThatRuns finds nothing wrong, however short ago the patients were
+// changed, deleted and brought back.
+func TestVerifyBesideAMirrorThatRuns(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		const interval = "200ms"
+		ids := []string{"a1", "a2", "a3", "a4"}
+		var all []string
+		for n, id := range ids {
+			all = append(all, PatientJSON(id, fmt.Sprintf("P-2025-%06d", n)))
+		}
+		server, base := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, all...)
+		MustImport(t, databaseURL, all...)
+		p := StartWith(t, base, databaseURL, "SYNC_INTERVAL="+interval)
+		p.UntilLog("all patients of the FHIR server were looked at")
+		for round := range 4 {
+			at := round % len(ids)
+			server.Delete(ids[at])
+			if err := server.Put([]byte(strings.Replace(all[(at+1)%len(ids)], "1111-2222", fmt.Sprintf("1111-333%d", round), 1))); err != nil {
+				t.Fatal(err)
+			}
+			if out, log, err := verifyBeside(interval, base, databaseURL, "--all"); err != nil || !strings.Contains(out, " 0 wrong, 0 gone, 0 back,") {
+				t.Errorf("round %d: %v\n%s%s", round, err, out, log)
+			}
+		}
+	})
 }
 
 // TestServeComparesRowsAllTheTime, and tells in its figures what it found.
