@@ -3,7 +3,6 @@ package fhir
 import (
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"reflect"
 	"runtime"
 	"strings"
@@ -49,7 +48,7 @@ func TestCostOfBodies(t *testing.T) {
 	t.Logf("a photo: %v, %d MiB", normal.CPU, normal.Bytes>>20)
 	capabilities := func() { _, _ = c.Capabilities(t.Context()) }
 	search := func() {
-		for range c.Search(t.Context(), url.Values{}) {
+		for range everybody(t.Context(), c) {
 		}
 	}
 	for _, tt := range []struct {

@@ -2,9 +2,11 @@ package fhir
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 	"testing"
@@ -137,4 +139,21 @@ func patientJSON(id, rest string) []byte {
 		rest = "," + rest
 	}
 	return []byte(`{"resourceType":"Patient","id":"` + id + `"` + rest + `}`)
+}
+
+// everybody yields the patients of a listing one by one.
+func everybody(ctx context.Context, c *Client) iter.Seq2[Resource, error] {
+	return func(yield func(Resource, error) bool) {
+		for page, err := range c.List(ctx, "") {
+			if err != nil {
+				yield(Resource{}, err)
+				return
+			}
+			for _, change := range page.Changes {
+				if !yield(change.Patient, change.Err) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -145,7 +145,7 @@ func TestDeepBodiesAreLeft(t *testing.T) {
 		OpHistory:      func() error { _, err := c.After(t.Context(), "p", `W/"1"`); return err },
 		OpCapabilities: func() error { _, err := c.Capabilities(t.Context()); return err },
 		OpSearch: func() error {
-			for _, err := range c.Search(t.Context(), nil) {
+			for _, err := range everybody(t.Context(), c) {
 				return err
 			}
 			return nil
@@ -171,7 +171,7 @@ func TestLongNextLink(t *testing.T) {
 		_, _ = io.WriteString(w, `{"resourceType":"Bundle","link":[{"relation":"next","url":"/?`+strings.Repeat("x", 1<<20)+`"}]}`)
 	}))
 	defer server.Close()
-	for _, err := range newTestClient(t, server.URL, nil).Search(t.Context(), nil) {
+	for _, err := range everybody(t.Context(), newTestClient(t, server.URL, nil)) {
 		if e := asError(t, err, Unusable); e.Reason != "The answer is unusable: its next link is too long" {
 			t.Error(e)
 		}

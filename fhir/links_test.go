@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -64,7 +63,7 @@ func TestLinksToAnotherHost(t *testing.T) {
 				c := newTestClient(t, server.URL+tt.base, func(o *Options) { o.RewriteLinks = rewrite })
 				var ids []string
 				var failure error
-				for r, err := range c.Search(t.Context(), url.Values{"_count": {"2"}}) {
+				for r, err := range everybody(t.Context(), c) {
 					if failure = err; err == nil {
 						ids = append(ids, r.ID)
 					}
@@ -101,7 +100,7 @@ func TestLinksThatAreNeverFollowed(t *testing.T) {
 			}))
 			c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.RewriteLinks = rewrite })
 			var failure error
-			for _, err := range c.Search(t.Context(), nil) {
+			for _, err := range everybody(t.Context(), c) {
 				failure = err
 			}
 			server.Close()
@@ -145,7 +144,7 @@ func TestLinksWithoutAHostAndToTheInside(t *testing.T) {
 			}))
 			c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.RewriteLinks = rewrite })
 			var failure error
-			for _, err := range c.Search(t.Context(), nil) {
+			for _, err := range everybody(t.Context(), c) {
 				failure = err
 			}
 			server.Close()
@@ -167,7 +166,7 @@ func TestRewrittenLinksComeToAnEnd(t *testing.T) {
 	defer server.Close()
 	c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.RewriteLinks = true })
 	var failure error
-	for _, err := range c.Search(t.Context(), nil) {
+	for _, err := range everybody(t.Context(), c) {
 		failure = err
 	}
 	if e := asError(t, failure, Unusable); !strings.Contains(e.Reason, errNoProgress.Error()) || asked.Load() > 6 {

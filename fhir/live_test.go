@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +87,7 @@ func TestLiveServer(t *testing.T) {
 	asError(t, err, Busy)
 
 	found := 0
-	for r, err := range c.Search(ctx, url.Values{"_count": {"40"}, "_sort": {"_lastUpdated"}}) {
+	for r, err := range everybody(ctx, c) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,4 +188,72 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 		}
 	}
 	return slices.Equal(compact[0].Bytes(), compact[1].Bytes())
+}
+
+// TestLiveChanges follows a real server with a history: who is created, edited, deleted
+// and lives again, each as it is now, and nobody else.
+func TestLiveChanges(t *testing.T) {
+	t.Parallel()
+	c, id := livePatient(t, "fhirchanges", `"gender":"female"`)
+	ctx := t.Context()
+	how, err := c.Following(ctx)
+	if err != nil || how != (Following{Method: "_history", Deletes: true, Precision: time.Millisecond}) {
+		t.Fatalf("%+v, %v", how, err)
+	}
+	created, err := c.Read(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := lastUpdated(created.JSON)
+	find := func() (found Change, times int) {
+		t.Helper()
+		for page, err := range c.Changed(ctx, since) {
+			if err != nil || page.ServerTime.Before(since) || !page.Deletes {
+				t.Fatalf("%+v, %v", page, err)
+			}
+			for _, change := range page.Changes {
+				if change.ID == id {
+					found = change
+					times++
+				}
+			}
+		}
+		return found, times
+	}
+	if change, times := find(); times != 1 || change.Deleted || !change.At.Equal(since) {
+		t.Errorf("created: %+v, %d times", change, times)
+	}
+	for n := range 3 {
+		if _, err := c.Update(ctx, id, patientJSON(id, fmt.Sprintf(`"birthDate":"198%d"`, n)), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if change, times := find(); times != 1 || !bytes.Contains(change.Patient.JSON, []byte(`"1982"`)) {
+		t.Errorf("edited: %+v, %d times", change, times)
+	}
+	liveSend(t, http.MethodDelete, c.patientURL(id), "")
+	if change, times := find(); times != 1 || !change.Deleted {
+		t.Errorf("deleted: %+v, %d times", change, times)
+	}
+	if _, err := c.Update(ctx, id, patientJSON(id, `"birthDate":"1990"`), ""); err != nil {
+		t.Fatal(err)
+	}
+	if change, times := find(); times != 1 || change.Deleted || !bytes.Contains(change.Patient.JSON, []byte(`"1990"`)) {
+		t.Errorf("lives again: %+v, %d times", change, times)
+	}
+	c.following.Store(&found{method: byLastUpdated})
+	shown := 0
+	for page, err := range c.Changed(ctx, since) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range page.Changes {
+			if change.ID == id {
+				shown++
+			}
+		}
+	}
+	if shown != 1 {
+		t.Errorf("by _lastUpdated it is shown %d times", shown)
+	}
 }

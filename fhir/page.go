@@ -46,15 +46,12 @@ type entry struct {
 	patient Resource
 	err     error
 	hash    uint64 // of what was shown
-	raw     string // of one that has no id
 }
 
-// key tells an entry from those of other patients.
-func (e *entry) key() string {
-	if e.id != "" {
-		return e.id
-	}
-	return e.raw
+// mark tells an entry from those of other patients, and from another version. One that
+// changes may change its place. Without an id it says nothing.
+func (e *entry) mark() string {
+	return e.id + " " + e.instant
 }
 
 // read asks for one page.
@@ -197,7 +194,7 @@ func (w *walk) readEntry(e, resource gjson.Result) entry {
 		_, err = parsePatient([]byte(resource.Raw))
 	}
 	if checkID(OpSearch, is.id) != nil || errors.Is(err, errOtherURL) {
-		is.id, is.raw = "", e.Raw
+		is.id = ""
 		if err == nil {
 			err = errOtherID
 		}
@@ -205,7 +202,7 @@ func (w *walk) readEntry(e, resource gjson.Result) entry {
 	if err != nil {
 		is.patient, is.err, is.deleted = Resource{}, badEntry(err), false
 	}
-	is.hash = maphash.String(w.seed, resource.Raw)
+	is.hash = maphash.String(w.seed, e.Raw)
 	is.id, is.version, is.instant = strings.Clone(is.id), strings.Clone(is.version), strings.Clone(is.instant) // parts of the page, which would stay
 	return is
 }

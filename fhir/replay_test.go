@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -53,9 +54,13 @@ func replay(t *testing.T, r recordings.Recording) (Resource, error) {
 	switch {
 	case id == "Patient" || id == "fhir":
 		first := c.searchURL(at.Query())
-		page := c.searchPage(t.Context(), &first, at.Query()) // what was recorded: one page
-		if page.err != nil || len(page.entries) == 0 {
-			return Resource{}, page.err
+		w, err := c.newWalk(t.Context())
+		if err != nil {
+			return Resource{}, err
+		}
+		page := w.read(t.Context(), &first) // what was recorded: one page
+		if err := cmp.Or(page.err, page.linkErr); err != nil || len(page.entries) == 0 {
+			return Resource{}, err
 		}
 		return page.entries[0].patient, page.entries[0].err
 	case r.Request.Method == http.MethodPut:

@@ -20,7 +20,6 @@ var (
 	errBadLink    = errors.New("its next link is no address")
 	errLongLink   = errors.New("its next link is too long")
 	errNoProgress = errors.New("its pages do not come to an end")
-	errMoved      = errors.New("patients were added or removed while its pages were read; try again")
 	errOutcome    = errors.New("the search failed in part")
 )
 

@@ -334,10 +334,6 @@ func (a *answer) issues() []Issue {
 	secrets.addCredentials(a.ownSecrets...)
 	secrets.add(a.id, whole)
 	secrets.commonOnly = a.op == OpRead || a.op == OpHistory
-	for _, value := range a.secrets {
-		secrets.add(value, whole)
-		secrets.add(value, name)
-	}
 	for i := range issues {
 		issues[i] = secrets.Scrub(issues[i])
 	}

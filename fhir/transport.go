@@ -149,9 +149,8 @@ func (w *wire) explain(err error) error {
 // request is one HTTP request and what its answer must hold.
 type request struct {
 	op, method, url string
-	want            string   // resourceType of a good answer
-	id              string   // the Patient's id, if it concerns one
-	secrets         []string // values not to repeat, besides those of id and body
+	want            string // resourceType of a good answer
+	id              string // the Patient's id, if it concerns one
 	body            []byte
 	ifMatch         string
 	compressed      bool // the answer to a read may be compressed

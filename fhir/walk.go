@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,7 @@ const (
 	maxIdlePages  = 3   // in a row that show nothing new
 	maxEmptyPages = 200 // in a row: whom they would have shown may have been deleted since
 	maxResumes    = 3   // in a row without anything new
+	maxSkipped    = 10  // patients in a row that are too long: rather no answer of this server can be read
 	goodPages     = 4   // after which a longer one is tried
 )
 
@@ -36,7 +38,7 @@ type position struct {
 	Offset   int    // patients that were shown of this query
 	Link     string // leads to the page; "": none, or ByOffset
 
-	Last   []string  // the last patients that were shown
+	Last   []string  // the last patients that were shown, as they were (entry.mark)
 	Mixed  bool      // what was shown is not in the order asked for
 	From   time.Time // Lower, when the query was asked anew
 	Lower  time.Time // who was not shown was changed then or later, unless Mixed; zero: not known
@@ -61,6 +63,7 @@ type walk struct {
 	empty   int
 	resumes int
 	good    int
+	skipped int // patients in a row that were too long
 }
 
 func (c *Client) newWalk(ctx context.Context) (*walk, error) {
@@ -241,11 +244,10 @@ func (w *walk) advance(p page, entries []entry) error {
 	fresh := false
 	for i := range entries {
 		e := &entries[i]
-		hash := maphash.String(w.seed, e.key()+"\n"+e.version+"\n"+e.instant)
-		fresh = fresh || !w.shown[hash]
-		w.shown[hash] = true
+		fresh = fresh || !w.shown[e.hash]
+		w.shown[e.hash] = true
 		w.order(e)
-		w.Last = append(w.Last, e.key())
+		w.Last = append(w.Last, e.mark())
 	}
 	w.Last = slices.Clone(w.Last[max(0, len(w.Last)-maxLast):])
 	switch {
@@ -256,6 +258,7 @@ func (w *walk) advance(p page, entries []entry) error {
 	default:
 		w.empty++
 	}
+	w.skipped = 0
 	if w.good++; w.good >= goodPages && w.Count > 0 && w.Count < pageCount {
 		w.Count, w.good = min(2*w.Count, pageCount), 0
 	}
@@ -293,7 +296,7 @@ func (w *walk) behindLast(entries []entry) ([]entry, bool) {
 		return entries, true
 	}
 	for i := range slices.Backward(entries) {
-		if slices.Contains(w.Last, entries[i].key()) {
+		if entries[i].id != "" && slices.Contains(w.Last, entries[i].mark()) {
 			return entries[i+1:], true
 		}
 	}
@@ -307,7 +310,7 @@ func (w *walk) unseen(entries []entry) []entry {
 		return entries
 	}
 	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
-		return e.at.Equal(w.From) && slices.Contains(w.Last, e.key())
+		return e.id != "" && e.at.Equal(w.From) && slices.Contains(w.Last, e.mark())
 	})
 }
 
@@ -316,8 +319,15 @@ func (w *walk) stepBack() bool {
 	if w.resume() {
 		return true
 	}
-	w.Offset -= max(1, w.Count/2)
-	return w.Offset > 0
+	if w.Offset > 1 {
+		w.Offset = max(1, w.Offset-max(1, w.Count/2))
+		return true
+	}
+	// Nobody is left of those: what follows them can begin anywhere.
+	w.Offset, w.Last = 0, nil
+	clear(w.asked)
+	w.resumes++
+	return w.resumes <= maxResumes
 }
 
 // resume asks anew for what was not shown yet.
@@ -340,13 +350,16 @@ func leadsNowhere(err error) bool {
 // simplify asks a listing's first page without what the server may not know, where it
 // is refused or shows nobody.
 func (w *walk) simplify(p page) bool {
-	if !w.simplifies || w.Link != "" || w.Offset > 0 || w.Since != "" || p.err != nil && !notOffered(p.err) || p.err == nil && len(p.entries) > 0 {
+	var e *Error
+	refused := notOffered(p.err) && errors.As(p.err, &e) && e.Status >= 400
+	nobody := p.err == nil && len(p.entries) == 0 && p.next == nil && p.linkErr == nil && !p.failed
+	if !w.simplifies || w.Link != "" || w.Offset > 0 || w.Since != "" || !refused && !nobody {
 		return false
 	}
 	switch {
 	case w.Sorted:
 		w.Sorted = false
-	case p.err == nil && w.profile.countHidesAll && w.Count > 0:
+	case nobody && w.profile.countHidesAll && w.Count > 0:
 		w.Count = 0
 	default:
 		return false
@@ -379,16 +392,18 @@ func (w *walk) shorten(failure error, yield func(Listing, error) bool) bool {
 			w.Link = at.String()
 		}
 		return true
-	case w.Count == 0, w.Link != "":
+	case w.Count == 0, w.Link != "", w.skipped >= maxSkipped:
 		yield(Listing{}, failure)
 		return false
 	}
 	e := badEntry(errTooLarge)
 	e.Reason += fmt.Sprintf(" (the one behind the first %d)", w.Offset)
-	if n := len(w.Last); n > 0 && IsID(w.Last[n-1]) {
-		e.Reason += "; it follows Patient/" + w.Last[n-1]
+	if n := len(w.Last); n > 0 {
+		id, _, _ := strings.Cut(w.Last[n-1], " ") // empty where that one was bad
+		e.Reason += "; it follows Patient/" + id
 	}
 	w.ByOffset, w.Last = true, nil
 	w.Offset++
+	w.skipped++
 	return yield(Listing{Changes: []Change{{Err: e}}, Deletes: w.history, Next: w.next()}, nil)
 }

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// A sweep begins so long after the last one: it finds what the changes did not show,
-	// and where they do not show who was deleted, that too.
-	sweepEvery            = 24 * time.Hour
-	sweepEveryForDeletes  = 10 * time.Minute
+	// A sweep begins so long after the last one: it finds what the changes did not show.
+	sweepEvery = 24 * time.Hour
+	// Where they do not show who was deleted, it begins after so many Intervals.
+	sweepsForDeletes      = 20
 	sweepPauseAfterFailed = 30 * time.Second
 	// restFactor is how many times as long as a page took a sweep rests before the next
 	// one, but for the first: people use the server too.
@@ -38,7 +38,7 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 				continue
 			}
 			m.Log.Warn("looking at all patients of the FHIR server broke off; it goes on", "error", err)
-			pause = sweepPauseAfterFailed
+			pause = min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval)
 			var f *fhir.Error
 			if errors.As(err, &f) {
 				pause = max(pause, min(f.RetryAfter, longestWait))
@@ -56,7 +56,7 @@ func (m *Mirror) untilSweep() time.Duration {
 	if !p.Filled || p.Sweep != nil {
 		return 0
 	}
-	every := sweepEveryForDeletes
+	every := sweepsForDeletes * m.Interval
 	switch {
 	case p.Alone:
 		every = m.Interval

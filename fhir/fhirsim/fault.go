@@ -23,6 +23,7 @@ const OnSearch = "SEARCH"
 type Fault struct {
 	On    string // "GET", "PUT", OnSearch; "": GET and PUT of a patient
 	Times int    // how many requests it befalls; 0: all, until cleared
+	After int    // how many requests it lets pass before
 
 	Delay time.Duration // before anything is done; nothing is done if the client goes away meanwhile
 	Late  bool          // with Delay: it is carried out though the client went away, as by a queue on the way
@@ -105,6 +106,10 @@ func (f *faults) take(c *call) *Fault {
 		}
 	}
 	if best < 0 {
+		return nil
+	}
+	if f.list[best].After > 0 {
+		f.list[best].After--
 		return nil
 	}
 	found := f.list[best].Fault

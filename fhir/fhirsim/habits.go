@@ -25,6 +25,7 @@ type Habits struct {
 	UUIDVersions bool   // version ids are UUIDs, without an order; else 1, 2, 3…
 	NoETag       bool   // meta.versionId alone tells the version; If-Match works all the same
 	Deletes      bool   // DELETE is offered
+	Merges       bool   // Patient/$merge is offered
 
 	StaleIfMatch   int // status of a PUT whose If-Match is not current; 0: ignored, overwrites
 	OddIfMatch     int // status for an If-Match that is no number; 0: it is merely not current
@@ -51,7 +52,7 @@ type Habits struct {
 // preserves: set DropsUnknown for the real habit.
 func HAPI() Habits {
 	return Habits{
-		Name: "HAPI FHIR Server", Software: "8.8.0", ErrorStyle: InDiagnostics, Versions: true, Deletes: true,
+		Name: "HAPI FHIR Server", Software: "8.8.0", ErrorStyle: InDiagnostics, Versions: true, Deletes: true, Merges: true,
 		StaleIfMatch: http.StatusConflict, OddIfMatch: http.StatusInternalServerError,
 		CreateStatus: http.StatusCreated, NumericCreate: http.StatusBadRequest, GoneStatus: http.StatusGone,
 		MalformedStatus: http.StatusInternalServerError,

@@ -38,10 +38,12 @@ func (s *Server) history(c *call, _ *Fault) answer {
 	}
 	var found []change
 	for _, ch := range slices.Backward(s.store.changes) {
-		if (c.ID == "" || ch.rec.id == c.ID) && !ch.rec.versions[ch.index].at.Before(since) {
+		if (c.ID == "" || ch.rec.id == c.ID) && !ch.at().Before(since) {
 			found = append(found, ch)
 		}
 	}
+	// By lastUpdated: one that was committed late is not the first.
+	slices.SortStableFunc(found, func(a, b change) int { return b.at().Compare(a.at()) })
 	now := s.now().UTC()
 	b := bundle{
 		ResourceType: "Bundle", ID: uuid.NewSHA1(versionSpace, []byte(c.Path+c.Query+now.String())).String(),

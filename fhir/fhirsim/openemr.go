@@ -232,7 +232,8 @@ func (k *Clinic) putResource(id string, resource []byte) {
 	k.store(id, k.columnsOf(gjson.ParseBytes(resource)))
 }
 
-func (k *Clinic) delete(id string) {
+// Delete deletes a patient at the clinic's desk, which no search will tell.
+func (k *Clinic) Delete(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if r := k.find(id); r.alive() {

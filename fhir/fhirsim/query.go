@@ -85,17 +85,19 @@ func (q *query) set(name, value string, maxCount int) *problem {
 // some precision, which stands for the whole of that day, minute or second.
 func parseTime(value string) (func(time.Time) bool, bool) {
 	op := "eq"
-	if len(value) > 2 && slices.Contains([]string{"eq", "gt", "ge", "lt", "le"}, value[:2]) {
+	if len(value) > 2 && slices.Contains([]string{"eq", "ne", "gt", "ge", "lt", "le", "sa", "eb"}, value[:2]) {
 		op, value = value[:2], value[2:]
 	}
 	start, end, ok := period(value)
 	return func(t time.Time) bool {
 		switch op {
-		case "gt":
+		case "ne":
+			return t.Before(start) || !t.Before(end)
+		case "gt", "sa":
 			return !t.Before(end)
 		case "ge":
 			return !t.Before(start)
-		case "lt":
+		case "lt", "eb":
 			return t.Before(start)
 		case "le":
 			return t.Before(end)

@@ -60,6 +60,17 @@ func (s *searches) find(good func(*result) bool) *result {
 	return nil
 }
 
+// ExpireSearches forgets every result, as a restart does: the link to a next page then
+// leads nowhere.
+func (s *Server) ExpireSearches() {
+	s.searches.mu.Lock()
+	defer s.searches.mu.Unlock()
+	s.searches.list = nil
+}
+
+// JumpClock sets the server's clock forward, or back.
+func (s *Server) JumpClock(by time.Duration) { s.jumped.Add(int64(by)) }
+
 type link struct {
 	Relation string `json:"relation"`
 	URL      string `json:"url"`

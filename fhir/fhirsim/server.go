@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,7 +35,8 @@ type Server struct {
 	habits Habits
 	now    func() time.Time
 	bearer string
-	clinic *Clinic // nil unless the habits are OpenEMR's
+	jumped atomic.Int64 // how far its clock is ahead
+	clinic *Clinic      // nil unless the habits are OpenEMR's
 
 	store    store
 	searches searches
@@ -50,10 +52,11 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{
-		habits: o.Habits, now: o.Now, bearer: o.Bearer,
-		store: store{habits: o.Habits, now: o.Now, records: map[string]*record{}},
-	}
+	s := &Server{habits: o.Habits, bearer: o.Bearer}
+	clock := o.Now
+	o.Now = func() time.Time { return clock().Add(time.Duration(s.jumped.Load())) }
+	s.now = o.Now
+	s.store = store{habits: o.Habits, now: o.Now, records: map[string]*record{}}
 	if o.Habits.OpenEMR {
 		s.clinic = newClinic(o)
 	}
@@ -209,6 +212,8 @@ func (s *Server) route(c *call) handler {
 		return s.fails(problem{status: http.StatusNotFound, hapi: "HAPI-0302", text: "Unknown resource type '" + parts[0] + "' - Server knows how to handle: [Patient]"})
 	case len(parts) == 1:
 		return s.typeRoute(c)
+	case len(parts) == 2 && parts[1] == "$merge" && c.Method == http.MethodPost && s.habits.Merges:
+		return s.merge
 	case len(parts) == 2 && parts[1] == "_history":
 		c.history = true
 		return s.readOnly(c, s.history)

@@ -41,6 +41,8 @@ type change struct {
 	index int
 }
 
+func (c change) at() time.Time { return c.rec.versions[c.index].at }
+
 // store holds the patients. Its methods expect mu to be held.
 type store struct {
 	habits Habits
@@ -55,8 +57,12 @@ type store struct {
 // save appends a version to a patient, creating it if need be; a nil body
 // deletes.
 func (s *store) save(id string, body []byte) (*version, error) {
+	return s.saveAt(id, body, s.now())
+}
+
+func (s *store) saveAt(id string, body []byte, at time.Time) (*version, error) {
 	rec := s.records[id]
-	next := version{number: 1, at: s.now().UTC()}
+	next := version{number: 1, at: at.UTC()}
 	if rec != nil {
 		next.number = rec.current().number + 1
 	}
@@ -103,26 +109,46 @@ func (s *store) stamp(body []byte, versionID string, at time.Time) ([]byte, erro
 // Put stores a Patient under its own id as a new version, past all faults and
 // validation.
 func (s *Server) Put(resource []byte) error {
-	id := gjson.GetBytes(resource, "id").Str
-	if !json.Valid(resource) || gjson.GetBytes(resource, "resourceType").Str != "Patient" || id == "" {
-		return errors.New("store patient: not a Patient with an id")
-	}
 	if s.clinic != nil {
-		s.clinic.putResource(id, resource)
+		id, err := idOf(resource)
+		if err == nil {
+			s.clinic.putResource(id, resource)
+		}
+		return err
+	}
+	return s.PutLate(resource)()
+}
+
+// PutLate is Put by a transaction that takes its time: lastUpdated is from now, and
+// commit, when it is called, shows the new version. Not for OpenEMR.
+func (s *Server) PutLate(resource []byte) (commit func() error) {
+	at, resource := s.now(), slices.Clone(resource)
+	return func() error {
+		id, err := idOf(resource)
+		if err != nil {
+			return err
+		}
+		s.store.mu.Lock()
+		defer s.store.mu.Unlock()
+		if _, err := s.store.saveAt(id, resource, at); err != nil {
+			return fmt.Errorf("store patient: %w", err)
+		}
 		return nil
 	}
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	if _, err := s.store.save(id, slices.Clone(resource)); err != nil {
-		return fmt.Errorf("store patient: %w", err)
+}
+
+func idOf(resource []byte) (string, error) {
+	id := gjson.GetBytes(resource, "id").Str
+	if !json.Valid(resource) || gjson.GetBytes(resource, "resourceType").Str != "Patient" || id == "" {
+		return "", errors.New("store patient: not a Patient with an id")
 	}
-	return nil
+	return id, nil
 }
 
 // Delete deletes a patient, if it lives, past all faults.
 func (s *Server) Delete(id string) {
 	if s.clinic != nil {
-		s.clinic.delete(id)
+		s.clinic.Delete(id)
 		return
 	}
 	s.store.mu.Lock()

@@ -1,0 +1,303 @@
+package fhir
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"patientgraph/fhir/fhirsim"
+)
+
+// TestListShowsEverybodyOnce of servers that link their pages, cap _count without a
+// word, or know only _offset; also when each page is asked for by another process.
+func TestListShowsEverybodyOnce(t *testing.T) {
+	t.Parallel()
+	for _, habits := range everyKind {
+		for _, resumed := range []bool{false, true} {
+			t.Run(fmt.Sprint(habits.Name, " ", habits.Software, ", resumed: ", resumed), func(t *testing.T) {
+				t.Parallel()
+				_, c, _ := simulated(t, habits, 430)
+				ids := map[string]int{}
+				for from, more := "", true; more; {
+					more = false
+					for page, err := range c.List(t.Context(), from) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, change := range page.Changes {
+							ids[change.ID]++
+						}
+						if page.ServerTime.IsZero() {
+							t.Error("the server's time is not told")
+						}
+						if from = page.Next; resumed && from != "" {
+							more = true
+							break
+						}
+					}
+				}
+				twice := slices.DeleteFunc(slices.Collect(maps.Keys(ids)), func(id string) bool { return ids[id] == 1 })
+				if len(ids) != 430 || len(twice) > 0 {
+					t.Errorf("%d patients, twice %v", len(ids), twice)
+				}
+			})
+		}
+	}
+}
+
+// TestListByOffsetFindsItsPlaceAgain where patients are deleted while its pages are read.
+func TestListByOffsetFindsItsPlaceAgain(t *testing.T) {
+	t.Parallel()
+	for _, habits := range []fhirsim.Habits{fhirsim.Medplum(), fhirsim.OpenEMR("8.0.0")} {
+		server, c, at := simulated(t, habits, 60)
+		from := `{"Count":10,"ByOffset":true}`
+		if !habits.OpenEMR {
+			from = `{"Count":10,"ByOffset":true,"Sorted":true}`
+		}
+		ids := map[string]int{}
+		pages := 0
+		for page, err := range c.List(t.Context(), from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, change := range page.Changes {
+				ids[change.ID]++
+			}
+			at.advance(time.Second)
+			switch pages++; pages {
+			case 1:
+				server.Delete(patientID(2))
+			case 2:
+				for n := range 15 {
+					server.Delete(patientID(n))
+				}
+			case 3:
+				put(t, server, 20, "2")
+			}
+		}
+		for n := range 60 {
+			if ids[patientID(n)] == 0 {
+				t.Errorf("%s: patient %d was not shown", habits.Name, n)
+			}
+		}
+	}
+}
+
+// TestAListingOutlivesItsResult: where the server has forgotten the pages that it began
+// to show, as after a restart, the listing goes on behind those that were shown.
+func TestAListingOutlivesItsResult(t *testing.T) {
+	t.Parallel()
+	for _, resumed := range []bool{false, true} {
+		server, c, at := simulated(t, fhirsim.HAPI(), 230)
+		ids, pages := map[string]int{}, 0
+		for from, more := "", true; more; {
+			more = false
+			for page, err := range c.List(t.Context(), from) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, change := range page.Changes {
+					ids[change.ID]++
+				}
+				pages++
+				at.advance(time.Minute)
+				switch pages {
+				case 1: // who changes is in the result all the same, with another lastUpdated
+					put(t, server, 60, "2")
+					put(t, server, 10, "2")
+				case 2, 3:
+					server.ExpireSearches()
+				}
+				if from = page.Next; resumed && from != "" {
+					more = true
+					break
+				}
+			}
+		}
+		for n := range 230 {
+			switch times := ids[patientID(n)]; {
+			case times == 0, times > 1 && n != 60 && n != 10:
+				t.Errorf("resumed %v: patient %d was shown %d times", resumed, n, times)
+			}
+		}
+	}
+}
+
+// TestAListingThatCannotBeResumed says that it must start over.
+func TestAListingThatCannotBeResumed(t *testing.T) {
+	t.Parallel()
+	_, c, _ := simulated(t, fhirsim.HAPI(), 3)
+	for name, from := range map[string]string{
+		"nonsense":            "nonsense",
+		"of another server":   `{"Link":"http://127.0.0.1:1/fhir?_getpages=1","Sorted":true,"Count":200}`,
+		"without an order":    `{"Link":"` + c.base.String() + `?_getpages=1&_getpagesoffset=50","Count":200}`,
+		"in another order":    `{"Link":"` + c.base.String() + `?_getpages=1&_getpagesoffset=50","Sorted":true,"Mixed":true,"Lower":"2026-11-23T12:00:00Z","Count":200}`,
+		"nobody shown so far": `{"Link":"` + c.base.String() + `?_getpages=1&_getpagesoffset=50","Sorted":true,"Count":200}`,
+	} {
+		var failure error
+		for _, failure = range c.List(t.Context(), from) {
+		}
+		var e *Error
+		if !errors.As(failure, &e) || e.Cause != ListingExpired {
+			t.Errorf("%s: %v", name, failure)
+		}
+	}
+}
+
+// TestAPageThatFails in the middle ends a listing after the pages before it, and the
+// last good one leads on.
+func TestAPageThatFails(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]fhirsim.Fault{
+		"down": {Status: 503}, "cut": {Truncate: true}, "garbage": {Status: 200, Body: "<html>", ContentType: "text/html"},
+		"reset": {Close: true}, "our credentials": {Status: 401},
+	} {
+		for _, habits := range []fhirsim.Habits{fhirsim.HAPI(), fhirsim.Medplum()} {
+			server, c, _ := simulated(t, habits, 430)
+			fault.On, fault.After, fault.Times = fhirsim.OnSearch, 2, 2
+			server.SetFault("", fault)
+			ids := map[string]int{}
+			var failures []error
+			for from := ""; ; {
+				var failure error
+				for page, err := range c.List(t.Context(), from) {
+					if failure = err; err == nil {
+						from = page.Next
+						for _, change := range page.Changes {
+							ids[change.ID]++
+						}
+					}
+				}
+				if failure == nil || len(failures) == 3 {
+					break
+				}
+				failures = append(failures, failure)
+			}
+			if len(ids) != 430 || len(failures) == 0 || len(failures) > 2 {
+				t.Errorf("%s, %s: %d patients, %v", name, habits.Name, len(ids), failures)
+			}
+		}
+	}
+}
+
+// TestPagesThatAreTooLong are asked for in smaller ones; a patient who is too long for
+// any is told by his place, and the others are shown.
+func TestPagesThatAreTooLong(t *testing.T) {
+	t.Parallel()
+	for _, habits := range []fhirsim.Habits{fhirsim.HAPI(), fhirsim.Medplum(), fhirsim.PlainR4()} {
+		server, _, at := simulated(t, habits, 0)
+		base, stop, err := server.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		c := newTestClient(t, base, func(o *Options) { o.Server, o.MaxBody = "auto", 16<<10 })
+		put(t, server, 500, "1")
+		if _, err := c.Following(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 70 {
+			at.advance(time.Second)
+			size := 600
+			if n == 40 {
+				size = 30_000
+			}
+			if err := server.Put(patientJSON(patientID(n), `"x":"`+strings.Repeat("x", size)+`"`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for way, pages := range map[string]func(func(Listing, error) bool){
+			"List": c.List(t.Context(), ""), "Changed": c.Changed(t.Context(), testNow),
+		} {
+			ids, large := map[string]int{}, 0
+			for page, err := range pages {
+				if err != nil {
+					t.Fatalf("%s, %s: %v", habits.Name, way, err)
+				}
+				for _, change := range page.Changes {
+					if ids[change.ID]++; change.Err != nil {
+						large++
+						if e := asError(t, change.Err, Unusable); e.Cause != BadEntry || !strings.Contains(e.Reason, "longer than an answer may be") {
+							t.Error(e)
+						}
+					}
+				}
+			}
+			if len(ids) != 71 || large != 1 {
+				t.Errorf("%s, %s: %d ids, %d too long", habits.Name, way, len(ids), large)
+			}
+		}
+	}
+}
+
+// TestAListingThatIsNotOurs is refused, and so is one that does not come to an end.
+func TestAListingThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	a := `"entry":[{"resource":` + string(patientJSON("a", "")) + `}]`
+	page := func(rest string) string { return `{"resourceType":"Bundle","type":"searchset",` + rest + `,` + a + `}` }
+	self := func(url string) string { return page(`"link":[{"relation":"self","url":"` + url + `"}]`) }
+	for name, tt := range map[string]struct {
+		body string
+		good bool
+	}{
+		"a self of ours":             {self("http://proxy/x/Patient?_count=50&_sort=_lastUpdated"), true},
+		"a self without parameters":  {self("Patient"), true},
+		"a self that is no URL":      {self("x"), true},
+		"a history":                  {strings.Replace(self("Patient"), "searchset", "history", 1), false},
+		"another type's search":      {self("http://proxy/x/Observation?_count=200"), false},
+		"another search":             {self("Patient?name=hall"), false},
+		"a search for one":           {self("Patient?_id=a"), false},
+		"a compartment of a patient": {self("Patient/a/Observation"), false},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			fmt.Fprint(w, tt.body)
+		}))
+		var failure error
+		shown := 0
+		for page, err := range newTestClient(t, server.URL, nil).List(t.Context(), "") {
+			failure = err
+			shown += len(page.Changes)
+		}
+		if tt.good != (failure == nil) || tt.good != (shown == 1) {
+			t.Errorf("%s: %d patients, %v", name, shown, failure)
+		}
+		server.Close()
+	}
+}
+
+// TestCyclesOfPages come to an end, also where each link is new.
+func TestCyclesOfPages(t *testing.T) {
+	t.Parallel()
+	for _, isNew := range []bool{false, true} {
+		var server *httptest.Server
+		server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/fhir+json")
+			n, _ := strconv.Atoi(r.URL.Query().Get("page"))
+			next := n + 1
+			if !isNew {
+				next %= 4
+			}
+			fmt.Fprint(w, strings.ReplaceAll(bundle(fmt.Sprintf("HOST/fhir?page=%d", next), fmt.Sprint("p", n%4)), "HOST", server.URL))
+		}))
+		var failure error
+		ids := map[string]bool{}
+		for page, err := range newTestClient(t, server.URL+"/fhir", nil).List(t.Context(), "") {
+			failure = err
+			for _, change := range page.Changes {
+				ids[change.ID] = true
+			}
+		}
+		if !errors.Is(failure, errNoProgress) || len(ids) != 4 {
+			t.Errorf("new links %v: %v, %v", isNew, ids, failure)
+		}
+		server.Close()
+	}
+}
