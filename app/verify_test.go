@@ -177,8 +177,11 @@ func TestVerifyBesideAMirrorThatRuns(t *testing.T) {
 		}
 		server, base := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, all...)
 		MustImport(t, databaseURL, all...)
-		p := StartWith(t, base, databaseURL, "SYNC_INTERVAL="+interval)
-		p.UntilLog("all patients of the FHIR server were looked at")
+		p := StartWith(t, base, databaseURL, "SYNC_INTERVAL="+interval, "VERIFY_INTERVAL=20ms")
+		wait.Until(t, "the mirror has looked, and rows are compared", func() bool {
+			_, figures := p.Get("/metrics")
+			return !strings.Contains(figures, "patientgraph_mirror_last_look_timestamp_seconds 0\n") && !strings.Contains(figures, "patientgraph_verify_checked_total 0\n")
+		})
 		for round := range 4 {
 			at := round % len(ids)
 			server.Delete(ids[at])
