@@ -65,6 +65,8 @@ type Config struct {
 	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
 	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
+	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
@@ -158,6 +160,9 @@ func (c *Config) check() error {
 	}
 	if c.IdempotencyTTL < time.Minute {
 		return errors.New("IDEMPOTENCY_TTL must be at least 1m")
+	}
+	if c.VerifyInterval != 0 && c.VerifyInterval < 10*time.Millisecond {
+		return errors.New("VERIFY_INTERVAL must be at least 10ms, or 0 for none")
 	}
 	if c.SyncInterval != 0 && c.SyncInterval < 100*time.Millisecond {
 		return errors.New("SYNC_INTERVAL must be at least 100ms, or 0 for none")
@@ -278,6 +283,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("fhir_client_cert", c.FHIRClientCert),
 		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
 		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
+		slog.Duration("verify_interval", c.VerifyInterval),
 		slog.Duration("sync_interval", c.SyncInterval),
 		slog.Duration("stale_after", c.StaleAfter),
 		slog.String("patient_id_system", c.PatientIDSystem),

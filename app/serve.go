@@ -134,6 +134,7 @@ type product struct {
 	handler http.Handler
 	writer  *writethrough.Writer
 	mirror  *mirror.Mirror
+	sampler *mirror.Sampler // nil: it is off
 }
 
 // newProduct puts together what answers requests, what writes and what follows.
@@ -174,7 +175,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 	})
-	return &product{handler, writer, follower}, err
+	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.
@@ -202,6 +203,9 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 	var work sync.WaitGroup
 	work.Go(func() { served.writer.Run(running, bound) })
 	work.Go(func() { served.mirror.Run(running) })
+	if served.sampler != nil {
+		work.Go(func() { served.sampler.Run(running) })
+	}
 	p.log.Info("serving", "address", listener.Addr().String())
 
 	var err error

@@ -118,17 +118,22 @@ func rowValues(p *Patient) []any {
 		if written&(1<<c) == 0 {
 			continue
 		}
-		switch at := column.in(p).(type) {
-		case *string:
-			values = append(values, clean(*at))
-		case *int64:
-			values = append(values, *at)
-		case driver.Valuer:
-			value, _ := at.Value() // those below cannot fail
-			values = append(values, value)
-		}
+		values = append(values, column.value(p))
 	}
 	return append(values, p.ID)
+}
+
+// value is what the column holds of a Patient.
+func (c columnOf) value(p *Patient) (value any) {
+	switch at := c.in(p).(type) {
+	case *string:
+		value = clean(*at)
+	case *int64:
+		value = *at
+	case driver.Valuer:
+		value, _ = at.Value() // those below cannot fail
+	}
+	return value
 }
 
 // columnSet has one bit for each Column.

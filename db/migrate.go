@@ -87,6 +87,21 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return redacted(s.rekey(ctx))
 }
 
+// Ready makes a database ready for use that has the schema of this program already. It
+// changes nothing; another schema is an error. ErrNewerSchema.
+func (s *Store) Ready(ctx context.Context) error {
+	version, err := s.schemaVersion(ctx)
+	switch known := SchemaVersion(); {
+	case err != nil:
+		return redacted(err)
+	case version == 0:
+		return errors.New("it holds no cache yet: run patientgraph sync, or serve")
+	case version < known:
+		return fmt.Errorf("it has schema version %d, this program needs %d: stop the replicas of the older version and run patientgraph migrate", version, known)
+	}
+	return redacted(s.prepareWithin(ctx, openTimeout))
+}
+
 func (s *Store) prepareWithin(ctx context.Context, bound time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()

@@ -216,3 +216,28 @@ func TestActorsOfAnOlderJournal(t *testing.T) {
 		}
 	})
 }
+
+// What only reads takes the schema of this program alone, and says what to do about another.
+func TestReadyTakesThisSchemaAlone(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	olderStores(t, 9, func(t *testing.T, s *Store) {
+		for range 2 { // it changes nothing
+			if err := s.Ready(ctx); err == nil || !strings.Contains(err.Error(), "schema version 9") || !strings.Contains(err.Error(), "patientgraph migrate") {
+				t.Errorf("an older schema: %v", err)
+			}
+		}
+		if err := s.Migrate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Ready(ctx); err != nil {
+			t.Errorf("after the migration: %v", err)
+		}
+		if _, err := s.write.DB.Exec("DELETE FROM goose_db_version"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Ready(ctx); err == nil || !strings.Contains(err.Error(), "patientgraph sync") {
+			t.Errorf("no schema: %v", err)
+		}
+	})
+}
