@@ -137,3 +137,58 @@ func TestBadCursorsOfChanges(t *testing.T) {
 		t.Errorf("with the cursor of another order: %v", err)
 	}
 }
+
+// following subscribes to a patient's changes.
+func following(c *Client, id string) *Stream {
+	c.T.Helper()
+	return c.Subscribe(`subscription { patientChanged(id: ` + JSON(c.T, id) + `) { id phone allergies fullName changeCursor } }`)
+}
+
+func wantChange(t *testing.T, stream *Stream, want Object) {
+	t.Helper()
+	event, ended := stream.Next()
+	changed, _ := event.At("data", "patientChanged").(map[string]any)
+	if ended || changed == nil {
+		t.Fatalf("it heard %v, ended: %v", event, ended)
+	}
+	Want(t, changed, want)
+}
+
+func TestChangesAreToldToThoseWhoFollow(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		s := StartSystem(t, databaseURL)
+		replica := s.Another(databaseURL)
+		here, there := following(s.Client, Number), following(replica.Client, Number)
+		own := following(s.As(Token(t, auth.RolePatient, Number)), Number)
+		analyst := following(s.As(Token(t, auth.RoleAnalyst, "")), Number)
+		stranger := following(s.As(Token(t, auth.RolePatient, LocalNumber)), Number)
+		if event, _ := stranger.Next(); event.ErrorCode() != "BAD_USER_INPUT" {
+			t.Errorf("who may not see the patient hears %v", event)
+		}
+
+		Want(t, replica.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
+		for _, stream := range []*Stream{here, there, own} {
+			wantChange(t, stream, Object{"id": Number, "phone": NewPhone})
+		}
+		wantChange(t, analyst, Object{"id": Number, "phone": nil, "fullName": nil})
+		Want(t, updateProfile(s.Client, Object{"patientId": Number, "allergies": []string{"dust"}}), Object{"__typename": "UpdatePatientProfileSuccess"})
+		for _, stream := range []*Stream{here, there, own, analyst} {
+			wantChange(t, stream, Object{"allergies": []string{"dust"}, "changeCursor": cursorOf(s.Client, Number)})
+		}
+		// By another process, as the mirror would bring it from the EMR.
+		newer := strings.Replace(PatientJSON("a1", Number), `"id":"a1"`, `"id":"a1","meta":{"versionId":"9","lastUpdated":"2100-01-01T00:00:00Z"}`, 1)
+		if out, err := s.Import(databaseURL, newer); err != nil {
+			t.Fatal(err, out)
+		}
+		for _, stream := range []*Stream{here, there, own} {
+			wantChange(t, stream, Object{"phone": "010-1111-2222", "allergies": []string{"dust"}})
+		}
+		if err := replica.Stop(); err != nil {
+			t.Errorf("the shutdown ended with %v", err)
+		}
+		if event, ended := there.Next(); !ended {
+			t.Errorf("at the shutdown it heard %v", event)
+		}
+	})
+}
