@@ -38,13 +38,19 @@ var (
 // to number it neither writes nor locks. Rows that somebody writes at the moment are
 // left to the next call.
 func (s *Store) NumberChanges(ctx context.Context) (last int64, err error) {
+	last, more, err := s.toNumber(ctx)
+	if err != nil || !more {
+		return last, err
+	}
+	select { // many who poll must not take the connections that writers need
+	case s.numbers <- struct{}{}:
+		defer func() { <-s.numbers }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("number changes: %w", ctx.Err())
+	}
 	for numbered := numberedAtOnce; numbered == numberedAtOnce; {
-		var next *string
-		if err := s.in(ctx, bun.Tx{}, nextToNumber).QueryRowContext(ctx).Scan(&last, &next); err != nil {
-			return 0, fmt.Errorf("number changes: %w", err)
-		}
-		if next == nil {
-			break
+		if last, more, err = s.toNumber(ctx); err != nil || !more {
+			return last, err
 		}
 		number := func() error {
 			return s.inTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
@@ -59,6 +65,15 @@ func (s *Store) NumberChanges(ctx context.Context) (last int64, err error) {
 		}
 	}
 	return last, nil
+}
+
+// toNumber returns the last number, and whether there are rows without one.
+func (s *Store) toNumber(ctx context.Context) (last int64, more bool, err error) {
+	var next *string
+	if err := s.in(ctx, bun.Tx{}, nextToNumber).QueryRowContext(ctx).Scan(&last, &next); err != nil {
+		return 0, false, fmt.Errorf("number changes: %w", err)
+	}
+	return last, next != nil, nil
 }
 
 // numberSome numbers some rows, and returns the greatest number then and how many
