@@ -14,7 +14,7 @@ import (
 	"patientgraph/internal/wait"
 )
 
-const following = "SYNC_INTERVAL=100ms"
+const followsOften = "SYNC_INTERVAL=100ms"
 
 // untilRead waits until a patient is read like this; nil: it is null.
 func untilRead(p *Product, number string, want Object) {
@@ -64,7 +64,7 @@ func followsTheDesk(t *testing.T, habits fhirsim.Habits, databaseURL string) {
 		system = "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
 	}
 	server, base := StartFHIR(t, fhirsim.Options{Habits: habits}, PatientJSON(first, "P-1"), PatientJSON(second, "P-2"))
-	p := StartWith(t, base, databaseURL, following, system)
+	p := StartWith(t, base, databaseURL, followsOften, system)
 	untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": OldPhone})
 	untilRead(p, "P-2", Object{"syncState": "SYNCED"})
 	put := func(resource string) {
@@ -104,7 +104,7 @@ func TestStaleIsSaid(t *testing.T) {
 			sim.ServeHTTP(w, r)
 		}))
 		t.Cleanup(server.Close)
-		p := StartWith(t, server.URL+"/fhir", databaseURL, following, "STALE_AFTER=1s")
+		p := StartWith(t, server.URL+"/fhir", databaseURL, followsOften, "STALE_AFTER=1s")
 		untilRead(p, "P-1", Object{"syncState": "SYNCED"})
 		Want(t, p.Query(`{ mirror { patients stale pending } }`, nil), Object{"mirror": Object{"patients": 1, "stale": 0, "pending": 0}})
 		down.Store(true)
