@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/fhir"
+	"patientgraph/httpapi"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -61,10 +63,40 @@ func newLog(c *Config, w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the words that kong let through
 	options := &slog.HandlerOptions{Level: level}
+	if isText(c.LogFormat, w) {
+		return slog.New(httpapi.LogHandler(slog.NewTextHandler(w, options)))
+	}
+	return slog.New(httpapi.LogHandler(slog.NewJSONHandler(w, options)))
+}
+
+func isText(logFormat string, w io.Writer) bool {
 	file, isFile := w.(*os.File)
 	terminal := isFile && term.IsTerminal(int(file.Fd()))
-	if c.LogFormat == "text" || c.LogFormat == "auto" && terminal {
-		return slog.New(slog.NewTextHandler(w, options))
+	return logFormat == "text" || logFormat != "json" && terminal
+}
+
+// WriteFatal writes the error that Run returned: as a line of the log, which may be all
+// that is kept of stderr, or for who sits at a terminal as plain text.
+func WriteFatal(args []string, getenv func(string) string, stderr io.Writer, err error) {
+	if isText(wantedFormat(args, getenv), stderr) {
+		fmt.Fprintln(stderr, "patientgraph:", err)
+		return
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	slog.New(slog.NewJSONHandler(stderr, nil)).Error("ended by an error", "error", err)
+}
+
+// wantedFormat reads LOG_FORMAT as kong would have: the error may be that it could not.
+func wantedFormat(args []string, getenv func(string) string) string {
+	format := getenv("LOG_FORMAT")
+	for n, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		switch {
+		case name != "--log-format":
+		case given:
+			format = value
+		case n+1 < len(args):
+			format = args[n+1]
+		}
+	}
+	return format
 }
