@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -78,5 +79,13 @@ func TestTheErrorThatEndsTheProgramIsALine(t *testing.T) {
 		if !strings.HasSuffix(out.String(), want) || !tt.text && strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("LOG_FORMAT=%s %q: %s", tt.format, tt.args, &out)
 		}
+	}
+}
+
+func TestAFaultOfTheProgramIsItsError(t *testing.T) {
+	t.Parallel()
+	err := Run(t.Context(), nil, func(string) string { panic("Okoro, born 1960") }, io.Discard, io.Discard)
+	if err == nil || !strings.HasPrefix(err.Error(), "panic: ") || strings.Contains(err.Error(), "Okoro") || !strings.Contains(err.Error(), "metrics_test.go") {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/fhir"
 	"patientgraph/httpapi"
+	"patientgraph/resolvers"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -18,7 +19,12 @@ import (
 
 // Run is the whole program: it reads the settings from args and getenv, does
 // what the command says, and returns when that is done or ctx ends.
-func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = resolvers.Panic(cause)
+		}
+	}()
 	var c cli
 	exited := false
 	parser, err := kong.New(&c,

@@ -114,6 +114,11 @@ func logExamination(p *program, client *fhir.Client) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if cause := recover(); cause != nil { // it can be served all the same
+				p.log.Error("the FHIR server could not be looked at", "error", resolvers.Panic(cause))
+			}
+		}()
 		if found := examine(ctx, p.config, client); ctx.Err() == nil {
 			found.log(ctx, p.log)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -21,11 +22,16 @@ import (
 // requestInfo is what the log says of a request. It holds nothing that a caller wrote
 // but names: of the request, and of the operation.
 type requestInfo struct {
-	id            string
-	role          string // of the viewer; "": none yet
-	graphql       bool
-	operationName string // as the document says it; "": none, or the document cannot be read
-	operationType ast.Operation
+	id        string
+	role      string // of the viewer; "": none yet
+	graphql   bool
+	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
+}
+
+// operation is what a document names.
+type operation struct {
+	name string // "": it has none
+	kind ast.Operation
 }
 
 type requestInfoKey struct{}
@@ -83,7 +89,11 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 		log.DebugContext(r.Context(), "request", "method", r.Method, "route", r.Pattern, "status", status, ms)
 		return
 	}
-	log.InfoContext(r.Context(), "GraphQL request", "method", r.Method, "operation_name", info.operationName, "operation_type", string(info.operationType), "status", status, ms)
+	asked := info.operation.Load()
+	if asked == nil {
+		asked = &operation{}
+	}
+	log.InfoContext(r.Context(), "GraphQL request", "method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms)
 }
 
 // statusWriter remembers the status of an answer.
@@ -133,7 +143,7 @@ func (noteOperation) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (noteOperation) MutateOperationContext(ctx context.Context, o *graphql.OperationContext) *gqlerror.Error {
 	if info := infoOf(ctx); info != nil {
-		info.operationName, info.operationType = o.Operation.Name, o.Operation.Operation
+		info.operation.Store(&operation{o.Operation.Name, o.Operation.Operation})
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package writethrough_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/fhir"
+	"patientgraph/internal/locked"
+	"patientgraph/internal/wait"
 	"patientgraph/writethrough"
 )
 
@@ -119,4 +123,35 @@ func TestAnOpenCircuitShows(t *testing.T) {
 		}
 	}
 	wantMetrics(t, metrics, `patientgraph_circuit_open 1`)
+}
+
+// brokenStore cannot look through the journal until it is mended.
+type brokenStore struct {
+	*db.Store
+	mended atomic.Bool
+}
+
+func (s *brokenStore) ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error) {
+	if !s.mended.Load() {
+		return nil, errors.New("it is away")
+	}
+	return s.Store.ClaimUpdates(owner, patientID, lease, limit)
+}
+
+func TestADatabaseThatComesBackIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	store, log := &brokenStore{Store: r.store}, &locked.Buffer{}
+	r.writer(true, r.client, store, func(c *writethrough.Config) {
+		c.Log, c.Lease = slog.New(slog.NewTextHandler(log, nil)), 300*time.Millisecond
+	})
+	says := func(text string) func() bool {
+		return func() bool { return strings.Contains(log.String(), text) }
+	}
+	wait.Until(t, "the failure is told", says("unsettled contact updates could not be looked up"))
+	if says("the database answers again")() {
+		t.Error("it is said to answer already")
+	}
+	store.mended.Store(true)
+	wait.Until(t, "the return is told", says("the database answers again"))
 }

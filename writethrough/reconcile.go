@@ -139,7 +139,7 @@ func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string
 		w.Log.DebugContext(ctx, "not settled now", "patient", line.PatientID, "operation", line.ID, "error", err)
 	case e.state != db.UpdateUnknown:
 		w.metrics.settled.WithLabelValues(string(e.state)).Inc()
-		w.Log.InfoContext(ctx, "contact update settled", "patient", line.PatientID, "operation", line.ID, "state", e.state)
+		w.Log.InfoContext(ctx, "contact update settled", "patient", line.PatientID, "operation", line.ID, "state", e.state, "outcome", e.outcome.Code)
 	}
 }
 
