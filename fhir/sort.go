@@ -17,9 +17,16 @@ import (
 )
 
 // failure sorts an answer: nil when it is good (its parsed body is then in
-// doc), else what it means for the caller. This is the one place where that is
-// decided.
+// doc), else what it means for the caller. It is sorted once, however many ask.
 func (a *answer) failure() error {
+	if !a.sorted {
+		a.sorted, a.sortedAs = true, a.sort()
+	}
+	return a.sortedAs
+}
+
+// sort is the one place where it is decided what an answer means.
+func (a *answer) sort() error {
 	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
 	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {

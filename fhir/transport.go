@@ -173,6 +173,8 @@ type answer struct {
 	maxBody    int64
 	doc        gjson.Result // the parsed body, set by failure when it is good
 	now        time.Time
+	sorted     bool  // failure has been asked, and
+	sortedAs   error // has said this
 }
 
 // exchange sends one request and reads the whole answer. One that was refused for
@@ -212,8 +214,11 @@ func (c *Client) send(ctx context.Context, r request, authorization string) (a a
 	var w wire
 	_, credential, _ := strings.Cut(authorization, " ")
 	a = answer{request: r, ownSecrets: append([]string{credential}, c.secrets...), maxBody: c.maxBody}
+	began := time.Now()
 	defer func() {
+		took := time.Since(began)
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()
+		c.observe(&a, took)
 	}()
 
 	req, err := http.NewRequestWithContext(w.trace(ctx), r.method, r.url, bytes.NewReader(r.body))
