@@ -11,11 +11,12 @@ const syncCount = "200"
 
 type syncCommand struct {
 	Full bool `help:"Has no effect yet: every patient is always read."`
+	Bulk bool `help:"Have the FHIR server export all patients at once ($export), where it can."`
 }
 
 // Run reads every patient of the FHIR server into the cache, takes what it can, and
 // fails if anything could not be taken.
-func (syncCommand) Run(p *program) error {
+func (s syncCommand) Run(p *program) error {
 	if p.config.Demo {
 		return errors.New("sync: FHIR_BASE_URL is not set; the demo fills its own cache")
 	}
@@ -36,7 +37,12 @@ func (syncCommand) Run(p *program) error {
 		p.log.Error("patient not taken", "nth", n, "error", err)
 	})
 	var failures []error
-	if err := imported.Patients(p.ctx, client.Search(p.ctx, url.Values{"_count": {syncCount}})); err != nil {
+	if s.Bulk {
+		_, err = syncBulk(p, client, imported)
+	} else {
+		err = imported.Patients(p.ctx, client.Search(p.ctx, url.Values{"_count": {syncCount}}))
+	}
+	if err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))
 	}
 	return endImport(p, "sync", "patients", imported, failures)

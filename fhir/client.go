@@ -38,6 +38,7 @@ type Client struct {
 	maxBody      int64
 	transport    *http.Transport
 	now          func() time.Time
+	sleep        func(context.Context, time.Duration) error // between two looks at an export
 }
 
 // NewClient checks the options and returns a Client; it asks the server
@@ -61,7 +62,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
-		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
+		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now, sleep: sleep,
 	}
 	if c.chooser, err = newChooser(o.Server); err != nil {
 		return nil, err
