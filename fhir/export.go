@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tidwall/gjson"
 )
@@ -193,7 +195,7 @@ func (x *exporter) await(ctx context.Context, progress func(string)) (gjson.Resu
 			return a.doc, nil
 		case a.status == http.StatusAccepted && a.err == nil:
 			again.tries = 0
-			if text, ok := unquoted(a.header.Get("X-Progress")); ok && text != "" {
+			if text, ok := unquoted(a.header.Get("X-Progress")); ok {
 				progress(text)
 			}
 		case !a.mayPass() || again.tries == maxExportTries-1 || ctx.Err() != nil:
@@ -279,7 +281,7 @@ func (e *Export) readFailures(ctx context.Context, files []exportFile) error {
 		}
 		issues := outcomeIssues(doc)
 		if str(doc, "resourceType") != "OperationOutcome" { // nor a line that cannot be read
-			issues = []Issue{{Severity: "error", Code: "unknown"}}
+			issues = []Issue{{Severity: "error", Code: "unknown", Message: "an entry that cannot be read"}}
 		}
 		for _, issue := range issues {
 			if severityRank(issue.Severity) == 0 {
@@ -364,8 +366,9 @@ func unusableExport(status int, reason string, err error) *Error {
 func unquoted(text string) (string, bool) {
 	secrets := SecretsOf()
 	secrets.commonOnly = true
-	text, ok := secrets.hide(text)
-	return withoutNumbers(text), ok
+	text, _ = secrets.hide(text)
+	text = withoutNumbers(text)
+	return text, strings.ContainsFunc(text, unicode.IsLetter) || strings.ContainsFunc(text, unicode.IsDigit)
 }
 
 // manyDigits is a word that may be a number, a date or an id of somebody.
