@@ -116,7 +116,7 @@ func (x *exporter) kickOff(ctx context.Context, progress func(string)) error {
 		switch {
 		case a.status == http.StatusOK:
 			e = unusableExport(a.status, "The server answered at once, instead of making an export (status 200): run sync without --bulk", nil)
-		case e.Kind == AuthFailed || e.Kind == Forbidden:
+		case a.status != 0 && (e.Kind == AuthFailed || e.Kind == Forbidden):
 			e.Reason += "; an export may need a right or scope of its own (system/Patient.read, on OpenEMR also system/Patient.$export): grant it, or run sync without --bulk"
 		case a.status != 0:
 			e.Reason = "The server did not begin an export: " + e.Reason

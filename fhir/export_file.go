@@ -12,6 +12,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -219,8 +220,8 @@ func (x *exporter) download(ctx context.Context, f exportFile, to *delivered) er
 		if a.status == http.StatusOK && a.err == nil {
 			return nil
 		}
-		if errors.Is(a.err, errReader) || errors.Is(a.err, errChanged) || errors.Is(a.err, errPage) || errors.Is(a.err, errLocal) ||
-			!a.mayPass() || again.tries == maxExportTries-1 || ctx.Err() != nil {
+		final := slices.ContainsFunc([]error{errReader, errChanged, errFewer, errPage, errLocal}, func(err error) bool { return errors.Is(a.err, err) })
+		if final || !a.mayPass() || again.tries == maxExportTries-1 || ctx.Err() != nil {
 			return fileError(a, f)
 		}
 		again.tries++
