@@ -44,11 +44,11 @@ func runSyncByExport(t *testing.T, fhirURL, databaseURL string) (string, error) 
 func TestSyncByExport(t *testing.T) {
 	t.Parallel()
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		server, base := exportingServer(t, 1200, fhirsim.Export{PerFile: 700, Gzip: true, Deleted: true})
+		server, base := exportingServer(t, 120, fhirsim.Export{PerFile: 70, Gzip: true, Deleted: true})
 		server.Delete("bulk-7")
 		server.SetFault("", fhirsim.Fault{On: fhirsim.OnExportFile, Truncate: true, Times: 1})
 		out, err := runSyncByExport(t, base, databaseURL)
-		if err != nil || !strings.Contains(out, "1199 new, 0 updated, 0 kept as they were, 0 bad") || !strings.Contains(out, "has deleted 1 patients") {
+		if err != nil || !strings.Contains(out, "119 new, 0 updated, 0 kept as they were, 0 bad") || !strings.Contains(out, "has deleted 1 patients") {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		for _, r := range server.Requests() {
@@ -60,7 +60,7 @@ func TestSyncByExport(t *testing.T) {
 			t.Error("the server was not told that its files are no longer needed")
 		}
 		p := StartWith(t, base, databaseURL)
-		Want(t, p.Patient("P-2025-001200"), Object{"syncState": "SYNCED"})
+		Want(t, p.Patient("P-2025-000120"), Object{"syncState": "SYNCED"})
 	})
 }
 
