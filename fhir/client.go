@@ -62,7 +62,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
-		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now, sleep: sleep,
+		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
 	}
 	if c.chooser, err = newChooser(o.Server); err != nil {
 		return nil, err
@@ -73,6 +73,7 @@ func NewClient(o Options) (*Client, error) {
 	if c.credentials, err = c.newCredentials(o.Auth, o.TLS); err != nil {
 		return nil, err
 	}
+	c.sleep = sleep
 	return c.WithConns(o.MaxConns), nil
 }
 
