@@ -42,6 +42,7 @@ type Client struct {
 	transport    *http.Transport
 	observer     Observer // nil: none
 	now          func() time.Time
+	sleep        func(context.Context, time.Duration) error // between two looks at an export
 }
 
 // NewClient checks the options and returns a Client; it asks the server
@@ -77,6 +78,7 @@ func NewClient(o Options) (*Client, error) {
 	if c.credentials, err = c.newCredentials(o.Auth, o.TLS); err != nil {
 		return nil, err
 	}
+	c.sleep = sleep
 	return c.WithConns(o.MaxConns), nil
 }
 
