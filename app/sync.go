@@ -10,13 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/db"
-	"patientgraph/fhir"
 	"patientgraph/mirror"
 )
 
 type syncCommand struct {
 	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
-	Bulk bool `help:"The same by an export ($export), where the FHIR server offers one."`
+	Bulk bool `help:"As --full, but have the FHIR server export all patients at once ($export), where it can."`
 }
 
 // Run brings the cache up to date with the FHIR server, takes what it can, and fails if
@@ -38,20 +37,18 @@ func (c syncCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	what := mirror.What{Full: c.Full}
+	var source mirror.FHIR = client
 	if c.Bulk {
-		if what.Export, err = client.Export(p.ctx, func(progress string) {
-			p.log.Info("the FHIR server prepares the export", "progress", progress)
-		}); err != nil {
+		export, err := startExport(p, client)
+		if err != nil {
 			return fmt.Errorf("sync: %w", err)
 		}
-		defer what.Export.Close()
-		for _, issue := range what.Export.Issues {
-			p.log.Warn("the FHIR server says of its export", "severity", issue.Severity, "code", issue.Code, "says", issue.Message)
-		}
+		defer export.Close()
+		source = mirror.Bulk{Client: client, Export: export}
 	}
+	m := newMirror(p.config, p.log, store, source, nil)
 	shown := newProgress(p, "patients read", -1)
-	r, err := newMirror(p.config, p.log, store, client, nil).Once(p.ctx, what, func(page mirror.Result) { shown.add(page.Read()) })
+	r, err := m.Once(p.ctx, c.Full || c.Bulk, func(page mirror.Result) { shown.add(page.Read()) })
 	shown.end()
 	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
 	var failures []error
@@ -65,9 +62,9 @@ func (c syncCommand) Run(p *program) error {
 }
 
 // newMirror makes what fills the cache from the FHIR server.
-func newMirror(c *Config, log *slog.Logger, store *db.Store, client *fhir.Client, metrics prometheus.Registerer) *mirror.Mirror {
+func newMirror(c *Config, log *slog.Logger, store *db.Store, server mirror.FHIR, metrics prometheus.Registerer) *mirror.Mirror {
 	return mirror.New(mirror.Config{
-		FHIR: client, Cache: store, Log: log, Now: time.Now, NewID: uuid.NewString, Metrics: metrics, Base: c.FHIRBaseURL,
+		FHIR: server, Cache: store, Log: log, Now: time.Now, NewID: uuid.NewString, Metrics: metrics, Base: c.FHIRBaseURL,
 		Interval: c.SyncInterval, StaleAfter: c.StaleAfter, PatientIDSystem: c.PatientIDSystem,
 	})
 }

@@ -4,96 +4,68 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"patientgraph/fhir"
 )
 
-// togetherExported patients of an export are stored together.
-const togetherExported = 500
+// bulkPage is how many patients of an export are stored together.
+const bulkPage = 500
 
-// fromExport takes the patients of an export. What is in it may be old by now, so a row
-// that looks newer is read by itself, and so is each patient who is not in it or is told
-// to be deleted. From an export that is not whole nothing follows of who is missing, nor
-// are the changes before it forgotten.
-func (m *Mirror) fromExport(ctx context.Context, export *fhir.Export, each func(Result)) (result Result, err error) {
-	began, met := m.Now(), newIDs()
-	b, err := m.ask(ctx)
-	if err != nil {
-		return result, err
-	}
-	claimed := false
-	flush := func() error {
-		if err := b.store(ctx, ""); err != nil {
-			return err
-		}
-		claimed = claimed || b.claimed
-		result.add(b.result)
-		each(b.result)
-		var err error
-		b, err = m.ask(ctx)
-		return err
-	}
-	for patient, err := range export.Patients(ctx) {
-		var fault *fhir.Error
-		if err != nil && (!errors.As(err, &fault) || fault.Cause != fhir.BadEntry) {
-			return result, errors.Join(err, flush())
-		}
-		b.add([]fhir.Change{{ID: patient.ID, Patient: patient, Err: err}})
-		met.add(patient.ID)
-		if len(b.patients) == togetherExported {
-			if err := flush(); err != nil {
-				return result, err
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return result, err
-	}
-	if err := m.settle(ctx, claimed); err != nil {
-		return result, err
-	}
-	if export.Failed > 0 {
-		return result, fmt.Errorf("the FHIR server could not export everything: it reports %d errors", export.Failed)
-	}
-	gone, err := m.missing(ctx, met, began, func(int, int) bool { return false })
-	if result.add(gone); err != nil {
-		return result, err
-	}
-	if err := m.deleted(ctx, export, &result); err != nil {
-		return result, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.progress = progress{Base: m.Base, From: export.TransactionTime.Add(-wide), Filled: true, SweptAt: began}
-	return result, m.save(m.LookedAt())
+// Bulk is a FHIR server that is asked for all its patients by an export.
+type Bulk struct {
+	*fhir.Client
+	Export *fhir.Export
 }
 
-// deleted reads those whom the export tells to be deleted: some may have come back since.
-func (m *Mirror) deleted(ctx context.Context, export *fhir.Export, result *Result) error {
-	var ids []string
-	read := func() error {
-		b, err := m.readTogether(ctx, ids)
-		if err == nil {
-			ids = nil
-			result.add(b.result)
+// List shows first who the server says it has deleted (who came back is among the
+// patients), then every patient. It cannot be resumed: no page names a next one.
+func (b Bulk) List(ctx context.Context, _ string) iter.Seq2[fhir.Listing, error] {
+	return func(yield func(fhir.Listing, error) bool) {
+		page := fhir.Listing{ServerTime: b.Export.TransactionTime}
+		for change, err := range b.changes(ctx) {
+			if err != nil {
+				yield(fhir.Listing{}, err)
+				return
+			}
+			if page.Changes = append(page.Changes, change); len(page.Changes) == bulkPage {
+				if !yield(page, nil) {
+					return
+				}
+				page.Changes = nil
+			}
 		}
-		return err
+		if yield(page, nil) && b.Export.Failed > 0 {
+			yield(fhir.Listing{}, fmt.Errorf("the FHIR server could not export everything: it reports %d errors", b.Export.Failed))
+		}
 	}
-	for id, err := range export.Deleted(ctx) {
-		var fault *fhir.Error
-		switch {
-		case errors.As(err, &fault) && fault.Cause == fhir.BadEntry:
-			result.Bad++
-			m.Log.Error("an entry of the export's deletions cannot be read", "error", err)
-			continue
-		case err != nil:
-			return err
+}
+
+func (b Bulk) changes(ctx context.Context) iter.Seq2[fhir.Change, error] {
+	return func(yield func(fhir.Change, error) bool) {
+		for id, err := range b.Export.Deleted(ctx) {
+			change := fhir.Change{ID: id, Deleted: true}
+			if bad(err) {
+				change, err = fhir.Change{Err: err}, nil
+			}
+			if !yield(change, err) {
+				return
+			}
 		}
-		if ids = append(ids, id); len(ids) == togetherMissing {
-			if err := read(); err != nil {
-				return err
+		for patient, err := range b.Export.Patients(ctx) {
+			change := fhir.Change{ID: patient.ID, Patient: patient}
+			if bad(err) {
+				change, err = fhir.Change{Err: err}, nil
+			}
+			if !yield(change, err) {
+				return
 			}
 		}
 	}
-	return read()
+}
+
+// bad reports whether an error concerns one entry alone.
+func bad(err error) bool {
+	var fault *fhir.Error
+	return errors.As(err, &fault) && fault.Cause == fhir.BadEntry
 }
