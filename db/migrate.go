@@ -74,8 +74,11 @@ func (s *Store) schemaVersion(ctx context.Context) (version int64, err error) {
 // Migrate brings the schema up to date. Replicas on PostgreSQL that start
 // together wait for each other.
 func (s *Store) Migrate(ctx context.Context) error {
-	err := errors.Join(s.file.check(), s.checkSchema(ctx))
-	if err == nil {
+	if err := s.file.check(); err != nil {
+		return redacted(err)
+	}
+	version, err := s.schemaVersion(ctx)
+	if err == nil && version < SchemaVersion() { // else there is no turn to wait for
 		err = s.migrate(ctx, SchemaVersion())
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // smuggler answers each request well, and sends extra behind the answer in the
@@ -100,14 +101,14 @@ func TestSecondAnswerReachesNobody(t *testing.T) {
 			t.Run(name+" "+scheme, func(t *testing.T) {
 				t.Parallel()
 				base, _ := smuggler(t, settings, extra)
-				c := newTestClient(t, base, func(o *Options) { o.MaxConns = 4 })
+				c := newTestClient(t, base, func(o *Options) { o.MaxConns, o.Timeout = 4, time.Minute })
 				c.tls.made = client
 				var all sync.WaitGroup
 				var answered atomic.Int64
 				for n := range 16 {
 					all.Go(func() {
 						id := fmt.Sprintf("p%d", n)
-						for range 10 {
+						for range 5 {
 							_, err := c.Read(t.Context(), id)
 							if err == nil {
 								_, err = c.Update(t.Context(), id, patientJSON(id, ""), "")
@@ -127,8 +128,8 @@ func TestSecondAnswerReachesNobody(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if answered.Load() < 80 {
-					t.Errorf("only %d of 160 were answered", answered.Load())
+				if answered.Load() < 40 {
+					t.Errorf("only %d of 80 were answered", answered.Load())
 				}
 			})
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/text/unicode/norm"
+
+	"patientgraph/internal/cost"
 )
 
 // What is another form of a value, and what another value: both ways.
@@ -139,13 +141,26 @@ func TestAdditionsOfTheServer(t *testing.T) {
 
 // However long a value is, its form costs as much as the value is long.
 func TestFormsOfLongValues(t *testing.T) {
-	t.Parallel()
-	for _, s := range []string{strings.Repeat("1 ", 1<<20), strings.Repeat("1ext", 1<<19), strings.Repeat("a\u0301", 1<<19), strings.Repeat("𝟡", 1<<18)} {
-		a, b := Contact{Phone: s, Email: s, Address: &Address{Text: s}}, Contact{Phone: s + "2", Email: s + "2", Address: &Address{Text: s + "2"}}
-		if missing := Missing(a, b, []string{FieldPhone, FieldEmail, FieldAddress}, "KR"); len(missing) != 3 {
-			t.Errorf("%.9q…: %v", s, missing)
+	const short, times = 1 << 12, 8
+	for _, unit := range []string{"1 ", "1ext", "a\u0301", "𝟡"} {
+		compare := func(units int) cost.Cost {
+			s := strings.Repeat(unit, units)
+			return cost.Of(t, func() {
+				a, b := Contact{Phone: s, Email: s, Address: &Address{Text: s}}, Contact{Phone: s + "2", Email: s + "2", Address: &Address{Text: s + "2"}}
+				if missing := Missing(a, b, []string{FieldPhone, FieldEmail, FieldAddress}, "KR"); len(missing) != 3 {
+					t.Errorf("%q: %v", unit, missing)
+				}
+				a.Address.Lines = strings.Split(s, "1")
+				a.WithoutAdditions(Contact{Address: &Address{City: "1", Text: s}}, Contact{})
+			})
 		}
-		a.Address.Lines = strings.Split(s, "1")
-		a.WithoutAdditions(Contact{Address: &Address{City: "1", Text: s}}, Contact{})
+		one, many := compare(short), compare(short*times)
+		t.Logf("%q: %v, and %v for %d times as long", unit, one.CPU, many.CPU, times)
+		if many.CPU > 3*times*one.CPU {
+			t.Errorf("%q: %v of CPU, and %v for %d times as long", unit, one.CPU, many.CPU, times)
+		}
+		if many.Bytes > 3*times*one.Bytes {
+			t.Errorf("%q: %d KiB, and %d KiB for %d times as long", unit, one.Bytes>>10, many.Bytes>>10, times)
+		}
 	}
 }

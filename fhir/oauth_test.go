@@ -386,14 +386,15 @@ func TestAnAuthorizationServerThatFails(t *testing.T) {
 		"grant refused":  {answerWith(400, isJSON, `{"error":"invalid_grant","error_description":"SECRET"}`), AuthFailed, refused + "(invalid_grant)"},
 		"OpenEMR's word": {answerWith(401, isJSON, `{"error":"invalid _request","message":"SECRET"}`), AuthFailed, refused + "(invalid_request)"},
 		"own words":      {answerWith(401, isJSON, `{"error":"SECRET"}`), AuthFailed, refused + "(status 401)"},
-		"wrong clock": {answerWith(401, http.Header{"Date": {time.Now().Add(-2 * time.Hour).UTC().Format(http.TimeFormat)}}, ""), AuthFailed,
-			refused + "(status 401); our clock differs from the server's by 2h0m"},
+		"wrong clock": {func(w http.ResponseWriter, r *http.Request) {
+			answerWith(401, http.Header{"Date": {time.Now().Add(-2 * time.Hour).UTC().Format(http.TimeFormat)}}, "")(w, r)
+		}, AuthFailed, refused + "(status 401); our clock differs from the server's by 2h0m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := startGuarded(t, oauthserver.Options{})
 			g.Fail(tt.fault)
-			c := g.client(t, byCredentials(g), func(o *Options) { o.Timeout = 2 * time.Second })
+			c := g.client(t, byCredentials(g), nil)
 			_, err := c.Update(t.Context(), "p", patientJSON("p", ""), "")
 			e := asError(t, err, tt.kind)
 			if !strings.HasPrefix(e.Reason, "No access to the FHIR server: "+tt.reason) || !e.NotAsked || strings.Contains(e.Error(), "SECRET") || e.Op != OpUpdate {

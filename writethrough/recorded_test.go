@@ -285,7 +285,7 @@ func TestMangledAnswersAreNeverBelieved(t *testing.T) {
 			}
 			for _, r := range answers {
 				for _, m := range r.mangle() {
-					all(m, 5*time.Second)
+					all(m, time.Minute)
 				}
 			}
 			for _, m := range append(late(answers[0]), flood(70), flood(82)) {
@@ -307,7 +307,7 @@ func believable(t *testing.T, answers []recorded) *mangling {
 			return &mangling{mangled: mangled{r.name, r.status, func(conn net.Conn, patient string) {
 				body := strings.ReplaceAll(r.body, "PATIENT", patient)
 				_, _ = io.WriteString(conn, r.answer(body, fmt.Sprint("Content-Length: ", len(body))))
-			}}, phase: thePUT, applied: true, timeout: 5 * time.Second}
+			}}, phase: thePUT, applied: true, timeout: time.Minute}
 		}
 	}
 	t.Fatal("no recording shows a patient")
@@ -320,7 +320,7 @@ func runManglings(t *testing.T, profile string, habits fhirsim.Habits, cases []*
 	server := &manglingFHIR{Server: fhirsim.New(fhirsim.Options{Habits: habits})}
 	front := httptest.NewServer(server)
 	t.Cleanup(front.Close)
-	client, err := fhir.NewClient(fhir.Options{BaseURL: front.URL + "/fhir", Server: profile, Timeout: 5 * time.Second})
+	client, err := fhir.NewClient(fhir.Options{BaseURL: front.URL + "/fhir", Server: profile, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
