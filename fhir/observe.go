@@ -25,6 +25,7 @@ const (
 	interactionOther = "other"
 )
 
+// interactionNames are those of the operations; one that is not here is other.
 var interactionNames = map[string]string{
 	OpRead: "read", OpUpdate: "update", OpSearch: "search", OpHistory: "history", OpCapabilities: "metadata",
 }
