@@ -317,6 +317,12 @@ func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
 			kept = append(kept, e)
 			continue
 		}
+		if w.blind && !e.deleted {
+			var err error
+			if e, err = w.readDirectly(ctx, e); err != nil {
+				return kept, err
+			}
+		}
 		i, here := at[e.id]
 		var before *entry
 		if here {
