@@ -353,3 +353,109 @@ func TestCyclesOfPages(t *testing.T) {
 		server.Close()
 	}
 }
+
+// TestLinksByOffsetLeaveNobodyOut: such a server finds its pages anew, so who is deleted
+// meanwhile moves the others.
+func TestLinksByOffsetLeaveNobodyOut(t *testing.T) {
+	t.Parallel()
+	var list []string
+	for n := range 40 {
+		list = append(list, `{"resource":`+string(patientJSON(patientID(n), `"meta":{"lastUpdated":"`+testNow.Add(time.Duration(n)*time.Second).Format(time.RFC3339)+`"}`))+`}`)
+	}
+	f := &follower{}
+	f.search = func(query url.Values) (int, string) {
+		offset, _ := strconv.Atoi(query.Get("_offset"))
+		from := min(offset, len(list))
+		to := min(from+10, len(list)) // whatever _count says
+		code, body := entries("searchset", list[from:to]...)(nil)
+		if to < len(list) {
+			query.Set("_offset", strconv.Itoa(to))
+			body = strings.Replace(body, `"entry"`, `"link":[{"relation":"next","url":"Patient?`+query.Encode()+`"}],"entry"`, 1)
+		}
+		return code, body
+	}
+	c := follow(t, f)
+	ids := map[string]int{}
+	for page, err := range c.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range page.Changes {
+			ids[change.ID]++
+		}
+		if len(ids) == 20 {
+			list = list[3:]
+		}
+	}
+	for n := range 40 {
+		if ids[patientID(n)] == 0 {
+			t.Errorf("patient %d was not shown", n)
+		}
+	}
+}
+
+// TestAServerThatDoesNotSort is listed all the same, and so is one with nobody.
+func TestAServerThatDoesNotSort(t *testing.T) {
+	t.Parallel()
+	p := versionEntry("a", "1", noon, "1")
+	for name, refusal := range map[string]func(url.Values) (int, string){
+		"refuses": status(400), "shows nobody": entries("searchset"), "refuses the route": status(404),
+	} {
+		c := follow(t, &follower{search: func(query url.Values) (int, string) {
+			if query.Has("_sort") {
+				return refusal(query)
+			}
+			return entries("searchset", p)(nil)
+		}})
+		var ids []string
+		for patient, err := range everybody(t.Context(), c) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, patient.ID)
+		}
+		if !slices.Equal(ids, []string{"a"}) {
+			t.Errorf("%s: %v", name, ids)
+		}
+	}
+}
+
+// TestTheServersClock is told by its Bundle, else by the Date of its answer.
+func TestTheServersClock(t *testing.T) {
+	t.Parallel()
+	for meta, want := range map[string]time.Time{
+		"":                          testNow,
+		"2026-11-23T09:00:00.5Z":    testNow.Add(-3*time.Hour + 500*time.Millisecond),
+		"2026-11-23T09:00:00":       testNow, // OpenEMR's, without a zone
+		"2026-11-23T21:00:00+09:00": testNow,
+	} {
+		c := follow(t, &follower{search: func(url.Values) (int, string) {
+			return 200, `{"resourceType":"Bundle","meta":{"lastUpdated":"` + meta + `"},"type":"searchset"}`
+		}})
+		for page, err := range c.List(t.Context(), "") {
+			if err != nil || !page.ServerTime.Equal(want) {
+				t.Errorf("%q: %v, %v", meta, page.ServerTime, err)
+			}
+		}
+	}
+}
+
+// TestEntriesOfASearchWithoutAResource are told, by id where there is one; what is no
+// Patient is left out.
+func TestEntriesOfASearchWithoutAResource(t *testing.T) {
+	t.Parallel()
+	c := follow(t, &follower{search: entries("searchset", `{}`, `{"fullUrl":"http://x/Patient/bad"}`, `{"fullUrl":"http://x/Group/g"}`,
+		`{"search":{"mode":"outcome"}}`, `{"resource":{"resourceType":"Group","id":"g"}}`, versionEntry("a", "1", noon, "1"), versionEntry("a", "1", noon, "1"))})
+	var got []string
+	for page, err := range c.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range page.Changes {
+			got = append(got, change.ID+":"+told(change))
+		}
+	}
+	if !slices.Equal(got, []string{":bad", "bad:bad", "a:1"}) {
+		t.Errorf("%q", got)
+	}
+}
