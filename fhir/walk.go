@@ -29,6 +29,7 @@ var (
 
 // position is where a listing stands. It holds all that is needed to go on there.
 type position struct {
+	Base   string // of the server: the middle of one listing is not that of another
 	Since    string // the value of _lastUpdated (ge), in a history of _since; "": none
 	Sorted   bool   // by _lastUpdated
 	Count    int    // patients asked for; 0: it is not said
@@ -71,14 +72,14 @@ func (c *Client) newWalk(ctx context.Context) (*walk, error) {
 		return nil, err
 	}
 	return &walk{
-		c: c, profile: profile.Profile, position: position{Count: pageCount, ByOffset: profile.pagesByOffset},
+		c: c, profile: profile.Profile, position: position{Base: c.base.String(), Count: pageCount, ByOffset: profile.pagesByOffset},
 		seen: map[string]entry{}, asked: map[string]bool{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}, nil
 }
 
 // continueFrom takes the place that a Listing.Next names.
 func (w *walk) continueFrom(next string) error {
-	if err := json.Unmarshal([]byte(next), &w.position); err != nil {
+	if err := json.Unmarshal([]byte(next), &w.position); err != nil || w.Base != w.c.base.String() {
 		return expired()
 	}
 	if _, err := w.address(); err != nil {
