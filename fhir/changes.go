@@ -55,6 +55,9 @@ type found struct {
 // behind ours, and its zone may have changed.
 const dayMargin = 36 * time.Hour
 
+// longAgo is before all that a server may have, and a time that each can read.
+var longAgo = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+
 var errNotFollowable = errors.New("neither Patient/_history?_since nor Patient?_lastUpdated shows what changed")
 
 // List yields every Patient of the server, page by page: from the first, or from where
@@ -113,23 +116,26 @@ func (c *Client) Changed(ctx context.Context, since time.Time) iter.Seq2[Listing
 
 // follow asks for changes in the way that was found, which it finds if need be.
 func (c *Client) follow(ctx context.Context, since time.Time) (*walk, error) {
-	if c.following.Load() == nil {
-		if _, err := c.Following(ctx); err != nil {
+	way := c.following.Load()
+	if way == nil {
+		var err error
+		if way, _, err = c.findWay(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return c.changesBy(ctx, *c.following.Load(), since)
+	return c.changesBy(ctx, *way, since)
 }
 
 // followOtherwise is for a server that no longer takes what was in use.
 func (c *Client) followOtherwise(ctx context.Context, since time.Time, was method, failure error) (*walk, error) {
-	if _, err := c.Following(ctx); err != nil {
+	way, _, err := c.findWay(ctx)
+	if err == nil && way.method == was {
+		err = failure
+	}
+	if err != nil {
 		return nil, err
 	}
-	if c.following.Load().method == was {
-		return nil, failure
-	}
-	return c.follow(ctx, since)
+	return c.changesBy(ctx, *way, since)
 }
 
 // changesBy asks for changes by a method.
@@ -137,6 +143,9 @@ func (c *Client) changesBy(ctx context.Context, how found, since time.Time) (*wa
 	w, err := c.newWalk(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if since.Before(longAgo) {
+		since = longAgo
 	}
 	w.how, w.history, w.Sorted, w.Since = how.method, how.method == byHistory, how.method == byLastUpdated, instant(since)
 	if how.method == byDay {
@@ -176,16 +185,21 @@ func notOffered(err error) bool {
 // to be asked again from time to time: a server may be updated, and one that has no
 // patients yet shows nothing. A server that is down or refuses us changes nothing.
 func (c *Client) Following(ctx context.Context) (Following, error) {
+	_, tells, err := c.findWay(ctx)
+	return tells, err
+}
+
+func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 	profile, err := c.Profile(ctx)
 	if err != nil {
-		return Following{}, err
+		return nil, Following{}, err
 	}
 	some, uncounted, err := c.some(ctx)
 	if some.tooLong {
 		some.entries, err = []entry{{}}, nil
 	}
 	if err != nil {
-		return Following{}, err
+		return nil, Following{}, err
 	}
 	methods := profile.methods
 	if methods == nil {
@@ -195,15 +209,15 @@ func (c *Client) Following(ctx context.Context) (Following, error) {
 		way := found{how, uncounted}
 		works, err := c.works(ctx, way, some)
 		if err != nil {
-			return Following{}, err
+			return nil, Following{}, err
 		}
 		if works {
 			c.following.Store(&way)
-			return Following{Method: string(how), Deletes: how == byHistory, Precision: precision(some.entries)}, nil
+			return &way, Following{Method: string(how), Deletes: how == byHistory, Precision: precision(some.entries)}, nil
 		}
 	}
 	c.following.Store(nil)
-	return Following{}, &Error{Kind: CannotApply, Op: OpSearch, Cause: NotFollowable, Err: errNotFollowable,
+	return nil, Following{}, &Error{Kind: CannotApply, Op: OpSearch, Cause: NotFollowable, Err: errNotFollowable,
 		Reason: "The server's changes cannot be followed: " + errNotFollowable.Error() + "; only a listing of all patients finds them"}
 }
 
@@ -224,7 +238,7 @@ func (c *Client) some(ctx context.Context) (p page, uncounted bool, err error) {
 // works tries a method: it must show again what the server has, and nobody from the
 // future.
 func (c *Client) works(ctx context.Context, how found, some page) (bool, error) {
-	known := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	known := longAgo
 	if len(some.entries) > 0 && !some.entries[0].at.IsZero() {
 		known = some.entries[0].at
 	}
@@ -265,117 +279,6 @@ func precision(entries []entry) time.Duration {
 		return time.Millisecond
 	}
 	return time.Second
-}
-
-// order tells two versions of a patient apart.
-type order int
-
-const (
-	unclear order = iota
-	older
-	newer
-	equal
-)
-
-// compare says what a is to b. Version ids count only as numbers; of HAPI's deletions
-// they are all that there is.
-func (a *entry) compare(b *entry) order {
-	byNumber, byTime := unclear, unclear
-	if numberPattern.MatchString(a.version) && numberPattern.MatchString(b.version) && a.version != b.version {
-		byNumber = older
-		if above(a.version, b.version) {
-			byNumber = newer
-		}
-	}
-	if !a.at.IsZero() && !b.at.IsZero() && !a.at.Equal(b.at) {
-		byTime = older
-		if a.at.After(b.at) {
-			byTime = newer
-		}
-	}
-	switch {
-	case byNumber == unclear && byTime == unclear:
-		if a.deleted == b.deleted && a.version == b.version && a.hash == b.hash {
-			return equal
-		}
-		return unclear
-	case byNumber == unclear:
-		return byTime
-	case byTime == unclear || byTime == byNumber:
-		return byNumber
-	}
-	return unclear
-}
-
-// newest keeps the newest version of each patient that a page shows, and none that an
-// earlier page showed a newer one of. Where that cannot be told the patient is read.
-func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
-	var kept []entry
-	at := map[string]int{} // in kept
-	for _, e := range entries {
-		if e.id == "" {
-			kept = append(kept, e)
-			continue
-		}
-		i, here := at[e.id]
-		var before *entry
-		if here {
-			before = &kept[i]
-		} else if seen, ok := w.seen[e.id]; ok {
-			before = &seen
-		}
-		if before == nil {
-			at[e.id] = len(kept)
-			kept = append(kept, e)
-			continue
-		}
-		if before.final {
-			continue
-		}
-		is := e.compare(before)
-		switch {
-		case is == older, is == equal:
-			continue
-		case is == unclear:
-			var err error
-			if e, err = w.readDirectly(ctx, e); err != nil {
-				return kept, err
-			}
-		}
-		if here {
-			kept[i] = e
-		} else {
-			at[e.id] = len(kept)
-			kept = append(kept, e)
-		}
-	}
-	if w.history {
-		for _, e := range kept {
-			if e.id != "" {
-				w.seen[e.id] = entry{id: e.id, version: e.version, at: e.at, deleted: e.deleted, final: e.final, hash: e.hash}
-			}
-		}
-	}
-	return kept, nil
-}
-
-// readDirectly asks for the patient itself; what it shows is the newest.
-func (w *walk) readDirectly(ctx context.Context, e entry) (entry, error) {
-	r, err := w.c.Read(ctx, e.id)
-	is := entry{id: e.id, at: e.at, final: true}
-	var failure *Error
-	switch {
-	case err == nil:
-		is.patient = Resource{ID: r.ID, JSON: r.JSON, Profile: r.Profile}
-		is.at = lastUpdated(r.JSON)
-	case errors.As(err, &failure) && failure.Kind == Gone:
-		is.deleted = true
-	case errors.As(err, &failure) && failure.Kind == Unusable && failure.Status == http.StatusOK:
-		is.err = badEntry(err)
-	default:
-		return is, err
-	}
-	return is, nil
 }
 
 func (c *Client) typeURL(history bool, params url.Values) *url.URL {

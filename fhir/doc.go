@@ -20,6 +20,13 @@
 // is never its answer: the connection is dropped, and net/http repeats the
 // request on another one, for nothing of it was written.
 //
+// # Listings and changes
+//
+// changes.go has what a server is asked, and which way to find changes it was seen to
+// take; newest.go which of several versions counts. walk.go goes from page to page,
+// resume.go finds the way on after a page that is gone, moved or too long, and page.go
+// reads one. search.go knows which links may be followed.
+//
 // # Credentials
 //
 // credentials.go says how each mode logs in. Where tokens are issued, tokens.go has

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -31,6 +29,7 @@ var (
 
 // position is where a listing stands. It holds all that is needed to go on there.
 type position struct {
+	Base   string // of the server: the middle of one listing is not that of another
 	Since    string // the value of _lastUpdated (ge), in a history of _since; "": none
 	Sorted   bool   // by _lastUpdated
 	Count    int    // patients asked for; 0: it is not said
@@ -63,7 +62,8 @@ type walk struct {
 	empty   int
 	resumes int
 	good    int
-	skipped int // patients in a row that were too long
+	skipped int  // patients in a row that were too long
+	blind   bool // one of a history was passed over that has no id: an older version of it may follow
 }
 
 func (c *Client) newWalk(ctx context.Context) (*walk, error) {
@@ -72,14 +72,14 @@ func (c *Client) newWalk(ctx context.Context) (*walk, error) {
 		return nil, err
 	}
 	return &walk{
-		c: c, profile: profile.Profile, position: position{Count: pageCount, ByOffset: profile.pagesByOffset},
+		c: c, profile: profile.Profile, position: position{Base: c.base.String(), Count: pageCount, ByOffset: profile.pagesByOffset},
 		seen: map[string]entry{}, asked: map[string]bool{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}, nil
 }
 
 // continueFrom takes the place that a Listing.Next names.
 func (w *walk) continueFrom(next string) error {
-	if err := json.Unmarshal([]byte(next), &w.position); err != nil {
+	if err := json.Unmarshal([]byte(next), &w.position); err != nil || w.Base != w.c.base.String() {
 		return expired()
 	}
 	if _, err := w.address(); err != nil {
@@ -165,7 +165,7 @@ func (w *walk) run(ctx context.Context, yield func(Listing, error) bool) {
 		p := w.read(ctx, at)
 		switch {
 		case p.tooLong:
-			if !w.shorten(p.err, yield) {
+			if !w.shorten(ctx, at, p.err, yield) {
 				return
 			}
 			continue
@@ -267,6 +267,8 @@ func (w *walk) advance(p page, entries []entry) error {
 	case w.ByOffset:
 	case p.linkErr != nil:
 		return p.linkErr
+	case p.next != nil && !w.history && p.next.Query().Get("_offset") == strconv.Itoa(w.Offset):
+		w.ByOffset = true // the pages can be made to overlap
 	case p.next != nil:
 		w.Link = p.next.String()
 	}
@@ -274,136 +276,4 @@ func (w *walk) advance(p page, entries []entry) error {
 		return searchError(errNoProgress)
 	}
 	return nil
-}
-
-// order learns how far a sorted search has come. Which patients it finds may be frozen
-// with its first page while their content is not: one that was changed since says
-// nothing of its place.
-func (w *walk) order(e *entry) {
-	switch {
-	case !w.Sorted, w.history, e.err != nil && e.at.IsZero():
-	case e.at.IsZero(), e.at.Before(w.Lower):
-		w.Mixed = true
-	case w.Began.IsZero() || e.at.Before(w.Began):
-		w.Lower = e.at
-	}
-}
-
-// behindLast are the entries of a page that follow those that were shown last; false:
-// it has none of those.
-func (w *walk) behindLast(entries []entry) ([]entry, bool) {
-	if !w.overlaps() {
-		return entries, true
-	}
-	for i := range slices.Backward(entries) {
-		if entries[i].id != "" && slices.Contains(w.Last, entries[i].mark()) {
-			return entries[i+1:], true
-		}
-	}
-	return nil, false
-}
-
-// unseen leaves out who was shown before the query was asked anew, and has not changed
-// since.
-func (w *walk) unseen(entries []entry) []entry {
-	if w.From.IsZero() {
-		return entries
-	}
-	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
-		return e.id != "" && e.at.Equal(w.From) && slices.Contains(w.Last, e.mark())
-	})
-}
-
-// stepBack looks for the place further ahead.
-func (w *walk) stepBack() bool {
-	if w.resume() {
-		return true
-	}
-	if w.Offset > 1 {
-		w.Offset = max(1, w.Offset-max(1, w.Count/2))
-		return true
-	}
-	// Nobody is left of those: what follows them can begin anywhere.
-	w.Offset, w.Last = 0, nil
-	clear(w.asked)
-	w.resumes++
-	return w.resumes <= maxResumes
-}
-
-// resume asks anew for what was not shown yet.
-func (w *walk) resume() bool {
-	if !w.Sorted || w.Mixed || w.Lower.IsZero() || w.resumes >= maxResumes {
-		return false
-	}
-	w.resumes++
-	w.Since, w.From, w.Link, w.Offset, w.Began = instant(w.Lower), w.Lower, "", 0, time.Time{}
-	clear(w.asked)
-	return true
-}
-
-// leadsNowhere is the answer to a link whose page is gone.
-func leadsNowhere(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Status == http.StatusGone || e.Status == http.StatusNotFound || e.Status == http.StatusBadRequest && e.Kind == Rejected)
-}
-
-// simplify asks a listing's first page without what the server may not know, where it
-// is refused or shows nobody.
-func (w *walk) simplify(p page) bool {
-	var e *Error
-	refused := notOffered(p.err) && errors.As(p.err, &e) && e.Status >= 400
-	nobody := p.err == nil && len(p.entries) == 0 && p.next == nil && p.linkErr == nil && !p.failed
-	if !w.simplifies || w.Link != "" || w.Offset > 0 || w.Since != "" || !refused && !nobody {
-		return false
-	}
-	switch {
-	case w.Sorted:
-		w.Sorted = false
-	case nobody && w.profile.countHidesAll && w.Count > 0:
-		w.Count = 0
-	default:
-		return false
-	}
-	return true
-}
-
-// shorten asks for less after a page that is too long. A patient that is too long by
-// itself is told by its place, and passed over.
-func (w *walk) shorten(failure error, yield func(Listing, error) bool) bool {
-	w.good = 0
-	switch {
-	case w.Count > 1:
-		w.Count /= 2
-		switch {
-		case w.Link == "":
-		case w.history:
-			w.Link, w.ByOffset = "", true
-		case w.resume():
-			w.ByOffset = true
-		default:
-			at, err := url.Parse(w.Link)
-			params := at.Query()
-			if err != nil || !params.Has("_count") {
-				yield(Listing{}, failure)
-				return false
-			}
-			params.Set("_count", strconv.Itoa(w.Count))
-			at.RawQuery = params.Encode()
-			w.Link = at.String()
-		}
-		return true
-	case w.Count == 0, w.Link != "", w.skipped >= maxSkipped:
-		yield(Listing{}, failure)
-		return false
-	}
-	e := badEntry(errTooLarge)
-	e.Reason += fmt.Sprintf(" (the one behind the first %d)", w.Offset)
-	if n := len(w.Last); n > 0 {
-		id, _, _ := strings.Cut(w.Last[n-1], " ") // empty where that one was bad
-		e.Reason += "; it follows Patient/" + id
-	}
-	w.ByOffset, w.Last = true, nil
-	w.Offset++
-	w.skipped++
-	return yield(Listing{Changes: []Change{{Err: e}}, Deletes: w.history, Next: w.next()}, nil)
 }

@@ -23,6 +23,10 @@ func (s *Server) history(c *call, _ *Fault) answer {
 	if n, err := strconv.Atoi(params.Get("_offset")); err == nil && n > 0 {
 		offset = n
 	}
+	var q query
+	if elements := params.Get("_elements"); elements != "" {
+		q.elements = strings.Split(elements, ",")
+	}
 	var since time.Time
 	if value := params.Get("_since"); value != "" {
 		start, _, ok := period(value)
@@ -55,7 +59,7 @@ func (s *Server) history(c *call, _ *Fault) answer {
 	}
 	from, to := min(offset, len(found)), min(offset+count, len(found))
 	for _, ch := range found[from:to] {
-		b.Entry = append(b.Entry, historyEntry(c, ch))
+		b.Entry = append(b.Entry, historyEntry(c, ch, q))
 	}
 	if to < len(found) && s.habits.NextLinks {
 		params.Set("_offset", strconv.Itoa(to))
@@ -67,7 +71,7 @@ func (s *Server) history(c *call, _ *Fault) answer {
 	return a
 }
 
-func historyEntry(c *call, ch change) entry {
+func historyEntry(c *call, ch change, q query) entry {
 	v := &ch.rec.versions[ch.index]
 	method, status := http.MethodPut, "200 OK"
 	switch {
@@ -78,7 +82,7 @@ func historyEntry(c *call, ch change) entry {
 	}
 	return entry{
 		FullURL:  c.base + "/Patient/" + ch.rec.id,
-		Resource: v.body,
+		Resource: q.shown(v.body),
 		Request:  map[string]string{"method": method, "url": "Patient/" + ch.rec.id + "/_history/" + v.id},
 		Response: map[string]string{"status": status, "etag": etag(v)},
 	}

@@ -22,6 +22,7 @@ type query struct {
 	count, offset        int
 	byOffset             bool
 	wantTotal, onlyCount bool
+	elements             []string // of each patient, besides id and meta; nil: all
 }
 
 // parseSearch reads the parameters of a search for Patients.
@@ -74,6 +75,8 @@ func (q *query) set(name, value string, maxCount int) *problem {
 		q.onlyCount = q.onlyCount || value == "count"
 	case "_total":
 		q.wantTotal = value == "accurate"
+	case "_elements":
+		q.elements = append(q.elements, strings.Split(value, ",")...)
 	case "_format", "_pretty":
 	default:
 		return bad(unknownParam, fmt.Sprintf("Unknown search parameter %q for resource type \"Patient\". Valid search parameters for this search are: %v", name, searchParams))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 )
 
 // maxSearches is how many results are kept for their next pages.
@@ -159,7 +160,7 @@ func (s *Server) bundle(c *call, r *result, q query, offset int) answer {
 	s.store.mu.Lock()
 	for _, rec := range r.records[from:to] {
 		if rec.alive() {
-			b.Entry = append(b.Entry, entry{FullURL: c.base + "/Patient/" + rec.id, Resource: rec.current().body, Search: map[string]string{"mode": "match"}})
+			b.Entry = append(b.Entry, entry{FullURL: c.base + "/Patient/" + rec.id, Resource: q.shown(rec.current().body), Search: map[string]string{"mode": "match"}})
 		}
 	}
 	s.store.mu.Unlock()
@@ -178,6 +179,21 @@ func (s *Server) nextURL(c *call, r *result, q query, offset int) string {
 		return c.base + "/Patient?" + params.Encode()
 	}
 	return fmt.Sprintf("%s?_getpages=%s&_getpagesoffset=%d&_count=%d&_bundletype=searchset", c.base, r.id, offset, q.count)
+}
+
+// shown is as much of a patient as was asked for.
+func (q query) shown(body []byte) []byte {
+	if q.elements == nil || body == nil {
+		return body
+	}
+	body = pick(body, func(key string) bool {
+		return slices.Contains([]string{"resourceType", "id", "meta"}, key) || slices.Contains(q.elements, key)
+	})
+	body, err := sjson.SetBytes(body, "meta.tag.-1", map[string]string{"code": "SUBSETTED"})
+	if err != nil {
+		panic(err) // what is stored is JSON
+	}
+	return body
 }
 
 func question(query string) string {
