@@ -78,6 +78,8 @@ func TestSyncFollowsNoLinkElsewhere(t *testing.T) {
 			_, _ = w.Write(first)
 		case r.URL.String() == "/api/fhir?_getpages=7d1e&_getpagesoffset=2&_count=2":
 			fmt.Fprintf(w, `{"resourceType":"Bundle","type":"searchset","entry":[{"resource":%s}]}`, PatientJSON("page-3", Number))
+		case r.URL.Path == "/api/fhir/Patient/_history":
+			w.WriteHeader(http.StatusNotFound)
 		default:
 			t.Errorf("%s was asked for", r.URL)
 		}

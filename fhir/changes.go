@@ -176,12 +176,13 @@ func notOffered(err error) bool {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	}
-	return errors.Is(err, errWrongType) || errors.Is(err, errOtherBundle)
+	return e.Kind == Unusable && e.Cause != TooLong
 }
 
 // Following finds out, by a few requests, how this server's changes can be found, and
 // Changed keeps to it. An unknown parameter may give an empty answer, so a way counts
-// only if it shows again what the server has, and nobody from the future. It is meant
+// only if it shows again what the server has, and a search nobody from the future (a
+// history that does not know _since shows more than it has to). It is meant
 // to be asked again from time to time: a server may be updated, and one that has no
 // patients yet shows nothing. A server that is down or refuses us changes nothing.
 func (c *Client) Following(ctx context.Context) (Following, error) {
@@ -197,6 +198,9 @@ func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 	some, uncounted, err := c.some(ctx)
 	if some.tooLong {
 		some.entries, err = []entry{{}}, nil
+	}
+	if err != nil && notOffered(err) { // a history may be there all the same
+		some, err = page{}, nil
 	}
 	if err != nil {
 		return nil, Following{}, err
@@ -257,7 +261,7 @@ func (c *Client) works(ctx context.Context, how found, some page) (bool, error) 
 			return false, nil
 		case p.err != nil && !p.tooLong:
 			return false, p.err
-		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows:
+		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows && how.method != byHistory:
 			return false, nil
 		}
 	}

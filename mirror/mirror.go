@@ -22,6 +22,8 @@ type FHIR interface {
 	List(ctx context.Context, from string) iter.Seq2[fhir.Listing, error]
 	// Changed shows what has changed since a time of the server's clock.
 	Changed(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]
+	// Following finds out how changes are found.
+	Following(ctx context.Context) (fhir.Following, error)
 	// Read returns the Patient as it is now.
 	Read(ctx context.Context, id string) (fhir.Resource, error)
 }

@@ -48,6 +48,9 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 		}
 	}
 	changed, err := m.poll(ctx)
+	if result.Read() > 0 { // they were counted a moment ago
+		changed.Same = 0
+	}
 	result.add(changed)
 	return result, cause(ctx, err)
 }

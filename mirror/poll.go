@@ -70,7 +70,13 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if since.IsZero() {
 		return result, nil // the first page of the first sweep will say what time it is there
 	}
-	seen, err := m.changes(ctx, since)
+	var seen sight
+	if isWide { // a server may have learnt, or lost, a way to tell
+		_, err = m.FHIR.Following(ctx)
+	}
+	if err == nil {
+		seen, err = m.changes(ctx, since)
+	}
 	unfollowable := isUnfollowable(err)
 	if err != nil && !unfollowable {
 		return seen.result, err
