@@ -27,7 +27,13 @@ type cli struct {
 
 type serveCommand struct{}
 
-func (serveCommand) Run(p *program) error { return serve(p) }
+func (serveCommand) Run(p *program) error {
+	err := serve(p)
+	if err == nil { // else the error is the last line
+		p.log.Info("stopped")
+	}
+	return err
+}
 
 type tokenCommand struct {
 	Role    string        `required:"" enum:"${roles}" help:"Role of the viewer: ${enum}."`

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -84,12 +83,15 @@ func serve(p *program) error {
 			return fmt.Errorf("fill demo: %w", err)
 		}
 	}
-	client, err := newFHIRClient(c, store, maxFHIRConns)
+	metrics := newMetrics()
+	options := fhirOptions(c, store, maxFHIRConns)
+	options.Observer = newFHIRWatch(metrics, p.log).observe
+	client, err := fhir.NewClient(options)
 	if err != nil {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	product, err := newProduct(p, s.verifier, store, client, demo)
+	product, err := newProduct(p, s.verifier, store, client, demo, metrics)
 	if err != nil {
 		return err
 	}
@@ -114,6 +116,11 @@ func logExamination(p *program, client *fhir.Client) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if cause := recover(); cause != nil { // it can be served all the same
+				p.log.Error("the FHIR server could not be looked at", "error", resolvers.Panic(cause))
+			}
+		}()
 		if found := examine(ctx, p.config, client); ctx.Err() == nil {
 			found.log(ctx, p.log)
 		}
@@ -138,7 +145,7 @@ type product struct {
 }
 
 // newProduct puts together what answers requests, what writes and what follows.
-func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo) (*product, error) {
+func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo, metrics *prometheus.Registry) (*product, error) {
 	c := p.config
 	probe := client.WithConns(maxProbeConns)
 	if demo != nil { // its secret was made after the checks
@@ -151,8 +158,6 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 	if err != nil {
 		return nil, err
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	newID := func() string { return uuid.Must(uuid.NewV7()).String() }
 	writer := writethrough.New(writethrough.Config{
 		FHIR: client, Store: store, Log: p.log, Timeout: c.FHIRTimeout, Keep: c.IdempotencyTTL, Metrics: metrics,
@@ -251,13 +256,17 @@ const (
 // newFHIRClient makes the one client that logs in. tokens keeps what a refresh gave;
 // nil: nothing is asked for that would have to be kept.
 func newFHIRClient(c *Config, tokens fhir.TokenStore, conns int) (*fhir.Client, error) {
-	return fhir.NewClient(fhir.Options{
+	return fhir.NewClient(fhirOptions(c, tokens, conns))
+}
+
+func fhirOptions(c *Config, tokens fhir.TokenStore, conns int) fhir.Options {
+	return fhir.Options{
 		MaxConns: conns,
 		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
 		Auth:         fhirAuth(c, tokens),
 		TLS:          fhir.TLSFiles{CA: c.FHIRCAFile, Cert: c.FHIRClientCert, Key: c.FHIRClientKey},
 		RewriteLinks: c.FHIRRewriteLinks,
-	})
+	}
 }
 
 func fhirAuth(c *Config, tokens fhir.TokenStore) fhir.Auth {

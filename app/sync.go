@@ -16,6 +16,7 @@ import (
 
 type syncCommand struct {
 	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
+	Bulk bool `help:"The same by an export ($export), where the FHIR server offers one."`
 }
 
 // Run brings the cache up to date with the FHIR server, takes what it can, and fails if
@@ -37,14 +38,22 @@ func (c syncCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	m := newMirror(p.config, p.log, store, client, nil)
+	what := mirror.What{Full: c.Full}
+	if c.Bulk {
+		if what.Export, err = client.Export(p.ctx, func(progress string) {
+			p.log.Info("the FHIR server prepares the export", "progress", progress)
+		}); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+		defer what.Export.Close()
+		for _, issue := range what.Export.Issues {
+			p.log.Warn("the FHIR server says of its export", "severity", issue.Severity, "code", issue.Code, "says", issue.Message)
+		}
+	}
 	shown := newProgress(p, "patients read", -1)
-	r, err := m.Once(p.ctx, c.Full, func(page mirror.Result) { shown.add(page.Read()) })
+	r, err := newMirror(p.config, p.log, store, client, nil).Once(p.ctx, what, func(page mirror.Result) { shown.add(page.Read()) })
 	shown.end()
 	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
-	if r.Again > 0 {
-		fmt.Fprintf(p.stdout, "%d were written here meanwhile and are read again by whoever follows, or the next sync\n", r.Again)
-	}
 	var failures []error
 	if err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))

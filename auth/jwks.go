@@ -94,14 +94,20 @@ func startRemoteKeys(ctx context.Context, c Config, interval time.Duration) (*re
 func (r *remoteKeys) refreshEvery(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
+	for failing := false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := r.refresh(ctx, 0); err != nil && ctx.Err() == nil {
+			err := r.refresh(ctx, 0)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
 				r.log.ErrorContext(ctx, "cannot refresh the keys of JWT_JWKS_URL; the known ones stay", "error", err)
+			case failing:
+				r.log.InfoContext(ctx, "the keys of JWT_JWKS_URL are refreshed again")
 			}
+			failing = err != nil
 		}
 	}
 }

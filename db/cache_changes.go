@@ -23,6 +23,7 @@ var (
 	// In the order of patients_to_number: that index has few rows, however many
 	// PostgreSQL believes to be without a number.
 	nextToNumber = preparedToRead(`SELECT last, (SELECT id FROM patients WHERE change_seq = 0 ORDER BY updated_at, id LIMIT 1) FROM change_counter`)
+	lastChange   = preparedToRead(`SELECT last FROM change_counter`)
 	lockCounter  = prepared(`SELECT last FROM change_counter FOR UPDATE`)
 	// What a writer has locked is numbered the next time, as it is then.
 	numberRows = prepared(`UPDATE patients SET change_seq = numbered.seq FROM (
@@ -37,13 +38,19 @@ var (
 // to number it neither writes nor locks. Rows that somebody writes at the moment are
 // left to the next call.
 func (s *Store) NumberChanges(ctx context.Context) (last int64, err error) {
+	last, more, err := s.toNumber(ctx)
+	if err != nil || !more {
+		return last, err
+	}
+	select { // many who poll must not take the connections that writers need
+	case s.numbers <- struct{}{}:
+		defer func() { <-s.numbers }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("number changes: %w", ctx.Err())
+	}
 	for numbered := numberedAtOnce; numbered == numberedAtOnce; {
-		var next *string
-		if err := s.in(ctx, bun.Tx{}, nextToNumber).QueryRowContext(ctx).Scan(&last, &next); err != nil {
-			return 0, fmt.Errorf("number changes: %w", err)
-		}
-		if next == nil {
-			break
+		if last, more, err = s.toNumber(ctx); err != nil || !more {
+			return last, err
 		}
 		number := func() error {
 			return s.inTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
@@ -58,6 +65,15 @@ func (s *Store) NumberChanges(ctx context.Context) (last int64, err error) {
 		}
 	}
 	return last, nil
+}
+
+// toNumber returns the last number, and whether there are rows without one.
+func (s *Store) toNumber(ctx context.Context) (last int64, more bool, err error) {
+	var next *string
+	if err := s.in(ctx, bun.Tx{}, nextToNumber).QueryRowContext(ctx).Scan(&last, &next); err != nil {
+		return 0, false, fmt.Errorf("number changes: %w", err)
+	}
+	return last, next != nil, nil
 }
 
 // numberSome numbers some rows, and returns the greatest number then and how many
@@ -83,6 +99,26 @@ func (s *Store) numberSome(ctx context.Context, tx bun.Tx) (last int64, numbered
 	}
 	_, err = s.exec(ctx, tx, setCounter, last)
 	return last, numbered, err
+}
+
+// LastChange returns the greatest number that was given: what changes from now on gets
+// a greater one.
+func (s *Store) LastChange(ctx context.Context) (last int64, err error) {
+	if err := s.in(ctx, bun.Tx{}, lastChange).QueryRowContext(ctx).Scan(&last); err != nil {
+		return 0, fmt.Errorf("read the number of the last change: %w", err)
+	}
+	return last, nil
+}
+
+// Wrote holds an element when this process has committed since somebody took the last
+// one: rows may have changed.
+func (s *Store) Wrote() <-chan struct{} { return s.wrote }
+
+func (s *Store) hint() {
+	select {
+	case s.wrote <- struct{}{}:
+	default:
+	}
 }
 
 // ChangedRow is a row that has changed, as it is found by.

@@ -338,6 +338,38 @@ func TestToNumberNothingWaitsForNobody(t *testing.T) {
 	}
 }
 
+// Another replica numbers all the while, and many clients poll.
+func TestManyWhoPollLeaveWritersTheirConnections(t *testing.T) {
+	onServers(t, manyWhoPollLeaveWritersTheirConnections)
+}
+
+func manyWhoPollLeaveWritersTheirConnections(t *testing.T, open func(testing.TB) string) {
+	u := open(t)
+	s := openStore(t, u)
+	add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2", FHIRID: "a2"})
+	tx, err := dbtest.Open(t, u).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec("SELECT last FROM change_counter FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var polling sync.WaitGroup
+	for range 64 {
+		polling.Go(func() { _, _ = s.NumberChanges(ctx) }) // ends with the test
+	}
+	waitsForLock(t, s)
+	setBloodType(t, s, "P-2")
+	if n := s.journal.DB.Stats().WaitCount; n > 0 {
+		t.Errorf("somebody waited for a connection %d times", n)
+	}
+	cancel()
+	polling.Wait()
+}
+
 // Rows of an older program are numbered in the order in which they changed.
 func TestRowsOfAnOlderProgramAreNumbered(t *testing.T) {
 	t.Parallel()

@@ -97,6 +97,7 @@ func TestPagesAgreeWithASortedList(t *testing.T) {
 			}
 			id := fmt.Sprintf("P-%d", n)
 			add(t, s, testTime.Add(time.Duration(n%7)*time.Second), NewPatient{Number: id, State: st})
+			numbered(t, s)
 			p, err := s.Patient(context.Background(), id)
 			if err != nil {
 				t.Fatal(err)

@@ -194,6 +194,9 @@ type Closing struct {
 // ErrVersionMismatch.
 func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 	told, err := s.closeAtOnce(c)
+	if told != nil {
+		s.hint()
+	}
 	if err == nil && told == nil {
 		err = s.transact(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
 			told, err = s.closeIn(ctx, tx, c)

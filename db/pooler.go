@@ -85,7 +85,7 @@ const forTransaction = `SELECT set_config('lock_timeout', '` + journalLockTimeou
 
 // inTx runs work in a transaction of the journal.
 func (s *Store) inTx(ctx context.Context, options *sql.TxOptions, work func(context.Context, bun.Tx) error) error {
-	return s.journal.RunInTx(ctx, options, func(ctx context.Context, tx bun.Tx) error {
+	err := s.journal.RunInTx(ctx, options, func(ctx context.Context, tx bun.Tx) error {
 		if s.pooled {
 			if _, err := tx.Tx.ExecContext(ctx, forTransaction); err != nil {
 				return err
@@ -93,6 +93,10 @@ func (s *Store) inTx(ctx context.Context, options *sql.TxOptions, work func(cont
 		}
 		return work(ctx, tx)
 	})
+	if err == nil {
+		s.hint()
+	}
+	return err
 }
 
 // unprepared is a statement whose text goes along with each use.

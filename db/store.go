@@ -38,6 +38,8 @@ type Store struct {
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	searches chan struct{} // has a place for each list or count; see search
+	numbers  chan struct{} // has a place for the one that numbers changes
+	wrote    chan struct{} // see Wrote
 	commits  *batcher[*commit]
 	queues   []func() // each lets finish what is queued
 }
@@ -75,7 +77,7 @@ type database interface {
 // "pool=transaction" behind a pooler. It does not migrate. Its errors hold no
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}}
+	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
 	switch {

@@ -75,6 +75,7 @@ func everyRequest(t *testing.T, s *Store, n int, v string) {
 func everySearch(t *testing.T, s *Store, v string) {
 	t.Helper()
 	ctx := context.Background()
+	numbered(t, s) // an order lists those alone
 	for name, f := range map[string]Filter{
 		"ids": {IDs: []string{v}}, "name": {Name: v}, "phone": {Phone: v}, "phone with digits": {Phone: v + "1"}, "birth date": {BirthDate: v},
 		"gender": {Gender: v}, "state": {SyncState: SyncState(v)}, "since": {UpdatedSince: testTime.Add(1234567 * time.Microsecond), Phone: v},

@@ -14,7 +14,7 @@ import (
 	"patientgraph/internal/wait"
 )
 
-const following = "SYNC_INTERVAL=100ms"
+const followsOften = "SYNC_INTERVAL=100ms"
 
 // untilRead waits until a patient is read like this; nil: it is null.
 func untilRead(p *Product, number string, want Object) {
@@ -48,28 +48,41 @@ func listing(p *Product, filter string) string {
 // deleted and brought back at the desk is so in the cache, without anybody writing here.
 func TestTheCacheFollowsTheServer(t *testing.T) {
 	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		server, base := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, PatientJSON("hall-2", "P-1"), PatientJSON("hall-3", "P-2"))
-		p := StartWith(t, base, databaseURL, following)
-		untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": OldPhone})
-		untilRead(p, "P-2", Object{"syncState": "SYNCED"})
-		put := func(resource string) {
-			if err := server.Put([]byte(resource)); err != nil {
-				t.Fatal(err)
-			}
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) { followsTheDesk(t, fhirsim.HAPI(), databaseURL) })
+	for _, habits := range []fhirsim.Habits{fhirsim.Medplum(), fhirsim.OpenEMR("7.0.3"), fhirsim.OpenEMR("8.1.1-dev")} {
+		t.Run(habits.Name+" "+habits.Software, func(t *testing.T) {
+			t.Parallel()
+			followsTheDesk(t, habits, dbtest.SQLite(t))
+		})
+	}
+}
+
+func followsTheDesk(t *testing.T, habits fhirsim.Habits, databaseURL string) {
+	const first, second, third = "95f0a7e2-aaaa-4b11-8c22-000000000001", "95f0a7e2-aaaa-4b11-8c22-000000000002", "95f0a7e2-aaaa-4b11-8c22-000000000003"
+	system := "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem
+	if habits.OpenEMR {
+		system = "PATIENT_ID_SYSTEM=" + fhirsim.OpenEMRIdentifierSystem
+	}
+	server, base := StartFHIR(t, fhirsim.Options{Habits: habits}, PatientJSON(first, "P-1"), PatientJSON(second, "P-2"))
+	p := StartWith(t, base, databaseURL, followsOften, system)
+	untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": OldPhone})
+	untilRead(p, "P-2", Object{"syncState": "SYNCED"})
+	put := func(resource string) {
+		if err := server.Put([]byte(resource)); err != nil {
+			t.Fatal(err)
 		}
-		put(strings.ReplaceAll(PatientJSON("hall-2", "P-1"), OldPhone, NewPhone))
-		put(PatientJSON("hall-9", "P-9"))
-		server.Delete("hall-3")
-		untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": NewPhone})
-		untilRead(p, "P-9", Object{"syncState": "SYNCED"})
-		untilRead(p, "P-2", nil)
-		if got := listing(p, "{includeInactive: true}"); strings.Contains(got, "P-2") {
-			t.Errorf("listed: %s", got)
-		}
-		put(strings.ReplaceAll(PatientJSON("hall-3", "P-2"), OldPhone, NewPhone))
-		untilRead(p, "P-2", Object{"syncState": "SYNCED", "phone": NewPhone})
-	})
+	}
+	put(strings.ReplaceAll(PatientJSON(first, "P-1"), OldPhone, NewPhone))
+	put(PatientJSON(third, "P-3"))
+	server.Delete(second)
+	untilRead(p, "P-1", Object{"syncState": "SYNCED", "phone": NewPhone})
+	untilRead(p, "P-3", Object{"syncState": "SYNCED"})
+	untilRead(p, "P-2", nil)
+	if got := listing(p, "{includeInactive: true}"); strings.Contains(got, "P-2") {
+		t.Errorf("listed: %s", got)
+	}
+	put(strings.ReplaceAll(PatientJSON(second, "P-2"), OldPhone, NewPhone))
+	untilRead(p, "P-2", Object{"syncState": "SYNCED", "phone": NewPhone})
 }
 
 // TestStaleIsSaid: while nobody can look, the values are shown, and said to be STALE once
@@ -91,7 +104,7 @@ func TestStaleIsSaid(t *testing.T) {
 			sim.ServeHTTP(w, r)
 		}))
 		t.Cleanup(server.Close)
-		p := StartWith(t, server.URL+"/fhir", databaseURL, following, "STALE_AFTER=1s")
+		p := StartWith(t, server.URL+"/fhir", databaseURL, followsOften, "STALE_AFTER=1s")
 		untilRead(p, "P-1", Object{"syncState": "SYNCED"})
 		Want(t, p.Query(`{ mirror { patients stale pending } }`, nil), Object{"mirror": Object{"patients": 1, "stale": 0, "pending": 0}})
 		down.Store(true)

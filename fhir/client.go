@@ -23,6 +23,7 @@ type Options struct {
 	MaxBody      int64         // bytes of an answer, after decompression, at most; 0: 8 MiB
 	UserAgent    string        // 0 bytes: "patientgraph"
 	Timeout      time.Duration // bound of one request with getting a token for it, unless its context ends earlier; 0: 10 s
+	Observer     Observer      // is told of each request; nil: nobody
 }
 
 // Client talks to one FHIR R4 server. It is safe for concurrent use, follows
@@ -39,7 +40,9 @@ type Client struct {
 	timeout      time.Duration
 	maxBody      int64
 	transport    *http.Transport
+	observer     Observer // nil: none
 	now          func() time.Time
+	sleep        func(context.Context, time.Duration) error // between two looks at an export
 }
 
 // NewClient checks the options and returns a Client; it asks the server
@@ -63,7 +66,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
-		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, now: time.Now,
+		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, observer: o.Observer, now: time.Now,
 		following: new(atomic.Pointer[found]),
 	}
 	if c.chooser, err = newChooser(o.Server); err != nil {
@@ -75,6 +78,7 @@ func NewClient(o Options) (*Client, error) {
 	if c.credentials, err = c.newCredentials(o.Auth, o.TLS); err != nil {
 		return nil, err
 	}
+	c.sleep = sleep
 	return c.WithConns(o.MaxConns), nil
 }
 

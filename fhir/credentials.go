@@ -246,7 +246,7 @@ func (c *Client) newTokens(a Auth, files TLSFiles) (credentials, error) {
 		}
 	}
 	t := &tokens{timeout: c.timeout, now: c.now}
-	e := &endpoint{auth: a, base: c.base, files: files, userAgent: c.userAgent, timeout: c.timeout, now: func() time.Time { return t.now() }}
+	e := &endpoint{auth: a, base: c.base, files: files, userAgent: c.userAgent, timeout: c.timeout, observer: c.observer, now: func() time.Time { return t.now() }}
 	switch {
 	case a.ClientSecret != "" && a.PrivateKey != "":
 		return nil, errors.New("FHIR_CLIENT_SECRET and FHIR_PRIVATE_KEY exclude each other")

@@ -28,6 +28,12 @@
 // for our credentials was not carried out, and is sent once more with another token
 // (exchange in transport.go): net/http repeats nothing of which bytes were written.
 //
+// # Exports
+//
+// export.go has a server export all its patients, and waits for it. export_file.go
+// reads the files, which are longer than any answer: they are streamed.
+// export_address.go decides where they may lie, and who is shown our credentials.
+//
 // # Contexts
 //
 // A context ends the conversation with a server, not the work on what came of

@@ -79,6 +79,7 @@ const (
 	OpDelete       = "delete patient"
 	OpSearch       = "search patients"
 	OpHistory      = "read history"
+	OpExport       = "bulk export"
 	OpCapabilities = "read capabilities"
 	OpParse        = "parse patient"
 	OpEdit         = "edit contact"

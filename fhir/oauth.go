@@ -52,6 +52,7 @@ type endpoint struct {
 	files     TLSFiles
 	userAgent string
 	timeout   time.Duration
+	observer  Observer // nil: none
 	now       func() time.Time
 
 	url       *url.URL // of the token endpoint; nil: not known yet
@@ -69,7 +70,17 @@ func noToken(kind Kind, format string, args ...any) *Error {
 const invalidClient = "invalid_client"
 
 // grant asks for a token. What it was asked with is used up only if it succeeds.
-func (e *endpoint) grant(ctx context.Context, form url.Values) (accessToken, *Error) {
+func (e *endpoint) grant(ctx context.Context, form url.Values) (t accessToken, err *Error) {
+	if e.observer != nil {
+		began := time.Now()
+		defer func() {
+			result := ResultOK
+			if err != nil {
+				result = err.Kind.String()
+			}
+			e.observer(InteractionToken, result, time.Since(began))
+		}()
+	}
 	if err := e.find(ctx); err != nil {
 		return accessToken{}, err
 	}

@@ -17,9 +17,16 @@ import (
 )
 
 // failure sorts an answer: nil when it is good (its parsed body is then in
-// doc), else what it means for the caller. This is the one place where that is
-// decided.
+// doc), else what it means for the caller. It is sorted once, however many ask.
 func (a *answer) failure() error {
+	if !a.sorted {
+		a.sorted, a.sortedAs = true, a.sort()
+	}
+	return a.sortedAs
+}
+
+// sort is the one place where it is decided what an answer means.
+func (a *answer) sort() error {
 	e := &Error{Op: a.op, Status: a.status, Err: a.err, NotAsked: a.notAsked}
 	var malformed textproto.ProtocolError // as for a control character in an ETag
 	switch {
@@ -120,7 +127,7 @@ func (a *answer) parse() error {
 	}
 	if a.want == "Patient" {
 		err = checkPatient(doc, a.id)
-	} else if str(doc, "resourceType") != a.want {
+	} else if a.want != "" && str(doc, "resourceType") != a.want {
 		err = errWrongType
 	}
 	a.doc = doc
@@ -333,9 +340,12 @@ func (a *answer) issues() []Issue {
 	secrets := SecretsOf(a.request.body)
 	secrets.addCredentials(a.ownSecrets...)
 	secrets.add(a.id, whole)
-	secrets.commonOnly = a.op == OpRead || a.op == OpHistory
+	secrets.commonOnly = a.op == OpRead || a.op == OpHistory || a.op == OpExport
 	for i := range issues {
 		issues[i] = secrets.Scrub(issues[i])
+		if a.op == OpExport {
+			issues[i].Message = withoutNumbers(issues[i].Message)
+		}
 	}
 	return issues
 }

@@ -2,12 +2,14 @@ package fhir
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -153,7 +155,11 @@ type request struct {
 	id              string // the Patient's id, if it concerns one
 	body            []byte
 	ifMatch         string
-	compressed      bool // the answer to a read may be compressed
+	compressed      bool          // the answer to a read may be compressed
+	header          http.Header   // instead of what is usual
+	timeout         time.Duration // 0: the client's
+	// stream takes the body of a 200 as it comes, of any length; nil: it is read whole.
+	stream func(io.Reader) error
 }
 
 // answer is what came of a request: an HTTP answer, or err.
@@ -173,12 +179,14 @@ type answer struct {
 	maxBody    int64
 	doc        gjson.Result // the parsed body, set by failure when it is good
 	now        time.Time
+	sorted     bool  // failure has been asked, and
+	sortedAs   error // has said this
 }
 
 // exchange sends one request and reads the whole answer. One that was refused for
 // our credentials was not carried out: with another token it is sent once more.
 func (c *Client) exchange(ctx context.Context, r request) answer {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.timeout, c.timeout))
 	defer cancel()
 	authorization, err := c.credentials.get(ctx, "")
 	if err != nil {
@@ -212,8 +220,11 @@ func (c *Client) send(ctx context.Context, r request, authorization string) (a a
 	var w wire
 	_, credential, _ := strings.Cut(authorization, " ")
 	a = answer{request: r, ownSecrets: append([]string{credential}, c.secrets...), maxBody: c.maxBody}
+	began := time.Now()
 	defer func() {
+		took := time.Since(began)
 		a.now, a.sent, a.tlsFailure = c.now(), w.mayHaveSent(), w.handshakeFailed()
+		c.observe(&a, took)
 	}()
 
 	req, err := http.NewRequestWithContext(w.trace(ctx), r.method, r.url, bytes.NewReader(r.body))
@@ -247,6 +258,10 @@ func (c *Client) send(ctx context.Context, r request, authorization string) (a a
 	content, err := contentOf(res)
 	if err != nil {
 		a.err = err
+		return a
+	}
+	if r.stream != nil && a.status == http.StatusOK {
+		a.err = r.stream(content)
 		return a
 	}
 	body, err := io.ReadAll(io.LimitReader(content, c.maxBody+1))
@@ -284,6 +299,7 @@ func (a *answer) take(body []byte, err error) {
 
 func (c *Client) setHeader(req *http.Request, r request) {
 	h := req.Header
+	defer maps.Copy(h, r.header)
 	h.Set("Accept", "application/fhir+json")
 	h.Set("User-Agent", c.userAgent)
 	switch r.op {

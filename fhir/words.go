@@ -43,7 +43,8 @@ var commonWords = func() map[string]bool {
 		validator value values valueset version versions violated violates violation was we well were what when where
 		which while whitespace who will with within without word words work would write wrong xml year yes yet you
 		your zip zone male female why columns
-		generally means logged resourcetype versionid lastupdated`) {
+		generally means logged resourcetype versionid lastupdated
+		bulk complete completed export exported occurred progress`) {
 		words[foldWord(w)] = true
 	}
 	for _, name := range append(elementNames, elementParts...) {

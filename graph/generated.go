@@ -141,6 +141,7 @@ type ComplexityRoot struct {
 		BirthDate        func(childComplexity int) int
 		BirthYear        func(childComplexity int) int
 		BloodType        func(childComplexity int) int
+		ChangeCursor     func(childComplexity int) int
 		CreatedAt        func(childComplexity int) int
 		Deceased         func(childComplexity int) int
 		Email            func(childComplexity int) int
@@ -227,6 +228,8 @@ type MutationResolver interface {
 }
 type PatientResolver interface {
 	ReplacedBy(ctx context.Context, obj *Patient) (*string, error)
+
+	ChangeCursor(ctx context.Context, obj *Patient) (string, error)
 }
 type QueryResolver interface {
 	Patient(ctx context.Context, id string) (*Patient, error)
@@ -676,6 +679,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Patient.BloodType(childComplexity), true
+	case "Patient.changeCursor":
+		if e.ComplexityRoot.Patient.ChangeCursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Patient.ChangeCursor(childComplexity), true
 	case "Patient.createdAt":
 		if e.ComplexityRoot.Patient.CreatedAt == nil {
 			break
@@ -1180,11 +1189,16 @@ type Mutation {
 
 type Subscription {
   """
-  The patient after any change, from whichever replica or from the EMR; null when it was deleted
-  there. Not available yet: answers with an error.
+  The patient after each change of the record, made here, by another replica, or in the EMR as soon as
+  the cache has it. Null, once: it was deleted there, or the viewer may not see it any more; it is told
+  again should it return. The first event is the first change after the subscription: subscribe, then
+  query what is there. Of changes that follow each other closely the last one alone may be told, and
+  that syncState alone changes is not told. An error where there is no such patient that the viewer may
+  see. It ends when the token expires and when the server stops: subscribe and query again. A viewer may
+  have 50 subscriptions at once.
   """
   patientChanged(
-    "The patient number."
+    "The patient number, or a former one, as in Query.patient."
     id: ID!
   ): Patient
   """
@@ -1274,6 +1288,12 @@ type Patient {
   fields than those to be set is no conflict.
   """
   version: String!
+  """
+  The place of this record's last change among all changes: opaque, of fixed width, and as text sorted
+  in the order of change. It stays until the record changes, and is then greater than any before. Pass
+  the greatest one of a list by changedAfter to the next.
+  """
+  changeCursor: String!
   "When the patient entered this cache."
   createdAt: DateTime!
   "When the record last changed here."
@@ -1461,6 +1481,15 @@ input PatientFilter {
   syncState: SyncState
   "Changed at or after this instant."
   updatedSince: DateTime
+  """
+  A changeCursor: the records that have changed since, each once, in the order of change (orderBy is
+  refused). Empty text: every record. Begin so, page to the end, and poll with the changeCursor of the
+  last record seen: none is missed, however late it was committed. Records that leave the lists (not
+  active, merged) are told with includeInactive; deleted ones are not, ask patient or patientChanged. A
+  cursor above all that were given here (of another server, or from before a backup was restored) is
+  refused: begin again with the empty text.
+  """
+  changedAfter: String
   "True: also patients that are not active, or were merged into another. Else they are left out."
   includeInactive: Boolean
 }
@@ -2023,6 +2052,8 @@ func (ec *executionContext) childFields_Patient(ctx context.Context, field graph
 		return ec.fieldContext_Patient_syncState(ctx, field)
 	case "version":
 		return ec.fieldContext_Patient_version(ctx, field)
+	case "changeCursor":
+		return ec.fieldContext_Patient_changeCursor(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Patient_createdAt(ctx, field)
 	case "updatedAt":
@@ -4368,6 +4399,29 @@ func (ec *executionContext) fieldContext_Patient_version(_ context.Context, fiel
 	return graphql.NewScalarFieldContext("Patient", field, false, false, "String")
 }
 
+func (ec *executionContext) _Patient_changeCursor(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Patient_changeCursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Patient().ChangeCursor(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Patient_changeCursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Patient", field, true, true, "String")
+}
+
 func (ec *executionContext) _Patient_createdAt(ctx context.Context, field graphql.CollectedField, obj *Patient) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6567,7 +6621,7 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "phone", "fhirId", "identifier", "birthDate", "gender", "syncState", "updatedSince", "includeInactive"}
+	fieldsInOrder := [...]string{"name", "phone", "fhirId", "identifier", "birthDate", "gender", "syncState", "updatedSince", "changedAfter", "includeInactive"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -6630,6 +6684,13 @@ func (ec *executionContext) unmarshalInputPatientFilter(ctx context.Context, obj
 				return it, err
 			}
 			it.UpdatedSince = data
+		case "changedAfter":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("changedAfter"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ChangedAfter = data
 		case "includeInactive":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("includeInactive"))
 			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
@@ -7739,6 +7800,12 @@ func (ec *executionContext) _Patient(ctx context.Context, sel ast.SelectionSet, 
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "changeCursor":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Patient_changeCursor(ctx, field, obj)
+				})
 		case "createdAt":
 			out.Values[i] = ec._Patient_createdAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {

@@ -305,10 +305,16 @@ type Patient struct {
 	// Opaque; changes whenever the record does. Pass it as expectedVersion: what changed since in other
 	// fields than those to be set is no conflict.
 	Version string `json:"version"`
+	// The place of this record's last change among all changes: opaque, of fixed width, and as text sorted
+	// in the order of change. It stays until the record changes, and is then greater than any before. Pass
+	// the greatest one of a list by changedAfter to the next.
+	ChangeCursor string `json:"changeCursor"`
 	// When the patient entered this cache.
 	CreatedAt time.Time `json:"createdAt"`
 	// When the record last changed here.
 	UpdatedAt time.Time `json:"updatedAt"`
+	// for changeCursor; 0: the row has none yet, or it is not known
+	ChangeSeq int64 `json:"-"`
 	// whom FHIR says the patient was merged into, for replacedBy
 	MergedInto string `json:"-"`
 }
@@ -361,6 +367,13 @@ type PatientFilter struct {
 	SyncState *SyncState `json:"syncState,omitempty"`
 	// Changed at or after this instant.
 	UpdatedSince *time.Time `json:"updatedSince,omitempty"`
+	// A changeCursor: the records that have changed since, each once, in the order of change (orderBy is
+	// refused). Empty text: every record. Begin so, page to the end, and poll with the changeCursor of the
+	// last record seen: none is missed, however late it was committed. Records that leave the lists (not
+	// active, merged) are told with includeInactive; deleted ones are not, ask patient or patientChanged. A
+	// cursor above all that were given here (of another server, or from before a backup was restored) is
+	// refused: begin again with the empty text.
+	ChangedAfter *string `json:"changedAfter,omitempty"`
 	// True: also patients that are not active, or were merged into another. Else they are left out.
 	IncludeInactive *bool `json:"includeInactive,omitempty"`
 }

@@ -30,6 +30,7 @@ func newGraphQL(o Options) http.Handler {
 	s.AddTransport(transport.GET{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
+	s.Use(noteOperation{})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
@@ -45,7 +46,11 @@ func newGraphQL(o Options) http.Handler {
 		s.SetDisableSuggestion(true) // "did you mean" tells the schema too
 		s.SetValidationRulesFn(rulesWithoutSuggestions)
 	}
-	s.SetErrorPresenter(presentError)
+	s.SetErrorPresenter(func(ctx context.Context, err error) *gqlerror.Error {
+		e := presentError(ctx, err)
+		o.countInternal(e)
+		return e
+	})
 	s.SetRecoverFunc(func(ctx context.Context, cause any) error {
 		return resolvers.Internal(ctx, o.Log, resolvers.Panic(cause))
 	})

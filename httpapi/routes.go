@@ -36,17 +36,21 @@ type Options struct {
 	Introspection bool
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
+
+	internalErrors prometheus.Counter // nil: not counted
 }
 
 // New returns everything that is served over HTTP.
 func New(o Options) (http.Handler, error) {
+	o.internalErrors = newInternalErrors()
+	o.Metrics.MustRegister(o.internalErrors)
 	mux := http.NewServeMux()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders:  []string{"Authorization", "Content-Type", "Accept-Language"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", allowed.Handler(o.Verifier.Middleware(checkedRequest(withLanguage(newGraphQL(o))))))
+	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(checkedRequest(withLanguage(newGraphQL(o))))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
@@ -58,9 +62,9 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle("/", playground)
 	}
 	if o.OnlyLocal {
-		return guarded(onlyThisMachine(mux)), nil
+		return accessLog(o, guarded(onlyThisMachine(mux))), nil
 	}
-	return guarded(mux), nil
+	return accessLog(o, guarded(mux)), nil
 }
 
 // NewServer bounds how long a client may take to send. What goes wrong below HTTP

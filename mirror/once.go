@@ -3,13 +3,19 @@ package mirror
 import (
 	"context"
 	"errors"
+
+	"patientgraph/fhir"
 )
 
-// Once brings the cache up to date and returns: what has changed since the last time, or
-// every patient if that was never done or full says so; then patients that the server does
-// not have any more are taken for gone however many they are. A process that follows is
-// interrupted meanwhile. each hears of every page of a walk through all.
-func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result Result, err error) {
+// What says what Once looks at, beside what has changed since the last time.
+type What struct {
+	Full   bool         // every patient, and who is missing is gone, however many they are; else only if that was never done
+	Export *fhir.Export // the same, but from this; nil: page by page
+}
+
+// Once brings the cache up to date and returns. A process that follows is interrupted
+// meanwhile. each hears of what a page of a walk through all has shown.
+func (m *Mirror) Once(ctx context.Context, what What, each func(Result)) (result Result, err error) {
 	if _, err := m.Cache.LeadMirror(m.owner, lease, true); err != nil {
 		return result, err
 	}
@@ -37,20 +43,19 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	if err := m.Refresh(ctx); err != nil {
 		return result, err
 	}
-	m.mu.Lock()
-	whole := full || !m.progress.Filled
-	if full { // one that knows from its start who was shown
-		m.progress.Sweep = nil
+	switch {
+	case what.Export != nil:
+		result, err = m.fromExport(ctx, what.Export, each)
+	case what.Full:
+		m.mu.Lock()
+		m.progress.Sweep = nil // from the beginning: then it is known who was shown
+		m.mu.Unlock()
+		result, err = m.sweep(ctx, func(int, int) bool { return false }, each)
+	case !m.progress.Filled:
+		result, err = m.sweep(ctx, m.refusesMany, each)
 	}
-	m.mu.Unlock()
-	if whole {
-		refuse := m.refusesMany
-		if full {
-			refuse = func(int, int) bool { return false }
-		}
-		if result, err = m.sweep(ctx, refuse, each); err != nil {
-			return result, cause(ctx, err)
-		}
+	if err != nil {
+		return result, cause(ctx, err)
 	}
 	changed, err := m.poll(ctx)
 	result.add(changed)

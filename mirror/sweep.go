@@ -27,7 +27,7 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := m.untilSweep()
 		if pause == 0 {
-			result, err := m.sweep(ctx, m.refusesMany, nil)
+			result, err := m.sweep(ctx, m.refusesMany, func(Result) {})
 			if ctx.Err() != nil || isLost(err) {
 				return
 			}
@@ -105,9 +105,7 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		}
 		claimed = claimed || b.claimed
 		result.add(b.result)
-		if each != nil {
-			each(b.result)
-		}
+		each(b.result)
 	}
 	if err := ctx.Err(); err != nil {
 		return result, err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -35,11 +34,14 @@ func TestKillDuringTheFirstFill(t *testing.T) {
 		var pages, held atomic.Int64
 		held.Store(int64(patients)) // pages from here on wait for the next kill
 		gate := make(chan struct{})
+		var first atomic.Value
+		first.Store("")
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			query := r.URL.RawQuery
-			if page := strings.Contains(query, "_getpages") || strings.HasSuffix(r.URL.Path, "/Patient") && strings.Contains(query, "_count=200"); page {
-				t.Log(r.Method, r.URL.Path, query)
-				if pages.Add(1) > held.Load() {
+			// The pages of the first fill: when it has ended, another walk looks for who was
+			// deleted meanwhile.
+			if of := r.URL.Query().Get("_getpages"); of != "" {
+				first.CompareAndSwap("", of)
+				if of == first.Load() && pages.Add(1) > held.Load() {
 					select {
 					case <-gate:
 					case <-r.Context().Done():

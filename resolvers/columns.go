@@ -17,7 +17,7 @@ var columnsOf = columnsByField()
 // and those that have another name or more than one theirs.
 func columnsByField() map[string][]db.Column {
 	of := map[string][]db.Column{
-		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
+		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "changeCursor": {db.ColChangeSeq}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
 		"syncState": {db.ColLastSyncedAt, db.ColUnseenSince},
 	}
 	for name, c := range db.Columns() {

@@ -21,16 +21,21 @@ import (
 )
 
 // recorder is a store that remembers which columns it was asked for.
-type recorder struct{ columns []db.Column }
+type recorder struct {
+	Store
+	columns []db.Column
+}
+
+func (r *recorder) NumberChanges(context.Context) (int64, error) { return 7, nil }
 
 func (r *recorder) Patient(_ context.Context, id string, columns ...db.Column) (*db.Patient, error) {
 	r.columns = append(r.columns, columns...)
-	return &db.Patient{ID: id}, nil
+	return &db.Patient{ID: id, ChangeSeq: 7}, nil
 }
 
 func (r *recorder) Patients(_ context.Context, request db.PageRequest) (*db.Page, error) {
 	r.columns = append(r.columns, request.Columns...)
-	return &db.Page{Patients: []*db.Patient{{ID: "P-1"}}, Cursors: []string{"c"}}, nil
+	return &db.Page{Patients: []*db.Patient{{ID: "P-1", ChangeSeq: 7}}, Cursors: []string{"c"}}, nil
 }
 
 func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { return 1, nil }
@@ -80,6 +85,7 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 		{`{ patients { a: edges { n: node { allergies } } ... on PatientConnection { nodes { ... { createdAt } } } } }`, []db.Column{db.ColAllergies, db.ColCreatedAt}},
 		{`{ patient(id: "x") { active deceased replacedBy } }`, []db.Column{db.ColInactive, db.ColDeceased, db.ColReplacedBy}},
 		{`{ patient(id: "x") { emergencyContact { name } } }`, []db.Column{db.ColEmergencyContact, db.ColFHIRContact}},
+		{`{ patient(id: "x") { changeCursor } }`, []db.Column{db.ColChangeSeq}},
 		{`{ patients { totalCount } }`, nil},
 	} {
 		store := &recorder{}
@@ -99,7 +105,7 @@ func TestAQuerySelectsTheColumnsItAsksFor(t *testing.T) {
 // fullRow is a row that has everything.
 func fullRow() *db.Patient {
 	row := &db.Patient{
-		ID: "x", FHIRID: "x", SyncState: db.Synced, LastSyncedAt: time.Unix(1, 0), Version: 1, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0),
+		ID: "x", FHIRID: "x", SyncState: db.Synced, LastSyncedAt: time.Unix(1, 0), Version: 1, ChangeSeq: 1, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0),
 		EmergencyContact: &db.EmergencyContact{Name: "x", Relationship: "x", Phone: "x"}, Allergies: []string{"x"}, BloodType: "A+",
 		FHIRState: db.FHIRState{
 			BirthDate: "1949-11-14", Gender: "male", FHIRUpdatedAt: time.Unix(1, 0), Deceased: true, ReplacedBy: "survivor",
@@ -182,7 +188,7 @@ func mayOnlyWrite(t *testing.T) auth.Viewer {
 // A new field is shown to nobody who was not to see it.
 func TestWhoSeesWhichFields(t *testing.T) {
 	t.Parallel()
-	always := "Active CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
+	always := "Active ChangeSeq CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
 	for _, c := range []struct {
 		viewer auth.Viewer
 		want   string

@@ -26,6 +26,23 @@ func (r *Resolver) ownNumber(ctx context.Context, v auth.Viewer, id string, may 
 	return cmp.Or(aliases[id], id), err
 }
 
+// visiblePatient returns the patient that an id names, nil if there is none that the
+// viewer may see.
+func (r *Resolver) visiblePatient(ctx context.Context, v auth.Viewer, id string, columns []db.Column) (*db.Patient, error) {
+	if len(id) > maxID {
+		return nil, nil
+	}
+	id, err := r.ownNumber(ctx, v, id, v.MayRead)
+	if err != nil || !v.MayRead(id) {
+		return nil, err
+	}
+	row, err := r.Store.Patient(ctx, id, columns...)
+	if errors.Is(err, db.ErrNotFound) || err == nil && (!v.Names(row.FHIRID) || !row.GoneAt.IsZero()) {
+		return nil, nil
+	}
+	return row, err
+}
+
 // visibleNumber returns an id without the blanks and the invisible characters that
 // pasting put around it, unless a record has it with them.
 func (r *Resolver) visibleNumber(ctx context.Context, id string, may func(number string) bool) (string, error) {

@@ -39,7 +39,7 @@ func TestOthersNumbersAreNotLookedUp(t *testing.T) {
 		for _, id := range []string{"P-2", "old-2", "", "p-1"} {
 			s := &asked{}
 			r, ctx := &Resolver{Store: s}, auth.WithViewer(t.Context(), v)
-			if p, err := (&queryResolver{r}).Patient(ctx, id); p != nil || err != nil {
+			if p, err := r.visiblePatient(ctx, v, id, nil); p != nil || err != nil {
 				t.Errorf("%+v reads %q: %+v, %v", v, id, p, err)
 			}
 			result, err := (&mutationResolver{r}).UpdatePatientContact(ctx, graph.UpdatePatientContactInput{PatientID: id})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -74,6 +75,12 @@ func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrde
 		if r.Filter, err = filterOf(f); err != nil {
 			return r, err
 		}
+		if r.Filter.ChangedAfter != nil {
+			if order != nil {
+				return r, errors.New("changedAfter lists in the order of change: leave out orderBy")
+			}
+			r.Order = db.OrderChangeAsc
+		}
 	}
 	return r, restrict(&r, v)
 }
@@ -104,6 +111,13 @@ func filterOf(f *graph.PatientFilter) (db.Filter, error) {
 	}
 	if f.UpdatedSince != nil {
 		filter.UpdatedSince = *f.UpdatedSince
+	}
+	if f.ChangedAfter != nil {
+		above, err := changedAfter(*f.ChangedAfter)
+		if err != nil {
+			return filter, err
+		}
+		filter.ChangedAfter = &above
 	}
 	filter.IncludeInactive = f.IncludeInactive != nil && *f.IncludeInactive
 	return filter, nil
@@ -137,6 +151,11 @@ func restrict(r *db.PageRequest, v auth.Viewer) error {
 func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.PageRequest) (*graph.PatientConnection, error) {
 	c := &graph.PatientConnection{}
 	var err error
+	if above := request.Filter.ChangedAfter; above != nil {
+		if err := r.pollable(ctx, *above); err != nil {
+			return nil, err
+		}
+	}
 	if selected(ctx, "nodes") || selected(ctx, "edges") || selected(ctx, "pageInfo") {
 		if c, err = r.page(ctx, v, request); err != nil {
 			return nil, err
@@ -153,6 +172,11 @@ func (r *Resolver) connection(ctx context.Context, v auth.Viewer, request db.Pag
 // page loads the patients of one page.
 func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageRequest) (*graph.PatientConnection, error) {
 	request.Columns = selectedColumns(ctx, []string{"nodes"}, []string{"edges", "node"})
+	if request.Filter.ChangedAfter == nil && slices.Contains(request.Columns, db.ColChangeSeq) {
+		if _, err := r.numberChanges(ctx); err != nil { // once, not for each patient
+			return nil, r.internal(ctx, err)
+		}
+	}
 	page, err := r.Store.Patients(ctx, request)
 	if errors.Is(err, db.ErrBadCursor) {
 		return nil, requestError(ctx, CodeBadUserInput, errBadCursor.Error())

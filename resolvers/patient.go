@@ -26,6 +26,7 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 		LastSyncedAt: optionalTime(row.LastSyncedAt),
 		SyncState:    r.syncState(row),
 		Version:      strconv.FormatInt(row.Version, 36),
+		ChangeSeq:    row.ChangeSeq,
 		CreatedAt:    row.CreatedAt,
 		UpdatedAt:    row.UpdatedAt,
 	}

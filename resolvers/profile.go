@@ -39,6 +39,6 @@ func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string
 		return nil, r.internal(ctx, err)
 	}
 	operation := r.NewID()
-	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "operation", operation)
+	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "patient", row.ID, "operation", operation, "outcome", graph.ErrorCodeUpdateConflict)
 	return r.updateConflict(v, operation, row, row.ChangedSince(expected, fields), false), nil
 }

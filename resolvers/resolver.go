@@ -26,6 +26,12 @@ type Store interface {
 	CountPatients(ctx context.Context, f db.Filter) (int, error)
 	// AliasesOf returns the aliases of these numbers, each with its number.
 	AliasesOf(ctx context.Context, numbers []string) (map[string]string, error)
+	// NumberChanges gives what has changed its ChangeSeq, and returns the greatest one.
+	NumberChanges(ctx context.Context) (last int64, err error)
+	LastChange(ctx context.Context) (last int64, err error)
+	ChangedRows(ctx context.Context, above int64, limit int) ([]db.ChangedRow, error)
+	// Wrote holds an element after this process has committed something.
+	Wrote() <-chan struct{}
 	SetProfile(id string, e db.ProfileEdit, expectedVersion int64, at time.Time) (*db.Patient, error)
 }
 
@@ -36,6 +42,8 @@ type Writer interface {
 	// Await returns an update once it is settled, or as it stands when the
 	// server stops.
 	Await(ctx context.Context, operationID string) (*writethrough.Update, error)
+	// Stopping is closed when the server stops.
+	Stopping() <-chan struct{}
 }
 
 // Mirror is what the resolvers need of who follows the FHIR server.
@@ -64,6 +72,7 @@ type Resolver struct {
 	PhoneRegion string // where the phones that are searched for are dialled; "" = not known
 
 	subscribed subscriptions
+	changes    changes
 }
 
 // The codes of errors of the request itself, in extensions.code.
@@ -81,12 +90,6 @@ func requestError(ctx context.Context, code, message string) *gqlerror.Error {
 		Message: message, Path: graphql.GetPath(ctx),
 		Extensions: map[string]any{"code": code},
 	}
-}
-
-// notAvailableYet is the answer of what the schema promises and a later
-// version does.
-func notAvailableYet(ctx context.Context) error {
-	return requestError(ctx, CodeBadUserInput, graphql.GetFieldContext(ctx).Field.Name+" is not available yet")
 }
 
 // internal logs what only the operator may see and gives the caller an id to

@@ -89,27 +89,19 @@ func (r *patientResolver) ReplacedBy(ctx context.Context, obj *graph.Patient) (*
 	return number, nil
 }
 
+// ChangeCursor is the resolver for the changeCursor field.
+func (r *patientResolver) ChangeCursor(ctx context.Context, obj *graph.Patient) (string, error) {
+	return r.cursorOf(ctx, obj), nil
+}
+
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
 	v := viewer(ctx)
-	if len(id) > maxID {
-		return nil, nil
-	}
-	id, err := r.ownNumber(ctx, v, id, v.MayRead)
+	row, err := r.visiblePatient(ctx, v, id, selectedColumns(ctx, nil))
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	if !v.MayRead(id) {
-		return nil, nil
-	}
-	row, err := r.Store.Patient(ctx, id, selectedColumns(ctx, nil)...)
-	if errors.Is(err, db.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, r.internal(ctx, err)
-	}
-	if !v.Names(row.FHIRID) || !row.GoneAt.IsZero() {
+	if row == nil {
 		return nil, nil
 	}
 	return r.toPatient(row, v), nil
@@ -168,7 +160,17 @@ func (r *queryResolver) Mirror(ctx context.Context) (*graph.Mirror, error) {
 
 // PatientChanged is the resolver for the patientChanged field.
 func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<-chan *graph.Patient, error) {
-	return nil, notAvailableYet(ctx)
+	v := viewer(ctx)
+	end, err := r.subscribed.begin(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	feed, err := r.follow(ctx, v, id, selectedColumns(ctx, nil))
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return feed.tell(ctx, end), nil
 }
 
 // ContactUpdateSettled is the resolver for the contactUpdateSettled field.

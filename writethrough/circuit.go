@@ -65,6 +65,12 @@ func (c *circuit) allows(patientID string) bool {
 	return true
 }
 
+func (c *circuit) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
 // retryAfter is when somebody may try the server again, at least a second.
 func (c *circuit) retryAfter() time.Duration {
 	c.mu.Lock()

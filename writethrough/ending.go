@@ -127,7 +127,7 @@ func conflict(c Change, current *db.Patient, changed []string) *Outcome {
 func (u *update) finish(ctx context.Context, e ending) (*Outcome, error) {
 	c := u.closing(e)
 	reached(stepBeforeCommit)
-	row, err := u.Store.CloseUpdate(c)
+	row, err := u.writeEnd(c)
 	reached(stepAfterCommit)
 	switch {
 	case errors.Is(err, db.ErrVersionMismatch):
@@ -155,6 +155,13 @@ func (u *update) finish(ctx context.Context, e ending) (*Outcome, error) {
 		u.endLease(u.id)
 	}
 	return e.tell(u.id, row), nil
+}
+
+// writeEnd writes down how an update ended, and the cache with it.
+func (w *Writer) writeEnd(c db.Closing) (*db.Patient, error) {
+	row, err := w.Store.CloseUpdate(c)
+	w.metrics.countCached(err)
+	return row, err
 }
 
 // closing is what of an ending is written down.
@@ -237,7 +244,7 @@ func (u *update) giveUp() {
 		ID: u.id, Owner: u.owner, PatientID: u.row.ID, State: e.state, Answer: e.outcome.encode(), At: u.Now(),
 		Shown: u.seen, // the conflict may have been with our own PUT
 	}
-	if _, err := u.Store.CloseUpdate(c); err == nil || errors.Is(err, db.ErrLostLease) || errors.Is(err, db.ErrNotFound) {
+	if _, err := u.writeEnd(c); err == nil || errors.Is(err, db.ErrLostLease) || errors.Is(err, db.ErrNotFound) {
 		u.endLease(u.id)
 		return
 	}

@@ -96,9 +96,11 @@ func (w *Writer) reopen(id, patientID string) {
 // writes, and it returns when those under way have ended, or abandon ends:
 // what they leave is settled by whoever runs next.
 func (w *Writer) Run(ctx, abandon context.Context) {
+	defer w.logPanic("renewing leases")
 	reconciled := make(chan struct{})
 	go func() {
 		defer close(reconciled)
+		defer w.logPanic("settling contact updates")
 		w.reconcileUntil(ctx)
 	}()
 	defer func() { <-reconciled }()
@@ -149,6 +151,7 @@ func (w *Writer) renew() {
 
 // storeUntil writes down the ends that the database did not take at once.
 func (w *Writer) storeUntil(abandon context.Context) {
+	defer w.logPanic("writing down the ends of contact updates")
 	for sleep(abandon, w.tick()) == nil {
 		w.storeUnstored()
 	}
@@ -166,7 +169,7 @@ func (w *Writer) storeUnstored() {
 		w.reopen(id, patientID)
 	}
 	for _, c := range closings {
-		_, err := w.Store.CloseUpdate(*c)
+		_, err := w.writeEnd(*c)
 		switch {
 		case err == nil:
 			w.Log.Info("how a contact update ended is written down now", "patient", c.PatientID, "operation", c.ID)

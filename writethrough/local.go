@@ -38,7 +38,7 @@ func (w *Writer) updateLocal(ctx context.Context, c Change, line db.ContactUpdat
 			return nil, err
 		}
 	}
-	w.Log.WarnContext(ctx, "patient "+row.ID+" has no FHIR id: contact changed in the cache only", "operation", line.ID)
+	w.Log.WarnContext(ctx, "patient "+row.ID+" has no FHIR id: contact changed in the cache only", "patient", row.ID, "operation", line.ID, "outcome", Success)
 	return &Outcome{Code: Success, OperationID: line.ID, Patient: updated}, nil
 }
 

@@ -416,3 +416,7 @@ func (p *process) ClaimUpdates(owner, patientID string, lease time.Duration, lim
 func (p *process) CleanUpdates(ctx context.Context, keep time.Duration) (int, error) {
 	return ask(p, func() (int, error) { return p.m.store.CleanUpdates(ctx, keep) })
 }
+
+func (p *process) OpenUpdates(ctx context.Context) (db.OpenUpdates, error) {
+	return ask(p, func() (db.OpenUpdates, error) { return p.m.store.OpenUpdates(ctx) })
+}

@@ -167,9 +167,10 @@ var reports = map[Code]struct {
 	Forbidden:       {slog.LevelWarn, "FHIR server refuses access, check what we may write if it meets others too", ": "},
 }
 
-func (w *Writer) report(ctx context.Context, patientID, operationID string, o *Outcome, err error) {
+func (w *Writer) report(ctx context.Context, patientID, operationID string, o *Outcome, err error, took time.Duration) {
+	fields := []any{"patient", patientID, "operation", operationID, "outcome", codeOf(o, err), "ms", float64(took.Microseconds()) / 1000}
 	if err != nil {
-		w.Log.ErrorContext(ctx, "contact update failed for patient "+patientID+": "+err.Error(), "operation", operationID)
+		w.Log.ErrorContext(ctx, "contact update failed for patient "+patientID+": "+err.Error(), fields...)
 		return
 	}
 	r := reports[o.Code]
@@ -177,7 +178,7 @@ func (w *Writer) report(ctx context.Context, patientID, operationID string, o *O
 	if r.because != "" {
 		line += r.because + o.Reason
 	}
-	w.Log.Log(ctx, r.level, line, "operation", operationID)
+	w.Log.Log(ctx, r.level, line, fields...)
 }
 
 // notSaved says field by field what the server did not save.

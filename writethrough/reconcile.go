@@ -73,8 +73,12 @@ func (w *Writer) reconcile(ctx context.Context, patientID string, limit int, sta
 	owner := w.NewID()
 	updates, err := w.Store.ClaimUpdates(owner, patientID, w.Lease, limit)
 	if err != nil {
+		w.away.Store(true)
 		w.Log.ErrorContext(ctx, "unsettled contact updates could not be looked up", "error", err)
 		return 0
+	}
+	if w.away.CompareAndSwap(true, false) {
+		w.Log.InfoContext(ctx, "the database answers again")
 	}
 	for _, u := range updates {
 		w.keepLease(u.ID, owner)
@@ -91,6 +95,7 @@ func (w *Writer) reconcile(ctx context.Context, patientID string, limit int, sta
 func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string) {
 	defer func() {
 		if cause := recover(); cause != nil { // one line must not end the process
+			w.metrics.panics.Inc()
 			w.Log.ErrorContext(ctx, "panic while a contact update was being settled", "operation", line.ID, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 		}
 	}()
@@ -124,7 +129,7 @@ func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string
 		c.Answer = e.outcome.encode()
 	}
 	reached(stepBeforeSettled)
-	_, err = w.Store.CloseUpdate(c)
+	_, err = w.writeEnd(c)
 	reached(stepAfterSettled)
 	switch {
 	case errors.Is(err, db.ErrLostLease): // settled by somebody else
@@ -134,7 +139,16 @@ func (w *Writer) settle(ctx context.Context, line db.ContactUpdate, owner string
 		w.Log.DebugContext(ctx, "not settled now", "patient", line.PatientID, "operation", line.ID, "error", err)
 	case e.state != db.UpdateUnknown:
 		w.metrics.settled.WithLabelValues(string(e.state)).Inc()
-		w.Log.InfoContext(ctx, "contact update settled", "patient", line.PatientID, "operation", line.ID, "state", e.state)
+		w.Log.InfoContext(ctx, "contact update settled", "patient", line.PatientID, "operation", line.ID, "state", e.state, "outcome", e.outcome.Code)
+	}
+}
+
+// logPanic makes a line of the log of a panic, whose value may hold patient data, and
+// lets the process end: what it left is settled by whoever runs next.
+func (w *Writer) logPanic(during string) {
+	if cause := recover(); cause != nil {
+		w.Log.Error("panic: the process ends", "during", during, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+		panic("the log has it")
 	}
 }
 
@@ -147,7 +161,7 @@ func (w *Writer) storeEnd(line db.ContactUpdate, owner string) bool {
 		return false
 	}
 	c.Owner = owner
-	_, err := w.Store.CloseUpdate(c)
+	_, err := w.writeEnd(c)
 	if err == nil || errors.Is(err, db.ErrVersionMismatch) {
 		w.forgetUnstored(line.ID)
 	}

@@ -37,6 +37,7 @@ type update struct {
 // complete has the conversation with the FHIR server and writes down how it
 // ended.
 func (u *update) complete(ctx context.Context) (o *Outcome, err error) {
+	began := time.Now()
 	defer func() {
 		if cause := recover(); cause != nil {
 			u.endLease(u.id) // others find out what became of it
@@ -51,7 +52,7 @@ func (u *update) complete(ctx context.Context) (o *Outcome, err error) {
 			u.giveUp()
 		}
 		if !errors.Is(err, errAgain) {
-			u.report(ctx, u.row.ID, u.id, o, err)
+			u.report(ctx, u.row.ID, u.id, o, err, time.Since(began))
 			return o, err
 		}
 	}
@@ -246,10 +247,10 @@ func (u *update) isReplaced() bool {
 // reportDoubts says what the edit left although it may describe an old value.
 func (u *update) reportDoubts(ctx context.Context, d fhir.Doubts) {
 	for _, url := range d.Extensions {
-		u.Log.WarnContext(ctx, "an extension of the edited entry of patient "+u.row.ID+" is kept; does it describe the old value?", "url", url, "operation", u.id)
+		u.Log.WarnContext(ctx, "an extension of the edited entry of patient "+u.row.ID+" is kept; does it describe the old value?", "url", url, "patient", u.row.ID, "operation", u.id)
 	}
 	if d.Narrative {
-		u.Log.WarnContext(ctx, "the narrative of patient "+u.row.ID+" may be out of date: it shows an old value and was not generated", "operation", u.id)
+		u.Log.WarnContext(ctx, "the narrative of patient "+u.row.ID+" may be out of date: it shows an old value and was not generated", "patient", u.row.ID, "operation", u.id)
 	}
 }
 

@@ -41,6 +41,9 @@ func (w *Writer) Await(ctx context.Context, operationID string) (*Update, error)
 	}
 }
 
+// Stopping is closed when this process takes no more writes: what waits here ends.
+func (w *Writer) Stopping() <-chan struct{} { return w.stopping.Done() }
+
 // watchJournal asks for all updates that are waited for with one query at a
 // time, as long as there are any.
 func (w *Writer) watchJournal() {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -49,6 +50,7 @@ type Store interface {
 	StillOpen(ctx context.Context, ids []string) ([]string, error)
 	ClaimUpdates(owner, patientID string, lease time.Duration, limit int) ([]db.ContactUpdate, error)
 	CleanUpdates(ctx context.Context, keep time.Duration) (int, error)
+	OpenUpdates(ctx context.Context) (db.OpenUpdates, error)
 }
 
 // Config is what a Writer is made of.
@@ -83,6 +85,7 @@ type Writer struct {
 	retry   failsafe.Executor[fhir.Resource]
 	metrics metrics
 	watcher watcher
+	away    atomic.Bool // the database, when the journal was last looked through
 
 	stopping context.Context // ends when no more writes are taken
 	stop     context.CancelFunc
@@ -96,10 +99,13 @@ type Writer struct {
 func New(c Config) *Writer {
 	c.setTimings()
 	w := &Writer{
-		Config: c, owner: c.NewID(), circuit: newCircuit(c.Log, c.Now), retry: newRetry(), metrics: newMetrics(c.Metrics),
+		Config: c, owner: c.NewID(), circuit: newCircuit(c.Log, c.Now), retry: newRetry(), metrics: newMetrics(),
 		running: map[string]lease{}, unstored: map[string]*unstored{}, late: map[string]string{},
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
+	if c.Metrics != nil {
+		w.register(c.Metrics)
+	}
 	return w
 }
 
@@ -130,7 +136,7 @@ var errAgain = errors.New("begin again")
 // alone. An error means that the database failed, and unless it is ErrUnsure
 // that nothing was changed.
 func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Outcome, error) {
-	id := w.NewID()
+	id, began := w.NewID(), time.Now()
 	o, err := w.updateContact(ctx, id, c)
 	if err == nil {
 		o, err = w.withPatient(ctx, c.PatientID, o)
@@ -138,7 +144,7 @@ func (w *Writer) UpdateContact(ctx context.Context, c Change) (*Outcome, error) 
 	if err == nil && o.OperationID == "" {
 		o.OperationID = id
 		// Without the patient: nobody has looked whether what the caller typed is a number.
-		w.Log.InfoContext(ctx, "contact update not begun: "+o.Reason, "operation", id, "code", o.Code)
+		w.Log.InfoContext(ctx, "contact update not begun: "+o.Reason, "operation", id, "outcome", o.Code, "ms", float64(time.Since(began).Microseconds())/1000)
 	}
 	w.metrics.count(o, err)
 	return o, err

@@ -21,7 +21,7 @@ const OnSearch = "SEARCH"
 // Apply: after the request was carried out in full); the others change what
 // is stored or how it is answered.
 type Fault struct {
-	On    string // "GET", "PUT", OnSearch; "": GET and PUT of a patient
+	On    string // "GET", "PUT", OnSearch, OnExport and its like; "": GET and PUT of a patient
 	Times int    // how many requests it befalls; 0: all, until cleared
 	After int    // how many requests it lets pass before
 
@@ -84,6 +84,9 @@ func (f *faults) take(c *call) *Fault {
 	method := c.Method
 	if c.ID == "" && method == http.MethodGet {
 		method = OnSearch
+	}
+	if c.export != "" {
+		method = c.export
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

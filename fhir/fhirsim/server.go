@@ -40,6 +40,7 @@ type Server struct {
 
 	store    store
 	searches searches
+	exports  exports
 	faults   faults
 	log      requestLog
 }
@@ -158,6 +159,7 @@ type call struct {
 	base    string // base URL as the client knows it
 	history bool   // …/_history
 	version string // …/_history/<version>
+	export  string // Fault.On of a request of an export; "": it is none
 }
 
 // ServeHTTP answers one request below /fhir.
@@ -201,6 +203,9 @@ func (s *Server) route(c *call) handler {
 	}
 	if parts[0] == "metadata" && len(parts) == 1 {
 		return s.metadata
+	}
+	if answers := s.exportRoute(c, parts); answers != nil {
+		return answers
 	}
 	if s.bearer != "" && c.Header.Get("Authorization") != "Bearer "+s.bearer {
 		return s.fails(problem{status: http.StatusUnauthorized, text: "Missing or wrong bearer token"})
