@@ -237,7 +237,7 @@ func TestTheSamplerFollowsABoundedNumberOfDifferences(t *testing.T) {
 	r := &sampleRig{verifyRig: &verifyRig{t: t}, metrics: prometheus.NewRegistry()}
 	gone := &fhir.Error{Kind: fhir.Gone, Op: fhir.OpRead}
 	s := mirror.NewSampler(mirror.SamplerConfig{Interval: time.Second, Leading: func() bool { return true }, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
-		Verifier: mirror.Verifier{Store: &listed{n: 100_000}, Now: func() time.Time { return time.Time{} },
+		Verifier: mirror.Verifier{Store: &listed{n: 20_000}, Now: func() time.Time { return time.Time{} },
 			FHIR: readerFunc(func(context.Context, string) (fhir.Resource, error) { return fhir.Resource{}, gone })}})
 	for range 1200 {
 		s.Sample(t.Context())

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -385,21 +386,22 @@ type listed struct {
 	n     int
 	fail  error
 	pages func() // is told each page that is asked for
+
+	once sync.Once
+	ids  []string
 }
 
 func (l *listed) FHIRIDs(_ context.Context, after string, n int) ([]string, error) {
 	if l.pages != nil {
 		l.pages()
 	}
-	next := 0
-	if _, err := fmt.Sscanf(after, "%d", &next); err == nil {
-		next++
-	}
-	var ids []string
-	for ; next < l.n && len(ids) < n; next++ {
-		ids = append(ids, fmt.Sprintf("%07d", next))
-	}
-	return ids, l.fail
+	l.once.Do(func() {
+		for k := range l.n {
+			l.ids = append(l.ids, fmt.Sprintf("%07d", k))
+		}
+	})
+	from := sort.SearchStrings(l.ids, after+"\x00")
+	return l.ids[from:min(from+n, l.n)], l.fail
 }
 
 func (l *listed) CachedPatient(_ context.Context, fhirID string) (*db.CachedPatient, error) {
