@@ -259,6 +259,7 @@ func TestFewAndManyMatchesAreTheSame(t *testing.T) {
 			t.Parallel()
 			s := openStore(t, open(t))
 			fillPatients(t, s, 3000)
+			numbered(t, s)
 			for o := range orderings {
 				var all []string // by a walk: every patient has an a
 				for _, f := range []Filter{{Name: "a"}, {Gender: "female"}} {

@@ -33,6 +33,7 @@ func TestListsLeaveOutWhoIsOutOfUse(t *testing.T) {
 			NewPatient{Number: "P-2", FHIRID: "a2", State: state(func(st *FHIRState) { st.ReplacedBy = "a1" })},
 			NewPatient{Number: "P-3", FHIRID: "a3", State: state(func(st *FHIRState) { st.Inactive = true })},
 			NewPatient{Number: "P-4", State: state(func(st *FHIRState) { st.Deceased = true })})
+		numbered(t, s)
 		for _, f := range []Filter{
 			{}, {Name: "bakker"}, {Name: "b"}, {Phone: "030"}, {Gender: "female"}, {BirthDate: "1990"}, {UpdatedSince: testTime},
 			{Name: "bak", Gender: "female", BirthDate: "1990-05"},
