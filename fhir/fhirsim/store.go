@@ -43,8 +43,9 @@ type change struct {
 
 // store holds the patients. Its methods expect mu to be held.
 type store struct {
-	habits Habits
-	now    func() time.Time
+	habits  Habits
+	now     func() time.Time
+	changed func() // called after each change
 
 	mu      sync.Mutex
 	records map[string]*record
@@ -74,6 +75,7 @@ func (s *store) save(id string, body []byte) (*version, error) {
 	}
 	rec.versions = append(rec.versions, next)
 	s.changes = append(s.changes, change{rec, len(rec.versions) - 1})
+	s.changed()
 	return rec.current(), nil
 }
 
