@@ -160,6 +160,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
+		Notified: notified(c, func() {}), NotificationSecret: c.SubscriptionSecret, // nothing follows the FHIR server yet
 	})
 	return handler, writer, err
 }

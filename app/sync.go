@@ -10,12 +10,13 @@ import (
 const syncCount = "200"
 
 type syncCommand struct {
-	Full bool `help:"Has no effect yet: every patient is always read."`
+	Full      bool `help:"Has no effect yet: every patient is always read."`
+	Subscribe bool `help:"First have the FHIR server tell us at once of each change (FHIR Subscription to SUBSCRIPTION_URL)."`
 }
 
 // Run reads every patient of the FHIR server into the cache, takes what it can, and
 // fails if anything could not be taken.
-func (syncCommand) Run(p *program) error {
+func (s syncCommand) Run(p *program) error {
 	if p.config.Demo {
 		return errors.New("sync: FHIR_BASE_URL is not set; the demo fills its own cache")
 	}
@@ -32,6 +33,11 @@ func (syncCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
+	if s.Subscribe {
+		if err := subscribe(p, client); err != nil {
+			return err
+		}
+	}
 	imported := newImport(p, store, func(_ string, n int, err error) {
 		p.log.Error("patient not taken", "nth", n, "error", err)
 	})
