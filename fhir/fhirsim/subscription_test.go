@@ -80,6 +80,7 @@ func TestASubscriptionIsUpdatedAndFound(t *testing.T) {
 	id := gjson.Get(do(t, http.MethodPost, base+"/Subscription", subscriptionTo(first.URL)).body, "id").Str
 	withID := func(body string) string { return strings.Replace(body, `{`, `{"id":"`+id+`",`, 1) }
 	wantEqual(t, "status of the PUT", do(t, http.MethodPut, base+"/Subscription/"+id, withID(subscriptionTo(second.URL))).status, http.StatusOK)
+	s.SetFault("", Fault{On: OnSearch, Status: http.StatusServiceUnavailable}) // of Patients
 	for url, want := range map[string]int64{"": 1, "?url=" + first.URL: 0, "?url=" + second.URL: 1} {
 		wantEqual(t, "entries of "+url, gjson.Get(do(t, http.MethodGet, base+"/Subscription"+url, "").body, "entry.#").Int(), want)
 	}
