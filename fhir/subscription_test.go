@@ -137,6 +137,9 @@ func (f *fakeSubscriptions) start(t *testing.T) string {
 			return
 		}
 		f.writes = append(f.writes, r.Method+" "+r.URL.Path)
+		if media := r.Header.Get("Content-Type"); media != "application/fhir+json" {
+			t.Errorf("it writes %q", media)
+		}
 		w.WriteHeader(f.status)
 		fmt.Fprint(w, f.body)
 	}))
@@ -202,7 +205,7 @@ func TestSubscribeNeverSaysThatItWorks(t *testing.T) {
 			Rejected, "does not activate the Subscription: 401 for Bearer …"},
 		"it switched it off":  {fakeSubscriptions{[]string{none, bundleOf("", shownSubscription("1", hookURL, "off", ""))}, http.StatusCreated, created, nil}, Rejected, "does not activate"},
 		"it forgot it":        {fakeSubscriptions{[]string{none}, http.StatusCreated, created, nil}, Unusable, "does not find it"},
-		"a refusal":           {fakeSubscriptions{[]string{none}, http.StatusUnprocessableEntity, outcome("no rest-hook, header " + hookSecret), nil}, Rejected, "no rest-hook, header …"},
+		"a refusal":           {fakeSubscriptions{[]string{none}, http.StatusUnprocessableEntity, outcome("no rest-hook to graph.example, header " + hookSecret), nil}, Rejected, "no rest-hook to graph.example, header …"},
 		"an error with a 200": {fakeSubscriptions{[]string{none}, http.StatusOK, outcome("no rest-hook"), nil}, Unusable, "no rest-hook"},
 		"another resource":    {fakeSubscriptions{[]string{none}, http.StatusCreated, `{"resourceType":"Patient","id":"1"}`, nil}, Unusable, ""},
 		"a page":              {fakeSubscriptions{[]string{none}, http.StatusOK, "<html>signed in</html>", nil}, Unusable, "HTML"},
