@@ -16,9 +16,10 @@ import (
 const (
 	// maxSubscriptionPages bounds a search that one page should answer.
 	maxSubscriptionPages = 20
-	// A server may activate a Subscription after its answer (HAPI: within a second).
-	activationLooks = 20
-	activationPause = 500 * time.Millisecond
+	// A server may activate a Subscription after its answer. HAPI works off what was
+	// stored every five seconds.
+	activationLooks = 30
+	activationPause = time.Second
 )
 
 // Subscribe asks the server to notify endpoint when a Patient has changed: by a FHIR R4
