@@ -44,6 +44,9 @@ type Config struct {
 	FHIRClientKey    string `name:"fhir-client-key" help:"PEM file of its private key."`
 	FHIRRewriteLinks bool   `name:"fhir-rewrite-links" help:"Ask FHIR_BASE_URL for next links that name another host."`
 
+	SubscriptionURL    string `name:"subscription-url" help:"Where the FHIR server reaches this server, e.g. https://graph.example, to tell at once that a patient has changed."`
+	SubscriptionSecret string `name:"subscription-secret" help:"Secret that it sends with that, at least 32 bytes."`
+
 	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
 
 	JWTSecret           string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
@@ -80,7 +83,7 @@ const (
 
 // secrets are the settings that may come from a file named by NAME_FILE. FHIR_TOKEN
 // is not among them: its file is a setting of its own, for it is read again.
-var secrets = []string{"DATABASE_URL", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET"}
+var secrets = []string{"DATABASE_URL", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET", "SUBSCRIPTION_SECRET"}
 
 // complete fills in the defaults that differ in the demo.
 func (c *Config) complete() {
@@ -182,6 +185,9 @@ func (c *Config) check() error {
 	if _, err := resolvers.NewValidation(c.PhoneRegion); err != nil {
 		return err
 	}
+	if err := c.checkSubscription(); err != nil {
+		return err
+	}
 	if c.Demo {
 		return c.checkDemo()
 	}
@@ -254,6 +260,9 @@ func (c *Config) warnings() (told []string) {
 	if !c.Demo && c.DemoServer != "hapi" {
 		told = append(told, "DEMO_SERVER has no effect with FHIR_BASE_URL: it is for the demo")
 	}
+	if !c.subscribes() && c.SubscriptionURL+c.SubscriptionSecret != "" {
+		told = append(told, "SUBSCRIPTION_URL and SUBSCRIPTION_SECRET have no effect without each other")
+	}
 	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
 		told = append(told, "FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
 	}
@@ -286,6 +295,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.Duration("verify_interval", c.VerifyInterval),
 		slog.Duration("sync_interval", c.SyncInterval),
 		slog.Duration("stale_after", c.StaleAfter),
+		slog.String("subscription_url", c.SubscriptionURL),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),

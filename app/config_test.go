@@ -39,6 +39,13 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 		"demo server":         {"DEMO_SERVER", "epic", `must be one of "hapi","openemr","medplum"`},
 		"origin":              {"CORS_ORIGINS", "*", "CORS_ORIGINS"},
 		"secret file":         {"JWT_SECRET_FILE", "/nonexistent/secret", "JWT_SECRET"},
+		"short hook secret":   {"SUBSCRIPTION_SECRET", strings.Repeat("x", 31), "SUBSCRIPTION_SECRET must have at least 32 bytes"},
+		"odd hook secret":     {"SUBSCRIPTION_SECRET", strings.Repeat("x\n", 32), "SUBSCRIPTION_SECRET is sent in a header"},
+		"hook secret file":    {"SUBSCRIPTION_SECRET_FILE", "/nonexistent/secret", "SUBSCRIPTION_SECRET_FILE"},
+		"hook without TLS":    {"SUBSCRIPTION_URL", "http://graph.example", "SUBSCRIPTION_URL must be https"},
+		"hook with password":  {"SUBSCRIPTION_URL", "https://u:topsecret@graph.example", "SUBSCRIPTION_URL"},
+		"hook with query":     {"SUBSCRIPTION_URL", "https://graph.example?a=b", "SUBSCRIPTION_URL"},
+		"hook without host":   {"SUBSCRIPTION_URL", "graph.example", "SUBSCRIPTION_URL"},
 		"demo with database":  {"FHIR_BASE_URL", "", "FHIR_BASE_URL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -179,6 +179,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
+		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 	})
 	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
 }

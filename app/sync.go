@@ -16,6 +16,8 @@ import (
 type syncCommand struct {
 	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
 	Bulk bool `help:"As --full, but have the FHIR server export all patients at once ($export), where it can."`
+
+	Subscribe bool `help:"First have the FHIR server tell us at once of each change (FHIR Subscription to SUBSCRIPTION_URL)."`
 }
 
 // Run brings the cache up to date with the FHIR server, takes what it can, and fails if
@@ -37,6 +39,11 @@ func (c syncCommand) Run(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
+	if c.Subscribe {
+		if err := subscribe(p, client); err != nil {
+			return err
+		}
+	}
 	var source mirror.FHIR = client
 	if c.Bulk {
 		export, err := startExport(p, client)

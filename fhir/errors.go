@@ -83,6 +83,7 @@ const (
 	OpCapabilities = "read capabilities"
 	OpParse        = "parse patient"
 	OpEdit         = "edit contact"
+	OpSubscribe    = "register subscription"
 )
 
 // Error is the one error type of this package.

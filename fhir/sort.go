@@ -76,11 +76,11 @@ func (a *answer) outcome() (outcome gjson.Result, found bool) {
 	return doc, err == nil && str(doc, "resourceType") == "OperationOutcome"
 }
 
-// checkBody accepts 200 (for a PUT also 201) with one JSON object of the
+// checkBody accepts 200 (for what is written also 201) with one JSON object of the
 // wanted kind and id.
 func (a *answer) checkBody(e *Error) error {
 	e.Kind = Unusable
-	if a.status != http.StatusOK && (a.op != OpUpdate || a.status != http.StatusCreated) {
+	if a.status != http.StatusOK && (a.status != http.StatusCreated || a.op != OpUpdate && a.op != OpSubscribe) {
 		e.Reason = fmt.Sprintf("The server answered with status %d", a.status)
 		return e
 	}
@@ -337,7 +337,10 @@ func (a *answer) issues() []Issue {
 	if len(issues) == 0 {
 		return nil
 	}
-	secrets := SecretsOf(a.request.body)
+	secrets := SecretsOf()
+	if a.op != OpSubscribe { // a Subscription holds no patient, and its words are what may be wrong
+		secrets = SecretsOf(a.request.body)
+	}
 	secrets.addCredentials(a.ownSecrets...)
 	secrets.add(a.id, whole)
 	secrets.commonOnly = a.op == OpRead || a.op == OpHistory || a.op == OpExport

@@ -302,6 +302,10 @@ func (c *Client) setHeader(req *http.Request, r request) {
 	defer maps.Copy(h, r.header)
 	h.Set("Accept", "application/fhir+json")
 	h.Set("User-Agent", c.userAgent)
+	if r.op == OpSubscribe && r.body != nil {
+		h.Set("Content-Type", "application/fhir+json")
+		h.Set("Prefer", "return=representation")
+	}
 	switch r.op {
 	case OpUpdate:
 		h.Set("Content-Type", "application/fhir+json")

@@ -38,6 +38,10 @@ type Options struct {
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
 	internalErrors prometheus.Counter // nil: not counted
+	// Notified is called when the FHIR server tells, with NotificationSecret, that a
+	// Patient has changed; it must return at once. Without both, NotificationPath is off.
+	Notified           func()
+	NotificationSecret string
 }
 
 // New returns everything that is served over HTTP.
@@ -54,6 +58,11 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	if o.Notified != nil && o.NotificationSecret != "" {
+		notifications := newNotification(o)
+		mux.Handle(NotificationPath, notifications)
+		mux.Handle(NotificationPath+"/", notifications)
+	}
 	if o.Playground != nil {
 		playground, err := web.Handler(*o.Playground)
 		if err != nil {

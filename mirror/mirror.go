@@ -104,18 +104,9 @@ func (m *Mirror) Filled() bool {
 	return json.Unmarshal([]byte(m.state.Load().Progress), &p) == nil && p.Base == m.Base && p.Filled
 }
 
-// Wake has whoever follows look at once: somebody says that there is a change.
+// Wake has whoever follows look at once: somebody says that there is a change. It costs
+// nothing to be called often.
 func (m *Mirror) Wake() {
-	if m.leading.Load() {
-		m.rouse()
-		return
-	}
-	if err := m.Cache.WakeMirror(); err != nil {
-		m.Log.Warn("the mirror could not be told of a change; it will find it when it looks again", "error", err)
-	}
-}
-
-func (m *Mirror) rouse() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -129,7 +120,7 @@ func (m *Mirror) Refresh(ctx context.Context) error {
 		return err
 	}
 	if before := m.state.Swap(&s); before.Woken != s.Woken && m.leading.Load() {
-		m.rouse()
+		m.Wake()
 	}
 	return nil
 }
@@ -178,9 +169,27 @@ func (m *Mirror) Run(ctx context.Context) {
 			end()
 			work.Wait()
 		}
+		m.untilTick(ctx, ticker.C)
+	}
+}
+
+// untilTick waits, and passes on to whoever follows, once at most, that there is a change.
+func (m *Mirror) untilTick(ctx context.Context, tick <-chan time.Time) {
+	woken := m.wake
+	if m.leading.Load() { // its polls hear it themselves
+		woken = nil
+	}
+	for {
 		select {
-		case <-ticker.C:
+		case <-tick:
+			return
 		case <-ctx.Done():
+			return
+		case <-woken:
+			woken = nil
+			if err := m.Cache.WakeMirror(); err != nil {
+				m.Log.Warn("whoever follows the FHIR server could not be told of a change, and will find it when it looks again", "error", err)
+			}
 		}
 	}
 }

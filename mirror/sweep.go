@@ -199,7 +199,7 @@ func (m *Mirror) withoutList(err error) error {
 	}
 	if m.progress.From.IsZero() {
 		m.progress.From = time.Unix(1, 0).UTC()
-		m.rouse()
+		m.Wake()
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ func (f *faults) take(c *call) *Fault {
 	for i, set := range f.list {
 		r := 1
 		switch {
-		case set.id != "" && set.id != c.ID, c.Path == prefix+"/metadata":
+		case set.id != "" && set.id != c.ID, c.Path == prefix+"/metadata", strings.HasPrefix(c.Path, prefix+"/Subscription"):
 			continue
 		case set.On == method:
 			r++

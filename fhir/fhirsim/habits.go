@@ -45,6 +45,9 @@ type Habits struct {
 	MaxCount     int           // most entries on a page, whatever _count says
 	UnknownParam int           // status of a search by an unknown parameter: 400, or 200 and an empty Bundle
 	SearchCache  time.Duration // the same search is answered from the last one, unless Cache-Control says no-cache
+
+	SubscriptionStatus int  // refusal of whatever is about a Subscription: 403, 404 or 422; 0: they are taken
+	SubscriptionsOff   bool // they are kept, and never become active: HAPI with rest-hooks switched off
 }
 
 // HAPI is HAPI FHIR JPA 8.8 with request validation of phone numbers. Unlike
@@ -77,6 +80,7 @@ func PlainR4() Habits {
 	return Habits{
 		Name: "Plain R4", Software: "1", ErrorStyle: InDetails, CreateStatus: http.StatusCreated, GoneStatus: http.StatusNotFound,
 		IdenticalPutNewVersion: true, NextLinks: true, MaxCount: 100, UnknownParam: http.StatusOK,
+		SubscriptionStatus: http.StatusNotFound,
 	}
 }
 

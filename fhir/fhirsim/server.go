@@ -38,11 +38,12 @@ type Server struct {
 	jumped atomic.Int64 // how far its clock is ahead
 	clinic *Clinic      // nil unless the habits are OpenEMR's
 
-	store    store
-	searches searches
-	exports  exports
-	faults   faults
-	log      requestLog
+	store         store
+	searches      searches
+	exports       exports
+	subscriptions subscriptions
+	faults        faults
+	log           requestLog
 }
 
 // New returns a server without patients.
@@ -58,6 +59,8 @@ func New(o Options) *Server {
 	o.Now = func() time.Time { return clock().Add(time.Duration(s.jumped.Load())) }
 	s.now = o.Now
 	s.store = store{habits: o.Habits, now: o.Now, records: map[string]*record{}}
+	s.subscriptions.ctx, s.subscriptions.cancel = context.WithCancel(context.Background())
+	s.store.changed = s.subscriptions.changed
 	if o.Habits.OpenEMR {
 		s.clinic = newClinic(o)
 	}
@@ -66,7 +69,7 @@ func New(o Options) *Server {
 
 // Start serves on a free port of 127.0.0.1. The base URL ends in /fhir,
 // without a slash. stop closes every connection and returns when the last
-// request has ended; it may be called again.
+// request and the last notification have ended; it may be called again.
 func (s *Server) Start() (baseURL string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,6 +102,7 @@ func (s *Server) Start() (baseURL string, stop func(), err error) {
 		running.Lock()
 		stopped = true
 		running.Unlock()
+		s.subscriptions.stop()
 	}
 	return "http://" + listener.Addr().String() + prefix, stop, nil
 }
@@ -213,8 +217,10 @@ func (s *Server) route(c *call) handler {
 	switch {
 	case parts[0] == "":
 		return s.page
+	case parts[0] == "Subscription":
+		return s.subscriptionRoute(c, parts)
 	case parts[0] != "Patient":
-		return s.fails(problem{status: http.StatusNotFound, hapi: "HAPI-0302", text: "Unknown resource type '" + parts[0] + "' - Server knows how to handle: [Patient]"})
+		return s.unknownType(parts[0])
 	case len(parts) == 1:
 		return s.typeRoute(c)
 	case len(parts) == 2 && parts[1] == "$merge" && c.Method == http.MethodPost && s.habits.Merges:
@@ -265,6 +271,10 @@ func (s *Server) readOnly(c *call, read handler) handler {
 
 func (s *Server) fails(p problem) handler {
 	return func(*call, *Fault) answer { return s.problem(p) }
+}
+
+func (s *Server) unknownType(name string) handler {
+	return s.fails(problem{status: http.StatusNotFound, hapi: "HAPI-0302", text: "Unknown resource type '" + name + "' - Server knows how to handle: [Patient]"})
 }
 
 func (s *Server) unsupported(c *call, _ *Fault) answer {

@@ -45,8 +45,9 @@ func (c change) at() time.Time { return c.rec.versions[c.index].at }
 
 // store holds the patients. Its methods expect mu to be held.
 type store struct {
-	habits Habits
-	now    func() time.Time
+	habits  Habits
+	now     func() time.Time
+	changed func() // called after each change
 
 	mu      sync.Mutex
 	records map[string]*record
@@ -80,6 +81,7 @@ func (s *store) saveAt(id string, body []byte, at time.Time) (*version, error) {
 	}
 	rec.versions = append(rec.versions, next)
 	s.changes = append(s.changes, change{rec, len(rec.versions) - 1})
+	s.changed()
 	return rec.current(), nil
 }
 
