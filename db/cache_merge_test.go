@@ -116,6 +116,10 @@ func TestLocalValuesFollowAMerge(t *testing.T) {
 	t.Parallel()
 	a, b, c := at("a", "1", 0), at("b", "2", 0), at("c", "3", 0)
 	aInto, bInto := func(into string) NewPatient { return merged("a", "1", into, 1) }, func(into string) NewPatient { return merged("b", "2", into, 1) }
+	linkedToA := a // who was here alone as at("", "1", 0)
+	linkedToA.State.FamilyName = "Name "
+	foreign := at("b", "x", 5)
+	foreign.NumberSystem = "urn:o"
 	cases := map[string]struct {
 		before   []NewPatient      // are here
 		recorded map[string]string // by number
@@ -156,6 +160,8 @@ func TestLocalValuesFollowAMerge(t *testing.T) {
 			"1 A/-/-, 2 -/-/-, 3 B/-/-", "kept 1 2 [bloodType], moved 2 3 [bloodType]"},
 		"two into one": {[]NewPatient{a, b, c}, map[string]string{"1": "A/-/-", "2": "B/x/-"}, [][]NewPatient{{bInto("c"), aInto("c")}},
 			"1 -/-/-, 2 B/-/-, 3 A/x/-", "kept 2 3 [bloodType], moved 1 3 [bloodType], moved 2 3 [allergies]"},
+		"two who waited, once": {[]NewPatient{a, c}, map[string]string{"1": "A/-/-", "3": "B/-/-"}, [][]NewPatient{{aInto("b"), merged("c", "3", "b", 1)}, {b}, {at("b", "2", 2)}},
+			"1 -/-/-, 2 A/-/-, 3 B/-/-", "kept 3 2 [bloodType], moved 1 2 [bloodType]"},
 		"round and round": {[]NewPatient{a, b}, map[string]string{"1": "A/-/-", "2": "B/x/-"}, [][]NewPatient{{aInto("b"), bInto("a")}, {merged("a", "1", "b", 2)}, {merged("b", "2", "a", 2)}},
 			"1 A/-/-, 2 B/x/-", "round 1, round 2"},
 		"round and round, until one is undone": {[]NewPatient{a, b}, map[string]string{"1": "-/-/-", "2": "B/-/-"}, [][]NewPatient{{aInto("b"), bInto("a")}, {merged("a", "1", "", 2)}},
@@ -168,12 +174,18 @@ func TestLocalValuesFollowAMerge(t *testing.T) {
 		"undone before the survivor came": {[]NewPatient{a}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{aInto("b")}, {merged("a", "1", "", 2)}, {b}}, "1 A/-/-, 2 -/-/-", ""},
 		"undone by the survivor before the merged came": {[]NewPatient{b}, nil, [][]NewPatient{{survivor("b", "2", 1, "a")}, {at("b", "2", 2)}, {a}, {at("a", "1", 3), at("b", "2", 3)}},
 			"1 -/-/-, 2 -/-/-", ""},
+		"undone by the survivor before the merged is linked": {[]NewPatient{at("", "1", 0), b}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}, {at("b", "2", 2)}, {linkedToA}},
+			"1 A/-/-, 2 -/-/-", ""},
+		"undone by the survivor, and merged again": {[]NewPatient{a, b}, map[string]string{"1": "A/-/-", "2": "B/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}, {at("b", "2", 2)}, {survivor("b", "2", 3, "a")}},
+			"1 A/-/-, 2 B/-/-", "kept 1 2 [bloodType], kept 1 2 [bloodType]"},
+		"an old file of the survivor has its number alone": {[]NewPatient{a, foreign}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}},
+			"1 A/-/-, 2 -/-/-", ""},
 		"into another one later": {[]NewPatient{a, b, c}, map[string]string{"1": "A/-/-", "2": "B/-/-"}, [][]NewPatient{{aInto("b")}, {merged("a", "1", "c", 2)}},
 			"1 -/-/-, 2 B/-/-, 3 A/-/-", "kept 1 2 [bloodType], moved 1 3 [bloodType]"},
 		"an old file says so": {[]NewPatient{merged("a", "1", "", 5), b}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{aInto("b")}}, "1 A/-/-, 2 -/-/-", ""},
 		"an old file of the survivor says so": {[]NewPatient{a, at("b", "2", 5)}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}},
 			"1 A/-/-, 2 -/-/-", ""},
-		"a patient who was here alone": {[]NewPatient{at("", "1", 0), b}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}, {NewPatient{FHIRID: "a", Number: "1", NumberSystem: "urn:n", State: FHIRState{FamilyName: "Name ", FHIRUpdatedAt: testTime}}}},
+		"a patient who was here alone": {[]NewPatient{at("", "1", 0), b}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{survivor("b", "2", 1, "a")}, {linkedToA}},
 			"1 -/-/-, 2 A/-/-", "moved 1 2 [bloodType]"},
 		"the number goes along": {[]NewPatient{a, b}, map[string]string{"1": "A/-/-"}, [][]NewPatient{{merged("a", "", "b", 1), at("b", "1", 1)}},
 			"1 A/-/-, P -/-/-", "moved 1 2 [bloodType]"},
