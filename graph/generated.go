@@ -1129,8 +1129,8 @@ type Query {
   """
   contactUpdate(
     """
-    From UpdatePatientContactSuccess, UpdateConflict, FhirRejected or FhirUnavailable; to an admin also from
-    the log, where a patient was found on the FHIR server (LINKED).
+    From UpdatePatientContactSuccess, UpdateConflict, FhirRejected or FhirUnavailable; or from the log,
+    where a patient was found on the FHIR server (LINKED).
     """
     operationId: ID!
   ): ContactUpdate
@@ -1701,7 +1701,8 @@ enum ContactUpdateKind {
   UPDATE
   """
   A patient that was LOCAL_ONLY was found on the FHIR server, whose contact values differ and count. Only
-  admins find it, by the operationId in the log. It is kept for good: nothing else has the local values.
+  who may change every contact finds it, by the operationId in the log. It is kept for good: nothing else
+  has the local values.
   """
   LINKED
 }

@@ -528,7 +528,8 @@ const (
 	// Somebody asked for it by updatePatientContact.
 	ContactUpdateKindUpdate ContactUpdateKind = "UPDATE"
 	// A patient that was LOCAL_ONLY was found on the FHIR server, whose contact values differ and count. Only
-	// admins find it, by the operationId in the log. It is kept for good: nothing else has the local values.
+	// who may change every contact finds it, by the operationId in the log. It is kept for good: nothing else
+	// has the local values.
 	ContactUpdateKindLinked ContactUpdateKind = "LINKED"
 )
 
