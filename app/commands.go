@@ -61,7 +61,7 @@ func (t tokenCommand) Run(p *program) error {
 type migrateCommand struct{}
 
 func (migrateCommand) Run(p *program) error {
-	store, err := openStore(p.ctx, p.config)
+	store, err := openStore(p.ctx, p.config, p.log)
 	if err != nil {
 		return err
 	}

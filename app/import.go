@@ -20,7 +20,7 @@ type importCommand struct {
 // Run loads what it can of each file, reports what is bad, and fails if
 // anything was.
 func (i importCommand) Run(p *program) error {
-	store, err := openStore(p.ctx, p.config)
+	store, err := openStore(p.ctx, p.config, p.log)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func serve(p *program) error {
 	for _, warning := range s.warnings(c) {
 		p.log.Warn(warning)
 	}
-	store, err := openStore(p.ctx, c)
+	store, err := openStore(p.ctx, c, p.log)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 const cacheGrace = 7 * time.Second
 
 // openStore opens the cache and brings its schema up to date.
-func openStore(ctx context.Context, c *Config) (*db.Store, error) {
+func openStore(ctx context.Context, c *Config, log *slog.Logger) (*db.Store, error) {
 	store, err := db.Open(ctx, c.databaseURL())
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
@@ -243,6 +243,8 @@ func openStore(ctx context.Context, c *Config) (*db.Store, error) {
 	if err := store.Migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("DATABASE_URL: migrate: %w", err), store.Close())
 	}
+	store.LocalID = func(reference string) string { return fhir.LocalID(reference, c.FHIRBaseURL) }
+	store.Log = log
 	return store, nil
 }
 

@@ -29,7 +29,7 @@ func (c syncCommand) Run(p *program) error {
 	if err := p.config.checkFHIR(); err != nil {
 		return err
 	}
-	store, err := openStore(p.ctx, p.config)
+	store, err := openStore(p.ctx, p.config, p.log)
 	if err != nil {
 		return err
 	}

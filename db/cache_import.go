@@ -19,6 +19,7 @@ type NewPatient struct {
 	NumberSystem string       // identifier.system of the Number
 	Identifiers  []Identifier // all others
 	FHIRID       string       // "" = LOCAL_ONLY
+	Replaces     []string     // who was merged into it, as FHIRState.ReplacedBy
 	State        FHIRState
 }
 
@@ -67,9 +68,10 @@ const importTimeout = 30 * time.Second
 // an older program filled the row), and never while it is PENDING: an old file does
 // not overwrite newer truth. Of patients without that time the one imported last
 // wins, unless the journal still knows a write of the patient. A LOCAL_ONLY row
-// becomes synced when a patient with its number comes with a FHIR id. Numbers move
-// with their patients, see cache_numbers.go; who has claimed one that another
-// patient has waits for SettleNumbers.
+// becomes synced when a patient with its number comes with a FHIR id, see
+// cache_link.go. What is recorded here alone follows a merge, see cache_merge.go.
+// Numbers move with their patients, see cache_numbers.go; who has claimed one that
+// another patient has waits for SettleNumbers.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
 	filled, err := s.importBatch(ctx, batch, at, nil)
 	if err != nil {
@@ -82,17 +84,21 @@ func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.
 func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Time, fill *Fill) (Filled, error) {
 	outcomes := make([]ImportOutcome, len(batch))
 	var gone []string
+	var events []event
 	run := func(ctx context.Context, tx bun.Tx) error {
 		clear(outcomes)
+		events = nil
 		for from, to := 0, 0; from < len(batch); from = to {
 			to = from + distinctPatients(batch[from:])
 			i := &importing{store: s, tx: tx, at: at, fill: fill, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
 				came: map[*Patient]int{}, taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}}
-			for _, step := range []func(context.Context) error{i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers, i.finishFill} {
+			for _, step := range []func(context.Context) error{i.findMerges, i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers,
+				i.yieldAliases, i.settleMerges, i.finishFill} {
 				if err := step(ctx); err != nil {
 					return err
 				}
 			}
+			events = append(events, i.events...)
 		}
 		if fill != nil {
 			var err error
@@ -109,6 +115,9 @@ func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Tim
 	}
 	if err := retryAlone(commit(), commit); err != nil {
 		return Filled{}, err
+	}
+	for _, e := range events {
+		s.Log.Log(ctx, e.level, e.message, e.args...)
 	}
 	return Filled{outcomes, gone}, nil
 }
@@ -132,7 +141,7 @@ var (
 		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
 	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)
 		UNION SELECT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
-	writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0`)
+	writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0 AND kind = 'UPDATE'`)
 )
 
 // importing is one batch on its way.
@@ -157,17 +166,20 @@ type importing struct {
 	numberOnly  map[*Patient]bool            // of that one the number alone was taken
 	cameAs      map[*Patient]string          // the numbers that rows had before they moved
 	moved       []string                     // numbers that became somebody's
+
+	related       []string         // FHIR ids of the patients whom merges of the batch's concern
+	merges        map[string]merge // by the FHIR id of the merged
+	changedMerges map[string]bool
+	events        []event
 }
 
 // findExisting reads the rows that the batch may concern.
 func (i *importing) findExisting(ctx context.Context) error {
-	var ids, fhirIDs []string
+	var ids []string
+	fhirIDs := i.related
 	for _, n := range i.batch {
 		if n.Number != "" {
 			ids = append(ids, clean(n.Number))
-		}
-		if n.FHIRID != "" {
-			fhirIDs = append(fhirIDs, clean(n.FHIRID))
 		}
 	}
 	i.byID, i.byFHIRID, i.unreadable = map[string]*Patient{}, map[string]*Patient{}, map[*Patient]error{}
@@ -370,6 +382,11 @@ func showsSame(a, b FHIRState) bool {
 func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) error {
 	if n.State.FHIRUpdatedAt.IsZero() {
 		n.State.FHIRUpdatedAt = row.FHIRUpdatedAt
+	}
+	if row.FHIRID == "" {
+		if err := i.keepLocalContact(ctx, row, n); err != nil {
+			return err
+		}
 	}
 	row.FHIRID = n.FHIRID
 	i.byFHIRID[n.FHIRID] = row

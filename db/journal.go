@@ -18,6 +18,7 @@ import (
 //	from            to           by                      when
 //	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
 //	no line         APPLIED      SetContact              the patient has no FHIR id
+//	no line         APPLIED      ImportPatients          the patient is linked, and FHIR has another contact: kind LINKED, which is never deleted
 //	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
 //	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
 //	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet
@@ -46,10 +47,20 @@ func (st UpdateState) Open() bool {
 	return st == UpdateAccepted || st == UpdateSent || st == UpdateUnknown
 }
 
+// UpdateKind says what a line of the journal is.
+type UpdateKind string
+
+// The kinds of lines.
+const (
+	KindUpdate UpdateKind = "UPDATE"
+	KindLinked UpdateKind = "LINKED" // a LOCAL_ONLY patient was found on the FHIR server: Patient has the contact values that gave way
+)
+
 // ContactUpdate is one line of the journal. The JSON texts are the caller's own,
 // who reads them by Decode; "" means none yet.
 type ContactUpdate struct {
 	ID             string // a UUID
+	Kind           UpdateKind
 	PatientID      string
 	FHIRID         string // "" = changed in the cache alone
 	State          UpdateState

@@ -46,7 +46,7 @@ var errMoved = errors.New("the patient number has just moved")
 
 func (s *Store) lineWithPatient(ctx context.Context, st *statement, args ...any) (*ContactUpdate, error) {
 	u, shown, err := scanUpdate(s.in(ctx, bun.Tx{}, st).QueryRowContext(ctx, args...))
-	if err != nil || shown == "" && u.State != UpdateApplied && u.State != UpdateConflict {
+	if err != nil || shown == "" && (u.Kind == KindLinked || u.State != UpdateApplied && u.State != UpdateConflict) {
 		return u, err
 	}
 	p, err := s.Patient(ctx, u.PatientID)
@@ -85,7 +85,7 @@ func (s *Store) updates(ctx context.Context, tx bun.Tx, st *statement, args ...a
 func scanUpdate(row interface{ Scan(...any) error }) (u *ContactUpdate, shown string, err error) {
 	u = &ContactUpdate{}
 	var gone, sentFor int64
-	err = row.Scan(&u.ID, &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
+	err = row.Scan(&u.ID, (*string)(&u.Kind), &u.PatientID, &u.FHIRID, (*string)(&u.State), &u.Actor, &u.IdempotencyKey, &u.Digest,
 		&u.IfMatch, &u.Put, &u.Heard, &gone, &u.Answer, &shown,
 		micros{&u.RequestedAt}, micros{&u.SettledAt}, &sentFor, &u.LeaseOver)
 	u.Gone, u.SentFor = gone != 0, time.Duration(sentFor)*time.Microsecond

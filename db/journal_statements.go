@@ -1,6 +1,6 @@
 package db
 
-const updateColumns = `id, patient_id, fhir_id, state, actor, idempotency_key, digest, if_match, put, heard,
+const updateColumns = `id, kind, patient_id, fhir_id, state, actor, idempotency_key, digest, if_match, put, heard,
 	gone, answer, patient, requested_at, settled_at, NOW() - sent_at, ` + leaseOver
 
 // leaseOver is true where whoever works on an update may be dead. No lease is
@@ -23,6 +23,9 @@ var (
 			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
 		VALUES (?, ?, '', 'APPLIED', '', 0, ?, ?, ?, '', '', '', 0, '', ?, NOW(), 0, NOW())
 		ON CONFLICT DO NOTHING`)
+	addLinked = prepared(`INSERT INTO contact_updates (id, kind, patient_id, fhir_id, state, owner, lease_until, actor, idempotency_key,
+			digest, if_match, put, heard, gone, answer, patient, requested_at, sent_at, settled_at)
+		VALUES (?, 'LINKED', ?, ?, 'APPLIED', '', 0, '', '', '', '', '', '', 0, '', ?, NOW(), 0, NOW())`)
 	sendUpdate = prepared(`UPDATE contact_updates SET state = 'SENT', if_match = ?, put = ?, sent_at = NOW()
 		WHERE id = ? AND owner = ? AND state IN ('ACCEPTED', 'SENT') AND lease_until > NOW()`)
 	// The mark is written even where it stands already: that locks the row.
@@ -53,7 +56,7 @@ var (
 		ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING ` + updateColumns)
 	unknownUpdates = prepared(`SELECT ` + updateColumns + ` FROM contact_updates WHERE patient_id = ? AND state IN ('SENT', 'UNKNOWN') AND state = 'UNKNOWN'`)
 	cleanUpdates   = prepared(`DELETE FROM contact_updates WHERE id IN (
-		SELECT id FROM contact_updates WHERE settled_at > 0 AND settled_at < NOW() - ? ORDER BY settled_at LIMIT ?)`)
+		SELECT id FROM contact_updates WHERE settled_at > 0 AND kind = 'UPDATE' AND settled_at < NOW() - ? ORDER BY settled_at LIMIT ?)`)
 	dropUpdate = prepared(`DELETE FROM contact_updates WHERE id = ? AND owner = ? AND state = 'ACCEPTED'`)
 	ownUpdate  = prepared(`SELECT 1 FROM contact_updates WHERE id = ? AND owner = ?`)
 )

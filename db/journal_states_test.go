@@ -90,6 +90,11 @@ func steps() []step {
 			_, err := s.SetContact(patientID, ContactEdit{SetPhone: true, Phone: "2"}, 0, testTime, ContactUpdate{ID: id, Actor: "a", Digest: "d"})
 			return err
 		}},
+		{"ImportPatients", "", false, func(s *Store, _, id, patientID string) error {
+			s.NewID = func() string { return id }
+			_, err := s.ImportPatients(ctx, []NewPatient{{Number: patientID, FHIRID: "linked-" + patientID}}, testTime)
+			return err
+		}},
 		{"SendUpdate", "", true, func(s *Store, owner, id, patientID string) error {
 			return s.SendUpdate(id, owner, patientID, `W/"2"`, "{}")
 		}},
@@ -172,8 +177,8 @@ func TestTransitions(t *testing.T) {
 				for _, owner := range []string{"me", "somebody else"} {
 					n++
 					id, patient := fmt.Sprint("op-", n), NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("f", n)}
-					if st.by == "SetContact" {
-						patient.FHIRID = ""
+					if st.by == "SetContact" || st.by == "ImportPatients" {
+						patient.FHIRID, patient.State.Phone = "", "1"
 					}
 					add(t, s, testTime, patient)
 					lease := time.Minute

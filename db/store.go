@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 )
 
@@ -26,6 +28,14 @@ var (
 // Store is the cache. It is safe for concurrent use.
 type Store struct {
 	database
+	// LocalID returns the FHIR id on our server that a link between Patients names, ""
+	// where it leads elsewhere. nil: only what is no URL is on our server.
+	LocalID func(reference string) string
+	// NewID makes the operationIds of what an import writes into the journal.
+	NewID func() string
+	// Log says what became of values that are recorded here alone.
+	Log *slog.Logger
+
 	read    *bun.DB     // equals write on PostgreSQL and for an SQLite database in memory
 	write   *bun.DB     // on SQLite one connection: SQLite has one writer
 	journal *bun.DB     // what commits use; on SQLite it equals write
@@ -77,7 +87,8 @@ type database interface {
 // "pool=transaction" behind a pooler. It does not migrate. Its errors hold no
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	s := &Store{byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
+	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler),
+		byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
 	switch {

@@ -96,7 +96,7 @@ func TestPatientsKeepNothingOfTheirBody(t *testing.T) {
 		"identifier":[{"system":"urn:hospital","value":"P-17"}],"name":[{"text":"Dr. Jim Chalmers","given":["Jim"],"family":"Chalmers"},{"use":"old","text":"James Chalmers"}],
 		"birthDate":"1949-11-14","gender":"male","telecom":[{"system":"phone","value":"1"},{"system":"fax","value":"2"},{"system":"email","value":"jim@example.org"}],
 		"address":[{"text":"1 Main St, X","line":["1 Main St"],"city":"X","district":"D","state":"S","postalCode":"1","country":"C"}],
-		"active":false,"deceasedBoolean":true,"link":[{"type":"replaced-by","other":{"reference":"Patient/q"}}],
+		"active":false,"deceasedBoolean":true,"link":[{"type":"replaced-by","other":{"reference":"Patient/q"}},{"type":"replaces","other":{"reference":"Patient/r"}}],
 		"contact":[{"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0131","code":"C"}]},{"text":"wife"}],
 			"name":{"text":"A"},"telecom":[{"system":"phone","value":"2"}]}],
 		"photo":[{"data":"`, "A", `"}]}`)

@@ -19,13 +19,9 @@ const maxReference = 2_000
 // where the link cannot be followed; "" when it was not merged. Of several links the
 // first that names an id counts. A link to the Patient itself says nothing.
 func replacedBy(doc gjson.Result) string {
-	self, found := str(doc, "id"), ""
-	for _, link := range elements(member(doc, "link")) {
-		if str(link, "type") != "replaced-by" {
-			continue
-		}
-		switch to := referredPatient(str(member(link, "other"), "reference")); {
-		case to == self && self != "":
+	found := ""
+	for _, to := range linksTo(doc, "replaced-by") {
+		switch {
 		case IsID(to):
 			return to
 		case found == "" || found == Nobody:
@@ -33,6 +29,39 @@ func replacedBy(doc gjson.Result) string {
 		}
 	}
 	return found
+}
+
+// maxReplaced bounds the links of those who were merged into a Patient. Real ones have
+// a few.
+const maxReplaced = 64 << 10 // bytes
+
+// replaces reads who was merged into a Patient (R4 patient#link, replaces), each as
+// replacedBy. A server may say it on this side alone: the other record may be gone.
+func replaces(doc gjson.Result) (list []string) {
+	size := 0
+	for _, from := range linksTo(doc, "replaces") {
+		if size += len(from); size > maxReplaced {
+			break
+		}
+		if from != Nobody {
+			list = append(list, strings.Clone(from))
+		}
+	}
+	return list
+}
+
+// linksTo lists the Patients that links of a type lead to, but for the Patient itself.
+func linksTo(doc gjson.Result, kind string) (list []string) {
+	self := str(doc, "id")
+	for _, link := range elements(member(doc, "link")) {
+		if str(link, "type") != kind {
+			continue
+		}
+		if to := referredPatient(str(member(link, "other"), "reference")); to != self || self == "" {
+			list = append(list, to)
+		}
+	}
+	return list
 }
 
 // referredPatient is what a reference says of a Patient: its id, or its URL where that is

@@ -67,6 +67,7 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 		return Patient{}, unusable(OpParse, errShowsTooMuch)
 	}
 	p.keepOthers(names, phonesOf(doc, now))
+	p.Replaces = replaces(doc)
 	if err := p.keepIdentifiers(); err != nil {
 		return Patient{}, unusable(OpParse, err)
 	}

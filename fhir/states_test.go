@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,22 @@ func TestWhomARecordWasMergedInto(t *testing.T) {
 		if got := parsed(t, `"link":[`+links+`]`).ReplacedBy; got != want {
 			t.Errorf("%s leads to %q, want %q", links, got, want)
 		}
+	}
+	from := func(reference string) string {
+		return `{"type":"replaces","other":{"reference":"` + reference + `"}}`
+	}
+	for links, want := range map[string][]string{
+		to("Patient/a"): nil, from("Patient/a") + "," + to("Patient/b") + "," + from("Patient/c/_history/2"): {"a", "c"},
+		from("https://emr.example/fhir/Patient/a"): {"https://emr.example/fhir/Patient/a"}, from("#p1") + "," + from("Patient/p1") + "," + from("Patient/a"): {"a"},
+		`{"type":"replaces"},{"type":"replaces","other":null}`: nil,
+	} {
+		if got := parsed(t, `"link":[`+links+`]`).Replaces; !slices.Equal(got, want) {
+			t.Errorf("%s: merged into it are %q, want %q", links, got, want)
+		}
+	}
+	// More than any record has: the first count, and the patient stays usable.
+	if got := parsed(t, `"link":[`+strings.TrimSuffix(strings.Repeat(from("Patient/"+strings.Repeat("a", 64))+",", 2000), ",")+`]`).Replaces; len(got) != 1024 {
+		t.Errorf("of 2000 links %d are kept", len(got))
 	}
 	for _, rest := range []string{`"link":null`, `"link":{}`, `"link":"x"`} {
 		if got := parsed(t, rest).ReplacedBy; got != "" {

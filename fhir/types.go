@@ -87,9 +87,10 @@ type Patient struct {
 	Gender      string // FHIR code: male, female, other, unknown; "" when absent
 	Identifiers []Identifier
 	Contact     Contact
-	Inactive    bool   // active is false
-	Deceased    bool   // deceased[x] is true, or a time
-	ReplacedBy  string // whom it was merged into: a FHIR id, the URL of a Patient (see LocalID), or Nobody
+	Inactive    bool     // active is false
+	Deceased    bool     // deceased[x] is true, or a time
+	ReplacedBy  string   // whom it was merged into: a FHIR id, the URL of a Patient (see LocalID), or Nobody
+	Replaces    []string // who was merged into it, likewise, without Nobody; not all of thousands
 	Emergency   *EmergencyContact
 	OtherNames  []Name   // current and former ones, the current first; not all of a thousand
 	OtherPhones []string // every other number that can be dialled now (phone, sms, fax, pager); likewise

@@ -29,7 +29,7 @@ var (
 
 // position is where a listing stands. It holds all that is needed to go on there.
 type position struct {
-	Base   string // of the server: the middle of one listing is not that of another
+	Base     string // of the server: the middle of one listing is not that of another
 	Since    string // the value of _lastUpdated (ge), in a history of _since; "": none
 	Sorted   bool   // by _lastUpdated
 	Count    int    // patients asked for; 0: it is not said

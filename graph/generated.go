@@ -49,12 +49,14 @@ type ComplexityRoot struct {
 	}
 
 	ContactUpdate struct {
-		OperationID func(childComplexity int) int
-		PatientID   func(childComplexity int) int
-		RequestedAt func(childComplexity int) int
-		Result      func(childComplexity int) int
-		SettledAt   func(childComplexity int) int
-		State       func(childComplexity int) int
+		Kind         func(childComplexity int) int
+		LocalContact func(childComplexity int) int
+		OperationID  func(childComplexity int) int
+		PatientID    func(childComplexity int) int
+		RequestedAt  func(childComplexity int) int
+		Result       func(childComplexity int) int
+		SettledAt    func(childComplexity int) int
+		State        func(childComplexity int) int
 	}
 
 	EmergencyContact struct {
@@ -105,6 +107,12 @@ type ComplexityRoot struct {
 		FieldErrors func(childComplexity int) int
 		Message     func(childComplexity int) int
 		Retryable   func(childComplexity int) int
+	}
+
+	LinkedContact struct {
+		Address func(childComplexity int) int
+		Email   func(childComplexity int) int
+		Phone   func(childComplexity int) int
 	}
 
 	Mirror struct {
@@ -304,6 +312,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Address.Text(childComplexity), true
 
+	case "ContactUpdate.kind":
+		if e.ComplexityRoot.ContactUpdate.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ContactUpdate.Kind(childComplexity), true
+	case "ContactUpdate.localContact":
+		if e.ComplexityRoot.ContactUpdate.LocalContact == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ContactUpdate.LocalContact(childComplexity), true
 	case "ContactUpdate.operationId":
 		if e.ComplexityRoot.ContactUpdate.OperationID == nil {
 			break
@@ -538,6 +558,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.InvalidInput.Retryable(childComplexity), true
+
+	case "LinkedContact.address":
+		if e.ComplexityRoot.LinkedContact.Address == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LinkedContact.Address(childComplexity), true
+	case "LinkedContact.email":
+		if e.ComplexityRoot.LinkedContact.Email == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LinkedContact.Email(childComplexity), true
+	case "LinkedContact.phone":
+		if e.ComplexityRoot.LinkedContact.Phone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LinkedContact.Phone(childComplexity), true
 
 	case "Mirror.lagSeconds":
 		if e.ComplexityRoot.Mirror.LagSeconds == nil {
@@ -1152,7 +1191,10 @@ type Query {
   updates are remembered for IDEMPOTENCY_TTL (a day unless set otherwise).
   """
   contactUpdate(
-    "From UpdatePatientContactSuccess, UpdateConflict, FhirRejected or FhirUnavailable."
+    """
+    From UpdatePatientContactSuccess, UpdateConflict, FhirRejected or FhirUnavailable; or from the log,
+    where a patient was found on the FHIR server (LINKED).
+    """
     operationId: ID!
   ): ContactUpdate
   """
@@ -1754,21 +1796,52 @@ enum Applied {
 }
 
 """
-One contact update and how it ended.
+One contact update and how it ended, or what a patient lost when it was found on the FHIR server.
 """
 type ContactUpdate {
   "Names the update."
   operationId: ID!
   "The patient number."
   patientId: ID!
-  "Where it stands."
+  "What it is."
+  kind: ContactUpdateKind!
+  "Where it stands; of LINKED always APPLIED."
   state: ContactUpdateState!
-  "When it was asked for."
+  "When it was asked for; of LINKED when the patient was linked."
   requestedAt: DateTime!
   "When its outcome became certain; null while PENDING."
   settledAt: DateTime
-  "The answer that a caller would get now, with the patient as it was when it ended; null while PENDING."
+  "The answer that a caller would get now, with the patient as it was when it ended; null while PENDING and of LINKED."
   result: UpdatePatientContactResult
+  "Of LINKED, the values that gave way; null of UPDATE."
+  localContact: LinkedContact
+}
+
+"""
+What stands in the journal of contact updates.
+"""
+enum ContactUpdateKind {
+  "Somebody asked for it by updatePatientContact."
+  UPDATE
+  """
+  A patient that was LOCAL_ONLY was found on the FHIR server, whose contact values differ and count. Only
+  who may change every contact finds it, by the operationId in the log. It is kept for good: nothing else
+  has the local values.
+  """
+  LINKED
+}
+
+"""
+The contact values that a patient had in this cache alone before it was found on the FHIR server. What
+the FHIR server has as well is null.
+"""
+type LinkedContact {
+  "The phone that was recorded here."
+  phone: String
+  "The email address that was recorded here."
+  email: String
+  "The address that was recorded here."
+  address: Address
 }
 
 """
@@ -1922,6 +1995,8 @@ func (ec *executionContext) childFields_ContactUpdate(ctx context.Context, field
 		return ec.fieldContext_ContactUpdate_operationId(ctx, field)
 	case "patientId":
 		return ec.fieldContext_ContactUpdate_patientId(ctx, field)
+	case "kind":
+		return ec.fieldContext_ContactUpdate_kind(ctx, field)
 	case "state":
 		return ec.fieldContext_ContactUpdate_state(ctx, field)
 	case "requestedAt":
@@ -1930,6 +2005,8 @@ func (ec *executionContext) childFields_ContactUpdate(ctx context.Context, field
 		return ec.fieldContext_ContactUpdate_settledAt(ctx, field)
 	case "result":
 		return ec.fieldContext_ContactUpdate_result(ctx, field)
+	case "localContact":
+		return ec.fieldContext_ContactUpdate_localContact(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ContactUpdate", field.Name)
 }
@@ -1974,6 +2051,18 @@ func (ec *executionContext) childFields_FieldError(ctx context.Context, field gr
 		return ec.fieldContext_FieldError_rule(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type FieldError", field.Name)
+}
+
+func (ec *executionContext) childFields_LinkedContact(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "phone":
+		return ec.fieldContext_LinkedContact_phone(ctx, field)
+	case "email":
+		return ec.fieldContext_LinkedContact_email(ctx, field)
+	case "address":
+		return ec.fieldContext_LinkedContact_address(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type LinkedContact", field.Name)
 }
 
 func (ec *executionContext) childFields_Mirror(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2647,6 +2736,29 @@ func (ec *executionContext) fieldContext_ContactUpdate_patientId(_ context.Conte
 	return graphql.NewScalarFieldContext("ContactUpdate", field, false, false, "ID")
 }
 
+func (ec *executionContext) _ContactUpdate_kind(ctx context.Context, field graphql.CollectedField, obj *ContactUpdate) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContactUpdate_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v ContactUpdateKind) graphql.Marshaler {
+			return ec.marshalNContactUpdateKind2patientgraphᚋgraphᚐContactUpdateKind(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContactUpdate_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContactUpdate", field, false, false, "ContactUpdateKind")
+}
+
 func (ec *executionContext) _ContactUpdate_state(ctx context.Context, field graphql.CollectedField, obj *ContactUpdate) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2737,6 +2849,38 @@ func (ec *executionContext) _ContactUpdate_result(ctx context.Context, field gra
 }
 func (ec *executionContext) fieldContext_ContactUpdate_result(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ContactUpdate", field, false, false, "UpdatePatientContactResult")
+}
+
+func (ec *executionContext) _ContactUpdate_localContact(ctx context.Context, field graphql.CollectedField, obj *ContactUpdate) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContactUpdate_localContact(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LocalContact, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *LinkedContact) graphql.Marshaler {
+			return ec.marshalOLinkedContact2ᚖpatientgraphᚋgraphᚐLinkedContact(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ContactUpdate_localContact(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ContactUpdate",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_LinkedContact(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _EmergencyContact_name(ctx context.Context, field graphql.CollectedField, obj *EmergencyContact) (ret graphql.Marshaler) {
@@ -3506,6 +3650,84 @@ func (ec *executionContext) fieldContext_InvalidInput_fieldErrors(_ context.Cont
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_FieldError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _LinkedContact_phone(ctx context.Context, field graphql.CollectedField, obj *LinkedContact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LinkedContact_phone(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Phone, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_LinkedContact_phone(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LinkedContact", field, false, false, "String")
+}
+
+func (ec *executionContext) _LinkedContact_email(ctx context.Context, field graphql.CollectedField, obj *LinkedContact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LinkedContact_email(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Email, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_LinkedContact_email(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LinkedContact", field, false, false, "String")
+}
+
+func (ec *executionContext) _LinkedContact_address(ctx context.Context, field graphql.CollectedField, obj *LinkedContact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LinkedContact_address(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Address, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Address) graphql.Marshaler {
+			return ec.marshalOAddress2ᚖpatientgraphᚋgraphᚐAddress(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_LinkedContact_address(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "LinkedContact",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Address(ctx, field)
 		},
 	}
 	return fc, nil
@@ -7119,6 +7341,11 @@ func (ec *executionContext) _ContactUpdate(ctx context.Context, sel ast.Selectio
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "kind":
+			out.Values[i] = ec._ContactUpdate_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "state":
 			out.Values[i] = ec._ContactUpdate_state(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -7136,6 +7363,11 @@ func (ec *executionContext) _ContactUpdate(ctx context.Context, sel ast.Selectio
 			}
 		case "result":
 			out.Values[i] = ec._ContactUpdate_result(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "localContact":
+			out.Values[i] = ec._ContactUpdate_localContact(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -7465,6 +7697,49 @@ func (ec *executionContext) _InvalidInput(ctx context.Context, sel ast.Selection
 		case "fieldErrors":
 			out.Values[i] = ec._InvalidInput_fieldErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var linkedContactImplementors = []string{"LinkedContact"}
+
+func (ec *executionContext) _LinkedContact(ctx context.Context, sel ast.SelectionSet, obj *LinkedContact) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, linkedContactImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("LinkedContact")
+		case "phone":
+			out.Values[i] = ec._LinkedContact_phone(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "email":
+			out.Values[i] = ec._LinkedContact_email(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "address":
+			out.Values[i] = ec._LinkedContact_address(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -8635,6 +8910,16 @@ func (ec *executionContext) marshalNContactUpdate2ᚖpatientgraphᚋgraphᚐCont
 	return ec._ContactUpdate(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNContactUpdateKind2patientgraphᚋgraphᚐContactUpdateKind(ctx context.Context, v any) (ContactUpdateKind, error) {
+	var res ContactUpdateKind
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNContactUpdateKind2patientgraphᚋgraphᚐContactUpdateKind(ctx context.Context, sel ast.SelectionSet, v ContactUpdateKind) graphql.Marshaler {
+	return v
+}
+
 func (ec *executionContext) unmarshalNContactUpdateState2patientgraphᚋgraphᚐContactUpdateState(ctx context.Context, v any) (ContactUpdateState, error) {
 	var res ContactUpdateState
 	err := res.UnmarshalGQL(v)
@@ -9232,6 +9517,13 @@ func (ec *executionContext) marshalOInt2ᚖint(ctx context.Context, sel ast.Sele
 	_ = ctx
 	res := graphql.MarshalInt(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOLinkedContact2ᚖpatientgraphᚋgraphᚐLinkedContact(ctx context.Context, sel ast.SelectionSet, v *LinkedContact) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._LinkedContact(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOMirror2ᚖpatientgraphᚋgraphᚐMirror(ctx context.Context, sel ast.SelectionSet, v *Mirror) graphql.Marshaler {

@@ -49,20 +49,24 @@ type Address struct {
 	Country *string `json:"country,omitempty"`
 }
 
-// One contact update and how it ended.
+// One contact update and how it ended, or what a patient lost when it was found on the FHIR server.
 type ContactUpdate struct {
 	// Names the update.
 	OperationID string `json:"operationId"`
 	// The patient number.
 	PatientID string `json:"patientId"`
-	// Where it stands.
+	// What it is.
+	Kind ContactUpdateKind `json:"kind"`
+	// Where it stands; of LINKED always APPLIED.
 	State ContactUpdateState `json:"state"`
-	// When it was asked for.
+	// When it was asked for; of LINKED when the patient was linked.
 	RequestedAt time.Time `json:"requestedAt"`
 	// When its outcome became certain; null while PENDING.
 	SettledAt *time.Time `json:"settledAt,omitempty"`
-	// The answer that a caller would get now, with the patient as it was when it ended; null while PENDING.
+	// The answer that a caller would get now, with the patient as it was when it ended; null while PENDING and of LINKED.
 	Result UpdatePatientContactResult `json:"result,omitempty"`
+	// Of LINKED, the values that gave way; null of UPDATE.
+	LocalContact *LinkedContact `json:"localContact,omitempty"`
 }
 
 // Whom to call in an emergency.
@@ -197,6 +201,17 @@ func (this InvalidInput) GetCode() ErrorCode { return this.Code }
 func (this InvalidInput) GetRetryable() bool { return this.Retryable }
 
 func (InvalidInput) IsUpdatePatientProfileResult() {}
+
+// The contact values that a patient had in this cache alone before it was found on the FHIR server. What
+// the FHIR server has as well is null.
+type LinkedContact struct {
+	// The phone that was recorded here.
+	Phone *string `json:"phone,omitempty"`
+	// The email address that was recorded here.
+	Email *string `json:"email,omitempty"`
+	// The address that was recorded here.
+	Address *Address `json:"address,omitempty"`
+}
 
 // How well the cache follows the FHIR server.
 type Mirror struct {
@@ -530,6 +545,66 @@ func (e *Applied) UnmarshalJSON(b []byte) error {
 }
 
 func (e Applied) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What stands in the journal of contact updates.
+type ContactUpdateKind string
+
+const (
+	// Somebody asked for it by updatePatientContact.
+	ContactUpdateKindUpdate ContactUpdateKind = "UPDATE"
+	// A patient that was LOCAL_ONLY was found on the FHIR server, whose contact values differ and count. Only
+	// who may change every contact finds it, by the operationId in the log. It is kept for good: nothing else
+	// has the local values.
+	ContactUpdateKindLinked ContactUpdateKind = "LINKED"
+)
+
+var AllContactUpdateKind = []ContactUpdateKind{
+	ContactUpdateKindUpdate,
+	ContactUpdateKindLinked,
+}
+
+func (e ContactUpdateKind) IsValid() bool {
+	switch e {
+	case ContactUpdateKindUpdate, ContactUpdateKindLinked:
+		return true
+	}
+	return false
+}
+
+func (e ContactUpdateKind) String() string {
+	return string(e)
+}
+
+func (e *ContactUpdateKind) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = ContactUpdateKind(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid ContactUpdateKind", str)
+	}
+	return nil
+}
+
+func (e ContactUpdateKind) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *ContactUpdateKind) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e ContactUpdateKind) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

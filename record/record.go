@@ -13,7 +13,7 @@ import (
 // New returns a FHIR Patient as it enters the cache. Its number is the current
 // identifier of numberSystem ("" = none is); the others of that system are aliases.
 func New(p fhir.Patient, numberSystem string) db.NewPatient {
-	n := db.NewPatient{FHIRID: p.ID, State: State(p), NumberSystem: numberSystem}
+	n := db.NewPatient{FHIRID: p.ID, Replaces: p.Replaces, State: State(p), NumberSystem: numberSystem}
 	chosen := number(p.Identifiers, numberSystem)
 	for i, id := range p.Identifiers {
 		value := strings.TrimSpace(id.Value)

@@ -37,13 +37,17 @@ var updateStates = map[db.UpdateState]graph.ContactUpdateState{
 // toContactUpdate shows an update to a viewer who may ask about it.
 func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writethrough.Update) (*graph.ContactUpdate, error) {
 	shown := &graph.ContactUpdate{
-		OperationID: u.OperationID, PatientID: u.PatientID, State: graph.ContactUpdateStatePending,
+		OperationID: u.OperationID, PatientID: u.PatientID, Kind: graph.ContactUpdateKind(u.Kind), State: graph.ContactUpdateStatePending,
 		RequestedAt: u.RequestedAt, SettledAt: optionalTime(u.SettledAt),
 	}
 	if u.State.Open() {
 		return shown, nil
 	}
 	shown.State = updateStates[u.State]
+	if u.Kind == db.KindLinked {
+		shown.LocalContact = localContact(u.Local, v)
+		return shown, nil
+	}
 	result, err := r.contactResult(ctx, v, u.Outcome)
 	shown.Result = result
 	return shown, err

@@ -50,15 +50,29 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p.BirthDate = (*graph.PartialDate)(optional(row.BirthDate))
 	p.Phone = optional(row.Phone)
 	p.Email = optional(row.Email)
-	if a := row.Address; a != nil {
-		p.Address = &graph.Address{
-			Text: optional(a.Text), Lines: append([]string{}, a.Lines...),
-			City: optional(a.City), District: optional(a.District), State: optional(a.State),
-			PostalCode: optional(a.PostalCode), Country: optional(a.Country),
-		}
-	}
+	p.Address = toAddress(row.Address)
 	p.EmergencyContact = emergencyContact(row)
 	return p
+}
+
+func toAddress(a *db.Address) *graph.Address {
+	if a == nil {
+		return nil
+	}
+	return &graph.Address{
+		Text: optional(a.Text), Lines: append([]string{}, a.Lines...),
+		City: optional(a.City), District: optional(a.District), State: optional(a.State),
+		PostalCode: optional(a.PostalCode), Country: optional(a.Country),
+	}
+}
+
+// localContact shows to admins what a patient had here alone before it was linked; nil:
+// the line of the journal was cleared by hand.
+func localContact(row *db.Patient, v auth.Viewer) *graph.LinkedContact {
+	if row == nil || v.Role != auth.RoleAdmin || !v.SeesRecord(row.ID) {
+		return nil
+	}
+	return &graph.LinkedContact{Phone: optional(row.Phone), Email: optional(row.Email), Address: toAddress(row.Address)}
 }
 
 // emergencyContact is whom to call: who was recorded here goes before whom FHIR has.
