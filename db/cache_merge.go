@@ -262,8 +262,8 @@ func (i *importing) moveLocalValues(ctx context.Context) error {
 		}
 		end, steps, round := i.survivorOf(merged)
 		survivor := i.byFHIRID[end]
-		if !round && (survivor == nil || i.unreadable[survivor] != nil) {
-			continue // until it comes
+		if !round && (survivor == nil || !survivor.GoneAt.IsZero() || i.unreadable[survivor] != nil) {
+			continue // until it comes, or comes back
 		}
 		if round && m.settled == mergeRound {
 			continue

@@ -18,8 +18,16 @@ const maxPrepared = 256
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
 	set := setOf(columns)
 	p, err := s.patientRow(ctx, set, clean(id))
-	if errors.Is(err, sql.ErrNoRows) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		p, err = s.patientByAlias(ctx, set, clean(id))
+	case err == nil && !p.GoneAt.IsZero(): // a survivor may list the number of a merged record that was deleted
+		survivor, none := s.patientByAlias(ctx, set, clean(id))
+		if none == nil {
+			p = survivor
+		} else if !errors.Is(none, sql.ErrNoRows) {
+			err = none
+		}
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
@@ -76,6 +84,6 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string) (*Patient, error) {
 	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = (SELECT min(patient_id) FROM patient_identifiers" +
 		" WHERE kind IN ('FORMER', 'ALIAS') AND value = ? HAVING count(DISTINCT patient_id) = 1)" + // that of two records is nobody's
-		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ?)"
+		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ? AND holder.gone_at = 0)"
 	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(query), s.once([]any{alias, alias})...))
 }
