@@ -451,3 +451,18 @@ func TestAPageOfALaterSearch(t *testing.T) {
 		}
 	}
 }
+
+// TestAClinicsClock may show another day than ours, also of what changes right now.
+func TestAClinicsClock(t *testing.T) {
+	t.Parallel()
+	for _, hours := range []int{-12, -10, 0, 9, 14} {
+		server, c, at := simulated(t, fhirsim.OpenEMR("8.0.0"), 1)
+		at.advance(12*time.Hour + time.Minute) // just behind midnight
+		server.Clinic().SetZone(time.FixedZone("", hours*3600))
+		since := at.now()
+		put(t, server, 5, "5")
+		if got, err := changed(t.Context(), c, since); err != nil || got[patientID(5)] != "5" {
+			t.Errorf("%d hours: %v, %v", hours, got, err)
+		}
+	}
+}
