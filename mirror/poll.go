@@ -113,6 +113,9 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if isWide {
 		m.progress.WideAt = began
 	}
+	if since.Equal(beginning) { // that was everybody
+		m.progress.Filled, m.progress.Sweep, m.progress.SweptAt = true, nil, began
+	}
 	return result, m.save(began)
 }
 

@@ -190,6 +190,9 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 	return nil
 }
 
+// beginning is before every change.
+var beginning = time.Unix(1, 0).UTC()
+
 // withoutList: a server that shows all changes since the beginning of time needs no list.
 func (m *Mirror) withoutList(err error) error {
 	var f *fhir.Error
@@ -203,7 +206,7 @@ func (m *Mirror) withoutList(err error) error {
 		return err
 	}
 	if m.progress.From.IsZero() {
-		m.progress.From = time.Unix(1, 0).UTC()
+		m.progress.From = beginning
 		m.Wake()
 	}
 	return err
