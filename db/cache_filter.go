@@ -20,7 +20,7 @@ type Filter struct {
 	BirthDate    string    // a date, or the year or month that contains it
 	Gender       string    // FHIR code
 	SyncState    SyncState // "" = any
-	StaleBefore  time.Time // a row that the FHIR server showed before is Stale and not Synced; zero: only one that is unseen
+	Freshness    Freshness // which rows are Stale and not Synced
 	UpdatedSince time.Time // changed at or after
 	ChangedAfter *int64    // their ChangeSeq is greater; nil = any, and none
 
@@ -85,14 +85,9 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
 	}
 	switch {
-	case f.SyncState == Synced && f.StaleBefore.IsZero():
-		c.add("sync_state = 'SYNCED' AND unseen_since = 0")
-	case f.SyncState == Synced:
-		c.add("sync_state = 'SYNCED' AND unseen_since = 0 AND last_synced_at >= ?", toMicros(f.StaleBefore))
-	case f.SyncState == Stale && f.StaleBefore.IsZero():
-		c.add("sync_state = 'SYNCED' AND unseen_since > 0")
-	case f.SyncState == Stale:
-		c.add("sync_state = 'SYNCED' AND (unseen_since > 0 OR last_synced_at < ?)", toMicros(f.StaleBefore))
+	case f.SyncState == Synced, f.SyncState == Stale:
+		c.add("sync_state = 'SYNCED'")
+		f.Freshness.where(&c, f.SyncState == Stale)
 	case f.SyncState != "":
 		c.add("sync_state = ?", clean(string(f.SyncState)))
 	case f.Gender != "":

@@ -100,7 +100,7 @@ func TestIDsOfAnotherServerAreNotTakenForDeleted(t *testing.T) {
 		}
 		MustImport(t, databaseURL, append(strings.Split(strings.TrimSpace(string(foreign)), "\n"), PatientJSON("test-system-7", "T-7"))...)
 		_, base := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, PatientJSON("ours", "P-1"))
-		p := StartWith(t, base, databaseURL, followsOften)
+		p := StartWith(t, base, databaseURL, followsOften, "STALE_AFTER=1s")
 		untilRead(p, "P-1", Object{"syncState": "SYNCED"})
 		p.UntilLog("check FHIR_BASE_URL")
 		untilRead(p, "T-7", Object{"phone": OldPhone, "syncState": "STALE"})

@@ -326,7 +326,10 @@ func TestUnknownPatient(t *testing.T) {
 		if _, _, ok := s.FHIR.Get("a1"); ok {
 			t.Error("the patient lives again on the FHIR server")
 		}
-		Want(t, s.Patient(Number), Object{"phone": "010-1111-2222"})
+		if patient := s.Query(`query($id: ID!) { patient(id: $id) { id } }`, Object{"id": Number})["patient"]; patient != nil {
+			t.Errorf("the patient is shown: %v", patient)
+		}
+		Want(t, s.Update(Object{"patientId": Number, "phone": "010-2"}), Object{"__typename": "FhirRejected", "code": "FHIR_PATIENT_GONE"})
 	})
 }
 

@@ -105,7 +105,7 @@ func TestUpgradeKeepsEverything(t *testing.T) {
 	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
 		leaveOldDatabase(t, databaseURL)
 		// Nothing answers: what was PENDING stays so.
-		p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL)
+		p := StartWith(t, "http://127.0.0.1:1/fhir", databaseURL, "STALE_AFTER=876000h")
 		for _, was := range shownBefore(t) {
 			if JSON(t, was["allergies"]) == "[]" { // it did not tell "none known" from "nothing recorded"
 				was["allergies"] = nil

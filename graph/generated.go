@@ -1366,7 +1366,7 @@ enum SyncState {
   PENDING
   """
   The record is as the FHIR server had it, but nobody has looked within STALE_AFTER, or what it shows
-  now could not be taken yet.
+  could not be taken for that long.
   """
   STALE
   "The patient has no FHIR id and lives in this cache only."

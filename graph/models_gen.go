@@ -1051,7 +1051,7 @@ const (
 	// A write's outcome is not known yet: the FHIR server may hold newer contact values.
 	SyncStatePending SyncState = "PENDING"
 	// The record is as the FHIR server had it, but nobody has looked within STALE_AFTER, or what it shows
-	// now could not be taken yet.
+	// could not be taken for that long.
 	SyncStateStale SyncState = "STALE"
 	// The patient has no FHIR id and lives in this cache only.
 	SyncStateLocalOnly SyncState = "LOCAL_ONLY"

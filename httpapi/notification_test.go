@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,7 +24,7 @@ type notified struct {
 func newNotified(t *testing.T, change func(*Options)) *notified {
 	t.Helper()
 	n := &notified{}
-	o := Options{Metrics: prometheus.NewRegistry(), Notified: func() { n.told.Add(1) }, NotificationSecret: notificationSecret}
+	o := Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Notified: func() { n.told.Add(1) }, NotificationSecret: notificationSecret}
 	if change != nil {
 		change(&o)
 	}

@@ -81,18 +81,22 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if err != nil && !unfollowable {
 		return seen.result, err
 	}
-	if again := p.setBack(seen.serverAt, began); !again.IsZero() {
+	if earlier := p.setBack(seen.serverAt, began); !earlier.IsZero() {
 		m.Log.Warn("the clock of the FHIR server was set back; changes since then are looked for again")
 		before := seen.result
-		seen, err = m.changes(ctx, again)
+		seen, err = m.changes(ctx, earlier)
 		seen.result.add(before)
 		if err != nil {
 			return seen.result, err
 		}
 	}
 	result = seen.result
+	again := result.Again
 	if err := m.readUnseen(ctx, &result); err != nil {
 		return result, err
+	}
+	if result.Again > again { // they were written just then
+		m.Wake()
 	}
 	if err := m.settle(ctx, seen.claimed); err != nil {
 		return result, err

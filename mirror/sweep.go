@@ -111,6 +111,9 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		claimed = claimed || b.claimed
 		result.add(b.result)
 		each(b.result)
+		if b.result.Again > 0 { // they are read by themselves with the next look
+			m.Wake()
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return result, err

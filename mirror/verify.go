@@ -106,8 +106,11 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 		return nil, nil
 	case isGone:
 		d.Kind = Gone
-		if v.marked(row, looked, now) {
+		switch {
+		case v.marked(row, looked, now):
 			d.Kind = Marked
+		case !row.UnseenSince.IsZero():
+			d.Kind = Behind
 		}
 		return d, nil
 	case err != nil:
@@ -124,7 +127,7 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 	switch {
 	case !isTombstone && v.marked(row, looked, now): // of a tombstone nobody sees the state
 		d.Kind = Marked
-	case patient.LastUpdated.After(seen(row, looked).Add(-maxSkew)):
+	case patient.LastUpdated.After(seen(row, looked).Add(-maxSkew)), !row.UnseenSince.IsZero(): // the mirror knows
 		d.Kind = Behind
 	case isTombstone:
 		d.Kind = Back
@@ -152,7 +155,9 @@ func seen(row *db.CachedPatient, looked time.Time) time.Time {
 
 // marked reports whether readers are told that the row may be old.
 func (v *Verifier) marked(row *db.CachedPatient, looked, now time.Time) bool {
-	return row.SyncState != db.Synced || !row.UnseenSince.IsZero() || now.Sub(seen(row, looked)) > v.StaleAfter
+	fresh := db.Freshness{StaleBefore: now.Add(-v.StaleAfter)}
+	fresh.Looked = !looked.Before(fresh.StaleBefore)
+	return row.SyncState != db.Synced || fresh.Stale(row.Patient)
 }
 
 // VerifyResult counts the rows that were looked at.

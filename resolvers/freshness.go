@@ -2,29 +2,24 @@ package resolvers
 
 import (
 	"context"
-	"time"
 
 	"patientgraph/db"
 	"patientgraph/graph"
 )
 
-// staleBefore is from when the FHIR server must have shown a row so that it counts as
-// SYNCED; zero: its changes were looked at since, and so every row was.
-func (r *Resolver) staleBefore() time.Time {
+// freshness says which rows are known to be as the FHIR server was within STALE_AFTER.
+func (r *Resolver) freshness() db.Freshness {
 	if r.StaleAfter == 0 {
-		return time.Time{}
+		return db.Freshness{}
 	}
-	limit := r.Now().Add(-r.StaleAfter)
-	if r.Mirror != nil && !r.Mirror.LookedAt().Before(limit) {
-		return time.Time{}
-	}
-	return limit
+	f := db.Freshness{StaleBefore: r.Now().Add(-r.StaleAfter)}
+	f.Looked = r.Mirror != nil && !r.Mirror.LookedAt().Before(f.StaleBefore)
+	return f
 }
 
-// syncState says whether a row is known to be as the FHIR server is.
+// syncState says whether a row is known to be as the FHIR server was lately.
 func (r *Resolver) syncState(row *db.Patient) graph.SyncState {
-	limit := r.staleBefore()
-	if row.SyncState == db.Synced && (!row.UnseenSince.IsZero() || !limit.IsZero() && row.LastSyncedAt.Before(limit)) {
+	if row.SyncState == db.Synced && r.freshness().Stale(row) {
 		return graph.SyncStateStale
 	}
 	return graph.SyncState(row.SyncState)
@@ -39,10 +34,11 @@ func (r *Resolver) mirror(ctx context.Context) (*graph.Mirror, error) {
 			m.LastPollAt, m.LagSeconds = &at, &lag
 		}
 	}
+	fresh := r.freshness()
 	switch {
-	case m.LastPollAt != nil && r.staleBefore().IsZero() && !r.Mirror.Filled():
+	case fresh.Looked && !r.Mirror.Filled():
 		m.State = graph.MirrorStateFilling
-	case m.LastPollAt != nil && r.staleBefore().IsZero():
+	case fresh.Looked:
 		m.State = graph.MirrorStateFollowing
 	case r.Mirror != nil && r.Mirror.Follows():
 		m.State = graph.MirrorStateStale
@@ -55,7 +51,7 @@ func (r *Resolver) mirror(ctx context.Context) (*graph.Mirror, error) {
 		if !selected(ctx, count.field) {
 			continue
 		}
-		n, err := r.Store.CountPatients(ctx, db.Filter{SyncState: count.state, StaleBefore: r.staleBefore(), IncludeInactive: true})
+		n, err := r.Store.CountPatients(ctx, db.Filter{SyncState: count.state, Freshness: fresh, IncludeInactive: true})
 		if err != nil {
 			return nil, err
 		}

@@ -114,7 +114,7 @@ func (r *queryResolver) Patients(ctx context.Context, filter *graph.PatientFilte
 	if err != nil {
 		return nil, requestError(ctx, CodeBadUserInput, err.Error())
 	}
-	request.Filter.PhoneRegion, request.Filter.StaleBefore = r.PhoneRegion, r.staleBefore()
+	request.Filter.PhoneRegion, request.Filter.Freshness = r.PhoneRegion, r.freshness()
 	return r.connection(ctx, v, request)
 }
 

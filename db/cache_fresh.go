@@ -1,0 +1,32 @@
+package db
+
+import "time"
+
+// Freshness says which rows that are SYNCED are stale: the FHIR server has not shown them
+// since a time. All rows that are not unseen were shown with the last look at its changes.
+type Freshness struct {
+	StaleBefore time.Time // zero: no row is ever stale
+	Looked      bool      // the changes were looked at since
+}
+
+// Stale reports whether a row is. It needs ColLastSyncedAt and ColUnseenSince.
+func (f Freshness) Stale(p *Patient) bool {
+	shown := p.LastSyncedAt
+	if p.UnseenSince.After(shown) {
+		shown = p.UnseenSince // until then it was as the FHIR server had it
+	}
+	return shown.Before(f.StaleBefore) && (!f.Looked || !p.UnseenSince.IsZero())
+}
+
+// where asks for the rows that are stale, or for those that are not.
+func (f Freshness) where(c *conditions, stale bool) {
+	limit, not := toMicros(f.StaleBefore), "NOT "
+	if stale {
+		not = ""
+	}
+	if f.Looked {
+		c.add(not+"(unseen_since > 0 AND unseen_since < ? AND last_synced_at < ?)", limit, limit)
+	} else {
+		c.add(not+"(unseen_since < ? AND last_synced_at < ?)", limit, limit)
+	}
+}
