@@ -37,7 +37,7 @@ type soakWork struct {
 
 	mu       sync.Mutex
 	away     map[string]string    // deleted, or merged into whom
-	deleted  map[string]time.Time // when last, by FHIR id
+	deleted  map[string]time.Time // when last, by FHIR id; in the future: it is under way
 	numbers  []string             // those of moved
 	unmoved  map[int]bool         // of moved, whose number is still to be written
 	done     map[string]int       // writes, by kind
@@ -62,7 +62,7 @@ func newSoakWork(t *testing.T, s *soak) *soakWork {
 		t: t, s: s, name: fmt.Sprintf("P-soak%x", time.Now().UnixNano()&0xfffffff),
 		away: map[string]string{}, deleted: map[string]time.Time{}, unmoved: map[int]bool{}, done: map[string]int{}, refused: map[string]int{},
 	}
-	n := length(60, 1500)
+	n := length(60, 600)
 	var creating sync.WaitGroup
 	slots := make(chan struct{}, 8)
 	for k := range n + length(6, 20) + 1 {
@@ -118,7 +118,7 @@ func (w *soakWork) work() (end func()) {
 			}
 		})
 	}
-	rest := time.Duration(length(100, 1000)) * time.Millisecond
+	rest := time.Duration(length(100, 2000)) * time.Millisecond
 	for range soakWriters {
 		again(rest, w.write)
 	}
@@ -143,16 +143,18 @@ func (w *soakWork) write(random *rand.Rand) {
 		err = w.s.fhir.setPhone(id, w.phone(), random.IntN(2) == 0)
 	case dice < 90:
 		kind = "delete"
-		w.noteAway(id, "")
+		done := w.noteAway(id, "")
 		err = w.s.fhir.remove(id)
+		done()
 	case dice < 96:
 		kind = "merge"
 		target := pick()
 		if target == id {
 			return
 		}
-		w.noteAway(id, target)
+		done := w.noteAway(id, target)
 		err = w.s.fhir.merge(id, target)
+		done()
 	default:
 		kind, err = "exchange numbers", w.exchange(random)
 	}
@@ -173,10 +175,15 @@ func (w *soakWork) count(kind string, err error) {
 	w.written.Add(1)
 }
 
-func (w *soakWork) noteAway(id, target string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.away[id], w.deleted[id] = target, time.Now()
+// noteAway notes that a patient is being deleted or merged, until done is called.
+func (w *soakWork) noteAway(id, target string) (done func()) {
+	note := func(at time.Time) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.away[id], w.deleted[id] = target, at
+	}
+	note(time.Now().Add(time.Hour))
+	return func() { note(time.Now()) }
 }
 
 // takeBack picks one of those that are away, if they are many: more than a tenth of all
