@@ -15,7 +15,6 @@ import (
 	"time"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/internal/wait"
 )
 
 const soakWriters = 20
@@ -100,7 +99,7 @@ func (w *soakWork) phone() string {
 	return fmt.Sprintf("070-%04d-%04d", n/10000, n%10000)
 }
 
-var soakPhone = regexp.MustCompile(`070-\d{4}-\d{4}`)
+var soakPhone = regexp.MustCompile(`[^0-9a-f]070-\d{4}-\d{4}[^0-9a-f-]`) // no part of an id
 
 // work begins all that is done, until its end is called.
 func (w *soakWork) work() (end func()) {
@@ -118,7 +117,7 @@ func (w *soakWork) work() (end func()) {
 			}
 		})
 	}
-	rest := time.Duration(length(100, 2000)) * time.Millisecond
+	rest := time.Duration(length(300, 2000)) * time.Millisecond
 	for range soakWriters {
 		again(rest, w.write)
 	}
@@ -249,7 +248,7 @@ func (w *soakWork) deletedAt(number string) (at time.Time, found bool) {
 func (w *soakWork) untilWritten(n int64) {
 	w.t.Helper()
 	since := w.written.Load()
-	wait.Until(w.t, "others have written", func() bool { return w.written.Load() >= since+n })
+	w.s.until("others have written", func() bool { return w.written.Load() >= since+n })
 }
 
 // update is one contact update by one of the replicas.
