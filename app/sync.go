@@ -14,7 +14,7 @@ import (
 )
 
 type syncCommand struct {
-	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
+	Full bool `help:"Look at every patient, also where it was done before, and take who is missing for gone, also where the log has said that they are too many."`
 	Bulk bool `help:"As --full, but have the FHIR server export all patients at once ($export), where it can."`
 
 	Subscribe bool `help:"First have the FHIR server tell us at once of each change (FHIR Subscription to SUBSCRIPTION_URL)."`

@@ -158,12 +158,16 @@ func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (
 			return nil, err
 		}
 	}
+	leads := false
 	if f.Progress == "" {
-		return gone, nil
+		leads, err = s.exists(ctx, tx, leadsMirror, f.Owner)
+	} else {
+		var n int64
+		n, err = s.exec(ctx, tx, saveProgress, f.Progress, f.Owner)
+		leads = n > 0
 	}
-	n, err := s.exec(ctx, tx, saveProgress, f.Progress, f.Owner)
-	if err == nil && n == 0 {
-		return nil, ErrLostLease
+	if err == nil && !leads {
+		err = ErrLostLease
 	}
 	return gone, err
 }

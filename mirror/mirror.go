@@ -234,9 +234,13 @@ func (m *Mirror) begin(ctx context.Context) error {
 	if m.progress.Base != m.Base { // what was seen of another server says nothing of this one
 		m.progress = progress{Base: m.Base}
 	}
+	if m.progress.System != m.PatientIDSystem { // everybody may have another number
+		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
+	}
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
 		m.progress.From, err = m.Cache.NewestFHIR(ctx)
+		m.progress.Imported = !m.progress.From.IsZero()
 	}
 	return err
 }

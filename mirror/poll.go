@@ -37,7 +37,6 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				pause = max(pause, min(f.RetryAfter, longestWait))
 			}
 		default:
-			m.metrics.polls.WithLabelValues("ok").Inc()
 			if result.Inserted+result.Updated+result.Gone > 0 {
 				m.Log.Info("changes of the FHIR server were taken", "inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone)
 			}
@@ -120,7 +119,15 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if since.Equal(beginning) { // that was everybody
 		m.progress.Filled, m.progress.Sweep, m.progress.SweptAt = true, nil, began
 	}
-	return result, m.save(began)
+	lookedAt := began
+	if m.progress.Imported && !m.progress.Filled { // nobody knows yet whether the rows were right at From
+		lookedAt = time.Time{}
+	}
+	if err := m.save(lookedAt); err != nil {
+		return result, err
+	}
+	m.metrics.polls.WithLabelValues("ok").Inc()
+	return result, nil
 }
 
 // isUnfollowable reports whether the server cannot be asked for changes: it is followed
@@ -187,7 +194,7 @@ const (
 
 // readUnseen reads the patients whose rows could not be brought up to date before.
 func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
-	ids, err := m.Cache.Unseen(ctx, mostUnseen)
+	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
 	if err != nil {
 		return err
 	}

@@ -208,8 +208,8 @@ func (m *Mirror) withoutList(err error) error {
 		m.progress.Sweep = nil // from the beginning: what is stored is kept
 		return err
 	}
-	if m.progress.From.IsZero() {
-		m.progress.From = beginning
+	if !m.progress.Filled && !m.progress.From.Equal(beginning) {
+		m.progress.From, m.progress.ServerAt = beginning, time.Time{}
 		m.Wake()
 	}
 	return err
@@ -240,7 +240,7 @@ const (
 )
 
 // errManyMissing: the operator has to say whether that is true.
-var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if they are, run patientgraph sync --full")
+var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if it is right, and they are deleted, run patientgraph sync --full")
 
 // refusesMany is the refuse of sweeps that nobody has asked for.
 func (*Mirror) refusesMany(missing, known int) bool {
