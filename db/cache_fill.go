@@ -98,10 +98,10 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 	switch {
 	case row.SyncState == Pending, i.open[row.ID]:
 		return KeptPending
+	case row.FHIRID == "": // it becomes synced, and what was written here since is kept in the journal
+		return ""
 	case i.writtenSince(row):
 		return KeptMoved
-	case row.FHIRID == "": // it becomes synced
-		return ""
 	case !row.GoneAt.IsZero() && !i.fill.Single:
 		return KeptDoubtful
 	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State):

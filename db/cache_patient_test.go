@@ -98,7 +98,7 @@ func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
 				}
 			}
 		}
-		if names := setOf([]Column{ColPhone}).names(", "); names != "id, fhir_id, sync_state, version, phone" {
+		if names := setOf([]Column{ColPhone}).names(", "); names != "id, fhir_id, sync_state, version, phone, gone_at" {
 			t.Errorf("selected: %s", names)
 		}
 	})

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,7 +210,8 @@ func TestSearchesDoNotFillTheMemory(t *testing.T) {
 		if err := rows.Scan(&text); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(text, "count(*)") || strings.Contains(text, "ORDER BY") {
+		registered := slices.ContainsFunc(statements, func(st *statement) bool { return st.postgres == text })
+		if !registered && (strings.Contains(text, "count(*)") || strings.Contains(text, "ORDER BY")) {
 			t.Errorf("kept: %s", text)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -142,4 +143,23 @@ func startSim(t *testing.T, patients ...string) (*fhirsim.Server, func(), error)
 	}
 	_, stop, err := sim.Start()
 	return sim, stop, err
+}
+
+// TestToldAtOnce: where the FHIR server tells us of changes nobody waits for the next look,
+// whichever replica it tells.
+func TestToldAtOnce(t *testing.T) {
+	t.Parallel()
+	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
+		settings := slices.Clone(SubscriptionSettings)
+		s := StartSystem(t, databaseURL, append(settings, "SYNC_INTERVAL=1h", "STALE_AFTER=2h")...)
+		if _, err := s.SyncSubscribe(databaseURL); err != nil {
+			t.Fatal(err)
+		}
+		for _, phone := range []string{"010-5555-0001", "010-5555-0002"} {
+			if err := s.FHIR.Put([]byte(strings.ReplaceAll(PatientJSON("a1", Number), OldPhone, phone))); err != nil {
+				t.Fatal(err)
+			}
+			untilRead(s.Product, Number, Object{"phone": phone, "syncState": "SYNCED"})
+		}
+	})
 }

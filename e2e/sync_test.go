@@ -17,8 +17,12 @@ import (
 
 // runSync runs the sync command and returns what it printed and logged.
 func runSync(fhirURL, databaseURL string, settings ...string) (string, error) {
+	return runSyncWith(nil, fhirURL, databaseURL, settings...)
+}
+
+func runSyncWith(flags []string, fhirURL, databaseURL string, settings ...string) (string, error) {
 	var out, log locked.Buffer
-	err := Run(context.Background(), []string{"sync"}, &out, &log,
+	err := Run(context.Background(), append([]string{"sync"}, flags...), &out, &log,
 		append([]string{"FHIR_BASE_URL=" + fhirURL, "DATABASE_URL=" + databaseURL, "PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem}, settings...)...)
 	return out.String() + log.String(), err
 }

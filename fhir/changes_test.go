@@ -430,3 +430,39 @@ func TestAHistoryThatFailedInPart(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestAPageOfALaterSearch leaves out what lies between, so it is no answer.
+func TestAPageOfALaterSearch(t *testing.T) {
+	t.Parallel()
+	good := versionEntry("good", "1", noon, "1")
+	for self, refused := range map[string]bool{
+		"2026-11-23T12:00:00Z": false, "2026-11-23T21:00:00%2B09:00": false, "2026-11-23T11:00:00Z": false, "2026-11-23T12:00:01Z": true,
+	} {
+		c := follow(t, &follower{search: entries("searchset", good), history: func(query url.Values) (int, string) {
+			code, body := entries("history", good)(query)
+			if !strings.Contains(body, "entry") || query.Get("_count") == "1" {
+				return code, body
+			}
+			return code, strings.Replace(body, `"entry"`, `"link":[{"relation":"self","url":"Patient/_history?_since=`+self+`"}],"entry"`, 1)
+		}})
+		got, err := changed(t.Context(), c, testNow)
+		if refused != (err != nil) || refused != (len(got) == 0) {
+			t.Errorf("%s: %v, %v", self, got, err)
+		}
+	}
+}
+
+// TestAClinicsClock may show another day than ours, also of what changes right now.
+func TestAClinicsClock(t *testing.T) {
+	t.Parallel()
+	for _, hours := range []int{-12, -10, 0, 9, 14} {
+		server, c, at := simulated(t, fhirsim.OpenEMR("8.0.0"), 1)
+		at.advance(12*time.Hour + time.Minute) // just behind midnight
+		server.Clinic().SetZone(time.FixedZone("", hours*3600))
+		since := at.now()
+		put(t, server, 5, "5")
+		if got, err := changed(t.Context(), c, since); err != nil || got[patientID(5)] != "5" {
+			t.Errorf("%d hours: %v, %v", hours, got, err)
+		}
+	}
+}

@@ -162,7 +162,10 @@ func (m *Mirror) Run(ctx context.Context) {
 			working, stop := context.WithCancel(ctx)
 			end = stop
 			m.leading.Store(true)
-			work.Go(func() { m.follow(working) })
+			work.Go(func() {
+				m.follow(working)
+				m.leading.Store(false) // it may have ended because the lease was lost for a moment
+			})
 		case !leads && m.leading.Load():
 			m.Log.Info("another process follows the FHIR server now")
 			m.leading.Store(false)
@@ -202,9 +205,14 @@ func (m *Mirror) follow(ctx context.Context) {
 		return
 	}
 	m.Log.Info("following the FHIR server", "interval", m.Interval.String())
+	ctx, stop := context.WithCancel(ctx)
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { m.sweepAgainAndAgain(ctx) })
+	sweeping.Go(func() {
+		defer stop()
+		m.sweepAgainAndAgain(ctx)
+	})
 	m.pollAgainAndAgain(ctx)
+	stop()
 	sweeping.Wait()
 }
 

@@ -113,6 +113,9 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if isWide {
 		m.progress.WideAt = began
 	}
+	if since.Equal(beginning) { // that was everybody
+		m.progress.Filled, m.progress.Sweep, m.progress.SweptAt = true, nil, began
+	}
 	return result, m.save(began)
 }
 
@@ -196,7 +199,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	for len(due) > 0 {
 		some := due[:min(togetherUnseen, len(due))]
 		due = due[len(some):]
-		b, err := m.readTogether(ctx, some)
+		b, err := m.readTogether(ctx, some, m.refuses())
 		if err != nil {
 			return err
 		}
@@ -211,8 +214,8 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 }
 
 // readTogether reads patients by themselves and takes what is shown. Some may stay unread,
-// though the server answers.
-func (m *Mirror) readTogether(ctx context.Context, ids []string) (*batch, error) {
+// though the server answers; with kept, those that it does not have as well.
+func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*batch, error) {
 	b, err := m.ask(ctx)
 	if err != nil {
 		return nil, err
@@ -226,7 +229,7 @@ func (m *Mirror) readTogether(ctx context.Context, ids []string) (*batch, error)
 			b.add([]fhir.Change{{ID: id, Patient: patient}})
 		case !errors.As(err, &f), f.Kind == fhir.NotSent, f.Kind == fhir.AuthFailed, f.Kind == fhir.RateLimited:
 			return nil, err
-		case f.Kind == fhir.Gone:
+		case f.Kind == fhir.Gone && !kept:
 			b.fill.Gone = append(b.fill.Gone, id)
 		default:
 			b.unread = append(b.unread, id)
@@ -234,6 +237,13 @@ func (m *Mirror) readTogether(ctx context.Context, ids []string) (*batch, error)
 	}
 	b.fill.Unusable = append(b.fill.Unusable, b.unread...)
 	return b, b.store(ctx, "")
+}
+
+// refuses reports whether nobody is taken for gone who is only missing.
+func (m *Mirror) refuses() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.progress.Refused
 }
 
 // settle gives patients the numbers that others had when they came.

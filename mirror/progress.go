@@ -16,6 +16,7 @@ type progress struct {
 	WideAt   time.Time `json:"wideAt,omitzero"`   // when the last wide look began
 	Deletes  bool      `json:"deletes,omitempty"` // the changes show who was deleted
 	Alone    bool      `json:"alone,omitempty"`   // no changes can be asked for: sweeps alone show them
+	Refused  bool      `json:"refused,omitempty"` // so many patients are missing that a 404 makes nobody gone
 	Sweep    *sweep    `json:"sweep,omitempty"`   // that is under way
 	SweptAt  time.Time `json:"sweptAt,omitzero"`  // when the last one ended
 	Filled   bool      `json:"filled,omitempty"`  // one came to its end

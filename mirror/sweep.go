@@ -27,6 +27,7 @@ const (
 // sweepAgainAndAgain goes through all patients: at once where that never came to its end,
 // later from time to time.
 func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
+	failed := "" // what the log has said of
 	for ctx.Err() == nil {
 		pause := m.untilSweep()
 		if pause == 0 {
@@ -36,11 +37,15 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 			}
 			m.metrics.sweep(err)
 			if err == nil {
+				failed = ""
 				m.Log.Info("all patients of the FHIR server were looked at", "read", result.Read(),
 					"inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone, "bad", result.Bad)
 				continue
 			}
-			m.Log.Warn("looking at all patients of the FHIR server broke off; it goes on", "error", err)
+			if err.Error() != failed {
+				failed = err.Error()
+				m.Log.Warn("looking at all patients of the FHIR server broke off; it is tried again", "error", err)
+			}
 			pause = min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval)
 			var f *fhir.Error
 			if errors.As(err, &f) {
@@ -198,10 +203,13 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 	return nil
 }
 
+// beginning is before every change.
+var beginning = time.Unix(1, 0).UTC()
+
 // withoutList: a server that shows all changes since the beginning of time needs no list.
 func (m *Mirror) withoutList(err error) error {
 	var f *fhir.Error
-	if !errors.As(err, &f) || f.Kind != fhir.Rejected && f.Kind != fhir.Gone && f.Kind != fhir.Unusable {
+	if !errors.As(err, &f) || f.Kind != fhir.Rejected && f.Kind != fhir.Gone && f.Kind != fhir.Unusable && f.Kind != fhir.Forbidden {
 		return err
 	}
 	m.mu.Lock()
@@ -211,7 +219,7 @@ func (m *Mirror) withoutList(err error) error {
 		return err
 	}
 	if m.progress.From.IsZero() {
-		m.progress.From = time.Unix(1, 0).UTC()
+		m.progress.From = beginning
 		m.Wake()
 	}
 	return err
@@ -232,8 +240,10 @@ func (m *Mirror) endSweep(s sweep, whole bool) error {
 }
 
 const (
-	// manyMissing and more than a tenth of the cache: rather another server than deleted.
+	// manyMissing and more than a tenth of the cache, or all of it from allMissing on: rather
+	// another server than deleted.
 	manyMissing = 20
+	allMissing  = 3
 	// togetherMissing are asked for together.
 	togetherMissing = 50
 	knownAtOnce     = 5000
@@ -244,7 +254,7 @@ var errManyMissing = errors.New("too many patients of the cache are missing on t
 
 // refusesMany is the refuse of sweeps that nobody has asked for.
 func (*Mirror) refusesMany(missing, known int) bool {
-	return missing > manyMissing && missing > known/10
+	return missing > manyMissing && missing > known/10 || missing >= allMissing && missing == known
 }
 
 // missing asks for each patient of the cache that a whole sweep did not show: a list may
@@ -268,22 +278,43 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse 
 		known += len(some)
 		after = some[len(some)-1]
 	}
-	if refuse(len(lost), known) {
+	refused := refuse(len(lost), known)
+	m.mu.Lock()
+	m.progress.Refused = refused
+	m.mu.Unlock()
+	m.metrics.refused.Set(0)
+	if refused {
 		m.metrics.refused.Set(float64(len(lost)))
 		m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
-		return result, nil
+		return result, m.markStale(ctx, lost)
 	}
-	m.metrics.refused.Set(0)
 	for len(lost) > 0 && ctx.Err() == nil {
 		some := lost[:min(togetherMissing, len(lost))]
 		lost = lost[len(some):]
-		b, err := m.readTogether(ctx, some)
+		b, err := m.readTogether(ctx, some, false)
 		if err != nil {
 			return result, fmt.Errorf("ask for patients that were not shown: %w", err)
 		}
 		result.add(b.result)
 	}
 	return result, ctx.Err()
+}
+
+// markStale has the cache say STALE of patients that nobody takes for gone.
+func (m *Mirror) markStale(ctx context.Context, ids []string) error {
+	for len(ids) > 0 {
+		b, err := m.ask(ctx)
+		if err != nil {
+			return err
+		}
+		some := ids[:min(knownAtOnce, len(ids))]
+		ids = ids[len(some):]
+		b.fill.Unusable = some
+		if err := b.store(ctx, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ids is a set of FHIR ids in little memory. Two that share a hash, one in 10^13 pairs of

@@ -14,7 +14,7 @@ import (
 	"patientgraph/internal/wait"
 )
 
-// The nine promises of docs/write-through.md, each in its plainest case; the
+// The promises of docs/write-through.md, each in its plainest case; the
 // long proofs are the crash, fault, linearizability and model tests.
 
 func TestPromise1FHIRFirst(t *testing.T) {
