@@ -3,11 +3,14 @@ package mirror_test
 import (
 	"bufio"
 	"bytes"
+	"database/sql"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/mirror"
 )
 
@@ -122,3 +126,119 @@ func BenchmarkFirstFill(b *testing.B) {
 	}
 }
 
+// BenchmarkLag edits 50 patients a second on the FHIR server, and looks how long after its
+// answer the cache shows each edit. b.N is how many Intervals that goes on.
+func BenchmarkLag(b *testing.B) {
+	base := benchFHIR(b, 5_000)
+	for _, interval := range []time.Duration{2 * time.Second, 30 * time.Second} {
+		b.Run(interval.String(), func(b *testing.B) {
+			if testing.Short() && interval > 2*time.Second {
+				b.Skip("takes minutes")
+			}
+			client, databaseURL := benchClient(b, base), dbtest.SQLite(b)
+			m := benchMirror(client, benchStore(b, databaseURL), base, interval)
+			if _, err := m.Once(b.Context(), false, func(mirror.Result) {}); err != nil {
+				b.Fatal(err)
+			}
+			var ids []string
+			for page, err := range client.List(b.Context(), "") {
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, c := range page.Changes {
+					ids = append(ids, c.ID)
+				}
+			}
+			go m.Run(b.Context())
+			b.ResetTimer()
+			lags := follow(b, dbtest.Open(b, databaseURL), base, ids, time.Duration(b.N)*interval)
+			b.ReportMetric(p(lags, 50), "s-p50")
+			b.ReportMetric(p(lags, 99), "s-p99")
+			b.ReportMetric(p(lags, 100), "s-max")
+			b.ReportMetric(float64(len(lags)), "edits")
+		})
+	}
+}
+
+// p is a percentile in seconds.
+func p(times []time.Duration, percent int) float64 {
+	slices.Sort(times)
+	return times[(len(times)-1)*percent/100].Seconds()
+}
+
+// follow edits the patients one after the other, and returns how long the cache took to
+// show each edit.
+func follow(b *testing.B, cache *sql.DB, base string, ids []string, during time.Duration) []time.Duration {
+	const pause, clients = 20 * time.Millisecond, 8
+	var mu sync.Mutex
+	answered := map[string]time.Time{} // by the phone that was set
+	edits, began := make(chan int), time.Now()
+	var editors sync.WaitGroup
+	for range clients {
+		editors.Go(func() {
+			for n := range edits {
+				id, phone := ids[n%len(ids)], fmt.Sprintf("+1-%d-%d", began.UnixMicro(), n)
+				body := fmt.Sprintf(`{"resourceType":"Patient","id":%q,"name":[{"family":"Lag"}],"telecom":[{"system":"phone","value":%q}]}`, id, phone)
+				request, _ := http.NewRequest(http.MethodPut, base+"/Patient/"+id, strings.NewReader(body))
+				request.Header.Set("Content-Type", "application/fhir+json")
+				response, err := http.DefaultClient.Do(request)
+				if err != nil || response.StatusCode != http.StatusOK {
+					b.Error(response, err)
+					continue
+				}
+				response.Body.Close()
+				mu.Lock()
+				answered[phone] = time.Now()
+				mu.Unlock()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(pause)
+		defer ticker.Stop()
+		for n := 0; time.Since(began) < during; n++ {
+			<-ticker.C
+			edits <- n
+		}
+		close(edits)
+		editors.Wait()
+	}()
+	var lags []time.Duration
+	seen := map[string]bool{}
+	look := func() {
+		rows, err := cache.Query(fmt.Sprintf("SELECT phone FROM patients WHERE phone LIKE '+1-%d-%%' AND updated_at > %d", began.UnixMicro(), time.Now().Add(-30*time.Second).UnixMicro()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer rows.Close()
+		var found []string
+		for rows.Next() {
+			var phone string
+			if err := rows.Scan(&phone); err != nil {
+				b.Fatal(err)
+			}
+			found = append(found, phone)
+		}
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, phone := range found {
+			if at, ok := answered[phone]; ok && !seen[phone] {
+				seen[phone] = true
+				lags = append(lags, now.Sub(at))
+			}
+		}
+	}
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		case <-time.After(100 * time.Millisecond):
+		}
+		look()
+	}
+	wait.Until(b, "every edit is shown", func() bool { look(); return len(lags) == len(answered) })
+	return lags
+}
