@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,7 +210,7 @@ func TestSearchesDoNotFillTheMemory(t *testing.T) {
 		if err := rows.Scan(&text); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(text, "count(*)") || strings.Contains(text, "ORDER BY") {
+		if fixed := slices.ContainsFunc(statements, func(st *statement) bool { return st.postgres == text }); !fixed {
 			t.Errorf("kept: %s", text)
 		}
 	}
