@@ -10,8 +10,13 @@ import (
 // gone it is an error at first; after such a warning full takes them for gone. A process
 // that follows is interrupted meanwhile. each hears of what a page of a walk through all has shown.
 func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result Result, err error) {
-	if _, err := m.Cache.LeadMirror(m.owner, lease, true); err != nil {
-		return result, err
+	for leads := false; !leads; { // it is not ours yet while another process stores something long
+		if leads, err = m.Cache.LeadMirror(m.owner, lease, true); err == nil && !leads {
+			err = sleep(ctx, tick)
+		}
+		if err != nil {
+			return result, err
+		}
 	}
 	m.leading.Store(true)
 	defer m.leading.Store(false)
