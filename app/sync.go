@@ -57,7 +57,9 @@ func (c syncCommand) Run(p *program) error {
 	shown := newProgress(p, "patients read", -1)
 	r, err := m.Once(p.ctx, c.Full || c.Bulk, func(page mirror.Result) { shown.add(page.Read()) })
 	shown.end()
-	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
+	if err == nil || r.Read()+r.Gone > 0 {
+		fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
+	}
 	var failures []error
 	if err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))

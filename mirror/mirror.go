@@ -78,6 +78,8 @@ type Mirror struct {
 	progress progress
 	told     map[string]time.Time // in which version the log has named the unusable patients
 	retries  map[string]retry
+	way      fhir.Following // how changes are found, as the log has said
+	alone    bool           // it has said that they are not
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.

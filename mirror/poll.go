@@ -71,7 +71,7 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	}
 	var seen sight
 	if isWide { // a server may have learnt, or lost, a way to tell
-		_, err = m.FHIR.Following(ctx)
+		err = m.findWay(ctx)
 	}
 	if err == nil {
 		seen, err = m.changes(ctx, since)
@@ -128,6 +128,19 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	}
 	m.metrics.polls.WithLabelValues("ok").Inc()
 	return result, nil
+}
+
+// findWay finds out how changes are found, and says when that is another way than before.
+func (m *Mirror) findWay(ctx context.Context) error {
+	way, err := m.FHIR.Following(ctx)
+	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
+		if m.way, m.alone = way, err != nil; m.alone {
+			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
+		} else {
+			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
+		}
+	}
+	return err
 }
 
 // isUnfollowable reports whether the server cannot be asked for changes: it is followed

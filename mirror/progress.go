@@ -28,7 +28,6 @@ type progress struct {
 type sweep struct {
 	Began time.Time `json:"began"`
 	Next  string    `json:"next,omitempty"` // where it goes on
-	Read  int       `json:"read"`           // how many patients it has been shown
 }
 
 func (p *progress) encode() string {

@@ -106,7 +106,7 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		for _, id := range b.ids {
 			met.add(id)
 		}
-		s.Next, s.Read = page.listing.Next, s.Read+len(page.listing.Changes)
+		s.Next = page.listing.Next
 		if err := m.storePage(ctx, b, s, page.listing.ServerTime); err != nil {
 			return result, err
 		}
