@@ -14,7 +14,7 @@ import (
 )
 
 type syncCommand struct {
-	Full bool `help:"Look at every patient, also where it was done before, and take those that the server does not have for gone, however many they are."`
+	Full bool `help:"Look at every patient, also where it was done before, and take who is missing for gone, also where the log has said that they are too many."`
 	Bulk bool `help:"As --full, but have the FHIR server export all patients at once ($export), where it can."`
 
 	Subscribe bool `help:"First have the FHIR server tell us at once of each change (FHIR Subscription to SUBSCRIPTION_URL)."`
@@ -57,7 +57,9 @@ func (c syncCommand) Run(p *program) error {
 	shown := newProgress(p, "patients read", -1)
 	r, err := m.Once(p.ctx, c.Full || c.Bulk, func(page mirror.Result) { shown.add(page.Read()) })
 	shown.end()
-	fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
+	if err == nil || r.Read()+r.Gone > 0 {
+		fmt.Fprintf(p.stdout, "%d new, %d updated, %d as they were, %d gone, %d bad patients\n", r.Inserted, r.Updated, r.Same, r.Gone, r.Bad)
+	}
 	var failures []error
 	if err != nil {
 		failures = append(failures, fmt.Errorf("sync: %w", err))

@@ -13,7 +13,8 @@ import (
 // whoever had seen the greater number of the other would pass its rows by. So a row is
 // written with the number 0, and NumberChanges numbers what it finds committed, one
 // caller after the other: whoever has seen a number has seen all below it, however
-// late they were committed, and no writer waits for another.
+// late they were committed, and no writer waits for another. The rows that a fill inserts
+// are numbered with it, see takeChanges.
 
 // numberedAtOnce is how many rows share a transaction: a writer may wait for one.
 const numberedAtOnce = 500
@@ -31,6 +32,7 @@ var (
 				SELECT id, updated_at FROM patients WHERE change_seq = 0 ORDER BY updated_at, id LIMIT ? FOR NO KEY UPDATE SKIP LOCKED) AS found) AS numbered
 		WHERE patients.id = numbered.id RETURNING change_seq`)
 	setCounter = prepared(`UPDATE change_counter SET last = ?`)
+	addCounter = prepared(`UPDATE change_counter SET last = last + ? RETURNING last`)
 )
 
 // NumberChanges gives every row that has changed its number, in the order of
@@ -99,6 +101,18 @@ func (s *Store) numberSome(ctx context.Context, tx bun.Tx) (last int64, numbered
 	}
 	_, err = s.exec(ctx, tx, setCounter, last)
 	return last, numbered, err
+}
+
+// takeChanges takes numbers for the rows that a fill inserts, so that they are not written
+// once more, and returns the first; 0: they are numbered later. The counter stays locked
+// until they are committed: nobody is given a greater number before.
+func (i *importing) takeChanges(ctx context.Context) (first int64, err error) {
+	if i.fill == nil { // a file may come in long transactions, several at a time
+		return 0, nil
+	}
+	var last int64
+	err = i.store.in(ctx, i.tx, addCounter).QueryRowContext(ctx, len(i.inserts)).Scan(&last)
+	return last - int64(len(i.inserts)) + 1, err
 }
 
 // LastChange returns the greatest number that was given: what changes from now on gets

@@ -112,7 +112,6 @@ func rowValues(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
 	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
-	p.ChangeSeq = 0
 	values := make([]any, 0, len(columns))
 	for c, column := range columns {
 		if written&(1<<c) == 0 {

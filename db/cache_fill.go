@@ -10,7 +10,7 @@ import (
 
 // Fill says how a batch of patients was read from the FHIR server.
 type Fill struct {
-	Owner    string    // who follows the server (LeadMirror); ErrLostLease if it does not any more
+	Owner    string    // who follows the server (LeadMirror): ErrLostLease if it does not any more; "" = whoever
 	Mark     int64     // what NumberChanges said before they were asked for
 	At       time.Time // when they were asked for
 	Single   bool      // each by a read of its own: it shows what the server has, and a list may not
@@ -40,8 +40,8 @@ func (why KeptReason) again() bool {
 // FillPatients stores what the FHIR server shows now, in one transaction. A row that was
 // written since the patients were asked for, or whose update is open, is left as it is: it
 // knows better, or will. So is one that looks newer than what a list shows, for lists come
-// out of caches. These rows are noted as unseen until a fill takes or confirms them.
-// ErrLostLease.
+// out of caches. These rows are noted as unseen until a read of their own that was asked
+// for since has taken or confirmed them. ErrLostLease.
 func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
 	filled, err := s.importBatch(ctx, batch, at, &f)
 	if err != nil {
@@ -53,8 +53,8 @@ func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Ti
 var (
 	// markUnseen and clearUnseen make no new version: the column is of no record, and a
 	// statement that writes a whole row leaves it alone.
-	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND unseen_since = 0`)
-	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`)
+	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?)`)
 	seen       = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
 	// sameAgain: a version that shows the same is no new one of the row.
 	sameAgain   = prepared(`UPDATE patients SET fhir_version_id = ?, fhir_updated_at = ?, last_synced_at = ? WHERE id = ?`)
@@ -104,7 +104,7 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 		return KeptMoved
 	case !row.GoneAt.IsZero() && !i.fill.Single:
 		return KeptDoubtful
-	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State):
+	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State) && (i.fill.Single || !at.Before(row.FHIRUpdatedAt)):
 		return KeptSame
 	case i.fill.Single, row.filled < shape && at.Equal(row.FHIRUpdatedAt):
 		return ""
@@ -112,6 +112,21 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 		return KeptDoubtful
 	}
 	return ""
+}
+
+// isAgain reports whether a version that shows the same is another one than the row's,
+// and no older one out of a list: with that the row would look older than it is.
+func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
+	if i.fill.Single {
+		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
+	}
+	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
+}
+
+// settles reports whether the fill ends what makes the row unseen: what a list shows may
+// be older than that, and so may a read that was asked for before.
+func (f *Fill) settles(row *Patient) bool {
+	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.At)
 }
 
 // writtenSince reports whether a row was written since the batch was asked for.
@@ -130,12 +145,12 @@ func (i *importing) finishFill(ctx context.Context) error {
 		case o.Why.again():
 			unseen = append(unseen, row.ID)
 			continue
-		case o.Why == KeptSame && (row.FHIRVersionID != n.State.FHIRVersionID || !row.FHIRUpdatedAt.Equal(n.State.FHIRUpdatedAt)):
+		case o.Why == KeptSame && i.isAgain(row, n.State):
 			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.At), row.ID); err != nil {
 				return err
 			}
 		}
-		if !row.UnseenSince.IsZero() {
+		if i.fill.settles(row) {
 			done = append(done, row.ID)
 		}
 	}
@@ -158,12 +173,19 @@ func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (
 			return nil, err
 		}
 	}
-	if f.Progress == "" {
+	if f.Owner == "" {
 		return gone, nil
 	}
-	n, err := s.exec(ctx, tx, saveProgress, f.Progress, f.Owner)
-	if err == nil && n == 0 {
-		return nil, ErrLostLease
+	leads := false
+	if f.Progress == "" {
+		leads, err = s.exists(ctx, tx, leadsMirror, f.Owner)
+	} else {
+		var n int64
+		n, err = s.exec(ctx, tx, saveProgress, f.Progress, f.Owner)
+		leads = n > 0
+	}
+	if err == nil && !leads {
+		err = ErrLostLease
 	}
 	return gone, err
 }
@@ -183,15 +205,17 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 	i := importing{fill: f}
 	var unseen, done []string
 	for _, row := range rows {
-		switch {
-		case !row.GoneAt.IsZero():
-			done = append(done, row.ID)
-			continue
-		case row.SyncState == Pending, i.writtenSince(row):
+		if row.GoneAt.IsZero() && (row.SyncState == Pending || i.writtenSince(row)) {
 			unseen = append(unseen, row.ID)
 			continue
 		}
-		done, gone = append(done, row.ID), append(gone, row.ID)
+		if f.settles(row) {
+			done = append(done, row.ID)
+		}
+		if !row.GoneAt.IsZero() {
+			continue
+		}
+		gone = append(gone, row.ID)
 		if err := s.entomb(ctx, tx, row, at); err != nil {
 			return nil, err
 		}

@@ -419,7 +419,15 @@ func (i *importing) insert(ctx context.Context) error {
 		return err
 	}
 	values := make([]any, 0, len(i.inserts)*insertColumns)
+	seq, err := i.takeChanges(ctx)
+	if err != nil {
+		return err
+	}
 	for _, p := range i.inserts {
+		if seq > 0 {
+			p.ChangeSeq = seq
+			seq++
+		}
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}

@@ -155,6 +155,7 @@ func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, 
 // arguments for it.
 func newVersion(p *Patient, at time.Time) []any {
 	p.Version++
+	p.ChangeSeq = 0 // NumberChanges gives it its number
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
 	return rowValues(p)

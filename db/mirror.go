@@ -13,15 +13,17 @@ type Mirror struct {
 	LookedAt time.Time // when the last completed look at its changes began; zero: never
 	Progress string    // JSON of whoever follows; "" = it was never followed
 	Woken    int64     // raised by WakeMirror
+	Led      bool      // a process follows now
 }
 
 // The statements of the mirror. The database's clock decides whose the lease is.
 var (
-	readMirror = preparedToRead(`SELECT looked_at, progress, woken FROM mirror`)
+	readMirror = preparedToRead(`SELECT looked_at, progress, woken, owner <> '' AND NOT ` + leaseOver + ` FROM mirror`)
 	leadMirror = prepared(`UPDATE mirror SET owner = ?, lease_until = NOW() + ?
 		WHERE owner = ? OR ? OR owner = '' OR ` + leaseOver)
 	leaveMirror  = prepared(`UPDATE mirror SET owner = '', lease_until = 0 WHERE owner = ?`)
 	saveMirror   = prepared(`UPDATE mirror SET looked_at = ?, progress = ? WHERE owner = ?`)
+	leadsMirror  = prepared(`SELECT 1 FROM mirror WHERE owner = ?`)
 	saveProgress = prepared(`UPDATE mirror SET progress = ? WHERE owner = ?`)
 	wakeMirror   = prepared(`UPDATE mirror SET woken = woken + 1`)
 )
@@ -32,7 +34,7 @@ const mirrorRow = "\x1fmirror"
 // Mirror reads how far the cache has followed.
 func (s *Store) Mirror(ctx context.Context) (Mirror, error) {
 	var m Mirror
-	err := s.in(ctx, bun.Tx{}, readMirror).QueryRowContext(ctx).Scan(micros{&m.LookedAt}, &m.Progress, &m.Woken)
+	err := s.in(ctx, bun.Tx{}, readMirror).QueryRowContext(ctx).Scan(micros{&m.LookedAt}, &m.Progress, &m.Woken, &m.Led)
 	if err != nil {
 		return Mirror{}, fmt.Errorf("read the mirror's state: %w", err)
 	}

@@ -22,7 +22,7 @@ var (
 	ErrHasFHIRID       = errors.New("the patient has a FHIR id: its contact is not changed in the cache alone")
 	ErrNoFHIRID        = errors.New("the patient has no FHIR id")
 	ErrBusy            = errors.New("another update of the patient is open, or the idempotency key is in use")
-	ErrLostLease       = errors.New("the update belongs to another process, or is settled")
+	ErrLostLease       = errors.New("another process has the lease by now, or what it was for is settled")
 )
 
 // Store is the cache. It is safe for concurrent use.

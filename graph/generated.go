@@ -1321,7 +1321,10 @@ type Patient {
   fhirId: ID
   "True when the FHIR server has this patient."
   isSynced: Boolean!
-  "When the FHIR server last confirmed this record; null if never."
+  """
+  When the FHIR server last showed this version of the record; null if never. It stays while nothing
+  changes: whether anybody has looked since, syncState says.
+  """
   lastSyncedAt: DateTime
   "Whether the cache is known to agree with the FHIR server."
   syncState: SyncState!

@@ -313,7 +313,8 @@ type Patient struct {
 	FhirID *string `json:"fhirId,omitempty"`
 	// True when the FHIR server has this patient.
 	IsSynced bool `json:"isSynced"`
-	// When the FHIR server last confirmed this record; null if never.
+	// When the FHIR server last showed this version of the record; null if never. It stays while nothing
+	// changes: whether anybody has looked since, syncState says.
 	LastSyncedAt *time.Time `json:"lastSyncedAt,omitempty"`
 	// Whether the cache is known to agree with the FHIR server.
 	SyncState SyncState `json:"syncState"`

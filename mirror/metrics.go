@@ -13,6 +13,7 @@ type metrics struct {
 }
 
 func newMetrics(m *Mirror) *metrics {
+	began := m.Now()
 	c := &metrics{
 		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "patientgraph_mirror_polls_total", Help: "Looks at the changes of the FHIR server, by outcome.",
@@ -46,10 +47,13 @@ func newMetrics(m *Mirror) *metrics {
 			return float64(at.UnixMilli()) / 1000
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "patientgraph_mirror_lag_seconds", Help: "How long ago that was; 0: never.",
+			Name: "patientgraph_mirror_lag_seconds", Help: "How long ago that was, or this process began if never; 0 with SYNC_INTERVAL=0.",
 		}, func() float64 {
 			at := m.LookedAt()
 			if at.IsZero() {
+				at = began
+			}
+			if !m.Follows() {
 				return 0
 			}
 			return max(m.Now().Sub(at).Seconds(), 0)

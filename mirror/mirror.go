@@ -76,13 +76,15 @@ type Mirror struct {
 
 	mu       sync.Mutex // of progress; held while it is stored
 	progress progress
-	told     map[string]bool // the unusable patients that the log has named
+	told     map[string]time.Time // in which version the log has named the unusable patients
 	retries  map[string]retry
+	way      fhir.Following // how changes are found, as the log has said
+	alone    bool           // it has said that they are not
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{}}
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{}}
 	m.state.Store(&db.Mirror{})
 	m.metrics = newMetrics(m)
 	return m
@@ -163,8 +165,9 @@ func (m *Mirror) Run(ctx context.Context) {
 			end = stop
 			m.leading.Store(true)
 			work.Go(func() {
-				m.follow(working)
-				m.leading.Store(false) // it may have ended because the lease was lost for a moment
+				if m.follow(working); working.Err() == nil { // another took the lease, if only for a moment
+					m.leading.Store(false)
+				}
 			})
 		case !leads && m.leading.Load():
 			m.Log.Info("another process follows the FHIR server now")
@@ -198,14 +201,16 @@ func (m *Mirror) untilTick(ctx context.Context, tick <-chan time.Time) {
 }
 
 // follow looks at the changes again and again, and beside that goes through all patients:
-// at first to fill the cache, later in search of what the changes did not show.
+// at first to fill the cache, later in search of what the changes did not show. It returns
+// when ctx ends, or when another process follows.
 func (m *Mirror) follow(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	if err := m.begin(ctx); err != nil {
 		m.Log.Error("the FHIR server cannot be followed now", "error", err)
 		return
 	}
 	m.Log.Info("following the FHIR server", "interval", m.Interval.String())
-	ctx, stop := context.WithCancel(ctx)
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() {
 		defer stop()
@@ -233,10 +238,18 @@ func (m *Mirror) begin(ctx context.Context) error {
 	}
 	if m.progress.Base != m.Base { // what was seen of another server says nothing of this one
 		m.progress = progress{Base: m.Base}
+		if err := m.Cache.SaveMirror(m.owner, time.Time{}, m.progress.encode()); err != nil {
+			return err
+		}
+		m.state.Store(&db.Mirror{Progress: m.progress.encode(), Woken: s.Woken})
+	}
+	if m.progress.System != m.PatientIDSystem { // everybody may have another number
+		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
 	}
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
 		m.progress.From, err = m.Cache.NewestFHIR(ctx)
+		m.progress.Imported = !m.progress.From.IsZero()
 	}
 	return err
 }

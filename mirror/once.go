@@ -6,12 +6,17 @@ import (
 )
 
 // Once brings the cache up to date and returns: by what has changed since the last time, or
-// by every patient if that was never done or full says so; then patients that the server
-// does not have any more are taken for gone however many they are. A process that follows
-// is interrupted meanwhile. each hears of what a page of a walk through all has shown.
+// by every patient if that was never done or full says so. Where too many are missing to be
+// gone it is an error at first; after such a warning full takes them for gone. A process
+// that follows is interrupted meanwhile. each hears of what a page of a walk through all has shown.
 func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result Result, err error) {
-	if _, err := m.Cache.LeadMirror(m.owner, lease, true); err != nil {
-		return result, err
+	for leads := false; !leads; { // it is not ours yet while another process stores something long
+		if leads, err = m.Cache.LeadMirror(m.owner, lease, true); err == nil && !leads {
+			err = sleep(ctx, tick)
+		}
+		if err != nil {
+			return result, err
+		}
 	}
 	m.leading.Store(true)
 	defer m.leading.Store(false)
@@ -39,12 +44,17 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	}
 	refuse := m.refusesMany
 	if full {
-		m.progress.Sweep = nil // from the beginning: then it is known who was shown
-		refuse = func(int, int) bool { return false }
+		m.progress.Sweep = nil  // from the beginning: then it is known who was shown
+		if m.progress.Refused { // the operator was warned, and says that it is so
+			refuse = func(int, int) bool { return false }
+		}
 	}
 	if full || !m.progress.Filled {
 		if result, err = m.sweep(ctx, refuse, each); err != nil {
 			return result, cause(ctx, err)
+		}
+		if m.progress.Refused {
+			return result, errManyMissing
 		}
 	}
 	changed, err := m.poll(ctx)

@@ -37,7 +37,6 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				pause = max(pause, min(f.RetryAfter, longestWait))
 			}
 		default:
-			m.metrics.polls.WithLabelValues("ok").Inc()
 			if result.Inserted+result.Updated+result.Gone > 0 {
 				m.Log.Info("changes of the FHIR server were taken", "inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone)
 			}
@@ -72,7 +71,7 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	}
 	var seen sight
 	if isWide { // a server may have learnt, or lost, a way to tell
-		_, err = m.FHIR.Following(ctx)
+		err = m.findWay(ctx)
 	}
 	if err == nil {
 		seen, err = m.changes(ctx, since)
@@ -120,7 +119,28 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if since.Equal(beginning) { // that was everybody
 		m.progress.Filled, m.progress.Sweep, m.progress.SweptAt = true, nil, began
 	}
-	return result, m.save(began)
+	lookedAt := began
+	if m.progress.Imported && !m.progress.Filled { // nobody knows yet whether the rows were right at From
+		lookedAt = time.Time{}
+	}
+	if err := m.save(lookedAt); err != nil {
+		return result, err
+	}
+	m.metrics.polls.WithLabelValues("ok").Inc()
+	return result, nil
+}
+
+// findWay finds out how changes are found, and says when that is another way than before.
+func (m *Mirror) findWay(ctx context.Context) error {
+	way, err := m.FHIR.Following(ctx)
+	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
+		if m.way, m.alone = way, err != nil; m.alone {
+			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
+		} else {
+			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
+		}
+	}
+	return err
 }
 
 // isUnfollowable reports whether the server cannot be asked for changes: it is followed
@@ -187,7 +207,7 @@ const (
 
 // readUnseen reads the patients whose rows could not be brought up to date before.
 func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
-	ids, err := m.Cache.Unseen(ctx, mostUnseen)
+	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
 	if err != nil {
 		return err
 	}

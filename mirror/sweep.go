@@ -16,6 +16,9 @@ const (
 	// Where they do not show who was deleted, it begins after so many Intervals.
 	sweepsForDeletes      = 20
 	sweepPauseAfterFailed = 30 * time.Second
+	// storedTogether are stored in one transaction where they come faster than the cache
+	// takes them.
+	storedTogether = 400
 	// restFactor is how many times as long as a page took a sweep rests before the next
 	// one, but for the first: people use the server too.
 	restFactor = 4
@@ -71,11 +74,10 @@ func (m *Mirror) untilSweep() time.Duration {
 	return min(max(every-m.Now().Sub(p.SweptAt), 0), time.Minute)
 }
 
-// shown is a page of a sweep on its way from the server to the cache.
+// shown is what a sweep was shown, on its way from the server to the cache.
 type shown struct {
-	batch   *batch
+	batch   *batch // begun before the first of its pages was asked for
 	listing fhir.Listing
-	took    time.Duration
 	err     error
 }
 
@@ -104,7 +106,7 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		for _, id := range b.ids {
 			met.add(id)
 		}
-		s.Next, s.Read = page.listing.Next, s.Read+len(page.listing.Changes)
+		s.Next = page.listing.Next
 		if err := m.storePage(ctx, b, s, page.listing.ServerTime); err != nil {
 			return result, err
 		}
@@ -131,13 +133,24 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 	return result, m.endSweep(s, whole)
 }
 
-// pages reads ahead by one page, so that the server works while the cache does.
+// pages reads ahead, so that the server works while the cache does. A page that the
+// cache has not come to when the next one is there goes with it.
 func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan shown, func()) {
 	ctx, stop := context.WithCancel(ctx)
-	pages := make(chan shown)
+	pages := make(chan shown, 1)
 	go func() {
 		defer close(pages)
 		send := func(s shown) bool {
+			select {
+			case waiting := <-pages:
+				if s.err == nil && len(waiting.listing.Changes) < storedTogether {
+					s.batch, s.listing.ServerTime = waiting.batch, waiting.listing.ServerTime
+					s.listing.Changes = append(waiting.listing.Changes, s.listing.Changes...)
+				} else {
+					pages <- waiting // nobody else sends
+				}
+			default:
+			}
 			select {
 			case pages <- s:
 				return true
@@ -153,7 +166,7 @@ func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan sho
 		asked := time.Now()
 		for listing, err := range m.FHIR.List(ctx, from) {
 			took := time.Since(asked)
-			if !send(shown{b, listing, took, err}) || err != nil {
+			if !send(shown{b, listing, err}) || err != nil {
 				return
 			}
 			if !first && sleep(ctx, restFactor*took) != nil {
@@ -208,8 +221,8 @@ func (m *Mirror) withoutList(err error) error {
 		m.progress.Sweep = nil // from the beginning: what is stored is kept
 		return err
 	}
-	if m.progress.From.IsZero() {
-		m.progress.From = beginning
+	if !m.progress.Filled && !m.progress.From.Equal(beginning) {
+		m.progress.From, m.progress.ServerAt = beginning, time.Time{}
 		m.Wake()
 	}
 	return err
@@ -240,7 +253,7 @@ const (
 )
 
 // errManyMissing: the operator has to say whether that is true.
-var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if they are, run patientgraph sync --full")
+var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if it is right, and they are deleted, run patientgraph sync --full")
 
 // refusesMany is the refuse of sweeps that nobody has asked for.
 func (*Mirror) refusesMany(missing, known int) bool {

@@ -277,13 +277,13 @@ func (r *verifying) count(id string, d *Difference) error {
 	return nil
 }
 
-// awaitLook waits until the mirror has looked once more, if it looks at all.
+// awaitLook waits until the mirror has looked once more, if a process follows.
 func (v *Verifier) awaitLook(ctx context.Context) error {
 	bound, cancel := context.WithTimeout(ctx, v.NextLook)
 	defer cancel()
 	for began := v.Now(); ; {
 		m, err := v.Store.Mirror(ctx)
-		if err != nil || m.LookedAt.After(began) || v.Now().Sub(m.LookedAt) > v.StaleAfter {
+		if err != nil || !m.Led || m.LookedAt.After(began) || v.Now().Sub(m.LookedAt) > v.StaleAfter {
 			return err
 		}
 		select {

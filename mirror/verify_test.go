@@ -47,7 +47,7 @@ type cache struct {
 }
 
 func (c *cache) Mirror(context.Context) (db.Mirror, error) {
-	return db.Mirror{LookedAt: c.looked()}, nil
+	return db.Mirror{LookedAt: c.looked(), Led: true}, nil
 }
 
 func (c *cache) CachedPatient(ctx context.Context, fhirID string) (*db.CachedPatient, error) {
