@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -60,7 +62,8 @@ var (
 	sameAgain   = prepared(`UPDATE patients SET fhir_version_id = ?, fhir_updated_at = ?, last_synced_at = ? WHERE id = ?`)
 	unseenFHIR  = preparedToRead(`SELECT fhir_id FROM patients WHERE unseen_since > 0 AND sync_state <> 'PENDING' ORDER BY unseen_since, id LIMIT ?`)
 	knownOfFHIR = preparedToRead(`SELECT fhir_id FROM patients WHERE fhir_id > ? AND gone_at = 0 AND created_at < ? ORDER BY fhir_id LIMIT ?`)
-	newestFHIR  = preparedToRead(`SELECT COALESCE(max(fhir_updated_at), 0) FROM patients`)
+	newestFHIR  = preparedToRead(`SELECT fhir_updated_at, fhir_id FROM patients WHERE fhir_id IS NOT NULL AND gone_at = 0 AND fhir_updated_at > 0
+		ORDER BY fhir_updated_at DESC LIMIT 1`)
 )
 
 // Unseen returns the FHIR ids of patients that are to be read again, the longest waiting
@@ -83,13 +86,14 @@ func (s *Store) KnownOfFHIR(ctx context.Context, after string, before time.Time,
 	return ids, nil
 }
 
-// NewestFHIR is the latest lastUpdated that a row was filled from; zero: none.
-func (s *Store) NewestFHIR(ctx context.Context) (time.Time, error) {
-	var at time.Time
-	if err := s.in(ctx, bun.Tx{}, newestFHIR).QueryRowContext(ctx).Scan(micros{&at}); err != nil {
-		return time.Time{}, fmt.Errorf("find the newest patient: %w", err)
+// NewestFHIR is the latest lastUpdated that a row was filled from, and whose it is; zero:
+// none.
+func (s *Store) NewestFHIR(ctx context.Context) (at time.Time, fhirID string, err error) {
+	err = s.in(ctx, bun.Tx{}, newestFHIR).QueryRowContext(ctx).Scan(micros{&at}, &fhirID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, "", fmt.Errorf("find the newest patient: %w", err)
 	}
-	return at, nil
+	return at, fhirID, nil
 }
 
 // keepFilled says why a row stays as it is, "" if it does not.

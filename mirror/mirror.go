@@ -40,7 +40,7 @@ type Cache interface {
 	SettleNumbers(ctx context.Context, system string, at time.Time) ([]db.RefusedNumber, error)
 	Unseen(ctx context.Context, limit int) ([]string, error)
 	KnownOfFHIR(ctx context.Context, after string, before time.Time, limit int) ([]string, error)
-	NewestFHIR(ctx context.Context) (time.Time, error)
+	NewestFHIR(ctx context.Context) (at time.Time, fhirID string, err error)
 }
 
 // Config is what a Mirror is made of.
@@ -74,17 +74,21 @@ type Mirror struct {
 	state   atomic.Pointer[db.Mirror] // as it was read last
 	wake    chan struct{}             // holds one: look at once
 
-	mu       sync.Mutex // of progress; held while it is stored
-	progress progress
-	told     map[string]time.Time // in which version the log has named the unusable patients
-	retries  map[string]retry
-	way      fhir.Following // how changes are found, as the log has said
-	alone    bool           // it has said that they are not
+	mu        sync.Mutex // of progress; held while it is stored
+	progress  progress
+	told      map[string]time.Time // in which version the log has named the unusable patients
+	retries   map[string]retry
+	refusals  map[string]bool // the numbers that it has said to be refused
+	unusable  map[string]bool // FHIR ids of patients that could not be used when they were shown last
+	clockTold bool            // it has said that the server's clock was set back
+	way       fhir.Following  // how changes are found, as the log has said
+	alone     bool            // it has said that they are not
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{}}
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{},
+		refusals: map[string]bool{}, unusable: map[string]bool{}}
 	m.state.Store(&db.Mirror{})
 	m.metrics = newMetrics(m)
 	return m
@@ -248,8 +252,8 @@ func (m *Mirror) begin(ctx context.Context) error {
 	}
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
-		m.progress.From, err = m.Cache.NewestFHIR(ctx)
-		m.progress.Imported = !m.progress.From.IsZero()
+		m.progress.From, m.progress.NewestID, err = m.Cache.NewestFHIR(ctx)
+		m.progress.Newest, m.progress.Imported = m.progress.From, !m.progress.From.IsZero()
 	}
 	return err
 }

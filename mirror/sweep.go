@@ -199,6 +199,9 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 		}
 		next.From = serverAt.Add(-wide)
 	}
+	if !next.Filled && b.newest.After(next.Newest) {
+		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.At
+	}
 	if err := b.store(ctx, next.encode()); err != nil {
 		return err
 	}
