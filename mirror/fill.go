@@ -61,18 +61,15 @@ func (b *batch) add(changes []fhir.Change) {
 // mostTold bounds how many unusable patients are remembered as told.
 const mostTold = 10_000
 
-// tell names a patient that cannot be taken, once for each version that a list shows: what
-// a read of its own shows has been in a list.
+// tell names a patient that cannot be taken, once for each of its versions.
 func (m *Mirror) tell(c fhir.Change, err error) {
 	m.mu.Lock()
-	at, known := m.told[c.ID]
-	known = known && c.ID != "" && (c.At.IsZero() || c.At.Equal(at))
+	key := c.ID + c.At.String()
+	known := m.told[key]
 	if len(m.told) >= mostTold {
 		clear(m.told)
 	}
-	if !known {
-		m.told[c.ID] = c.At
-	}
+	m.told[key] = true
 	m.mu.Unlock()
 	if !known {
 		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)

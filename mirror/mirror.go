@@ -76,13 +76,13 @@ type Mirror struct {
 
 	mu       sync.Mutex // of progress; held while it is stored
 	progress progress
-	told     map[string]time.Time // in which version the log has named the unusable patients
+	told     map[string]bool // the unusable patients that the log has named
 	retries  map[string]retry
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{}}
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{}}
 	m.state.Store(&db.Mirror{})
 	m.metrics = newMetrics(m)
 	return m
