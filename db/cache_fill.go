@@ -119,9 +119,10 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 }
 
 // isAgain reports whether a version that shows the same is another one than the row's,
-// and no older one out of a list: with that the row would look older than it is.
+// and no older one, out of a list or from a read that was asked for before the row was
+// confirmed last: with that the row would look older than it is.
 func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
-	if i.fill.Single {
+	if i.fill.Single && i.fill.At.After(row.LastSyncedAt) {
 		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
 	}
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)

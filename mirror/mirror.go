@@ -76,18 +76,19 @@ type Mirror struct {
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress
-	told      map[string]time.Time // in which version the log has named the unusable patients
-	retries   map[string]retry
+	saying    sync.Mutex      // of the next three
+	told      map[string]bool // the unusable patients that the log has named
 	refusals  map[string]bool // the numbers that it has said to be refused
 	unusable  map[string]bool // FHIR ids of patients that could not be used when they were shown last
-	clockTold bool            // it has said that the server's clock was set back
-	way       fhir.Following  // how changes are found, as the log has said
-	alone     bool            // it has said that they are not
+	retries   map[string]retry
+	clockTold bool           // it has said that the server's clock was set back
+	way       fhir.Following // how changes are found, as the log has said
+	alone     bool           // it has said that they are not
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{},
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{},
 		refusals: map[string]bool{}, unusable: map[string]bool{}}
 	m.state.Store(&db.Mirror{})
 	m.metrics = newMetrics(m)

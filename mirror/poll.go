@@ -270,6 +270,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 			due = append(due, id)
 		}
 	}
+	before := m.retries
 	m.retries = waiting
 	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
 	defer cancel()
@@ -284,17 +285,12 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 			return err
 		}
 		result.add(b.result)
-		m.wait(b)
+		for _, id := range b.unread {
+			wait := min(max(2*before[id].wait, m.Interval), longestWait)
+			waiting[id] = retry{m.Now().Add(wait), wait}
+		}
 	}
 	return ctx.Err()
-}
-
-// wait puts off the patients that could not be read.
-func (m *Mirror) wait(b *batch) {
-	for _, id := range b.unread {
-		wait := min(max(2*m.retries[id].wait, m.Interval), longestWait)
-		m.retries[id] = retry{m.Now().Add(wait), wait}
-	}
 }
 
 // readTogether reads patients by themselves and takes what is shown. Some may stay unread,
