@@ -65,7 +65,7 @@ func benchClient(b *testing.B, base string) *fhir.Client {
 	return client
 }
 
-func benchStore(b *testing.B, databaseURL string) *db.Store {
+func benchStore(b testing.TB, databaseURL string) *db.Store {
 	store, err := db.Open(b.Context(), databaseURL)
 	if err != nil {
 		b.Fatal(err)
