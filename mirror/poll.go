@@ -16,7 +16,7 @@ const (
 )
 
 // pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
-// was made, if a look takes no longer than half of that, and says when looking begins to
+// was made, if a look takes no longer than a third of that, and says when looking begins to
 // fail and when it works again.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 	var failing time.Time // since when; zero: it works
@@ -46,8 +46,9 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// What this look has just missed shall be shown an Interval later.
-			pause = max(pause-2*time.Since(began), pause/4)
+			// What this look has just missed shall be shown an Interval after it was made,
+			// should the next one take twice as long.
+			pause = max(pause-3*time.Since(began), pause/4)
 		}
 		timer := time.NewTimer(pause)
 		select {
