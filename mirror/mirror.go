@@ -73,6 +73,9 @@ type Mirror struct {
 	leading atomic.Bool
 	state   atomic.Pointer[db.Mirror] // as it was read last
 	wake    chan struct{}             // holds one: look at once
+	hurries bool                      // somebody waits for the end of a sweep
+	used    atomic.Int64              // when Used was called, in ns
+	storing atomic.Int64              // how long a sweep's last page took to be stored, in ns
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress
@@ -119,6 +122,11 @@ func (m *Mirror) Wake() {
 	default:
 	}
 }
+
+// Used says that somebody uses this process now: for a second a first fill leaves room.
+func (m *Mirror) Used() { m.used.Store(time.Now().UnixNano()) }
+
+func (m *Mirror) inUse() bool { return time.Since(time.Unix(0, m.used.Load())) < time.Second }
 
 // Refresh reads how far whoever follows has come.
 func (m *Mirror) Refresh(ctx context.Context) error {

@@ -15,8 +15,9 @@ const (
 	longestWait = 5 * time.Minute
 )
 
-// pollAgainAndAgain looks at the changes every Interval, from start to start, and says
-// when that begins to fail and when it works again.
+// pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
+// was made, if a look takes no longer than a third of that, and says when looking begins to
+// fail and when it works again.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
@@ -44,8 +45,9 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// The next look shall have ended an Interval after this one has.
-			pause -= min(time.Since(began), m.Interval/2)
+			// What this look has just missed shall be shown an Interval after it was made,
+			// should the next one take twice as long.
+			pause = max(pause-3*time.Since(began), pause/4)
 		}
 		timer := time.NewTimer(pause)
 		select {
