@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,12 +57,15 @@ var (
 	// statement that writes a whole row leaves it alone.
 	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
 	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?)`)
-	seen       = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
+	// markImported: what a file brings is looked up where the server is followed.
+	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
+	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
 	// sameAgain: a version that shows the same is no new one of the row.
 	sameAgain   = prepared(`UPDATE patients SET fhir_version_id = ?, fhir_updated_at = ?, last_synced_at = ? WHERE id = ?`)
 	unseenFHIR  = preparedToRead(`SELECT fhir_id FROM patients WHERE unseen_since > 0 AND sync_state <> 'PENDING' ORDER BY unseen_since, id LIMIT ?`)
 	knownOfFHIR = preparedToRead(`SELECT fhir_id FROM patients WHERE fhir_id > ? AND gone_at = 0 AND created_at < ? ORDER BY fhir_id LIMIT ?`)
-	newestFHIR  = preparedToRead(`SELECT COALESCE(max(fhir_updated_at), 0) FROM patients`)
+	newestFHIR  = preparedToRead(`SELECT fhir_updated_at, fhir_id FROM patients WHERE fhir_id IS NOT NULL AND gone_at = 0 AND fhir_updated_at > 0
+		ORDER BY fhir_updated_at DESC LIMIT 1`)
 )
 
 // Unseen returns the FHIR ids of patients that are to be read again, the longest waiting
@@ -83,13 +88,14 @@ func (s *Store) KnownOfFHIR(ctx context.Context, after string, before time.Time,
 	return ids, nil
 }
 
-// NewestFHIR is the latest lastUpdated that a row was filled from; zero: none.
-func (s *Store) NewestFHIR(ctx context.Context) (time.Time, error) {
-	var at time.Time
-	if err := s.in(ctx, bun.Tx{}, newestFHIR).QueryRowContext(ctx).Scan(micros{&at}); err != nil {
-		return time.Time{}, fmt.Errorf("find the newest patient: %w", err)
+// NewestFHIR is the latest lastUpdated that a row was filled from, and whose it is; zero:
+// none.
+func (s *Store) NewestFHIR(ctx context.Context) (at time.Time, fhirID string, err error) {
+	err = s.in(ctx, bun.Tx{}, newestFHIR).QueryRowContext(ctx).Scan(micros{&at}, &fhirID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, "", fmt.Errorf("find the newest patient: %w", err)
 	}
-	return at, nil
+	return at, fhirID, nil
 }
 
 // keepFilled says why a row stays as it is, "" if it does not.
@@ -115,9 +121,10 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 }
 
 // isAgain reports whether a version that shows the same is another one than the row's,
-// and no older one out of a list: with that the row would look older than it is.
+// and no older one, out of a list or from a read that was asked for before the row was
+// confirmed last: with that the row would look older than it is.
 func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
-	if i.fill.Single {
+	if i.fill.Single && i.fill.At.After(row.LastSyncedAt) {
 		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
 	}
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
@@ -134,10 +141,18 @@ func (i *importing) writtenSince(row *Patient) bool {
 	return row.ChangeSeq == 0 || row.ChangeSeq > i.fill.Mark
 }
 
-// finishFill does what a fill does beside the patients themselves.
+// finishFill notes which rows are to be read again, and which are not any more; all that a
+// file brought where the FHIR server is followed, for it may know better by now.
 func (i *importing) finishFill(ctx context.Context) error {
 	if i.fill == nil {
-		return nil
+		var written []string
+		for _, o := range i.outcomes {
+			if o.Result == Inserted || o.Result == Updated {
+				written = append(written, o.ID)
+			}
+		}
+		_, err := i.store.exec(ctx, i.tx, markImported, toMicros(i.at), i.store.list(written))
+		return err
 	}
 	var unseen, done []string
 	for row, k := range i.came {

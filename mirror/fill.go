@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"patientgraph/db"
 	"patientgraph/fhir"
@@ -13,7 +15,9 @@ type batch struct {
 	m        *Mirror
 	fill     db.Fill
 	patients []db.NewPatient
-	ids      []string // of those that were shown, be they usable or not
+	ids      []string  // of those that were shown, be they usable or not
+	newest   time.Time // the latest time that one of them bears
+	newestID string
 	unread   []string // of those that could not be read by themselves
 	bad      int
 	claimed  bool
@@ -35,6 +39,9 @@ func (b *batch) add(changes []fhir.Change) {
 	for _, c := range changes {
 		if c.ID != "" {
 			b.ids = append(b.ids, c.ID)
+		}
+		if c.At.After(b.newest) && c.ID != "" && !c.Deleted && c.Err == nil {
+			b.newest, b.newestID = c.At, c.ID
 		}
 		if c.Deleted {
 			b.fill.Gone = append(b.fill.Gone, c.ID)
@@ -61,26 +68,66 @@ func (b *batch) add(changes []fhir.Change) {
 // mostTold bounds how many unusable patients are remembered as told.
 const mostTold = 10_000
 
-// tell names a patient that cannot be taken, once for each version that a list shows: what
-// a read of its own shows has been in a list.
+// tell names a patient that cannot be taken, once for each of its versions.
 func (m *Mirror) tell(c fhir.Change, err error) {
-	m.mu.Lock()
-	at, known := m.told[c.ID]
-	known = known && c.ID != "" && (c.At.IsZero() || c.At.Equal(at))
+	m.saying.Lock()
+	key := c.ID + c.At.String()
+	known := m.told[key]
 	if len(m.told) >= mostTold {
 		clear(m.told)
 	}
-	if !known {
-		m.told[c.ID] = c.At
-	}
-	m.mu.Unlock()
+	m.told[key] = true
+	m.saying.Unlock()
 	if !known {
 		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)
 	}
 }
 
+// tellRefused says once that a patient cannot have a number.
+func (m *Mirror) tellRefused(number string, why error) {
+	m.saying.Lock()
+	known := m.refusals[number]
+	if len(m.refusals) >= mostTold {
+		clear(m.refusals)
+	}
+	m.refusals[number] = true
+	m.saying.Unlock()
+	if !known {
+		m.Log.Warn("patient number refused, the rest of the record is taken", "patient", number, "error", why)
+	}
+}
+
+// withUnusable adds to FHIR ids those of patients that could not be used when they were
+// shown last.
+func (m *Mirror) withUnusable(ids []string) []string {
+	m.saying.Lock()
+	defer m.saying.Unlock()
+	for id := range m.unusable {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// note keeps in mind who of a batch could not be used: who is not in the cache cannot be
+// noted there.
+func (b *batch) note() {
+	b.m.saying.Lock()
+	defer b.m.saying.Unlock()
+	for _, id := range b.ids {
+		delete(b.m.unusable, id)
+	}
+	for _, id := range b.fill.Unusable {
+		if len(b.m.unusable) < mostUnseen {
+			b.m.unusable[id] = true
+		}
+	}
+}
+
 // store puts the batch into the cache, together with the progress if there is some.
 func (b *batch) store(ctx context.Context, progress string) error {
+	b.note()
 	b.fill.Progress = progress
 	if progress == "" && len(b.patients)+len(b.fill.Gone)+len(b.fill.Unusable) == 0 {
 		b.count(db.Filled{})
@@ -99,7 +146,7 @@ func (b *batch) count(filled db.Filled) {
 	for k, o := range filled.Outcomes {
 		b.claimed = b.claimed || o.Claimed
 		if o.Refused != nil {
-			b.m.Log.Warn("patient number refused, the rest of the record is taken", "patient", o.ID, "error", o.Refused)
+			b.m.tellRefused(o.ID, o.Refused)
 		}
 		switch {
 		case o.Err != nil:

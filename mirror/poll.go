@@ -15,8 +15,9 @@ const (
 	longestWait = 5 * time.Minute
 )
 
-// pollAgainAndAgain looks at the changes every Interval, from start to start, and says
-// when that begins to fail and when it works again.
+// pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
+// was made, if a look takes no longer than a third of that, and says when looking begins to
+// fail and when it works again.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
@@ -44,8 +45,9 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// The next look shall have ended an Interval after this one has.
-			pause -= min(time.Since(began), m.Interval/2)
+			// What this look has just missed shall be shown an Interval after it was made,
+			// should the next one take twice as long.
+			pause = max(pause-3*time.Since(began), pause/4)
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -58,8 +60,8 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 	}
 }
 
-// poll takes what has changed since the last look, and reads by itself what could not be
-// taken then.
+// poll takes what has changed since the last look, and then reads by itself what could
+// not be taken.
 func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	began := m.Now()
 	m.mu.Lock()
@@ -76,19 +78,25 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if err == nil {
 		seen, err = m.changes(ctx, since)
 	}
-	unfollowable := isUnfollowable(err)
-	if err != nil && !unfollowable {
+	if err == nil {
+		err = m.lookFromSetBack(ctx, &p, began, &seen)
+	}
+	if err == nil {
+		err = m.checkShown(ctx, &p, since, &seen)
+	}
+	switch {
+	case isUnfollowable(err): // a sweep that ends has looked
+		m.mu.Lock()
+		m.progress.Alone = true
+		m.mu.Unlock()
+		return seen.result, nil
+	case err != nil:
 		return seen.result, err
 	}
-	if earlier := p.setBack(seen.serverAt, began); !earlier.IsZero() {
-		m.Log.Warn("the clock of the FHIR server was set back; changes since then are looked for again")
-		before := seen.result
-		seen, err = m.changes(ctx, earlier)
-		seen.result.add(before)
-		if err != nil {
-			return seen.result, err
-		}
+	if err := m.saveLook(began, since, isWide, seen); err != nil {
+		return seen.result, err
 	}
+	m.metrics.polls.WithLabelValues("ok").Inc()
 	result = seen.result
 	again := result.Again
 	if err := m.readUnseen(ctx, &result); err != nil {
@@ -97,37 +105,76 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if result.Again > again { // they were written just then
 		m.Wake()
 	}
-	if err := m.settle(ctx, seen.claimed); err != nil {
-		return result, err
+	return result, m.settle(ctx, seen.claimed)
+}
+
+// lookFromSetBack looks again where the server's clock was set back.
+func (m *Mirror) lookFromSetBack(ctx context.Context, p *progress, began time.Time, seen *sight) error {
+	earlier := p.setBack(seen.serverAt, began)
+	if earlier.IsZero() {
+		m.clockTold = false
+		return nil
 	}
+	if !m.clockTold {
+		m.clockTold = true
+		m.Log.Warn("the clock of the FHIR server was set back; changes since then are looked for again")
+	}
+	more, err := m.changes(ctx, earlier)
+	more.result.add(seen.result)
+	if more.serverAt.IsZero() {
+		more.serverAt = seen.serverAt
+	}
+	*seen = more
+	return err
+}
+
+// errHides: what a server shows in such an answer is no ground to call anything SYNCED.
+var errHides = errors.New("the FHIR server shows no changes, and not even the latest that it has shown before: what it shows is not the whole")
+
+// checkShown makes sure of a look that has shown nobody: the latest change must be among
+// what is shown, unless that patient is gone.
+func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, seen *sight) error {
+	if seen.shown > 0 || p.NewestID == "" || since.After(p.Newest) {
+		return nil
+	}
+	b, err := m.readTogether(ctx, []string{p.NewestID}, true)
+	if err != nil {
+		return err
+	}
+	seen.result.add(b.result)
+	if len(b.patients) > 0 && !b.patients[0].State.FHIRUpdatedAt.Before(since) {
+		return errHides
+	}
+	seen.lost = true // the next change is a new beginning
+	return nil
+}
+
+// saveLook notes that a look has come to its end.
+func (m *Mirror) saveLook(began, since time.Time, isWide bool, seen sight) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.progress.Alone, m.progress.Deletes = unfollowable, seen.deletes
-	if unfollowable { // a sweep that ends has looked
-		return result, nil
+	p := &m.progress
+	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
+		p.ServerAt = began
 	}
-	m.progress.ServerAt, m.progress.PolledAt = seen.serverAt, began
-	if m.progress.ServerAt.IsZero() {
-		m.progress.ServerAt = began
-	}
-	if seen.newest.After(p.Newest) || isWide || p.Newest.After(m.progress.ServerAt) {
-		m.progress.Newest = seen.newest
+	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
+		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
 	}
 	if isWide {
-		m.progress.WideAt = began
+		p.WideAt = began
 	}
+	if seen.deletes && !p.Deletes { // who was deleted while it did not tell is still to be found
+		p.SweptAt = time.Time{}
+	}
+	p.Alone, p.Deletes = false, seen.deletes
 	if since.Equal(beginning) { // that was everybody
-		m.progress.Filled, m.progress.Sweep, m.progress.SweptAt = true, nil, began
+		p.Filled, p.Sweep, p.SweptAt = true, nil, began
 	}
 	lookedAt := began
-	if m.progress.Imported && !m.progress.Filled { // nobody knows yet whether the rows were right at From
+	if p.Imported && !p.Filled { // nobody knows yet whether the rows were right at From
 		lookedAt = time.Time{}
 	}
-	if err := m.save(lookedAt); err != nil {
-		return result, err
-	}
-	m.metrics.polls.WithLabelValues("ok").Inc()
-	return result, nil
+	return m.save(lookedAt)
 }
 
 // findWay finds out how changes are found, and says when that is another way than before.
@@ -154,6 +201,9 @@ func isUnfollowable(err error) bool {
 type sight struct {
 	serverAt time.Time // by the server: when it answered the first request
 	newest   time.Time // by the server: the latest change
+	newestID string    // whose it is
+	shown    int       // how many changes
+	lost     bool      // the latest change before is shown no more, for the patient is gone
 	deletes  bool      // the changes show who was deleted
 	claimed  bool      // a patient came with another's number
 	result   Result
@@ -174,12 +224,10 @@ func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
 			s.serverAt = listing.ServerTime
 		}
 		s.deletes = listing.Deletes
-		for _, c := range listing.Changes {
-			if c.At.After(s.newest) {
-				s.newest = c.At
-			}
-		}
 		b.add(listing.Changes)
+		if s.shown += len(listing.Changes); b.newest.After(s.newest) {
+			s.newest, s.newestID = b.newest, b.newestID
+		}
 		if err := b.store(ctx, ""); err != nil {
 			return s, err
 		}
@@ -203,9 +251,13 @@ const (
 	mostUnseen = 500
 	// togetherUnseen of them are stored together.
 	togetherUnseen = 25
+	// leastRead is how long that may take at least.
+	leastRead = 10 * time.Second
 )
 
-// readUnseen reads the patients whose rows could not be brought up to date before.
+// readUnseen reads the patients whose rows could not be brought up to date before, and
+// those who have none because they could not be used, as many as the time until the next
+// look allows.
 func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
 	if err != nil {
@@ -213,28 +265,34 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	}
 	waiting := map[string]retry{}
 	var due []string
-	for _, id := range ids {
+	for _, id := range m.withUnusable(ids) {
 		if r := m.retries[id]; r.at.After(m.Now()) {
 			waiting[id] = r
 		} else {
 			due = append(due, id)
 		}
 	}
-	for len(due) > 0 {
+	before := m.retries
+	m.retries = waiting
+	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
+	defer cancel()
+	for len(due) > 0 && bound.Err() == nil {
 		some := due[:min(togetherUnseen, len(due))]
 		due = due[len(some):]
-		b, err := m.readTogether(ctx, some, m.refuses())
+		b, err := m.readTogether(bound, some, m.refuses())
+		if err != nil && bound.Err() != nil && ctx.Err() == nil {
+			break // those that take so long wait, so that others come first
+		}
 		if err != nil {
 			return err
 		}
 		result.add(b.result)
 		for _, id := range b.unread {
-			wait := min(max(2*m.retries[id].wait, m.Interval), longestWait)
+			wait := min(max(2*before[id].wait, m.Interval), longestWait)
 			waiting[id] = retry{m.Now().Add(wait), wait}
 		}
 	}
-	m.retries = waiting
-	return nil
+	return ctx.Err()
 }
 
 // readTogether reads patients by themselves and takes what is shown. Some may stay unread,
@@ -277,7 +335,7 @@ func (m *Mirror) settle(ctx context.Context, claimed bool) error {
 	}
 	refused, err := m.Cache.SettleNumbers(ctx, m.PatientIDSystem, m.Now())
 	for _, r := range refused {
-		m.Log.Warn("patient number refused, the rest of the record is taken", "patient", r.Number, "error", r.Why)
+		m.tellRefused(r.Number, r.Why)
 	}
 	return err
 }

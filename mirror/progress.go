@@ -15,6 +15,8 @@ type progress struct {
 	ServerAt time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed look began
 	PolledAt time.Time `json:"polledAt,omitzero"`  // the same by our clock
 	Newest   time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
+	NewestID string    `json:"newestId,omitempty"` // whose it was
+	NewestAt time.Time `json:"newestAt,omitzero"`  // when it was shown first
 	WideAt   time.Time `json:"wideAt,omitzero"`    // when the last wide look began
 	Deletes  bool      `json:"deletes,omitempty"`  // the changes show who was deleted
 	Alone    bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
@@ -39,29 +41,32 @@ const (
 	// overlap is looked at again each time: a change becomes visible a moment after the
 	// time that it bears.
 	overlap = 10 * time.Second
-	// wide is how far a look goes back once in a while, and at least: transactions of
-	// that length, and a clock that differs by so much from the one which dates the
-	// answers, hide nothing.
+	// wide is half of what is looked at again once in a while: longer transactions than that
+	// are found by a sweep.
 	wide = 5 * time.Minute
 )
 
-// since returns from when changes are to be looked at.
+// since returns from when changes are to be looked at. It goes by the time that the latest
+// change bears, for the clock that dates the answers may be another; that change must then
+// be shown again.
 func (p *progress) since(now time.Time, staleAfter time.Duration) (since time.Time, isWide bool) {
 	if p.ServerAt.IsZero() {
 		return p.From, true
 	}
-	if now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt) {
-		return p.ServerAt.Add(-2 * wide), true
+	last, back := p.ServerAt, overlap
+	if !p.Newest.IsZero() && p.Newest.Before(last) {
+		last = p.Newest
 	}
-	since = p.ServerAt
-	if p.Newest.Before(since) {
-		since = p.Newest
+	isWide = now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt)
+	switch {
+	case p.Newest.IsZero(): // that clock is all we know
+		back = 2 * wide
+	case now.Sub(p.NewestAt) >= 2*wide: // nothing has changed for long, and the last that did may have been many
+		back = 0
+	case isWide:
+		back = 2 * wide
 	}
-	since = since.Add(-overlap)
-	if floor := p.ServerAt.Add(-wide); since.Before(floor) { // nothing has changed for long
-		since = floor
-	}
-	return since, false
+	return last.Add(-back), isWide
 }
 
 // setBack returns from when the changes must be looked at because the server's clock was
