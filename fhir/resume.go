@@ -145,7 +145,7 @@ func (w *walk) shortenSlow(ctx context.Context, at *url.URL) bool {
 	if err != nil {
 		count = w.Count // the link has it within
 	}
-	if w.slow || count <= shortPage || ctx.Err() != nil {
+	if count <= shortPage || ctx.Err() != nil {
 		return false
 	}
 	switch {

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"patientgraph/fhir/fhirsim"
 )
 
 // TestPagesThatEndBeforeTheirTotalAreNoEnd: the server says how many there are, and the
@@ -81,27 +80,50 @@ func TestAnEditThatShiftsThePages(t *testing.T) {
 func TestWhoComesOrGoesMeanwhileIsNotMissing(t *testing.T) {
 	t.Parallel()
 	for _, resumed := range []bool{false, true} {
-		for _, comes := range []int{0, 1, 3} {
-			server, c, at := simulated(t, fhirsim.HAPI(), 430)
-			ids, meanwhile := map[string]bool{}, false
+		for _, tt := range []struct {
+			come, hidden, shown int
+			fails               bool
+		}{{0, 0, 7, false}, {1, 0, 7, false}, {3, 0, 7, false}, {0, 1, 8, true}} {
+			at := func(n int) string { return testNow.Add(time.Duration(n) * time.Second).Format(time.RFC3339) }
+			patients, frozen := map[string]string{}, []string{} // lastUpdated by id
+			for n := range 9 {
+				patients[patientID(n)] = at(n - 60)
+				frozen = append(frozen, patientID(n))
+			}
+			c := follow(t, &follower{search: func(query url.Values) (int, string) {
+				start, _ := strconv.Atoi(query.Get("start"))
+				list, total := frozen[start:min(start+3, 9)], 9
+				if since := strings.TrimPrefix(query.Get("_lastUpdated"), "ge"); since != "" || query.Has("_summary") {
+					list = slices.DeleteFunc(slices.Sorted(maps.Keys(patients)), func(id string) bool { return patients[id] < since })
+					total, start = len(list), 9
+				}
+				link := ""
+				if start+3 < 9 {
+					link = fmt.Sprintf(`{"relation":"next","url":"Patient?start=%d"}`, start+3)
+				}
+				var shown []string
+				for _, id := range list {
+					if instant := patients[id]; instant != "" && !query.Has("_summary") && (tt.hidden == 0 || id != patientID(8)) {
+						shown = append(shown, versionEntry(id, "1", instant, "1"))
+					}
+				}
+				return http.StatusOK, fmt.Sprintf(`{"resourceType":"Bundle","type":"searchset","total":%d,"link":[%s],"entry":[%s]}`, total, link, strings.Join(shown, ","))
+			}})
+			ids, failure := map[string]bool{}, error(nil)
 			for from, more := "", true; more; {
 				more = false
 				for page, err := range c.List(t.Context(), from) {
-					if err != nil {
-						t.Fatalf("resumed %v, %d come: %v", resumed, comes, err)
-					}
+					failure = err
 					for _, change := range page.Changes {
 						ids[change.ID] = true
 					}
-					if !meanwhile {
-						meanwhile = true
-						at.advance(time.Minute)
-						server.Delete(patientID(300))
-						server.Delete(patientID(301))
-						for n := range comes {
-							put(t, server, 500+n, "1")
+					if len(ids) == 3 && tt.hidden == 0 {
+						delete(patients, patientID(5))
+						delete(patients, patientID(7))
+						for n := range tt.come {
+							patients[patientID(20+n)] = at(20 + n)
 						}
-						put(t, server, 10, "2")
+						patients[patientID(1)] = at(30)
 					}
 					if from = page.Next; resumed && from != "" {
 						more = true
@@ -109,8 +131,8 @@ func TestWhoComesOrGoesMeanwhileIsNotMissing(t *testing.T) {
 					}
 				}
 			}
-			if len(ids) != 428 {
-				t.Errorf("resumed %v, %d come: %d patients", resumed, comes, len(ids))
+			if tt.fails != (failure != nil) || len(ids) != tt.shown {
+				t.Errorf("resumed %v, %+v: %d patients, %v", resumed, tt, len(ids), failure)
 			}
 		}
 	}
@@ -215,4 +237,24 @@ func TestAPatientWhoCannotBeReadDirectly(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, told, failure)
 		}
 	}
+}
+
+// TestATotalIsOfItsOwnQuery: a listing that goes on with another query counts anew.
+func TestATotalIsOfItsOwnQuery(t *testing.T) {
+	t.Parallel()
+	c := follow(t, &follower{search: func(query url.Values) (int, string) {
+		a := versionEntry("a", "1", noon, "1")
+		switch {
+		case query.Has("page"):
+			return http.StatusGone, ""
+		case query.Has("_lastUpdated"):
+			return http.StatusOK, `{"resourceType":"Bundle","type":"searchset","total":3,"entry":[` + a + `,` + versionEntry("b", "1", noon, "1") + `]}`
+		}
+		return http.StatusOK, `{"resourceType":"Bundle","type":"searchset","total":4,"link":[{"relation":"next","url":"Patient?page=2"}],"entry":[` +
+			versionEntry("before", "1", "2026-11-23T11:00:00.000Z", "1") + `,` + a + `]}`
+	}})
+	var failure error
+	for _, failure = range c.List(t.Context(), "") {
+	}
+	asError(t, failure, Unusable)
 }
