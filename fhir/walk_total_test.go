@@ -258,3 +258,26 @@ func TestATotalIsOfItsOwnQuery(t *testing.T) {
 	}
 	asError(t, failure, Unusable)
 }
+
+// TestReadsThatAreNotAnswered are one patient's fault for a while; then the server answers
+// nobody, and each would be waited for.
+func TestReadsThatAreNotAnswered(t *testing.T) {
+	t.Parallel()
+	for patients, ends := range map[int]bool{maxUnanswered - 1: false, maxUnanswered + 1: true} {
+		var list []string
+		for n := range patients {
+			for _, gender := range []string{"male", "female"} {
+				list = append(list, `{"resource":`+string(patientJSON(patientID(n), `"gender":"`+gender+`"`))+`}`)
+			}
+		}
+		c := follow(t, &follower{search: entries("searchset", list...), read: func(url.Values) (int, string) {
+			panic(http.ErrAbortHandler)
+		}})
+		var failure error
+		for _, failure = range c.List(t.Context(), "") {
+		}
+		if ends != (failure != nil) {
+			t.Errorf("%d patients: %v", patients, failure)
+		}
+	}
+}
