@@ -22,6 +22,9 @@ func shownAs(n int) FHIRState {
 var fillTime = testTime.Add(time.Hour)
 
 // asks is a fill that is about to be asked for.
+// unseenIsStale: the changes were looked at just now, and each doubt is old.
+var unseenIsStale = Freshness{StaleBefore: fillTime.Add(time.Hour), Looked: true}
+
 func asks(t testing.TB, s *Store, single bool) Fill {
 	t.Helper()
 	return Fill{Mark: numbered(t, s), At: fillTime, Single: single}
@@ -243,8 +246,8 @@ func TestOnlyAReadOfItsOwnEndsTheDoubt(t *testing.T) {
 		still := func(when string, is bool) {
 			t.Helper()
 			p := row(t, s, "P-1")
-			stale, err := s.CountPatients(t.Context(), Filter{SyncState: Stale})
-			synced, err2 := s.CountPatients(t.Context(), Filter{SyncState: Synced})
+			stale, err := s.CountPatients(t.Context(), Filter{SyncState: Stale, Freshness: unseenIsStale})
+			synced, err2 := s.CountPatients(t.Context(), Filter{SyncState: Synced, Freshness: unseenIsStale})
 			if err != nil || err2 != nil || p.UnseenSince.IsZero() == is || (unseen(t, s) == "a1") != is || (stale == 1) != is || (synced == 0) != is {
 				t.Errorf("%s: unseen since %v, %q to read, %d stale, %d synced (%v, %v)", when, p.UnseenSince, unseen(t, s), stale, synced, err, err2)
 			}
