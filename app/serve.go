@@ -181,7 +181,11 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 	})
-	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
+	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		follower.Used()
+		handler.ServeHTTP(w, r)
+	})
+	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.

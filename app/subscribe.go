@@ -20,6 +20,8 @@ func (c *Config) checkSubscription() error {
 		return fmt.Errorf("SUBSCRIPTION_SECRET must have at least %d bytes", minSecret)
 	case strings.ContainsFunc(c.SubscriptionSecret, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("SUBSCRIPTION_SECRET is sent in a header: it must be ASCII without blanks, as openssl rand -hex 32 makes it")
+	case c.SubscriptionSecret != "" && c.SubscriptionSecret == c.JWTSecret:
+		return errors.New("SUBSCRIPTION_SECRET must not be JWT_SECRET: whoever reads Subscriptions on the FHIR server could sign tokens with it")
 	case c.SubscriptionURL == "":
 		return nil
 	case err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(c.SubscriptionURL, "?#"):

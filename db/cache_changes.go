@@ -32,7 +32,10 @@ var (
 				SELECT id, updated_at FROM patients WHERE change_seq = 0 ORDER BY updated_at, id LIMIT ? FOR NO KEY UPDATE SKIP LOCKED) AS found) AS numbered
 		WHERE patients.id = numbered.id RETURNING change_seq`)
 	setCounter = prepared(`UPDATE change_counter SET last = ?`)
-	addCounter = prepared(`UPDATE change_counter SET last = last + ? RETURNING last`)
+	// raiseCounter: no number is above the clock, so after a restore those to come are above
+	// all that were given before it.
+	raiseCounter = prepared(`UPDATE change_counter SET last = NOW() WHERE last < NOW()`)
+	addCounter   = prepared(`UPDATE change_counter SET last = last + ? RETURNING last`)
 )
 
 // NumberChanges gives every row that has changed its number, in the order of
@@ -113,6 +116,15 @@ func (i *importing) takeChanges(ctx context.Context) (first int64, err error) {
 	var last int64
 	err = i.store.in(ctx, i.tx, addCounter).QueryRowContext(ctx, len(i.inserts)).Scan(&last)
 	return last - int64(len(i.inserts)) + 1, err
+}
+
+// raiseCounter makes sure at a start that numbers to come are above those that clients saw
+// of a database that was restored since from a backup.
+func (s *Store) raiseCounter() error {
+	if _, err := s.runOne(mirrorRow, raiseCounter); err != nil {
+		return fmt.Errorf("raise the counter of changes: %w", err)
+	}
+	return nil
 }
 
 // LastChange returns the greatest number that was given: what changes from now on gets

@@ -161,8 +161,8 @@ func TestAPollDuringAnImportSeesEachRowOnce(t *testing.T) {
 	})
 }
 
-// Writers, numberers and clients at the same time: each client sees the last state of
-// every row, under numbers that only grow, and no two rows have one number.
+// Writers, a fill, numberers and clients at the same time: each client sees the last state
+// of every row, under numbers that only grow, and no two rows have one number.
 func TestNobodyWhoFollowsMissesAChange(t *testing.T) {
 	t.Parallel()
 	for name, open := range databases {
@@ -170,11 +170,22 @@ func TestNobodyWhoFollowsMissesAChange(t *testing.T) {
 			t.Parallel()
 			u := open(t)
 			s, other := openStore(t, u), openStore(t, u) // two replicas
-			const patients, writes = 12, 25
+			const patients, writes, pages, page = 12, 25, 20, 10
 			for n := range patients {
 				add(t, s, testTime, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n)})
 			}
 			var writers, followers sync.WaitGroup
+			writers.Go(func() {
+				for from := range pages {
+					var shown []NewPatient
+					for n := patients + from*page; n < patients+(from+1)*page; n++ {
+						shown = append(shown, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n)})
+					}
+					if _, err := other.FillPatients(context.Background(), shown, testTime, Fill{At: testTime}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
 			for w := range 4 {
 				writers.Go(func() {
 					replica := []*Store{s, other}[w%2]
@@ -206,7 +217,7 @@ func TestNobodyWhoFollowsMissesAChange(t *testing.T) {
 			close(written)
 			followers.Wait()
 			numbers := map[int64]string{}
-			for n := range patients {
+			for n := range patients + pages*page {
 				p := row(t, s, fmt.Sprint("P-", n))
 				if p.ChangeSeq == 0 || numbers[p.ChangeSeq] != "" {
 					t.Errorf("%s has the number %d, and so has %q", p.ID, p.ChangeSeq, numbers[p.ChangeSeq])
@@ -220,6 +231,30 @@ func TestNobodyWhoFollowsMissesAChange(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A fill inserts its rows once.
+func TestAFillNumbersWhatItInserts(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: FHIRState{FamilyName: "Kim", FHIRUpdatedAt: testTime}})
+		mark := numbered(t, s)
+		shown := []NewPatient{
+			{Number: "P-1", FHIRID: "a1", State: FHIRState{FamilyName: "Lee", FHIRUpdatedAt: testTime.Add(time.Hour)}},
+			{Number: "P-2", FHIRID: "a2"}, {Number: "P-3", FHIRID: "a3"},
+		}
+		if _, err := s.FillPatients(context.Background(), shown, testTime, Fill{Mark: mark, At: testTime}); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]int64{"P-1": 0, "P-2": mark + 1, "P-3": mark + 2} {
+			if p := row(t, s, id); p.ChangeSeq != want {
+				t.Errorf("%s has the number %d, want %d", id, p.ChangeSeq, want)
+			}
+		}
+		if last := numbered(t, s); last != mark+3 || row(t, s, "P-1").ChangeSeq != last {
+			t.Errorf("then the last number is %d, after %d", last, mark)
+		}
+	})
 }
 
 // Each way to write a row that gives it a new version takes its number away, and no

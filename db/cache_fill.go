@@ -69,7 +69,9 @@ var (
 	// statement that writes a whole row leaves it alone.
 	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
 	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?)`)
-	seen       = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
+	// markImported: what a file brings is looked up where the server is followed.
+	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
+	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
 	// sameAgain: a version that shows the same is no new one of the row.
 	sameAgain   = prepared(`UPDATE patients SET fhir_version_id = ?, fhir_updated_at = ?, last_synced_at = ? WHERE id = ?`)
 	unseenFHIR  = preparedToRead(`SELECT fhir_id FROM patients WHERE unseen_since > 0 AND sync_state <> 'PENDING' ORDER BY unseen_since, id LIMIT ?`)
@@ -146,9 +148,10 @@ func (f *Fill) believes(row *Patient) bool {
 }
 
 // isAgain reports whether a version that shows the same is another one than the row's,
-// and no older one out of a list: with that the row would look older than it is.
+// and no older one, out of a list or from a read that was asked for before the row was
+// confirmed last: with that the row would look older than it is.
 func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
-	if i.fill.Single {
+	if i.fill.Single && i.fill.At.After(row.LastSyncedAt) {
 		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
 	}
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
@@ -165,10 +168,18 @@ func (i *importing) writtenSince(row *Patient) bool {
 	return row.ChangeSeq == 0 || row.ChangeSeq > i.fill.Mark
 }
 
-// finishFill does what a fill does beside the patients themselves.
+// finishFill notes which rows are to be read again, and which are not any more; all that a
+// file brought where the FHIR server is followed, for it may know better by now.
 func (i *importing) finishFill(ctx context.Context) error {
 	if i.fill == nil {
-		return nil
+		var written []string
+		for _, o := range i.outcomes {
+			if o.Result == Inserted || o.Result == Updated {
+				written = append(written, o.ID)
+			}
+		}
+		_, err := i.store.exec(ctx, i.tx, markImported, toMicros(i.at), i.store.list(written))
+		return err
 	}
 	var unseen, done []string
 	for row, k := range i.came {

@@ -11,6 +11,9 @@ type Freshness struct {
 
 // Stale reports whether a row is. It needs ColLastSyncedAt and ColUnseenSince.
 func (f Freshness) Stale(p *Patient) bool {
+	if !p.GoneAt.IsZero() {
+		return true
+	}
 	shown := p.LastSyncedAt
 	if p.UnseenSince.After(shown) {
 		shown = p.UnseenSince // until then it was as the FHIR server had it

@@ -87,6 +87,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.prepareWithin(ctx, openTimeout); err != nil {
 		return fmt.Errorf("prepare statements: %w", err)
 	}
+	if err := s.raiseCounter(); err != nil {
+		return redacted(err)
+	}
 	return redacted(s.rekey(ctx))
 }
 

@@ -45,9 +45,6 @@ func (s *Store) Mirror(ctx context.Context) (Mirror, error) {
 // to, for so long. One process at a time does. With take it is taken from whoever does.
 func (s *Store) LeadMirror(owner string, lease time.Duration, take bool) (bool, error) {
 	n, err := s.runOne(mirrorRow, leadMirror, owner, lease.Microseconds(), owner, take)
-	if isLocked(err) {
-		return false, nil
-	}
 	if err != nil {
 		return false, fmt.Errorf("lease the mirror: %w", redacted(err))
 	}

@@ -200,7 +200,8 @@ func TestSearchesDoNotFillTheMemory(t *testing.T) {
 	s := openStore(t, dbtest.Postgres(t))
 	s.read.SetMaxOpenConns(1)
 	everySearch(t, s, "x")
-	rows, err := s.read.DB.Query("SELECT statement FROM pg_prepared_statements")
+	const kept = "SELECT statement FROM pg_prepared_statements"
+	rows, err := s.read.DB.Query(kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,8 +211,7 @@ func TestSearchesDoNotFillTheMemory(t *testing.T) {
 		if err := rows.Scan(&text); err != nil {
 			t.Fatal(err)
 		}
-		fixed := slices.ContainsFunc(statements, func(st *statement) bool { return st.postgres == text })
-		if !fixed && (strings.Contains(text, "count(*)") || strings.Contains(text, "ORDER BY")) {
+		if fixed := slices.ContainsFunc(statements, func(st *statement) bool { return st.postgres == text }); !fixed && text != kept {
 			t.Errorf("kept: %s", text)
 		}
 	}

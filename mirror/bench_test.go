@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -64,7 +65,7 @@ func benchClient(b *testing.B, base string) *fhir.Client {
 	return client
 }
 
-func benchStore(b *testing.B, databaseURL string) *db.Store {
+func benchStore(b testing.TB, databaseURL string) *db.Store {
 	store, err := db.Open(b.Context(), databaseURL)
 	if err != nil {
 		b.Fatal(err)
@@ -241,4 +242,71 @@ func follow(b *testing.B, cache *sql.DB, base string, ids []string, during time.
 	}
 	wait.Until(b, "every edit is shown", func() bool { look(); return len(lags) == len(answered) })
 	return lags
+}
+
+// BenchmarkBesideAFill sets reads and writes of one client during a first fill against the
+// same without one; they take turns. The client says as serve does that it is there.
+func BenchmarkBesideAFill(b *testing.B) {
+	const during = 4 * time.Second
+	base := benchFHIR(b, 20_000)
+	for name, empty := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			client := benchClient(b, base)
+			var reads, writes, readsKept, writesKept []float64
+			filled := 0
+			for b.Loop() {
+				store := benchStore(b, empty(b))
+				if _, err := store.ImportPatients(b.Context(), []db.NewPatient{{Number: "L-1"}}, time.Now()); err != nil {
+					b.Fatal(err)
+				}
+				m := benchMirror(client, store, base, 0)
+				use := func(during time.Duration) (read, written float64) {
+					for began := time.Now(); time.Since(began) < during; {
+						m.Used()
+						for n := range 20 {
+							at := time.Now()
+							if _, err := store.Patient(b.Context(), "L-1"); err != nil {
+								b.Fatal(err)
+							}
+							read += time.Since(at).Seconds()
+							if n > 0 {
+								continue
+							}
+							at = time.Now()
+							if _, err := store.SetProfile("L-1", db.ProfileEdit{SetBloodType: true, BloodType: fmt.Sprint(at.UnixNano())}, 0, at); err != nil {
+								b.Fatal(err)
+							}
+							written += time.Since(at).Seconds()
+						}
+						reads, writes = append(reads, read/20), append(writes, written)
+						read, written = 0, 0
+					}
+					slices.Sort(reads)
+					slices.Sort(writes)
+					read, written = reads[len(reads)/2], writes[len(writes)/2]
+					reads, writes = nil, nil
+					return read, written
+				}
+				use(during / 4)
+				readAlone, writtenAlone := use(during)
+				ctx, stop := context.WithCancel(b.Context())
+				var filling sync.WaitGroup
+				filling.Go(func() {
+					_, _ = m.Once(ctx, false, func(r mirror.Result) { filled += r.Inserted })
+				})
+				time.Sleep(during / 8)
+				read, written := use(during)
+				stop()
+				filling.Wait()
+				readAgain, writtenAgain := use(during)
+				readsKept = append(readsKept, (readAlone+readAgain)/2/read)
+				writesKept = append(writesKept, (writtenAlone+writtenAgain)/2/written)
+			}
+			slices.Sort(readsKept)
+			slices.Sort(writesKept)
+			b.ReportMetric(readsKept[len(readsKept)/2], "reads-kept")
+			b.ReportMetric(writesKept[len(writesKept)/2], "writes-kept")
+			b.ReportMetric(float64(filled)/float64(b.N)/during.Seconds()*8/9, "filled/s")
+		})
+	}
 }

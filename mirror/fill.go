@@ -69,19 +69,16 @@ func (b *batch) add(changes []fhir.Change) {
 // mostTold bounds how many unusable patients are remembered as told.
 const mostTold = 10_000
 
-// tell names a patient that cannot be taken, once for each version that a list shows: what
-// a read of its own shows has been in a list.
+// tell names a patient that cannot be taken, once for each of its versions.
 func (m *Mirror) tell(c fhir.Change, err error) {
-	m.mu.Lock()
-	at, known := m.told[c.ID]
-	known = known && c.ID != "" && (c.At.IsZero() || c.At.Equal(at))
+	m.saying.Lock()
+	key := c.ID + c.At.String()
+	known := m.told[key]
 	if len(m.told) >= mostTold {
 		clear(m.told)
 	}
-	if !known {
-		m.told[c.ID] = c.At
-	}
-	m.mu.Unlock()
+	m.told[key] = true
+	m.saying.Unlock()
 	if !known {
 		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)
 	}
@@ -89,13 +86,13 @@ func (m *Mirror) tell(c fhir.Change, err error) {
 
 // tellRefused says once that a patient cannot have a number.
 func (m *Mirror) tellRefused(number string, why error) {
-	m.mu.Lock()
+	m.saying.Lock()
 	known := m.refusals[number]
 	if len(m.refusals) >= mostTold {
 		clear(m.refusals)
 	}
 	m.refusals[number] = true
-	m.mu.Unlock()
+	m.saying.Unlock()
 	if !known {
 		m.Log.Warn("patient number refused, the rest of the record is taken", "patient", number, "error", why)
 	}
@@ -104,8 +101,8 @@ func (m *Mirror) tellRefused(number string, why error) {
 // withUnusable adds to FHIR ids those of patients that could not be used when they were
 // shown last.
 func (m *Mirror) withUnusable(ids []string) []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.saying.Lock()
+	defer m.saying.Unlock()
 	for id := range m.unusable {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
@@ -117,8 +114,8 @@ func (m *Mirror) withUnusable(ids []string) []string {
 // note keeps in mind who of a batch could not be used: who is not in the cache cannot be
 // noted there.
 func (b *batch) note() {
-	b.m.mu.Lock()
-	defer b.m.mu.Unlock()
+	b.m.saying.Lock()
+	defer b.m.saying.Unlock()
 	for _, id := range b.ids {
 		delete(b.m.unusable, id)
 	}

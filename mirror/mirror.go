@@ -73,21 +73,25 @@ type Mirror struct {
 	leading atomic.Bool
 	state   atomic.Pointer[db.Mirror] // as it was read last
 	wake    chan struct{}             // holds one: look at once
+	hurries bool                      // somebody waits for the end of a sweep
+	used    atomic.Int64              // when Used was called, in ns
+	storing atomic.Int64              // how long a sweep's last page took to be stored, in ns
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress
-	told      map[string]time.Time // in which version the log has named the unusable patients
-	retries   map[string]retry
+	saying    sync.Mutex      // of the next three
+	told      map[string]bool // the unusable patients that the log has named
 	refusals  map[string]bool // the numbers that it has said to be refused
 	unusable  map[string]bool // FHIR ids of patients that could not be used when they were shown last
-	clockTold bool            // it has said that the server's clock was set back
-	way       fhir.Following  // how changes are found, as the log has said
-	alone     bool            // it has said that they are not
+	retries   map[string]retry
+	clockTold bool           // it has said that the server's clock was set back
+	way       fhir.Following // how changes are found, as the log has said
+	alone     bool           // it has said that they are not
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]time.Time{}, retries: map[string]retry{},
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{},
 		refusals: map[string]bool{}, unusable: map[string]bool{}}
 	m.state.Store(&db.Mirror{})
 	m.metrics = newMetrics(m)
@@ -118,6 +122,11 @@ func (m *Mirror) Wake() {
 	default:
 	}
 }
+
+// Used says that somebody uses this process now: for a second a first fill leaves room.
+func (m *Mirror) Used() { m.used.Store(time.Now().UnixNano()) }
+
+func (m *Mirror) inUse() bool { return time.Since(time.Unix(0, m.used.Load())) < time.Second }
 
 // Refresh reads how far whoever follows has come.
 func (m *Mirror) Refresh(ctx context.Context) error {

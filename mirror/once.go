@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"sync"
 )
 
 // Once brings the cache up to date and returns: by what has changed since the last time, or
@@ -42,19 +43,9 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	if err := m.Refresh(ctx); err != nil {
 		return result, err
 	}
-	refuse := m.refusesMany
-	if full {
-		m.progress.Sweep = nil  // from the beginning: then it is known who was shown
-		if m.progress.Refused { // the operator was warned, and says that it is so
-			refuse = func(int, int) bool { return false }
-		}
-	}
 	if full || !m.progress.Filled {
-		if result, err = m.sweep(ctx, refuse, each); err != nil {
+		if result, err = m.sweepOnce(ctx, full, each); err != nil {
 			return result, cause(ctx, err)
-		}
-		if m.progress.Refused {
-			return result, errManyMissing
 		}
 	}
 	changed, err := m.poll(ctx)
@@ -65,11 +56,36 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	return result, cause(ctx, err)
 }
 
+// sweepOnce goes through all patients without a rest, and looks at the changes meanwhile,
+// as whoever follows would.
+func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (Result, error) {
+	m.hurries = true
+	refuse := m.refusesMany
+	if full {
+		m.progress.Sweep = nil  // from the beginning: then it is known who was shown
+		if m.progress.Refused { // the operator was warned, and says that it is so
+			refuse = func(int, int) bool { return false }
+		}
+	}
+	polling, stop := context.WithCancel(ctx)
+	var polls sync.WaitGroup
+	if m.Interval > 0 {
+		polls.Go(func() { m.pollAgainAndAgain(polling) })
+	}
+	result, err := m.sweep(ctx, refuse, each)
+	stop()
+	polls.Wait()
+	if err == nil && m.progress.Refused {
+		err = errManyMissing
+	}
+	return result, err
+}
+
 var errInterrupted = errors.New("another process follows the FHIR server now; what was read is in the cache")
 
 // cause says why a context ended early, where that is known.
 func cause(ctx context.Context, err error) error {
-	if err != nil && context.Cause(ctx) == errInterrupted {
+	if isLost(err) || err != nil && context.Cause(ctx) == errInterrupted {
 		return errInterrupted
 	}
 	return err

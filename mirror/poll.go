@@ -15,8 +15,9 @@ const (
 	longestWait = 5 * time.Minute
 )
 
-// pollAgainAndAgain looks at the changes every Interval, from start to start, and says
-// when that begins to fail and when it works again.
+// pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
+// was made, if a look takes no longer than a third of that, and says when looking begins to
+// fail and when it works again.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
@@ -44,8 +45,9 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// The next look shall have ended an Interval after this one has.
-			pause -= min(time.Since(began), m.Interval/2)
+			// What this look has just missed shall be shown an Interval after it was made,
+			// should the next one take twice as long.
+			pause = max(pause-3*time.Since(began), pause/4)
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -270,6 +272,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 			due = append(due, id)
 		}
 	}
+	before := m.retries
 	m.retries = waiting
 	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
 	defer cancel()
@@ -284,17 +287,12 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 			return err
 		}
 		result.add(b.result)
-		m.wait(b)
+		for _, id := range b.unread {
+			wait := min(max(2*before[id].wait, m.Interval), longestWait)
+			waiting[id] = retry{m.Now().Add(wait), wait}
+		}
 	}
 	return ctx.Err()
-}
-
-// wait puts off the patients that could not be read.
-func (m *Mirror) wait(b *batch) {
-	for _, id := range b.unread {
-		wait := min(max(2*m.retries[id].wait, m.Interval), longestWait)
-		m.retries[id] = retry{m.Now().Add(wait), wait}
-	}
 }
 
 // readTogether reads patients by themselves and takes what is shown. Some may stay unread,

@@ -13,10 +13,14 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 	t.Parallel()
 	const staleAfter = 5 * time.Minute
 	followed := func(newest time.Duration) progress {
-		return progress{From: at(-time.Hour), ServerAt: noon, PolledAt: noon, WideAt: at(-time.Minute), Newest: at(newest)}
+		return progress{From: at(-time.Hour), ServerAt: noon, PolledAt: noon, WideAt: at(-time.Minute), Newest: at(newest), NewestAt: noon}
 	}
 	forgotten := followed(0)
 	forgotten.WideAt = at(time.Hour) // our clock was set back since
+	quiet := followed(-time.Hour)
+	quiet.NewestAt = at(-2 * wide)
+	unknown := followed(0)
+	unknown.Newest = time.Time{}
 	for name, c := range map[string]struct {
 		progress progress
 		now      time.Duration
@@ -26,9 +30,11 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 		"nothing is known":                 {progress{}, 0, time.Time{}, true},
 		"nobody has looked":                {progress{From: at(-time.Hour)}, 0, at(-time.Hour), true},
 		"after the last change":            {followed(-time.Minute), time.Second, at(-time.Minute - overlap), false},
-		"that change was long ago":         {followed(-time.Hour), time.Second, at(-wide), false},
+		"by a clock that is behind":        {followed(-time.Hour), time.Second, at(-time.Hour - overlap), false},
+		"that change was long ago":         {quiet, time.Second, at(-time.Hour), false},
+		"nobody knows of a change":         {unknown, time.Second, at(-2 * wide), false},
 		"it is dated in the future":        {followed(time.Hour), time.Second, at(-overlap), false},
-		"once in a while it is a wide one": {followed(-time.Minute), staleAfter - time.Minute, at(-2 * wide), true},
+		"once in a while it is a wide one": {followed(-time.Minute), staleAfter - time.Minute, at(-time.Minute - 2*wide), true},
 		"also if our clock was set back":   {forgotten, 0, at(-2 * wide), true},
 	} {
 		if since, wide := c.progress.since(at(c.now), staleAfter); !since.Equal(c.since) || wide != c.wide {

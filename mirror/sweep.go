@@ -20,7 +20,7 @@ const (
 	// takes them.
 	storedTogether = 400
 	// restFactor is how many times as long as a page took a sweep rests before the next
-	// one, but for the first: people use the server too.
+	// one: people use the server too. The first one rests only while they use us.
 	restFactor = 4
 )
 
@@ -107,9 +107,11 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 			met.add(id)
 		}
 		s.Next = page.listing.Next
+		began := time.Now()
 		if err := m.storePage(ctx, b, s, page.listing.ServerTime); err != nil {
 			return result, err
 		}
+		m.storing.Store(int64(time.Since(began)))
 		claimed = claimed || b.claimed
 		result.add(b.result)
 		each(b.result)
@@ -169,7 +171,8 @@ func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan sho
 			if !send(shown{b, listing, err}) || err != nil {
 				return
 			}
-			if !first && sleep(ctx, restFactor*took) != nil {
+			took += time.Duration(m.storing.Load())
+			if (!first && !m.hurries || m.inUse()) && sleep(ctx, restFactor*took) != nil {
 				return
 			}
 			if b, err = m.ask(ctx); err != nil { // before the next page is asked for

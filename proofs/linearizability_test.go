@@ -1,10 +1,12 @@
 package proofs_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	. "patientgraph/app/apptest"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/tidwall/sjson"
 
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
@@ -55,7 +58,7 @@ type access struct {
 // Without versions the same holds while nobody else writes: the settle window keeps a
 // lost PUT from landing after the next one, at the price that the patient waits for it.
 func TestLinearizable(t *testing.T) {
-	onHAPI(t, linearizable)
+	onHAPI(t, func(t *testing.T, databaseURL string, habits fhirsim.Habits) { linearizable(t, databaseURL, habits) })
 	for _, version := range openEMRs(3) {
 		t.Run("OpenEMR "+version, func(t *testing.T) {
 			t.Parallel()
@@ -64,12 +67,23 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-func linearizable(t *testing.T, databaseURL string, habits fhirsim.Habits) {
+// TestLinearizableWhileFollowing is the same with a product that follows the FHIR server,
+// where others change another element of the same patients all the time: the mirror takes
+// new versions beside the writers. What they change may be seen late, so the register is
+// the phone, which we alone write: the cache may be behind the EMR, never behind our own
+// writes, nor behind what anybody was shown before.
+func TestLinearizableWhileFollowing(t *testing.T) {
+	onHAPI(t, func(t *testing.T, databaseURL string, habits fhirsim.Habits) {
+		linearizable(t, databaseURL, habits, "SYNC_INTERVAL=100ms")
+	})
+}
+
+func linearizable(t *testing.T, databaseURL string, habits fhirsim.Habits, settings ...string) {
 	length := 6 * time.Second
 	if *full {
 		length = 2 * time.Minute
 	}
-	l := newLinear(t, databaseURL, habits)
+	l := newLinear(t, databaseURL, habits, settings...)
 	began := time.Now()
 	over := func() bool { return time.Since(began) > length }
 	var wg sync.WaitGroup
@@ -82,6 +96,13 @@ func linearizable(t *testing.T, databaseURL string, habits fhirsim.Habits) {
 		wg.Go(func() {
 			for !over() {
 				l.read(rand.IntN(len(l.fhir.patients)))
+			}
+		})
+	}
+	if l.follows {
+		wg.Go(func() {
+			for k := 0; !over(); k++ {
+				l.outside(rand.IntN(len(l.fhir.patients)), fmt.Sprint("Min-", k))
 			}
 		})
 	}
@@ -99,6 +120,7 @@ type linear struct {
 	t       *testing.T
 	fhir    *watchedFHIR
 	network *lossyNetwork
+	follows bool // the product follows the FHIR server, where others write too
 	start   func() *Process
 	epoch   time.Time
 
@@ -124,7 +146,7 @@ type unknownWrite struct {
 	operationID any // nil: no answer came
 }
 
-func newLinear(t *testing.T, databaseURL string, habits fhirsim.Habits) *linear {
+func newLinear(t *testing.T, databaseURL string, habits fhirsim.Habits, settings ...string) *linear {
 	binary, patients := Binary(t, "crashtest"), 6
 	times := timings{fhir: time.Second, lease: time.Second, settle: 3 * time.Second}
 	if habits.OpenEMR {
@@ -132,12 +154,12 @@ func newLinear(t *testing.T, databaseURL string, habits fhirsim.Habits) *linear 
 	}
 	f := watchFHIR(t, habits, patients)
 	l := &linear{
-		t: t, epoch: time.Now(), fhir: f, network: newLossyNetwork(t, f.url, rand.Uint64(), times), told: map[string]string{},
+		t: t, follows: len(settings) > 0, epoch: time.Now(), fhir: f, network: newLossyNetwork(t, f.url, rand.Uint64(), times), told: map[string]string{},
 		history: make([][]porcupine.Operation, len(f.patients)), shown: make([][]shownPhone, len(f.patients)),
 	}
 	importFrom(t, habits, databaseURL, f.lines())
 	l.start = func() *Process {
-		return Launch(t, binary, l.network.url, databaseURL, append(times.settings(), numbersOf(habits))...)
+		return Launch(t, binary, l.network.url, databaseURL, append(append(times.settings(), numbersOf(habits)), settings...)...)
 	}
 	l.processes = [2]*Process{l.start(), l.start()}
 	return l
@@ -181,6 +203,29 @@ func (l *linear) write(patient int, value string) {
 	default:
 		l.told[value] = "no Success"
 	}
+}
+
+// outside is somebody at the FHIR server who changes the patient's name, and undoes nothing
+// that was changed meanwhile.
+func (l *linear) outside(patient int, name string) {
+	at := l.fhir.url + "/Patient/" + fhirOf(l.fhir.patients[patient])
+	stored, version, _ := l.fhir.Get(fhirOf(l.fhir.patients[patient]))
+	body, err := sjson.SetBytes(stored, "name.0.given.0", name)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodPut, at, bytes.NewReader(body))
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	request.Header.Set("Content-Type", "application/fhir+json")
+	request.Header.Set("If-Match", fmt.Sprintf(`W/"%d"`, version))
+	if answer, err := http.DefaultClient.Do(request); err == nil {
+		_ = answer.Body.Close()
+	}
+	time.Sleep(20 * time.Millisecond)
 }
 
 func (l *linear) read(patient int) {
@@ -246,6 +291,9 @@ func (l *linear) check() {
 func (l *linear) phones(patient int) []string {
 	var phones []string
 	for _, c := range l.fhir.history(patient) {
+		if l.follows && len(phones) > 0 && phones[len(phones)-1] == c.Phone {
+			continue // somebody else changed something else
+		}
 		if slices.Contains(phones, c.Phone) {
 			l.t.Errorf("%s was written twice", c.Phone)
 		}

@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"time"
 
 	"patientgraph/db"
 	"patientgraph/graph"
@@ -13,9 +14,15 @@ func (r *Resolver) freshness() db.Freshness {
 		return db.Freshness{}
 	}
 	f := db.Freshness{StaleBefore: r.Now().Add(-r.StaleAfter)}
-	f.Looked = r.Mirror != nil && !r.Mirror.LookedAt().Before(f.StaleBefore)
+	if r.Mirror != nil { // a time to come is of a clock that is wrong
+		at := r.Mirror.LookedAt()
+		f.Looked = !at.Before(f.StaleBefore) && at.Before(r.Now().Add(maxAhead))
+	}
 	return f
 }
+
+// maxAhead is how far the clocks of replicas may differ.
+const maxAhead = time.Minute
 
 // syncState says whether a row is known to be as the FHIR server was lately.
 func (r *Resolver) syncState(row *db.Patient) graph.SyncState {

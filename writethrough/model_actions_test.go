@@ -158,6 +158,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"":       m.check,
 		"write":  m.write,
 		"write ": m.write,
+		"mirror": m.mirrors,
 		"others": func(t *rapid.T) {
 			e := m.drawEvent(t, "what")
 			m.mu.Lock()

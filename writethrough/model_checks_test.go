@@ -80,6 +80,7 @@ func (m *model) checkRow(t *rapid.T) {
 		t.Fatalf("the cache went back from version %d to %d", m.cached, v.index)
 	}
 	m.cached = v.index
+	m.checkMirror(t, row)
 	for _, p := range m.server.late {
 		if row.SyncState != db.Pending && m.server.mayLand(p) && !m.mistaken(p.op) {
 			t.Fatalf("the patient says %s while a PUT of %s may still take effect", row.SyncState, p.op.id)

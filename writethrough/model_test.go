@@ -71,6 +71,8 @@ type model struct {
 	ops         []*opTruth
 	seen        map[int64]fhir.Contact // what the cache showed at each version of the row
 	cached      int                    // the server's version that the cache holds
+	asked       []*asked               // by the mirror, and not stored yet
+	looked      int                    // the server's version when the mirror's last completed look began
 	ids         int
 	ticked      time.Time
 	deletedOnce bool
@@ -311,6 +313,11 @@ func (m *model) settle(t *rapid.T) {
 	}
 	if m.server.current().deleted || m.server.current().use != "" || m.server.emr != nil {
 		m.happens(event{what: "restore"})
+	}
+	m.lookAsMirror(m.askAsMirror("look"), m.server.current())
+	m.check(t)
+	if row := m.row(); !row.UnseenSince.IsZero() || m.looked != m.server.current().index {
+		t.Fatalf("after a last look the row is unseen since %v", row.UnseenSince)
 	}
 	for i, e := range []fhir.ContactEdit{
 		{SetPhone: true, Phone: "last"}, {SetEmail: true, Email: "last@example.org"},
