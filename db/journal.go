@@ -19,6 +19,7 @@ import (
 //	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
 //	no line         APPLIED      SetContact              the patient has no FHIR id
 //	no line         APPLIED      ImportPatients          the patient is linked, and FHIR has another contact: kind LINKED, which is never deleted
+//	no line         APPLIED      FillPatients and such   FHIR shows another person: what was recorded here of the former one, kind LINKED too
 //	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
 //	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
 //	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet
@@ -53,7 +54,9 @@ type UpdateKind string
 // The kinds of lines.
 const (
 	KindUpdate UpdateKind = "UPDATE"
-	KindLinked UpdateKind = "LINKED" // a LOCAL_ONLY patient was found on the FHIR server: Patient has the contact values that gave way
+	// KindLinked: a LOCAL_ONLY patient was found on the FHIR server, and Patient has the contact
+	// values that gave way; or another person was shown under its FHIR id, see takeAside.
+	KindLinked UpdateKind = "LINKED"
 )
 
 // ContactUpdate is one line of the journal. The JSON texts are the caller's own,
