@@ -68,7 +68,7 @@ var (
 	// markUnseen and clearUnseen make no new version: the column is of no record, and a
 	// statement that writes a whole row leaves it alone.
 	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
-	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?)`)
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`) // else it would never be old
 	// markImported: what a file brings is looked up where the server is followed.
 	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
 	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
