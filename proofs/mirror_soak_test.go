@@ -112,6 +112,7 @@ func (s *soak) run() {
 		}
 	}
 	stop()
+	s.quiet(func() {})
 	wait.Until(s.t, "every row is the same", func() bool {
 		same := s.verify("in the end", "behind", "unknown")
 		return same || s.t.Failed()
