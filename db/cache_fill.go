@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -16,9 +18,18 @@ type Fill struct {
 	Mark     int64     // what NumberChanges said before they were asked for
 	At       time.Time // when they were asked for
 	Single   bool      // each by a read of its own: it shows what the server has, and a list may not
-	Gone     []string  // FHIR ids of patients that the server does not have
-	Unusable []string  // FHIR ids of patients that it shows in a form that cannot be taken
-	Progress string    // JSON that is kept together with them; "" = as it is
+	Believe  time.Time // a read of its own that shows an older version than the row is taken if the row is unseen since then; zero: never
+	Gone     []string  // FHIR ids of patients that the server does not have: each was asked for by itself
+	Deleted  []Deletion
+	Unusable []string // FHIR ids of patients that it shows in a form that cannot be taken
+	Progress string   // JSON that is kept together with them; "" = as it is
+}
+
+// Deletion is what a list or a history says of a patient. It may be from before the
+// patient came back.
+type Deletion struct {
+	FHIRID string
+	At     time.Time // zero: not told
 }
 
 // Filled is what became of a fill.
@@ -42,8 +53,9 @@ func (why KeptReason) again() bool {
 // FillPatients stores what the FHIR server shows now, in one transaction. A row that was
 // written since the patients were asked for, or whose update is open, is left as it is: it
 // knows better, or will. So is one that looks newer than what a list shows, for lists come
-// out of caches. These rows are noted as unseen until a read of their own that was asked
-// for since has taken or confirmed them. ErrLostLease.
+// out of caches, or than what a read shows, for that may be answered by a copy that lags
+// (but see Fill.Believe). These rows are noted as unseen until a read of their own that was
+// asked for since has taken or confirmed them. ErrLostLease.
 func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
 	filled, err := s.importBatch(ctx, batch, at, &f)
 	if err != nil {
@@ -56,7 +68,7 @@ var (
 	// markUnseen and clearUnseen make no new version: the column is of no record, and a
 	// statement that writes a whole row leaves it alone.
 	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
-	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?)`)
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`) // else it would never be old
 	// markImported: what a file brings is looked up where the server is followed.
 	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
 	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
@@ -108,7 +120,8 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 		return ""
 	case i.writtenSince(row):
 		return KeptMoved
-	case !row.GoneAt.IsZero() && !i.fill.Single:
+	case !row.GoneAt.IsZero() && !i.fill.Single,
+		i.fill.Single && isOlder(n.State, row.FHIRState) && !i.fill.believes(row):
 		return KeptDoubtful
 	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State) && (i.fill.Single || !at.Before(row.FHIRUpdatedAt)):
 		return KeptSame
@@ -118,6 +131,20 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 		return KeptDoubtful
 	}
 	return ""
+}
+
+// isOlder reports whether the one version is older than the other by its number and by its
+// time. A server that was restored from a backup shows such ones, too.
+func isOlder(a, b FHIRState) bool {
+	x, err := strconv.ParseUint(a.FHIRVersionID, 10, 64)
+	y, err2 := strconv.ParseUint(b.FHIRVersionID, 10, 64)
+	return err == nil && err2 == nil && x < y && !a.FHIRUpdatedAt.IsZero() && a.FHIRUpdatedAt.Before(b.FHIRUpdatedAt)
+}
+
+// believes reports whether the server has shown something else than the row for so long
+// that it is right.
+func (f *Fill) believes(row *Patient) bool {
+	return !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.Believe)
 }
 
 // isAgain reports whether a version that shows the same is another one than the row's,
@@ -157,6 +184,8 @@ func (i *importing) finishFill(ctx context.Context) error {
 	var unseen, done []string
 	for row, k := range i.came {
 		switch n, o := i.batch[k], i.outcomes[k]; {
+		case o.Why == KeptDoubtful && !row.UnseenSince.IsZero() && isOlder(n.State, row.FHIRState):
+			continue // since when decides when it is believed
 		case o.Why.again():
 			unseen = append(unseen, row.ID)
 			continue
@@ -178,7 +207,7 @@ func (i *importing) finishFill(ctx context.Context) error {
 
 // endFill entombs who is gone, and keeps the progress.
 func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
-	if len(f.Gone) > 0 {
+	if len(f.Gone)+len(f.Deleted) > 0 {
 		if gone, err = s.entombAll(ctx, tx, at, f); err != nil {
 			return nil, err
 		}
@@ -205,11 +234,16 @@ func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (
 	return gone, err
 }
 
-// entombAll notes who is gone, but for rows that were written since or whose update is
-// open.
+// entombAll notes who is gone, but for rows that were written since, whose update is open,
+// or that are from after the deletion, as far as is known.
 func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
 	var rows []*Patient
-	err = s.existing(ctx, tx, nil, cleanAll(f.Gone), func(p *Patient, err error) {
+	fhirIDs, deletedAt := slices.Clone(f.Gone), map[string]time.Time{}
+	for _, d := range f.Deleted {
+		fhirIDs = append(fhirIDs, d.FHIRID)
+		deletedAt[d.FHIRID] = d.At
+	}
+	err = s.existing(ctx, tx, nil, cleanAll(fhirIDs), func(p *Patient, err error) {
 		if err == nil { // what cannot be read stays as it is
 			rows = append(rows, p)
 		}
@@ -220,7 +254,9 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 	i := importing{fill: f}
 	var unseen, done []string
 	for _, row := range rows {
-		if row.GoneAt.IsZero() && (row.SyncState == Pending || i.writtenSince(row)) {
+		deleted, told := deletedAt[row.FHIRID]
+		doubtful := told && !deleted.After(row.FHIRUpdatedAt)
+		if row.GoneAt.IsZero() && (row.SyncState == Pending || i.writtenSince(row) || doubtful) {
 			unseen = append(unseen, row.ID)
 			continue
 		}

@@ -22,6 +22,9 @@ func shownAs(n int) FHIRState {
 var fillTime = testTime.Add(time.Hour)
 
 // asks is a fill that is about to be asked for.
+// unseenIsStale: the changes were looked at just now, and each doubt is old.
+var unseenIsStale = Freshness{StaleBefore: fillTime.Add(time.Hour), Looked: true}
+
 func asks(t testing.TB, s *Store, single bool) Fill {
 	t.Helper()
 	return Fill{Mark: numbered(t, s), At: fillTime, Single: single}
@@ -113,7 +116,9 @@ func TestAFillNeverOvertakesAWrite(t *testing.T) {
 					wasGone := !before.GoneAt.IsZero()
 					var filled Filled
 					if gone {
-						fill.Gone = []string{"a1"}
+						if fill.Gone = []string{"a1"}; !single {
+							fill.Gone, fill.Deleted = nil, []Deletion{{"a1", fillTime}} // later than all
+						}
 						filled = fills(t, s, fill)
 						if len(filled.Gone) > 0 {
 							t.Errorf("%s (single %v): %v are gone", name, single, filled.Gone)
@@ -180,12 +185,15 @@ func TestWhatIsShownOfARow(t *testing.T) {
 		list, single KeptReason
 	}{
 		{"newer", shownAs(6), "", ""},
-		{"older", shownAs(4), KeptDoubtful, ""},
+		{"older", shownAs(4), KeptDoubtful, KeptDoubtful},
+		{"older by the version alone", at(4, 6), "", ""},
+		{"older by the time alone", at(6, 4), KeptDoubtful, ""},
+		{"older, by a version without an order", version(4, "x4"), KeptDoubtful, ""},
 		{"as old, with other content", at(4, 5), KeptDoubtful, ""},
 		{"undated", undated, KeptDoubtful, ""},
 		{"the same", shownAs(5), KeptSame, KeptSame},
 		{"the same in a newer version", again, KeptSame, KeptSame},
-		{"the same in an older version", older, KeptDoubtful, KeptSame},
+		{"the same in an older version", older, KeptDoubtful, KeptDoubtful},
 	} {
 		for _, single := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, single %v", c.name, single), func(t *testing.T) {
@@ -227,6 +235,88 @@ func TestWhatIsShownOfARow(t *testing.T) {
 	}
 }
 
+// A read of its own that shows an older version may be answered by a copy that lags. Only
+// where the server shows nothing else for long is it as it says: it was restored.
+func TestAReadThatLagsTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: shownAs(5)})
+		minute := 0
+		shows := func(single bool, n int, want KeptReason) {
+			t.Helper()
+			fill := asks(t, s, single)
+			fill.At = fillTime.Add(time.Duration(minute) * time.Minute)
+			fill.Believe = fill.At.Add(-5 * time.Minute)
+			if o := fills(t, s, fill, fromFHIR(n)).Outcomes[0]; o.Why != want {
+				t.Errorf("after %d minutes: %+v, want %q", minute, o, want)
+			}
+			minute++
+		}
+		for range 3 {
+			shows(true, 4, KeptDoubtful)
+			shows(false, 4, KeptDoubtful)
+		}
+		if p := row(t, s, "P-1"); p.Phone != "010-0005" || p.Version != 1 || !p.UnseenSince.Equal(fillTime.Add(time.Second)) || unseen(t, s) != "a1" {
+			t.Errorf("%+v, %q to read", p, unseen(t, s))
+		}
+		shows(true, 4, "")
+		if p := row(t, s, "P-1"); p.Phone != "010-0004" || !p.UnseenSince.IsZero() {
+			t.Errorf("%+v", p)
+		}
+		shows(true, 3, KeptDoubtful)
+		shows(true, 4, KeptSame) // the copy has caught up
+		if p := row(t, s, "P-1"); !p.UnseenSince.IsZero() {
+			t.Errorf("%+v", p)
+		}
+		for range 3 { // the doubt begins anew
+			shows(true, 3, KeptDoubtful)
+		}
+	})
+}
+
+// A list or a history that says that a patient was deleted may be from before the patient
+// came back: what the row shows may be newer, and then the patient is read by itself.
+func TestADeletionFromBeforeTheRowDeletesNobody(t *testing.T) {
+	t.Parallel()
+	second := func(n int) time.Time { return testTime.Add(time.Duration(n) * time.Second) }
+	stores(t, func(t *testing.T, s *Store) {
+		for _, c := range []struct {
+			name    string
+			row, at time.Time
+			gone    bool
+		}{
+			{"later than the row", second(5), second(6), true},
+			{"as old as the row", second(5), second(5), false},
+			{"before the row", second(5), second(4), false},
+			{"at a time that is not told", second(5), time.Time{}, false},
+			{"of a row without a time", time.Time{}, second(1), true},
+			{"of a row without a time, at a time that is not told", time.Time{}, time.Time{}, false},
+		} {
+			emptied(t, s)
+			state := shownAs(5)
+			state.FHIRUpdatedAt = c.row
+			add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: state})
+			fill := asks(t, s, false)
+			fill.Deleted = []Deletion{{"nobody", c.at}, {"a1", c.at}}
+			filled := fills(t, s, fill)
+			is := row(t, s, "P-1")
+			if (len(filled.Gone) == 1) != c.gone || is.GoneAt.IsZero() == c.gone || (unseen(t, s) == "a1") == c.gone {
+				t.Errorf("%s: %v are gone, %q is to be read, %+v", c.name, filled.Gone, unseen(t, s), is)
+			}
+			read := asks(t, s, true)
+			read.At, read.Gone = fillTime.Add(time.Minute), []string{"a1"}
+			fills(t, s, read)
+			if is := row(t, s, "P-1"); is.GoneAt.IsZero() || !is.UnseenSince.IsZero() {
+				t.Errorf("%s, and asked for: %+v", c.name, is)
+			}
+			fills(t, s, fill) // said once more of a patient who is gone
+			if got := unseen(t, s); got != "" {
+				t.Errorf("%s: of a patient who is gone: %q is to be read", c.name, got)
+			}
+		}
+	})
+}
+
 // What makes a row unseen is settled by a read of its own that was asked for since. No
 // update that ends, no list and no read from before does it.
 func TestOnlyAReadOfItsOwnEndsTheDoubt(t *testing.T) {
@@ -243,8 +333,8 @@ func TestOnlyAReadOfItsOwnEndsTheDoubt(t *testing.T) {
 		still := func(when string, is bool) {
 			t.Helper()
 			p := row(t, s, "P-1")
-			stale, err := s.CountPatients(t.Context(), Filter{SyncState: Stale})
-			synced, err2 := s.CountPatients(t.Context(), Filter{SyncState: Synced})
+			stale, err := s.CountPatients(t.Context(), Filter{SyncState: Stale, Freshness: unseenIsStale})
+			synced, err2 := s.CountPatients(t.Context(), Filter{SyncState: Synced, Freshness: unseenIsStale})
 			if err != nil || err2 != nil || p.UnseenSince.IsZero() == is || (unseen(t, s) == "a1") != is || (stale == 1) != is || (synced == 0) != is {
 				t.Errorf("%s: unseen since %v, %q to read, %d stale, %d synced (%v, %v)", when, p.UnseenSince, unseen(t, s), stale, synced, err, err2)
 			}
@@ -287,13 +377,13 @@ func TestAnUnusablePatientIsUnseen(t *testing.T) {
 		if got := unseen(t, s); got != "a1" || row(t, s, "P-1").Version != 1 {
 			t.Errorf("%q is to be read, %+v", got, row(t, s, "P-1"))
 		}
-		// Who cannot be read waits behind those who were noted since.
+		// Since when is kept: else who cannot be read would never be STALE.
 		fill = asks(t, s, false)
 		fill.Unusable, fill.At = []string{"a2"}, fillTime.Add(time.Minute)
 		fills(t, s, fill)
 		fill.Unusable, fill.At = []string{"a1"}, fillTime.Add(2*time.Minute)
 		fills(t, s, fill)
-		if got := unseen(t, s); got != "a2 a1" {
+		if got := unseen(t, s); got != "a1 a2" {
 			t.Errorf("in the order %q", got)
 		}
 	})

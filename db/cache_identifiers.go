@@ -264,6 +264,9 @@ func (i *importing) writeAllIdentifiers(ctx context.Context) error {
 		if p.ID != i.cameAs[p] && i.cameAs[p] != "" {
 			identifiers = renumbered(identifiers, i.cameAs[p], p.ID)
 		}
+		if i.strangers[p] { // who had these numbers was somebody else
+			identifiers = slices.DeleteFunc(slices.Clone(identifiers), func(name identifierRow) bool { return name.kind == kindFormer })
+		}
 		if i.numberOnly[p] {
 			after[p] = withNumber(identifiers, p.ID, i.outcomes[k].Claimed, i.batch[k])
 		} else {

@@ -91,7 +91,7 @@ func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Tim
 		for from, to := 0, 0; from < len(batch); from = to {
 			to = from + distinctPatients(batch[from:])
 			i := &importing{store: s, tx: tx, at: at, fill: fill, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
-				came: map[*Patient]int{}, taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}}
+				came: map[*Patient]int{}, taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}, strangers: map[*Patient]bool{}}
 			for _, step := range []func(context.Context) error{i.findMerges, i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers,
 				i.yieldAliases, i.settleMerges, i.finishFill} {
 				if err := step(ctx); err != nil {
@@ -165,6 +165,7 @@ type importing struct {
 	taken       map[*Patient]int             // position in batch of the one that a row took
 	numberOnly  map[*Patient]bool            // of that one the number alone was taken
 	cameAs      map[*Patient]string          // the numbers that rows had before they moved
+	strangers   map[*Patient]bool            // rows that are another person's by now
 	moved       []string                     // numbers that became somebody's
 
 	related       []string         // FHIR ids of the patients whom merges of the batch's concern
@@ -388,6 +389,12 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) err
 			return err
 		}
 	}
+	i.strangers[row] = isStranger(row, n.State)
+	events, err := i.store.keepAside(ctx, i.tx, takeAside(row, n.State))
+	if err != nil {
+		return err
+	}
+	i.events = append(i.events, events...)
 	row.FHIRID = n.FHIRID
 	i.byFHIRID[n.FHIRID] = row
 	row.show(n.State)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/uptrace/bun"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -23,6 +24,46 @@ func (i *importing) keepLocalContact(ctx context.Context, row *Patient, n NewPat
 	i.note(slog.LevelWarn, "patient "+row.ID+" was found on the FHIR server, whose contact values differ and count: the local ones are in the journal",
 		"patient", row.ID, "operation", id, "fields", fields)
 	return nil
+}
+
+// aside is a row as it was before another person took its FHIR id, and which of its fields
+// were recorded here alone.
+type aside struct {
+	was    Patient
+	fields []string
+}
+
+// takeAside clears what is recorded here alone where another person is shown under the
+// FHIR id: a server that was installed anew, or another one, gives the same ids again.
+func takeAside(row *Patient, shown FHIRState) aside {
+	a := aside{was: *row}
+	if isStranger(row, shown) {
+		a.fields, _ = moveLocal(row, &Patient{})
+	}
+	return a
+}
+
+// keepAside writes the row as it was into the journal: nobody else has these values.
+func (s *Store) keepAside(ctx context.Context, tx bun.Tx, a aside) ([]event, error) {
+	if len(a.fields) == 0 {
+		return nil, nil
+	}
+	id := s.NewID()
+	if _, err := s.exec(ctx, tx, addLinked, id, a.was.ID, a.was.FHIRID, clean(toJSON(a.was))); err != nil {
+		return nil, err
+	}
+	return []event{{slog.LevelWarn, "the FHIR server shows another person under the FHIR id of patient " + a.was.ID +
+		": what was recorded here of the former one is in the journal alone; check FHIR_BASE_URL",
+		[]any{"patient", a.was.ID, "operation", id, "fields", a.fields}}}, nil
+}
+
+// isStranger reports whether name and birth date are both known, and both others. One of
+// them is a correction.
+func isStranger(row *Patient, shown FHIRState) bool {
+	was, is := keysOf(&row.FHIRState).name, keysOf(&shown).name
+	const none = separator + separator
+	return row.BirthDate != "" && shown.BirthDate != "" && row.BirthDate != shown.BirthDate &&
+		was != none && is != none && was != is
 }
 
 // lostContact returns the row with only those contact values that FHIR does not show, and

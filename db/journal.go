@@ -19,6 +19,7 @@ import (
 //	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
 //	no line         APPLIED      SetContact              the patient has no FHIR id
 //	no line         APPLIED      ImportPatients          the patient is linked, and FHIR has another contact: kind LINKED, which is never deleted
+//	no line         APPLIED      FillPatients and such   FHIR shows another person: what was recorded here of the former one, kind LINKED too
 //	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
 //	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
 //	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet
@@ -53,7 +54,9 @@ type UpdateKind string
 // The kinds of lines.
 const (
 	KindUpdate UpdateKind = "UPDATE"
-	KindLinked UpdateKind = "LINKED" // a LOCAL_ONLY patient was found on the FHIR server: Patient has the contact values that gave way
+	// KindLinked: a LOCAL_ONLY patient was found on the FHIR server, and Patient has the contact
+	// values that gave way; or another person was shown under its FHIR id, see takeAside.
+	KindLinked UpdateKind = "LINKED"
 )
 
 // ContactUpdate is one line of the journal. The JSON texts are the caller's own,
@@ -204,71 +207,82 @@ type Closing struct {
 // if no other update of the patient is unsettled. ErrLostLease,
 // ErrVersionMismatch.
 func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
+	var events []event
 	told, err := s.closeAtOnce(c)
 	if told != nil {
 		s.hint()
 	}
 	if err == nil && told == nil {
 		err = s.transact(c.PatientID, func(ctx context.Context, tx bun.Tx) (err error) {
-			told, err = s.closeIn(ctx, tx, c)
+			told, events, err = s.closeIn(ctx, tx, c)
 			return err
 		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("close contact update: %w", err)
 	}
+	for _, e := range events {
+		s.Log.Log(context.Background(), e.level, e.message, e.args...)
+	}
 	return told, nil
 }
 
-func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
+func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patient, events []event, err error) {
 	p, err := s.lockedRow(ctx, tx, c.PatientID)
 	if errors.Is(err, ErrNotFound) { // the number has moved: then nothing of the patient was open
-		return nil, ErrLostLease
+		return nil, nil, ErrLostLease
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.Shown != nil && c.IfVersion != 0 && p.Version != c.IfVersion {
-		return nil, ErrVersionMismatch
+		return nil, nil, ErrVersionMismatch
 	}
 	others := false
 	if c.Row == nil || c.Row.Version != p.Version {
 		if others, err = s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+	}
+	var aside aside
+	if c.Shown != nil {
+		aside = takeAside(p, *c.Shown)
 	}
 	told, before := after(p, c, others)
 	if err := s.closeLine(ctx, tx, c, told); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if events, err = s.keepAside(ctx, tx, aside); err != nil {
+		return nil, nil, err
 	}
 	if c.LandedETag != "" && others {
 		fenced, err := s.exec(ctx, tx, fenceUpdates, clean(c.FencedAnswer), c.PatientID, clean(c.LandedETag), c.ID)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if fenced > 0 {
 			if others, err = s.exists(ctx, tx, otherUnsettled, c.PatientID, c.ID); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			p.SyncState = stateWith(others || c.State.Open())
 			if told.SyncState != p.SyncState { // a retry is told the same
 				told.SyncState = p.SyncState
 				if _, err := s.exec(ctx, tx, tellUpdate, shownJSON(told), c.ID); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 			}
 		}
 	}
 	if c.Gone && c.State == UpdateRejected && c.Shown == nil && p.GoneAt.IsZero() {
-		return told, s.entomb(ctx, tx, p, c.At)
+		return told, nil, s.entomb(ctx, tx, p, c.At)
 	}
 	switch {
 	case c.Shown != nil:
-		return told, s.update(ctx, tx, p, c.At)
+		return told, events, s.update(ctx, tx, p, c.At)
 	case p.SyncState != before:
 		_, err = s.exec(ctx, tx, setSyncState, string(p.SyncState), p.ID)
 	}
-	return told, err
+	return told, nil, err
 }
 
 // after brings the row to where it is after the closing; told is the row as

@@ -216,7 +216,7 @@ func (p *postgres) closeAtOnce(c Closing) (told *Patient, err error) {
 	row := *c.Row
 	told, _ = after(&row, c, false)
 	values := newVersion(&row, c.At)
-	if row.keys.search != c.Row.keys.search {
+	if row.keys.search != c.Row.keys.search || isStranger(c.Row, *c.Shown) {
 		return nil, nil
 	}
 	was, is := c.Row.keys.phoneList(), row.keys.phoneList()

@@ -49,6 +49,7 @@ const (
 type found struct {
 	method
 	uncounted bool // a search with _count would show nobody
+	noTotal   bool // the total of a history is not of what changed since
 }
 
 // dayMargin is how far a day's begin is moved back: a clinic's wall clock may be a day
@@ -64,7 +65,7 @@ var errNotFollowable = errors.New("neither Patient/_history?_since nor Patient?_
 // the Next of an earlier page leads. What changes meanwhile may be shown as it was, as
 // it is, or twice; nobody is left out but who comes later. A patient that cannot be
 // used is a Change with Err, and the rest goes on. An error ends the listing; the Next of the
-// last page resumes it, unless its cause is ListingExpired: then it must start over.
+// last page resumes it; where that is "" or the cause is ListingExpired it must start over.
 func (c *Client) List(ctx context.Context, from string) iter.Seq2[Listing, error] {
 	return func(yield func(Listing, error) bool) {
 		w, err := c.newWalk(ctx)
@@ -154,6 +155,7 @@ func (c *Client) changesBy(ctx context.Context, how found, since time.Time) (*wa
 	if w.history {
 		w.ByOffset = false
 	}
+	w.noTotal = how.noTotal
 	if how.uncounted {
 		w.Count = 0
 	}
@@ -210,13 +212,14 @@ func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 		methods = []method{byHistory, byLastUpdated}
 	}
 	for _, how := range methods {
-		way := found{how, uncounted}
-		works, err := c.works(ctx, way, some)
+		way := found{method: how, uncounted: uncounted}
+		works, err := c.works(ctx, &way, some)
 		if err != nil {
 			return nil, Following{}, err
 		}
 		if works {
 			c.following.Store(&way)
+			c.pageCount.Store(min(2*c.pageCount.Load(), pageCount)) // a server may become faster
 			return &way, Following{Method: string(how), Deletes: how == byHistory, Precision: precision(some.entries)}, nil
 		}
 	}
@@ -241,14 +244,14 @@ func (c *Client) some(ctx context.Context) (p page, uncounted bool, err error) {
 
 // works tries a method: it must show again what the server has, and nobody from the
 // future.
-func (c *Client) works(ctx context.Context, how found, some page) (bool, error) {
+func (c *Client) works(ctx context.Context, how *found, some page) (bool, error) {
 	known := longAgo
 	if len(some.entries) > 0 && !some.entries[0].at.IsZero() {
 		known = some.entries[0].at
 	}
 	future := cmp.Or(some.serverTime, c.now()).Add(10 * 24 * time.Hour)
 	for _, since := range []time.Time{known, future} {
-		w, err := c.changesBy(ctx, how, since)
+		w, err := c.changesBy(ctx, *how, since)
 		if err != nil {
 			return false, err
 		}
@@ -263,6 +266,8 @@ func (c *Client) works(ctx context.Context, how found, some page) (bool, error) 
 			return false, p.err
 		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows && how.method != byHistory:
 			return false, nil
+		case since.Equal(future) && !shows && p.total > 0:
+			how.noTotal = true
 		}
 	}
 	return true, nil

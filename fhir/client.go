@@ -32,6 +32,7 @@ type Client struct {
 	base         *url.URL // without a slash at the end
 	chooser      *chooser
 	following    *atomic.Pointer[found] // how changes are found; nil: not known
+	pageCount    *atomic.Int32          // patients that a page is asked for at most
 	credentials  credentials
 	secrets      []string // what no answer may repeat, besides the Authorization
 	tls          *tlsFiles
@@ -67,8 +68,9 @@ func NewClient(o Options) (*Client, error) {
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
 		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, observer: o.Observer, now: time.Now,
-		following: new(atomic.Pointer[found]),
+		following: new(atomic.Pointer[found]), pageCount: new(atomic.Int32),
 	}
+	c.pageCount.Store(pageCount)
 	if c.chooser, err = newChooser(o.Server); err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func TestBrokenConversations(t *testing.T) {
 		{"truncated body", after(write(okHead + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body)+9, body))), Lost, "Connection closed before the answer was complete", false},
 		{"truncated chunk", after(write(okHead + "Transfer-Encoding: chunked\r\n\r\nff\r\n" + body)), Lost, "Connection closed before the answer was complete", false},
 		{"no HTTP", after(write("hello\r\n\r\n")), Lost, "Communication failed", false},
-		{"ends early", after(write(okHead + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 9, body[:9]))), Unusable, "The answer is unusable: not one JSON value", false},
+		{"ends early", after(write(okHead + fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", 9, body[:9]))), Unusable, "The answer is unusable: not one JSON value", false},
 		{"error with a truncated body", after(write("HTTP/1.1 422 No\r\nContent-Length: 99\r\n\r\n{")), Rejected, "The server answered with status 422", false},
 	}
 	for _, tt := range tests {

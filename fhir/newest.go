@@ -3,7 +3,6 @@ package fhir
 import (
 	"context"
 	"errors"
-	"net/http"
 )
 
 // order tells two versions of a patient apart.
@@ -104,7 +103,8 @@ func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
 	return kept, nil
 }
 
-// readDirectly asks for the patient itself; what it shows is the newest.
+// readDirectly asks for the patient itself; what it shows is the newest. One who cannot
+// be read is told, and the rest goes on, unless the server answers nobody.
 func (w *walk) readDirectly(ctx context.Context, e entry) (entry, error) {
 	r, err := w.c.Read(ctx, e.id)
 	is := entry{id: e.id, at: e.at, final: true}
@@ -115,10 +115,15 @@ func (w *walk) readDirectly(ctx context.Context, e entry) (entry, error) {
 		is.at = lastUpdated(r.JSON)
 	case errors.As(err, &failure) && failure.Kind == Gone:
 		is.deleted = true
-	case errors.As(err, &failure) && (failure.Kind == Unusable && failure.Status == http.StatusOK || failure.Kind == Forbidden):
-		is.err = badEntry(err)
-	default:
+	case ctx.Err() != nil, !errors.As(err, &failure), failure.Kind == NotSent, failure.Kind == AuthFailed, failure.Kind == RateLimited:
 		return is, err
+	default:
+		if failure.Status == 0 {
+			if w.unanswered++; w.unanswered >= maxUnanswered {
+				return is, err
+			}
+		}
+		is.err = badEntry(err)
 	}
 	return is, nil
 }

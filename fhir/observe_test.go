@@ -94,7 +94,7 @@ func TestEachRequestIsObservedOnceWithItsOutcome(t *testing.T) {
 			for _, err := range c.List(t.Context(), "") {
 				_ = err // the answer is no Bundle
 			}
-		}, http.StatusInternalServerError, "", "search lost"},
+		}, http.StatusInternalServerError, "", "search lost, search lost"}, // the second time a short page
 		{func() { _, _ = c.After(t.Context(), "a1", `W/"1"`) }, http.StatusForbidden, "", "history forbidden, history forbidden"},
 		{func() { _ = c.Delete(t.Context(), "a1") }, http.StatusOK, "", "other ok"},
 	} {

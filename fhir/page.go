@@ -27,11 +27,13 @@ var (
 type page struct {
 	entries    []entry
 	next       *url.URL // nil: no link
-	total      int      // how many match, as a searchset says; 0: it does not
+	others     []uint64 // entries that are no Patient, by a hash
+	total      int      // how many match, as it says; 0: it does not
 	serverTime time.Time
 	failed     bool  // in part, as an OperationOutcome says; the entries are good all the same
 	linkErr    error // why its link cannot be followed; likewise
 	tooLong    bool  // err: a shorter page may do
+	slow       bool  // err: likewise; the server could not make it, or not in time
 	err        error // why there is no page
 }
 
@@ -63,24 +65,30 @@ func (w *walk) read(ctx context.Context, at *url.URL) (p page) {
 	a := w.c.exchange(ctx, r)
 	if p.err = a.failure(); p.err != nil {
 		p.tooLong = a.status == http.StatusOK && a.unread != ""
+		var e *Error
+		p.slow = errors.As(p.err, &e) && e.Kind == Lost && (e.Timeout || e.Status >= 500) && !notOffered(e)
 		return p
 	}
 	if p.err = w.belongs(a.doc, at); p.err != nil {
 		return p
 	}
-	if str(a.doc, "type") == "searchset" {
+	if kind := str(a.doc, "type"); kind == "searchset" || kind == "history" && !w.noTotal {
 		p.total = int(member(a.doc, "total").Num)
 	}
 	p.serverTime = serverTime(a)
 	for _, e := range elements(member(a.doc, "entry")) {
 		resource := member(e, "resource")
 		kind, mode := str(resource, "resourceType"), str(member(e, "search"), "mode")
+		shown := len(p.entries)
 		switch {
 		case kind == "OperationOutcome":
 			p.failed = p.failed || hasError(resource)
 		case mode == "include", mode == "outcome", kind != "Patient" && resource.IsObject():
 		case w.history || kind == "Patient" || entryType(e) == "Patient" || entryType(e) == "":
 			p.entries = append(p.entries, w.readEntry(e, resource))
+		}
+		if len(p.entries) == shown {
+			p.others = append(p.others, maphash.String(w.seed, e.Raw))
 		}
 	}
 	if p.next, p.linkErr = w.c.nextLink(a.doc, at); p.linkErr != nil {

@@ -73,6 +73,8 @@ func (w *walk) resume() bool {
 	}
 	w.resumes++
 	w.Since, w.From, w.Link, w.Offset, w.Began = instant(w.Lower), w.Lower, "", 0, time.Time{}
+	w.Total, w.Shown = 0, 0
+	clear(w.counted)
 	clear(w.asked)
 	return true
 }
@@ -121,6 +123,7 @@ func (w *walk) shorten(ctx context.Context, at *url.URL, failure error, yield fu
 	e := w.tooLarge(ctx, at)
 	w.ByOffset, w.Last = true, nil
 	w.Offset++
+	w.Shown++
 	w.skipped++
 	l := Listing{Changes: []Change{{ID: e.id, At: e.at, Err: e.err}}, Deletes: w.history, Next: w.next()}
 	switch {
@@ -131,6 +134,35 @@ func (w *walk) shorten(ctx context.Context, at *url.URL, failure error, yield fu
 		w.seen[e.id] = e
 	}
 	return yield(l, nil)
+}
+
+// shortenSlow asks for much less after a page that the server could not make. It is
+// tried once: a server that is down answers no page. If that does, pages may become
+// longer again, but not as long as this one.
+func (w *walk) shortenSlow(ctx context.Context, at *url.URL) bool {
+	params := at.Query()
+	count, err := strconv.Atoi(params.Get("_count"))
+	if err != nil {
+		count = w.Count // the link has it within
+	}
+	if count <= shortPage || ctx.Err() != nil {
+		return false
+	}
+	switch {
+	case w.Link == "", !w.history && w.resume():
+	case err == nil:
+		params.Set("_count", strconv.Itoa(shortPage))
+		w.Link = w.withQuery(at, params)
+	default:
+		return false
+	}
+	delete(w.asked, at.String())
+	w.slow, w.good, w.Count, w.longest = true, 0, shortPage, max(shortPage, count/2)
+	return true
+}
+
+func (w *walk) withQuery(at *url.URL, params url.Values) string {
+	return w.c.base.ResolveReference(&url.URL{Path: at.Path, RawPath: at.RawPath, RawQuery: params.Encode()}).String()
 }
 
 // leaveLink asks for less than a link does.
@@ -144,7 +176,7 @@ func (w *walk) leaveLink(at *url.URL) bool {
 		w.ByOffset = true
 	case err == nil && count > 1:
 		params.Set("_count", strconv.Itoa(count/2))
-		w.Link = w.c.base.ResolveReference(&url.URL{Path: at.Path, RawPath: at.RawPath, RawQuery: params.Encode()}).String()
+		w.Link = w.withQuery(at, params)
 		return true
 	default:
 		return false

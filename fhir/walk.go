@@ -1,10 +1,10 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"net/url"
 	"slices"
@@ -14,11 +14,13 @@ import (
 
 const (
 	pageCount     = 200 // patients that a page is asked for: OpenEMR gives no more
+	shortPage     = 10  // likewise, after a page that the server could not make in time
 	maxLast       = 50  // of the last that were shown, by whom a page is seen to go on there
 	maxIdlePages  = 3   // in a row that show nothing new
 	maxEmptyPages = 200 // in a row: whom they would have shown may have been deleted since
 	maxResumes    = 3   // in a row without anything new
 	maxSkipped    = 10  // patients in a row that are too long: rather no answer of this server can be read
+	maxUnanswered = 3   // reads of a patient: rather the server answers nobody
 	goodPages     = 4   // after which a longer one is tried
 )
 
@@ -43,6 +45,8 @@ type position struct {
 	Lower  time.Time // who was not shown was changed then or later, unless Mixed; zero: not known
 	Began  time.Time // the server's clock when the query was first asked
 	Failed bool      // a page was shown in part
+	Total  int       // the least that the server said the query has; 0: it did not
+	Shown  int       // how many of these were shown
 }
 
 // walk goes through the pages of a search or of a history.
@@ -52,18 +56,25 @@ type walk struct {
 	position
 	how        method // by which changes are looked for; "": it lists everybody
 	history    bool
+	noTotal    bool             // what a history says is left aside
 	simplifies bool             // the first page may be asked for without what the server may not know
 	seen       map[string]entry // in a history: which version of each patient was shown
 
-	asked   map[string]bool
-	shown   map[uint64]bool // what was shown, by a hash: a million ids must fit into memory
-	seed    maphash.Seed
-	idle    int
-	empty   int
-	resumes int
-	good    int
-	skipped int  // patients in a row that were too long
-	blind   bool // one of a history was passed over that has no id: an older version of it may follow
+	counted map[uint64]struct{} // in Shown: a hash of each id
+	recount bool                // it helps to find out whether another walk was whole
+
+	asked      map[string]bool
+	shown      map[uint64]bool // what was shown, by a hash: a million ids must fit into memory
+	seed       maphash.Seed
+	longest    int  // patients that a page is asked for at most
+	slow       bool // the page before this try could not be made in time
+	idle       int
+	empty      int
+	resumes    int
+	good       int
+	skipped    int  // patients in a row that were too long
+	unanswered int  // reads of a patient
+	blind      bool // one of a history was passed over that has no id: an older version of it may follow
 }
 
 func (c *Client) newWalk(ctx context.Context) (*walk, error) {
@@ -71,9 +82,10 @@ func (c *Client) newWalk(ctx context.Context) (*walk, error) {
 	if err != nil {
 		return nil, err
 	}
+	longest := int(c.pageCount.Load())
 	return &walk{
-		c: c, profile: profile.Profile, position: position{Base: c.base.String(), Count: pageCount, ByOffset: profile.pagesByOffset},
-		seen: map[string]entry{}, asked: map[string]bool{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
+		c: c, profile: profile.Profile, position: position{Base: c.base.String(), Count: longest, ByOffset: profile.pagesByOffset}, longest: longest,
+		seen: map[string]entry{}, asked: map[string]bool{}, counted: map[uint64]struct{}{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}, nil
 }
 
@@ -82,6 +94,7 @@ func (w *walk) continueFrom(next string) error {
 	if err := json.Unmarshal([]byte(next), &w.position); err != nil || w.Base != w.c.base.String() {
 		return expired()
 	}
+	w.Count = min(w.Count, w.longest)
 	if _, err := w.address(); err != nil {
 		return err
 	}
@@ -169,6 +182,8 @@ func (w *walk) run(ctx context.Context, yield func(Listing, error) bool) {
 				return
 			}
 			continue
+		case p.slow && w.shortenSlow(ctx, at):
+			continue
 		case w.simplify(p):
 			continue
 		case p.err != nil && w.Link != "" && leadsNowhere(p.err):
@@ -195,10 +210,11 @@ func (w *walk) run(ctx context.Context, yield func(Listing, error) bool) {
 
 // take yields what a page shows, and goes to the next one; false: it ends there.
 func (w *walk) take(ctx context.Context, p page, entries []entry, yield func(Listing, error) bool) bool {
-	here, first := w.position, w.Link == "" && w.Offset == 0
+	here := w.position
 	here.Failed = false // it is told once, and must not keep the listing from its end for ever
 	fresh, err := w.newest(ctx, w.unseen(entries))
 	stop := w.advance(p, entries)
+	var short error // the listing has no Next, and starts over
 	more := w.Link != "" || w.ByOffset && w.Count > 0 && len(entries) > 0
 	switch {
 	case err != nil:
@@ -207,10 +223,10 @@ func (w *walk) take(ctx context.Context, p page, entries []entry, yield func(Lis
 	case more:
 	case w.ByOffset && p.next != nil && w.Offset > 0:
 		err = searchError(errNoProgress) // it does not know _offset
-	case first && p.total > len(p.entries):
-		err = searchError(fmt.Errorf("the server has %d patients, shows %d and names no further page", p.total, len(p.entries)))
 	case w.Failed:
 		err = searchError(errOutcome)
+	default:
+		short = w.missing(ctx)
 	}
 	if err != nil {
 		w.position = here // this page is asked for again
@@ -225,7 +241,7 @@ func (w *walk) take(ctx context.Context, p page, entries []entry, yield func(Lis
 	if !yield(l, nil) {
 		return false
 	}
-	if err != nil {
+	if err = cmp.Or(err, short); err != nil {
 		yield(Listing{}, err)
 	}
 	return err == nil && more
@@ -238,6 +254,7 @@ func (w *walk) advance(p page, entries []entry) error {
 	}
 	w.Offset += len(p.entries)
 	w.Failed = w.Failed || p.failed
+	w.count(p, entries)
 	if w.Began.IsZero() {
 		w.Began = p.serverTime
 	}
@@ -259,8 +276,12 @@ func (w *walk) advance(p page, entries []entry) error {
 		w.empty++
 	}
 	w.skipped = 0
-	if w.good++; w.good >= goodPages && w.Count > 0 && w.Count < pageCount {
-		w.Count, w.good = min(2*w.Count, pageCount), 0
+	if w.slow {
+		w.slow = false
+		w.c.pageCount.Store(int32(w.longest)) // not before a shorter one was seen to do
+	}
+	if w.good++; w.good >= goodPages && w.Count > 0 && w.Count < w.longest {
+		w.Count, w.good = min(2*w.Count, w.longest), 0
 	}
 	w.Link = ""
 	switch {

@@ -18,7 +18,7 @@ type batch struct {
 	ids      []string  // of those that were shown, be they usable or not
 	newest   time.Time // the latest time that one of them bears
 	newestID string
-	unread   []string // of those that could not be read by themselves
+	unread   []string // of those that could not be read by themselves, or not be believed yet
 	bad      int
 	claimed  bool
 	result   Result
@@ -31,7 +31,8 @@ func (m *Mirror) ask(ctx context.Context) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, At: m.Now()}}, nil
+	now := m.Now()
+	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, At: now, Believe: now.Add(-m.StaleAfter)}}, nil
 }
 
 // add sorts what was shown.
@@ -44,7 +45,7 @@ func (b *batch) add(changes []fhir.Change) {
 			b.newest, b.newestID = c.At, c.ID
 		}
 		if c.Deleted {
-			b.fill.Gone = append(b.fill.Gone, c.ID)
+			b.fill.Deleted = append(b.fill.Deleted, db.Deletion{FHIRID: c.ID, At: c.At})
 			continue
 		}
 		err := c.Err
@@ -129,7 +130,7 @@ func (b *batch) note() {
 func (b *batch) store(ctx context.Context, progress string) error {
 	b.note()
 	b.fill.Progress = progress
-	if progress == "" && len(b.patients)+len(b.fill.Gone)+len(b.fill.Unusable) == 0 {
+	if progress == "" && len(b.patients)+len(b.fill.Gone)+len(b.fill.Deleted)+len(b.fill.Unusable) == 0 {
 		b.count(db.Filled{})
 		return nil
 	}
@@ -160,6 +161,9 @@ func (b *batch) count(filled db.Filled) {
 			b.result.Same++
 		default:
 			b.result.Again++
+			if b.fill.Single && o.Why == db.KeptDoubtful { // asking again at once would show the same
+				b.unread = append(b.unread, b.patients[k].FHIRID)
+			}
 		}
 	}
 	b.result.Bad += b.bad

@@ -112,7 +112,7 @@ func TestAWalkGoesOnWhereItBrokeOff(t *testing.T) {
 	}
 	read := 0
 	for after := range 3 {
-		r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 1, Status: http.StatusInternalServerError})
+		r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 2, Status: http.StatusInternalServerError})
 		result, err := r.sweep(t.Context(), r.refusesMany, func(Result) {})
 		if err == nil {
 			t.Fatalf("walk %d did not break off", after)

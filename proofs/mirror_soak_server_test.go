@@ -208,7 +208,7 @@ func (h *hapiOutside) now(id string) ([]byte, error) {
 // versions reads one after the other: HAPI's _history is cached for a minute.
 func (h *hapiOutside) versions(id string) (string, error) {
 	var all strings.Builder
-	for n, missed := 1, 0; missed < 3; n++ { // deletions are no versions to read
+	for n, missed := 1, 0; missed < 30; n++ { // deletions, several in a row, are no versions to read
 		_, patient, err := h.do(http.MethodGet, fmt.Sprintf("Patient/%s/_history/%d", id, n), "", "")
 		if missed++; err == nil {
 			missed = 0
