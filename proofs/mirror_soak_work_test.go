@@ -310,7 +310,11 @@ func (w *soakWork) check() {
 			w.t.Errorf("%s is shown %d times", id, len(patients))
 			continue
 		}
-		Want(w.t, patients[0].(map[string]any), Object{"phone": contact.Phone, "syncState": "SYNCED"})
+		shown := Object(patients[0].(map[string]any))
+		Want(w.t, shown, Object{"phone": contact.Phone})
+		if state := shown["syncState"]; state != "SYNCED" && state != "STALE" { // it says STALE where a look takes long
+			w.t.Errorf("%s says %v", id, state)
+		}
 	}
 	had := map[string]string{}
 	outcomes := map[string]int{}
