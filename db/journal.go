@@ -18,8 +18,7 @@ import (
 //	from            to           by                      when
 //	no line         ACCEPTED     BeginUpdate             nobody else holds the patient or settles an update of it
 //	no line         APPLIED      SetContact              the patient has no FHIR id
-//	no line         APPLIED      ImportPatients          the patient is linked, and FHIR has another contact: kind LINKED, which is never deleted
-//	no line         APPLIED      FillPatients and such   FHIR shows another person: what was recorded here of the former one, kind LINKED too
+//	no line         APPLIED      ImportPatients          the patient is linked and FHIR has another contact, or FHIR shows another person: kind LINKED, which is never deleted
 //	ACCEPTED        deleted      BeginUpdate             it cannot go on: the patient could not be read
 //	ACCEPTED, SENT  SENT         SendUpdate              a PUT is about to leave, and the lease runs
 //	SENT, UNKNOWN   UNKNOWN      CloseUpdate             what became of the PUT is not known yet

@@ -123,7 +123,10 @@ type replica struct {
 
 func (r *replica) Changed(context.Context, time.Time) iter.Seq2[fhir.Listing, error] {
 	return func(yield func(fhir.Listing, error) bool) {
-		time.Sleep(r.slow)
+		r.memory.mu.Lock()
+		slow := r.slow
+		r.memory.mu.Unlock()
+		time.Sleep(slow)
 		r.memory.mu.Lock()
 		r.polls = append(r.polls, r.owner())
 		r.memory.mu.Unlock()
