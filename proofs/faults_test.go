@@ -130,6 +130,9 @@ func (f fault) hears(t *testing.T, answer Object) {
 // record as it is.
 func (f fault) toldInTheEnd(answer Object, id string) Object {
 	now := map[string]any{"phone": f.cache, "syncState": "SYNCED"}
+	if f.entombed() { // as it was before
+		now["syncState"] = "STALE"
+	}
 	switch {
 	case f.want == success, f.want == conflict:
 		return answer
