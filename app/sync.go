@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/db"
+	"patientgraph/fhir"
 	"patientgraph/mirror"
 )
 
@@ -68,6 +69,21 @@ func (c syncCommand) Run(p *program) error {
 		failures = append(failures, fmt.Errorf("sync: %d patients were not taken, or not wholly; see the log above", r.Bad))
 	}
 	return errors.Join(failures...)
+}
+
+// startExport has the FHIR server export all patients, waits until it has, and tells what
+// it says of it.
+func startExport(p *program, client *fhir.Client) (*fhir.Export, error) {
+	export, err := client.Export(p.ctx, func(progress string) {
+		p.log.Info("the FHIR server prepares the export", "progress", progress)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, issue := range export.Issues {
+		p.log.Warn("the FHIR server says of its export", "severity", issue.Severity, "code", issue.Code, "says", issue.Message)
+	}
+	return export, nil
 }
 
 // newMirror makes what fills the cache from the FHIR server.
