@@ -118,7 +118,7 @@ func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
 		return KeptPending
 	case row.FHIRID == "": // it becomes synced, and what was written here since is kept in the journal
 		return ""
-	case i.writtenSince(row):
+	case i.fill.isOvertaken(row):
 		return KeptMoved
 	case !row.GoneAt.IsZero() && !i.fill.Single,
 		i.fill.Single && isOlder(n.State, row.FHIRState) && !i.fill.believes(row):
@@ -163,14 +163,14 @@ func (f *Fill) settles(row *Patient) bool {
 	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.At)
 }
 
-// writtenSince reports whether a row was written since the batch was asked for.
-func (i *importing) writtenSince(row *Patient) bool {
-	return row.ChangeSeq == 0 || row.ChangeSeq > i.fill.Mark
+// isOvertaken reports whether a row was written since the batch was asked for.
+func (f *Fill) isOvertaken(row *Patient) bool {
+	return row.ChangeSeq == 0 || row.ChangeSeq > f.Mark
 }
 
-// finishFill notes which rows are to be read again, and which are not any more; all that a
+// noteUnseen notes which rows are to be read again, and which are not any more; all that a
 // file brought where the FHIR server is followed, for it may know better by now.
-func (i *importing) finishFill(ctx context.Context) error {
+func (i *importing) noteUnseen(ctx context.Context) error {
 	if i.fill == nil {
 		var written []string
 		for _, o := range i.outcomes {
@@ -251,12 +251,11 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 	if err != nil {
 		return nil, err
 	}
-	i := importing{fill: f}
 	var unseen, done []string
 	for _, row := range rows {
 		deleted, told := deletedAt[row.FHIRID]
 		doubtful := told && !deleted.After(row.FHIRUpdatedAt)
-		if row.GoneAt.IsZero() && (row.SyncState == Pending || i.writtenSince(row) || doubtful) {
+		if row.GoneAt.IsZero() && (row.SyncState == Pending || f.isOvertaken(row) || doubtful) {
 			unseen = append(unseen, row.ID)
 			continue
 		}

@@ -93,7 +93,7 @@ func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Tim
 			i := &importing{store: s, tx: tx, at: at, fill: fill, batch: slices.Clone(batch[from:to]), outcomes: outcomes[from:to],
 				came: map[*Patient]int{}, taken: map[*Patient]int{}, numberOnly: map[*Patient]bool{}, cameAs: map[*Patient]string{}, strangers: map[*Patient]bool{}}
 			for _, step := range []func(context.Context) error{i.findMerges, i.findExisting, i.findIdentifiers, i.findWritten, i.sort, i.insert, i.writeAllIdentifiers,
-				i.yieldAliases, i.settleMerges, i.finishFill} {
+				i.yieldAliases, i.settleMerges, i.noteUnseen} {
 				if err := step(ctx); err != nil {
 					return err
 				}
