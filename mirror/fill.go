@@ -66,34 +66,31 @@ func (b *batch) add(changes []fhir.Change) {
 	}
 }
 
-// mostTold bounds how many unusable patients are remembered as told.
+// mostTold bounds what is remembered as told, of each kind.
 const mostTold = 10_000
+
+// isNews reports whether the log has not said that yet, and that it will now.
+func (m *Mirror) isNews(told map[string]bool, what string) bool {
+	m.saying.Lock()
+	defer m.saying.Unlock()
+	known := told[what]
+	if len(told) >= mostTold {
+		clear(told)
+	}
+	told[what] = true
+	return !known
+}
 
 // tell names a patient that cannot be taken, once for each of its versions.
 func (m *Mirror) tell(c fhir.Change, err error) {
-	m.saying.Lock()
-	key := c.ID + c.At.String()
-	known := m.told[key]
-	if len(m.told) >= mostTold {
-		clear(m.told)
-	}
-	m.told[key] = true
-	m.saying.Unlock()
-	if !known {
+	if m.isNews(m.told, c.ID+c.At.String()) {
 		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)
 	}
 }
 
 // tellRefused says once that a patient cannot have a number.
 func (m *Mirror) tellRefused(number string, why error) {
-	m.saying.Lock()
-	known := m.refusals[number]
-	if len(m.refusals) >= mostTold {
-		clear(m.refusals)
-	}
-	m.refusals[number] = true
-	m.saying.Unlock()
-	if !known {
+	if m.isNews(m.refusals, number) {
 		m.Log.Warn("patient number refused, the rest of the record is taken", "patient", number, "error", why)
 	}
 }

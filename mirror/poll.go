@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"patientgraph/fhir"
@@ -33,10 +34,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 				failing = began
 				m.Log.Warn("the FHIR server cannot be followed; what is shown may become old", "error", err)
 			}
-			var f *fhir.Error
-			if errors.As(err, &f) {
-				pause = max(pause, min(f.RetryAfter, longestWait))
-			}
+			pause = asServerAsks(pause, err)
 		default:
 			if result.Inserted+result.Updated+result.Gone > 0 {
 				m.Log.Info("changes of the FHIR server were taken", "inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone)
@@ -58,6 +56,15 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// asServerAsks is a pause, or what the server asks us to wait if that is longer.
+func asServerAsks(pause time.Duration, err error) time.Duration {
+	var f *fhir.Error
+	if errors.As(err, &f) {
+		pause = max(pause, min(f.RetryAfter, longestWait))
+	}
+	return pause
 }
 
 // poll takes what has changed since the last look, and then reads by itself what could
@@ -276,9 +283,10 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	m.retries = waiting
 	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
 	defer cancel()
-	for len(due) > 0 && bound.Err() == nil {
-		some := due[:min(togetherUnseen, len(due))]
-		due = due[len(some):]
+	for some := range slices.Chunk(due, togetherUnseen) {
+		if bound.Err() != nil {
+			break
+		}
 		b, err := m.readTogether(bound, some, m.refuses())
 		if err != nil && bound.Err() != nil && ctx.Err() == nil {
 			break // those that take so long wait, so that others come first

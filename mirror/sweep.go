@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"patientgraph/fhir"
@@ -46,11 +47,7 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 				failed = err.Error()
 				m.Log.Warn("looking at all patients of the FHIR server broke off; it is tried again", "error", err)
 			}
-			pause = min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval)
-			var f *fhir.Error
-			if errors.As(err, &f) {
-				pause = max(pause, min(f.RetryAfter, longestWait))
-			}
+			pause = asServerAsks(min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval), err)
 		}
 		_ = sleep(ctx, pause)
 	}
@@ -297,9 +294,10 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse 
 		m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
 		return result, m.markStale(ctx, lost)
 	}
-	for len(lost) > 0 && ctx.Err() == nil {
-		some := lost[:min(togetherMissing, len(lost))]
-		lost = lost[len(some):]
+	for some := range slices.Chunk(lost, togetherMissing) {
+		if ctx.Err() != nil {
+			break
+		}
 		b, err := m.readTogether(ctx, some, false)
 		if err != nil {
 			return result, fmt.Errorf("ask for patients that were not shown: %w", err)
@@ -311,13 +309,11 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse 
 
 // markStale has the cache say STALE of patients that nobody takes for gone.
 func (m *Mirror) markStale(ctx context.Context, ids []string) error {
-	for len(ids) > 0 {
+	for some := range slices.Chunk(ids, knownAtOnce) {
 		b, err := m.ask(ctx)
 		if err != nil {
 			return err
 		}
-		some := ids[:min(knownAtOnce, len(ids))]
-		ids = ids[len(some):]
 		b.fill.Unusable = some
 		if err := b.store(ctx, ""); err != nil {
 			return err
