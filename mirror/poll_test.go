@@ -46,12 +46,12 @@ func TestAPollThatFindsNothingCostsOneRequest(t *testing.T) {
 					t.Errorf("it asked %q", asked)
 				}
 			}
-			r.clock.pass(2 * r.StaleAfter) // a wide look asks first how changes are found
+			r.clock.Pass(2 * r.StaleAfter) // a wide look asks first how changes are found
 			if asked := r.requests(func() { r.looks() }); len(asked) > 5+most {
 				t.Errorf("a wide look asked %q", asked)
 			}
 			if habits.OpenEMR {
-				r.clock.pass(100 * time.Hour)
+				r.clock.Pass(100 * time.Hour)
 				r.looks()
 			}
 			if asked := r.requests(func() { r.looks() }); len(asked) > most { // nothing has changed for long
@@ -73,7 +73,7 @@ func TestAPollThatBreaksOffIsMadeAgain(t *testing.T) {
 		}
 		r.walks()
 		r.looks()
-		r.clock.pass(time.Minute)
+		r.clock.Pass(time.Minute)
 		for n := range patients {
 			r.puts(fmt.Sprint("p", n), "010-2222-2222")
 		}
@@ -81,7 +81,7 @@ func TestAPollThatBreaksOffIsMadeAgain(t *testing.T) {
 		for _, fault := range []fhirsim.Fault{{Status: http.StatusInternalServerError}, {Close: true}, {Truncate: true}, {Status: http.StatusOK, Body: "<html>", ContentType: "text/html"}} {
 			fault.On, fault.After = fhirsim.OnSearch, 1 // the first page is shown
 			r.server.SetFault("", fault)
-			r.clock.pass(time.Second)
+			r.clock.Pass(time.Second)
 			if _, err := r.poll(t.Context()); err == nil {
 				t.Fatalf("a poll that broke off has looked: %+v", fault)
 			}
@@ -109,10 +109,10 @@ func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
 		r.puts("b", "010-1111-1111")
 		r.walks()
 		r.looks()
-		r.clock.pass(2 * time.Minute)
+		r.clock.Pass(2 * time.Minute)
 		commit := r.server.PutLate([]byte(patientOf("a", "010-2222-2222")))
 		for range 4 {
-			r.clock.pass(time.Minute)
+			r.clock.Pass(time.Minute)
 			r.puts("b", fmt.Sprint("010-3333-", r.clock.Now().Unix())) // polls begin behind this
 			if r.progress.WideAt.Add(r.StaleAfter).After(r.clock.Now().Add(time.Second)) {
 				r.looks()
@@ -122,7 +122,7 @@ func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
 			t.Fatal(err)
 		}
 		for !r.progress.WideAt.Equal(r.clock.Now()) {
-			r.clock.pass(30 * time.Second)
+			r.clock.Pass(30 * time.Second)
 			r.looks()
 		}
 		r.wants("after a wide look", "a", "010-2222-2222")
@@ -145,9 +145,9 @@ func TestAServersClockThatJumps(t *testing.T) {
 			if habits.UUIDVersions {
 				a, b = fmt.Sprint("a", n), fmt.Sprint("b", n)
 			}
-			r.clock.pass(7 * time.Second)
+			r.clock.Pass(7 * time.Second)
 			r.puts(a, fmt.Sprint("a-", n)) // before the jump
-			r.clock.pass(time.Second)
+			r.clock.Pass(time.Second)
 			r.jump(jump)
 			r.puts(b, fmt.Sprint("b-", n)) // after it
 			r.looks()
@@ -166,9 +166,9 @@ func TestAnImportedCacheIsFollowedFromItsNewest(t *testing.T) {
 	if _, err := r.store.ImportPatients(t.Context(), []db.NewPatient{{FHIRID: "a", State: state}}, newest); err != nil {
 		t.Fatal(err)
 	}
-	r.clock.pass(-30 * time.Minute)
+	r.clock.Pass(-30 * time.Minute)
 	r.puts("a", "010-2222-2222")
-	r.clock.pass(30 * time.Minute)
+	r.clock.Pass(30 * time.Minute)
 	r.lead()
 	if !r.progress.From.Equal(newest) {
 		t.Errorf("it is followed from %v, the newest is of %v", r.progress.From, newest)
@@ -214,7 +214,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 	if !r.LookedAt().IsZero() || !r.progress.Alone {
 		t.Errorf("looked at %v, alone %v", r.LookedAt(), r.progress.Alone)
 	}
-	r.clock.pass(time.Minute)
+	r.clock.Pass(time.Minute)
 	r.puts("a", "010-2222-2222")
 	r.server.Delete("b")
 	if r.untilSweep() != 0 {
@@ -230,7 +230,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 
 	// One that breaks off has not looked, and nor has the one that goes on: who was shown
 	// before is not known any more.
-	r.clock.pass(time.Minute)
+	r.clock.Pass(time.Minute)
 	for n := range 300 {
 		r.puts(fmt.Sprint("p", n), "010-1111-1111")
 	}
@@ -267,7 +267,7 @@ func TestAPatientThatCannotBeUsed(t *testing.T) {
 	r.puts("b", "010-2222-2222")
 	for range 3 {
 		r.looks()
-		r.clock.pass(longestWait)
+		r.clock.Pass(longestWait)
 	}
 	r.walks()
 	r.wants("beside it", "b", "010-2222-2222")
@@ -279,7 +279,7 @@ func TestAPatientThatCannotBeUsed(t *testing.T) {
 		t.Errorf("told %d times: %s", n, text)
 	}
 	r.puts("a", "010-3333-3333")
-	r.clock.pass(longestWait)
+	r.clock.Pass(longestWait)
 	r.looks()
 	r.wants("mended", "a", "010-3333-3333")
 	if row := r.row("a"); !row.UnseenSince.IsZero() {
@@ -313,7 +313,7 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 		return r.fhir.Client.Read(ctx, id)
 	}
 	for range 250 {
-		r.clock.pass(3 * time.Second)
+		r.clock.Pass(3 * time.Second)
 		r.looks()
 	}
 	if row := r.row("b"); !row.UnseenSince.IsZero() {
@@ -329,7 +329,7 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 		t.Errorf("tried %d times in 1000 s", len(tried))
 	}
 	failure = &fhir.Error{Kind: fhir.AuthFailed, Op: fhir.OpRead} // that is not about the patient
-	r.clock.pass(longestWait)
+	r.clock.Pass(longestWait)
 	if _, err := r.poll(t.Context()); err == nil {
 		t.Error("a poll that may not read has looked")
 	}

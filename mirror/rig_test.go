@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,25 +18,8 @@ import (
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/locked"
+	"patientgraph/internal/wait"
 )
-
-// testClock stands still until it is set; every clock of a rig follows it.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // between stands between a Mirror and the FHIR server.
 type between struct {
@@ -80,7 +62,7 @@ func (b *between) Read(ctx context.Context, id string) (fhir.Resource, error) {
 type rig struct {
 	*Mirror
 	t      *testing.T
-	clock  *testClock
+	clock  *wait.Clock // every clock of the rig follows it
 	server *fhirsim.Server
 	fhir   *between
 	store  *db.Store
@@ -92,7 +74,7 @@ func newRig(t *testing.T, habits fhirsim.Habits) *rig { return newRigOn(t, dbtes
 
 func newRigOn(t *testing.T, databaseURL string, habits fhirsim.Habits) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: &testClock{now: time.Now().Truncate(time.Second)}}
+	r := &rig{t: t, clock: wait.NewClock(time.Now().Truncate(time.Second))}
 	r.server = fhirsim.New(fhirsim.Options{Habits: habits, Now: r.clock.Now})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Date", r.clock.Now().Add(time.Duration(r.jumped.Load())).UTC().Format(http.TimeFormat))
@@ -141,7 +123,7 @@ func (r *rig) lead() {
 // looks polls a second later, which must work.
 func (r *rig) looks() Result {
 	r.t.Helper()
-	r.clock.pass(time.Second)
+	r.clock.Pass(time.Second)
 	result, err := r.poll(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)

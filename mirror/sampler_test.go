@@ -42,7 +42,7 @@ func newSampleRig(t *testing.T, databaseURL string, fhirIDs ...string) *sampleRi
 
 // passes lets time go by, in which the mirror looks and one row is sampled.
 func (r *sampleRig) passes(d time.Duration) {
-	r.clock.add(d)
+	r.clock.Pass(d)
 	r.looks(r.clock.Now())
 	r.sampler.Sample(r.t.Context())
 }
@@ -143,11 +143,11 @@ func TestADifferenceIsLookedAtAgainAfterOneFiveAndSixtyMinutes(t *testing.T) {
 func TestARowThatChangedSinceIsAnotherDifference(t *testing.T) {
 	t.Parallel()
 	r := newSampleRig(t, dbtest.SQLite(t), "a")
-	r.clock.add(time.Second)
+	r.clock.Pass(time.Second)
 	r.put("a", number(0), "010-1111-2222", "010-7777-7777")
 	r.passes(0)
 	r.fill()
-	r.clock.add(time.Second)
+	r.clock.Pass(time.Second)
 	r.put("a", number(0), "010-1111-2222", "010-8888-8888")
 	r.passes(time.Minute)
 	r.wantFigures("changed again", map[string]float64{"checked_total": 2, "different_total 0s": 2, "still_different": 1})
@@ -158,13 +158,13 @@ func TestARowThatChangedSinceIsAnotherDifference(t *testing.T) {
 func TestARowThatSaysThatItMayBeOldIsNotCounted(t *testing.T) {
 	t.Parallel()
 	r := newSampleRig(t, dbtest.SQLite(t), "a")
-	r.clock.add(6 * time.Minute) // nobody has looked since
+	r.clock.Pass(6 * time.Minute) // nobody has looked since
 	r.put("a", number(0), "010-1111-2222", "010-7777-7777")
 	r.sampler.Sample(t.Context())
 	r.wantFigures("stale", map[string]float64{"checked_total": 1, "marked_total": 1})
 	r.passes(0)
 	r.wantFigures("it looks again", map[string]float64{"checked_total": 2, "marked_total": 1, "different_total 0s": 1, "still_different": 1})
-	r.clock.add(6 * time.Minute)
+	r.clock.Pass(6 * time.Minute)
 	r.sampler.Sample(t.Context())
 	r.wantFigures("stale again", map[string]float64{"checked_total": 3, "marked_total": 2, "different_total 0s": 1, "still_different": 1})
 }

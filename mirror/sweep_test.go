@@ -24,13 +24,13 @@ func filled(t *testing.T, patients int) *rig {
 	for n := range patients {
 		r.puts(fmt.Sprint("p", n), "010-1111-1111")
 	}
-	r.clock.pass(-time.Second)
+	r.clock.Pass(-time.Second)
 	if result := r.walks(); result.Inserted != patients {
 		t.Fatalf("%+v", result)
 	}
-	r.clock.pass(time.Second)
+	r.clock.Pass(time.Second)
 	r.looks()
-	r.clock.pass(time.Minute)
+	r.clock.Pass(time.Minute)
 	return r
 }
 
@@ -60,7 +60,7 @@ func TestManyMissingPatientsAreNotTakenForGone(t *testing.T) {
 	for n := manyMissing; n < 2*manyMissing+1; n++ {
 		r.server.Delete(fmt.Sprint("p", n))
 	}
-	r.clock.pass(time.Minute)
+	r.clock.Pass(time.Minute)
 	r.walks()
 	if gone := r.gone(patients); gone != manyMissing || !strings.Contains(r.log.String(), errManyMissing.Error()) {
 		t.Errorf("%d are gone; the log says %s", gone, r.log.String())
@@ -95,7 +95,7 @@ func TestAListThatLeavesPatientsOutMakesNobodyGone(t *testing.T) {
 		t.Errorf("%+v, %d are gone", result, r.gone(30))
 	}
 	r.server.SetFault("p4", fhirsim.Fault{On: http.MethodGet, Status: http.StatusInternalServerError})
-	r.clock.pass(time.Minute)
+	r.clock.Pass(time.Minute)
 	r.walks() // whom the server cannot show is not gone either
 	if r.gone(30) != 1 || r.row("p4").UnseenSince.IsZero() {
 		t.Errorf("%d are gone, p4 is %+v", r.gone(30), r.row("p4"))

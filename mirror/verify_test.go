@@ -18,26 +18,9 @@ import (
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/wait"
 	"patientgraph/mirror"
 )
-
-// clock stands still until it is set.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // cache is a real one, with what the mirror says of itself.
 type cache struct {
@@ -64,7 +47,7 @@ func (c *cache) CachedPatient(ctx context.Context, fhirID string) (*db.CachedPat
 type verifyRig struct {
 	*mirror.Verifier
 	t     *testing.T
-	clock *clock
+	clock *wait.Clock
 	FHIR  *fhirsim.Server
 	cache *cache
 	at    string // the database
@@ -72,7 +55,7 @@ type verifyRig struct {
 
 func newVerifyRig(t *testing.T, databaseURL string, fhirIDs ...string) *verifyRig {
 	t.Helper()
-	r := &verifyRig{t: t, clock: &clock{now: time.Now().Truncate(time.Second)}, at: databaseURL}
+	r := &verifyRig{t: t, clock: wait.NewClock(time.Now().Truncate(time.Second)), at: databaseURL}
 	r.FHIR = fhirsim.New(fhirsim.Options{Habits: fhirsim.HAPI(), Now: r.clock.Now})
 	base, stop, err := r.FHIR.Start()
 	if err != nil {
@@ -176,41 +159,41 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 		want    map[string]string
 		ok      bool
 	}{
-		"nothing": {func(r *verifyRig) { r.clock.add(time.Hour) }, none, true},
+		"nothing": {func(r *verifyRig) { r.clock.Pass(time.Hour) }, none, true},
 		"changed after the last look": {func(r *verifyRig) {
 			r.looks(r.clock.Now())
-			r.clock.add(time.Second)
+			r.clock.Pass(time.Second)
 			r.put("a", number(0), phone, `"010-5555-6666"`)
 		}, map[string]string{number(0): "behind phone"}, true},
 		"changed after the row was filled, and nobody follows": {func(r *verifyRig) {
-			r.clock.add(2 * time.Minute)
+			r.clock.Pass(2 * time.Minute)
 			r.put("a", number(0), phone, `"010-5555-6666"`)
 		}, map[string]string{number(0): "behind phone"}, true},
 		"changed, and the mirror has looked since": {func(r *verifyRig) {
 			r.put("b", number(1), phone, `"010-5555-6666"`, "Main St", "Side St", "old@", "new@", "02-111-2222", "02-111-3333")
-			r.clock.add(10 * time.Minute)
+			r.clock.Pass(10 * time.Minute)
 			r.looks(r.clock.Now())
 		}, map[string]string{number(1): "wrong phone email address otherPhones"}, false},
 		"changed just before the last look": {func(r *verifyRig) {
-			r.clock.add(time.Hour)
+			r.clock.Pass(time.Hour)
 			r.put("a", number(0), phone, `"010-5555-6666"`)
-			r.clock.add(30 * time.Second)
+			r.clock.Pass(30 * time.Second)
 			r.looks(r.clock.Now())
 		}, map[string]string{number(0): "behind phone"}, true},
 		"only the version changed": {func(r *verifyRig) {
 			r.put("b", number(1), `"kept":true`, `"kept":false`)
-			r.clock.add(10 * time.Minute)
+			r.clock.Pass(10 * time.Minute)
 			r.looks(r.clock.Now())
 		}, none, true},
 		"another number": {func(r *verifyRig) {
 			r.put("b", "P-2025-000077")
-			r.clock.add(10 * time.Minute)
+			r.clock.Pass(10 * time.Minute)
 			r.looks(r.clock.Now())
 		}, map[string]string{number(1): "wrong id"}, false},
 		"changed, and the mirror stands still": {func(r *verifyRig) {
 			r.put("a", number(0), phone, `"010-5555-6666"`)
 			r.FHIR.Delete("b")
-			r.clock.add(6 * time.Minute)
+			r.clock.Pass(6 * time.Minute)
 		}, map[string]string{number(0): "marked phone", number(1): "marked"}, true},
 		"changed while a write is open": {func(r *verifyRig) {
 			r.put("a", number(0), phone, `"010-5555-6666"`)
@@ -218,18 +201,18 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 		}, map[string]string{number(0): "marked phone"}, true},
 		"deleted":        {func(r *verifyRig) { r.FHIR.Delete("c") }, map[string]string{number(2): "gone"}, false},
 		"a tombstone":    {func(r *verifyRig) { r.FHIR.Delete("c"); r.cache.gone["c"] = true }, none, true},
-		"was never gone": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.add(time.Hour); r.looks(r.clock.Now()) }, map[string]string{number(2): "back"}, false},
+		"was never gone": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.Pass(time.Hour); r.looks(r.clock.Now()) }, map[string]string{number(2): "back"}, false},
 		"was never gone, and the mirror stands still": {func(r *verifyRig) {
 			r.cache.gone["c"] = true
-			r.clock.add(time.Hour)
+			r.clock.Pass(time.Hour)
 			r.looks(r.clock.Now())
-			r.clock.add(time.Hour)
+			r.clock.Pass(time.Hour)
 		}, map[string]string{number(2): "back"}, false},
 		"lives again since the last look": {func(r *verifyRig) {
 			r.FHIR.Delete("c")
 			r.cache.gone["c"] = true
 			r.looks(r.clock.Now())
-			r.clock.add(time.Minute)
+			r.clock.Pass(time.Minute)
 			r.put("c", number(2))
 		}, map[string]string{number(2): "behind"}, true},
 		"one cannot be read": {func(r *verifyRig) { r.FHIR.SetFault("c", fhirsim.Fault{Status: 500}) }, map[string]string{number(2): "unknown lost"}, true},
@@ -255,7 +238,7 @@ func TestVerifyOnEachDatabase(t *testing.T) {
 		for n, id := range []string{"wrong", "marked"} {
 			r.put(id, number([]int{1, 5}[n]), "old@", "new@")
 		}
-		r.clock.add(10 * time.Minute)
+		r.clock.Pass(10 * time.Minute)
 		r.looks(r.clock.Now())
 		r.put("behind", number(2), "Main St", "Side St")
 		r.FHIR.Delete("gone")
@@ -283,10 +266,10 @@ func TestADifferenceThatHealsIsNotTold(t *testing.T) {
 	r := newVerifyRig(t, dbtest.SQLite(t), "a", "b")
 	client, reads := r.Verifier.FHIR, map[string]int{}
 	var mu sync.Mutex
-	r.clock.add(time.Second)
+	r.clock.Pass(time.Second)
 	r.put("a", number(0), "Main St", "Side St")
 	r.put("b", number(1), "Main St", "Side St")
-	r.clock.add(2 * time.Minute)
+	r.clock.Pass(2 * time.Minute)
 	r.looks(r.clock.Now())
 	r.Verifier.FHIR = readerFunc(func(ctx context.Context, id string) (fhir.Resource, error) {
 		mu.Lock()
@@ -322,7 +305,7 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 			r := newVerifyRig(t, dbtest.SQLite(t), "a", "b")
 			r.NextLook = c.next
 			if c.begins > 0 {
-				r.clock.add(time.Hour)
+				r.clock.Pass(time.Hour)
 			}
 			r.FHIR.Delete("a")
 			r.FHIR.Delete("b")

@@ -4,42 +4,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"patientgraph/internal/wait"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// clock is a time that a test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
-
 // many starts a server with n patients, p000 and on, a second apart.
-func many(t *testing.T, n int, habits Habits) (*Server, string, *clock) {
+func many(t *testing.T, n int, habits Habits) (*Server, string, *wait.Clock) {
 	t.Helper()
-	c := newClock()
+	c := wait.NewClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
 	s, base := running(t, Options{Habits: habits, Now: c.Now})
 	for i := range n {
 		if err := s.Put(fmt.Appendf(nil, `{"resourceType":"Patient","id":"p%03d"}`, i)); err != nil {
 			t.Fatal(err)
 		}
-		c.advance(time.Second)
+		c.Pass(time.Second)
 	}
 	return s, base, c
 }
@@ -124,7 +104,7 @@ func TestSearchCache(t *testing.T) {
 	if err := s.Put([]byte(`{"resourceType":"Patient","id":"newer"}`)); err != nil {
 		t.Fatal(err)
 	}
-	clock.advance(time.Minute)
+	clock.Pass(time.Minute)
 	see(2)
 }
 
@@ -178,7 +158,7 @@ func TestTypeHistory(t *testing.T) {
 	s, base, clock := many(t, 2, HAPI())
 	since := clock.Now()
 	s.Delete("p000")
-	clock.advance(time.Second)
+	clock.Pass(time.Second)
 	if err := s.Put([]byte(`{"resourceType":"Patient","id":"p001","active":true}`)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-// Package wait is the one way in which tests wait. The product does not import it.
+// Package wait is the one way in which tests wait, and let time pass. The product does
+// not import it.
 package wait
 
 import (
