@@ -9,6 +9,17 @@ type Freshness struct {
 	Looked      bool      // the changes were looked at since
 }
 
+// maxAhead is how far the clocks of replicas may differ: a time to come is of one that is
+// wrong.
+const maxAhead = time.Minute
+
+// FreshnessAt says which rows are stale at a time, if the changes were last looked at then
+// (zero: never).
+func FreshnessAt(now time.Time, staleAfter time.Duration, lookedAt time.Time) Freshness {
+	limit := now.Add(-staleAfter)
+	return Freshness{StaleBefore: limit, Looked: !lookedAt.Before(limit) && lookedAt.Before(now.Add(maxAhead))}
+}
+
 // Stale reports whether a row is. It needs ColLastSyncedAt and ColUnseenSince.
 func (f Freshness) Stale(p *Patient) bool {
 	if !p.GoneAt.IsZero() {

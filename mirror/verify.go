@@ -155,9 +155,7 @@ func seen(row *db.CachedPatient, looked time.Time) time.Time {
 
 // marked reports whether readers are told that the row may be old.
 func (v *Verifier) marked(row *db.CachedPatient, looked, now time.Time) bool {
-	fresh := db.Freshness{StaleBefore: now.Add(-v.StaleAfter)}
-	fresh.Looked = !looked.Before(fresh.StaleBefore)
-	return row.SyncState != db.Synced || fresh.Stale(row.Patient)
+	return row.SyncState != db.Synced || db.FreshnessAt(now, v.StaleAfter, looked).Stale(row.Patient)
 }
 
 // VerifyResult counts the rows that were looked at.

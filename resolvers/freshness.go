@@ -13,16 +13,12 @@ func (r *Resolver) freshness() db.Freshness {
 	if r.StaleAfter == 0 {
 		return db.Freshness{}
 	}
-	f := db.Freshness{StaleBefore: r.Now().Add(-r.StaleAfter)}
-	if r.Mirror != nil { // a time to come is of a clock that is wrong
-		at := r.Mirror.LookedAt()
-		f.Looked = !at.Before(f.StaleBefore) && at.Before(r.Now().Add(maxAhead))
+	var lookedAt time.Time
+	if r.Mirror != nil {
+		lookedAt = r.Mirror.LookedAt()
 	}
-	return f
+	return db.FreshnessAt(r.Now(), r.StaleAfter, lookedAt)
 }
-
-// maxAhead is how far the clocks of replicas may differ.
-const maxAhead = time.Minute
 
 // syncState says whether a row is known to be as the FHIR server was lately.
 func (r *Resolver) syncState(row *db.Patient) graph.SyncState {
