@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"io"
 	"net"
 	"strings"
@@ -126,55 +127,82 @@ func newProxy(t testing.TB, databaseURL string) *proxy {
 	t.Helper()
 	p := &proxy{}
 	p.url = between(t, databaseURL, func(in, out net.Conn) {
-		read, write := io.Pipe()
-		go p.read(read)
-		go p.pass(io.MultiWriter(out, write), in, func() { out.Close(); write.Close() })
-		p.pass(in, out, func() { in.Close() })
+		go func() {
+			defer out.Close()
+			p.passStatements(out, in)
+		}()
+		defer in.Close()
+		p.pass(in, out)
 	})
 	return p
 }
 
-func (p *proxy) pass(to io.Writer, from io.Reader, done func()) {
-	defer done()
+// pass hands on what comes, until a side ends.
+func (p *proxy) pass(to io.Writer, from io.Reader) {
 	for buf := make([]byte, 64<<10); ; {
 		n, err := from.Read(buf)
-		p.frozen.RLock()
-		_, failed := to.Write(buf[:n])
-		p.frozen.RUnlock()
-		if err != nil || failed != nil {
+		if p.write(to, buf[:n]) != nil || err != nil {
 			return
 		}
 	}
 }
 
-// read notes the texts in what a client sends.
-func (p *proxy) read(from *io.PipeReader) {
-	defer from.Close()
-	backend := pgproto3.NewBackend(from, io.Discard)
-	message, err := backend.ReceiveStartupMessage()
+func (p *proxy) write(to io.Writer, data []byte) error {
+	p.frozen.RLock()
+	defer p.frozen.RUnlock()
+	_, err := to.Write(data)
+	return err
+}
+
+// passStatements hands on what a client sends, and notes the texts in each message before
+// that: whatever was answered was seen.
+func (p *proxy) passStatements(to io.Writer, from io.Reader) {
+	start, err := message(from, 0)
 	if err != nil {
-		_, _ = io.Copy(io.Discard, from)
 		return
 	}
-	if start, is := message.(*pgproto3.StartupMessage); is {
-		for setting := range start.Parameters {
-			p.asked.saw(setting)
-		}
+	var startup pgproto3.StartupMessage
+	isSession := startup.Decode(start[4:]) == nil
+	for setting := range startup.Parameters {
+		p.asked.saw(setting)
+	}
+	if p.write(to, start) != nil {
+		return
+	}
+	if !isSession { // it asks for TLS, or cancels
+		p.pass(to, from)
+		return
 	}
 	for {
-		message, err := backend.Receive()
+		m, err := message(from, 1)
 		if err != nil {
-			_, _ = io.Copy(io.Discard, from)
 			return
 		}
-		switch m := message.(type) {
-		case *pgproto3.Parse:
-			p.saw(m.Query)
-			if m.Name != "" {
-				p.kept.saw(m.Name)
+		var parse pgproto3.Parse
+		var query pgproto3.Query
+		switch {
+		case m[0] == 'P' && parse.Decode(m[5:]) == nil:
+			p.saw(parse.Query)
+			if parse.Name != "" {
+				p.kept.saw(parse.Name)
 			}
-		case *pgproto3.Query:
-			p.saw(m.String)
+		case m[0] == 'Q' && query.Decode(m[5:]) == nil:
+			p.saw(query.String)
+		}
+		if p.write(to, m) != nil {
+			return
 		}
 	}
+}
+
+// message reads one whole message: so many bytes that tell its kind, its length in four
+// bytes, which count themselves, and the rest.
+func message(from io.Reader, kind int) ([]byte, error) {
+	m := make([]byte, kind+4)
+	if _, err := io.ReadFull(from, m); err != nil {
+		return nil, err
+	}
+	rest := make([]byte, binary.BigEndian.Uint32(m[kind:])-4)
+	_, err := io.ReadFull(from, rest)
+	return append(m, rest...), err
 }

@@ -229,7 +229,7 @@ func (m *Mirror) follow(ctx context.Context) {
 		defer stop()
 		m.sweepAgainAndAgain(ctx)
 	})
-	m.pollAgainAndAgain(ctx)
+	m.pollAgainAndAgain(ctx, func(Result) {})
 	stop()
 	sweeping.Wait()
 }

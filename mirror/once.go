@@ -69,12 +69,18 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 	}
 	polling, stop := context.WithCancel(ctx)
 	var polls sync.WaitGroup
+	var changed Result // beside the walk, which may have come by too early or too late to count it
 	if m.Interval > 0 {
-		polls.Go(func() { m.pollAgainAndAgain(polling) })
+		polls.Go(func() {
+			m.pollAgainAndAgain(polling, func(r Result) {
+				changed.add(Result{Inserted: r.Inserted, Updated: r.Updated, Gone: r.Gone})
+			})
+		})
 	}
 	result, err := m.sweep(ctx, refuse, each)
 	stop()
 	polls.Wait()
+	result.add(changed)
 	if err == nil && m.progress.Refused {
 		err = errManyMissing
 	}

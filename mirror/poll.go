@@ -18,12 +18,13 @@ const (
 
 // pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
 // was made, if a look takes no longer than a third of that, and says when looking begins to
-// fail and when it works again.
-func (m *Mirror) pollAgainAndAgain(ctx context.Context) {
+// fail and when it works again. taken hears of what each look has taken.
+func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
 		began := time.Now()
 		result, err := m.poll(ctx)
+		taken(result)
 		pause := m.Interval
 		switch {
 		case ctx.Err() != nil || isLost(err):
