@@ -68,25 +68,26 @@ const (
 // Mirror keeps the cache as the FHIR server is. It is safe for concurrent use.
 type Mirror struct {
 	Config
-	owner   string
-	metrics *metrics
-	leading atomic.Bool
-	state   atomic.Pointer[db.Mirror] // as it was read last
-	wake    chan struct{}             // holds one: look at once
-	hurries bool                      // somebody waits for the end of a sweep
-	used    atomic.Int64              // when Used was called, in ns
-	storing atomic.Int64              // how long a sweep's last page took to be stored, in ns
+	owner     string
+	metrics   *metrics
+	leading   atomic.Bool
+	state     atomic.Pointer[db.Mirror] // as it was read last
+	wake      chan struct{}             // holds one: look at once
+	hurries   bool                      // somebody waits for the end of a sweep
+	used      atomic.Int64              // when Used was called, in ns
+	wideFails atomic.Bool               // the last wide look broke off
+	storing   atomic.Int64              // how long a sweep's last page took to be stored, in ns
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress
-	saying    sync.Mutex      // of the next three
+	saying    sync.Mutex      // of the next five
 	told      map[string]bool // the unusable patients that the log has named
 	refusals  map[string]bool // the numbers that it has said to be refused
 	unusable  map[string]bool // FHIR ids of patients that could not be used when they were shown last
+	way       fhir.Following  // how changes are found, as the log has said
+	alone     bool            // it has said that they are not
 	retries   map[string]retry
-	clockTold bool           // it has said that the server's clock was set back
-	way       fhir.Following // how changes are found, as the log has said
-	alone     bool           // it has said that they are not
+	clockTold bool // it has said that the server's clock was set back
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
@@ -213,7 +214,7 @@ func (m *Mirror) untilTick(ctx context.Context, tick <-chan time.Time) {
 	}
 }
 
-// follow looks at the changes again and again, and beside that goes through all patients:
+// follow looks at the changes again and again, and beside that further back, and goes through all patients:
 // at first to fill the cache, later in search of what the changes did not show. It returns
 // when ctx ends, or when another process follows.
 func (m *Mirror) follow(ctx context.Context) {
@@ -224,14 +225,18 @@ func (m *Mirror) follow(ctx context.Context) {
 		return
 	}
 	m.Log.Info("following the FHIR server", "interval", m.Interval.String())
-	var sweeping sync.WaitGroup
-	sweeping.Go(func() {
+	var beside sync.WaitGroup
+	beside.Go(func() {
 		defer stop()
 		m.sweepAgainAndAgain(ctx)
 	})
+	beside.Go(func() {
+		defer stop()
+		m.lookWideAgainAndAgain(ctx, func(Result) {})
+	})
 	m.pollAgainAndAgain(ctx, func(Result) {})
 	stop()
-	sweeping.Wait()
+	beside.Wait()
 }
 
 // begin takes up the progress where whoever followed before has left it.

@@ -49,6 +49,11 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 		}
 	}
 	changed, err := m.poll(ctx)
+	if err == nil {
+		var late Result
+		late, err = m.lookWide(ctx)
+		changed.add(late)
+	}
 	if result.Read() > 0 { // they were counted a moment ago
 		changed.Same = 0
 	}
@@ -69,13 +74,16 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 	}
 	polling, stop := context.WithCancel(ctx)
 	var polls sync.WaitGroup
+	var counting sync.Mutex
 	var changed Result // beside the walk, which may have come by too early or too late to count it
+	count := func(r Result) {
+		counting.Lock()
+		defer counting.Unlock()
+		changed.add(Result{Inserted: r.Inserted, Updated: r.Updated, Gone: r.Gone})
+	}
 	if m.Interval > 0 {
-		polls.Go(func() {
-			m.pollAgainAndAgain(polling, func(r Result) {
-				changed.add(Result{Inserted: r.Inserted, Updated: r.Updated, Gone: r.Gone})
-			})
-		})
+		polls.Go(func() { m.pollAgainAndAgain(polling, count) })
+		polls.Go(func() { m.lookWideAgainAndAgain(polling, count) })
 	}
 	result, err := m.sweep(ctx, refuse, each)
 	stop()

@@ -75,12 +75,12 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	m.mu.Lock()
 	p := m.progress
 	m.mu.Unlock()
-	since, isWide := p.since(began, m.StaleAfter)
+	since := p.since(began)
 	if since.IsZero() {
 		return result, nil // the first page of the first sweep will say what time it is there
 	}
 	var seen sight
-	if isWide { // a server may have learnt, or lost, a way to tell
+	if p.ServerAt.IsZero() || p.Alone {
 		err = m.findWay(ctx)
 	}
 	if err == nil {
@@ -94,14 +94,12 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	}
 	switch {
 	case isUnfollowable(err): // a sweep that ends has looked
-		m.mu.Lock()
-		m.progress.Alone = true
-		m.mu.Unlock()
+		m.sweepsAlone()
 		return seen.result, nil
 	case err != nil:
 		return seen.result, err
 	}
-	if err := m.saveLook(began, since, isWide, seen); err != nil {
+	if err := m.saveLook(began, since, p.From, seen); err != nil {
 		return seen.result, err
 	}
 	m.metrics.polls.WithLabelValues("ok").Inc()
@@ -158,18 +156,22 @@ func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, s
 }
 
 // saveLook notes that a look has come to its end.
-func (m *Mirror) saveLook(began, since time.Time, isWide bool, seen sight) error {
+func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.progress
+	if !p.From.Equal(from) { // meanwhile it turned out that more is to be looked at
+		m.Wake()
+		return nil
+	}
+	if p.ServerAt.IsZero() { // all that may come late is still to be shown
+		p.WideAt = began
+	}
 	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
 		p.ServerAt = began
 	}
 	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
 		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
-	}
-	if isWide {
-		p.WideAt = began
 	}
 	if seen.deletes && !p.Deletes { // who was deleted while it did not tell is still to be found
 		p.SweptAt = time.Time{}
@@ -179,15 +181,75 @@ func (m *Mirror) saveLook(began, since time.Time, isWide bool, seen sight) error
 		p.Filled, p.Sweep, p.SweptAt = true, nil, began
 	}
 	lookedAt := began
-	if p.Imported && !p.Filled { // nobody knows yet whether the rows were right at From
+	if p.Imported && !p.Filled || m.wideFails.Load() { // nobody knows whether all of the rows were right before
 		lookedAt = time.Time{}
 	}
 	return m.save(lookedAt)
 }
 
+// sweepsAlone notes that only sweeps show what has changed.
+func (m *Mirror) sweepsAlone() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress.Alone = true
+}
+
+// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
+// many changes to go through.
+func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
+	for pause := m.Interval; sleep(ctx, pause) == nil; {
+		result, err := m.lookWide(ctx)
+		taken(result)
+		if ctx.Err() != nil || isLost(err) {
+			return
+		}
+		if failed := err != nil; failed != m.wideFails.Swap(failed) {
+			if failed {
+				m.Log.Warn("what the FHIR server may show late cannot be looked for; what is shown may become old", "error", err)
+			} else {
+				m.Log.Info("what the FHIR server may show late is looked for again")
+			}
+		}
+		pause = asServerAsks(m.Interval, err)
+	}
+}
+
+// lookWide is a look, where one is due, at what other looks have seen already: some of it
+// may have become visible late.
+func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
+	began := m.Now()
+	m.mu.Lock()
+	p := m.progress
+	m.mu.Unlock()
+	if !p.isWideDue(began, m.StaleAfter) {
+		return Result{}, nil
+	}
+	var seen sight
+	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
+	if since := p.sinceWide(began); err == nil && !since.IsZero() {
+		seen, err = m.changes(ctx, since)
+	}
+	if isUnfollowable(err) {
+		m.sweepsAlone()
+		return seen.result, nil
+	}
+	if err == nil {
+		err = m.settle(ctx, seen.claimed)
+	}
+	if err != nil {
+		return seen.result, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress.WideAt = began
+	return seen.result, m.save(time.Time{})
+}
+
 // findWay finds out how changes are found, and says when that is another way than before.
 func (m *Mirror) findWay(ctx context.Context) error {
 	way, err := m.FHIR.Following(ctx)
+	m.saying.Lock()
+	defer m.saying.Unlock()
 	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
 		if m.way, m.alone = way, err != nil; m.alone {
 			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")

@@ -49,24 +49,42 @@ const (
 // since returns from when changes are to be looked at. It goes by the time that the latest
 // change bears, for the clock that dates the answers may be another; that change must then
 // be shown again.
-func (p *progress) since(now time.Time, staleAfter time.Duration) (since time.Time, isWide bool) {
-	if p.ServerAt.IsZero() {
-		return p.From, true
-	}
-	last, back := p.ServerAt, overlap
-	if !p.Newest.IsZero() && p.Newest.Before(last) {
-		last = p.Newest
-	}
-	isWide = now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt)
+func (p *progress) since(now time.Time) time.Time {
 	switch {
+	case p.ServerAt.IsZero():
+		return p.From
 	case p.Newest.IsZero(): // that clock is all we know
-		back = 2 * wide
-	case now.Sub(p.NewestAt) >= 2*wide: // nothing has changed for long, and the last that did may have been many
-		back = 0
-	case isWide:
-		back = 2 * wide
+		return p.ServerAt.Add(-2 * wide)
+	case p.isQuiet(now): // the last that changed may have been many
+		return p.latest()
 	}
-	return last.Add(-back), isWide
+	return p.latest().Add(-overlap)
+}
+
+// sinceWide is where a wide look begins, which finds what became visible late; zero: the
+// others see as much.
+func (p *progress) sinceWide(now time.Time) time.Time {
+	if p.Newest.IsZero() || p.isQuiet(now) {
+		return time.Time{}
+	}
+	return p.latest().Add(-2 * wide)
+}
+
+// latest is the time up to which the changes were shown.
+func (p *progress) latest() time.Time {
+	if !p.Newest.IsZero() && p.Newest.Before(p.ServerAt) {
+		return p.Newest
+	}
+	return p.ServerAt
+}
+
+// isQuiet reports whether nothing has changed for so long that nothing can become visible late.
+func (p *progress) isQuiet(now time.Time) bool { return now.Sub(p.NewestAt) >= 2*wide }
+
+// isWideDue reports whether it is time for a wide look. The first look is one, and a server
+// that cannot be asked for changes has none.
+func (p *progress) isWideDue(now time.Time, staleAfter time.Duration) bool {
+	return !p.ServerAt.IsZero() && !p.Alone && (now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt))
 }
 
 // setBack returns from when the changes must be looked at because the server's clock was

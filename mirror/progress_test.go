@@ -11,34 +11,53 @@ func at(d time.Duration) time.Time { return noon.Add(d) }
 
 func TestFromWhenChangesAreLookedAt(t *testing.T) {
 	t.Parallel()
-	const staleAfter = 5 * time.Minute
 	followed := func(newest time.Duration) progress {
 		return progress{From: at(-time.Hour), ServerAt: noon, PolledAt: noon, WideAt: at(-time.Minute), Newest: at(newest), NewestAt: noon}
 	}
-	forgotten := followed(0)
-	forgotten.WideAt = at(time.Hour) // our clock was set back since
 	quiet := followed(-time.Hour)
 	quiet.NewestAt = at(-2 * wide)
 	unknown := followed(0)
 	unknown.Newest = time.Time{}
 	for name, c := range map[string]struct {
+		progress    progress
+		since, wide time.Time
+	}{
+		"nothing is known":          {progress{}, time.Time{}, time.Time{}},
+		"nobody has looked":         {progress{From: at(-time.Hour)}, at(-time.Hour), time.Time{}},
+		"after the last change":     {followed(-time.Minute), at(-time.Minute - overlap), at(-time.Minute - 2*wide)},
+		"by a clock that is behind": {followed(-time.Hour), at(-time.Hour - overlap), at(-time.Hour - 2*wide)},
+		"that change was long ago":  {quiet, at(-time.Hour), time.Time{}},
+		"nobody knows of a change":  {unknown, at(-2 * wide), time.Time{}},
+		"it is dated in the future": {followed(time.Hour), at(-overlap), at(-2 * wide)},
+	} {
+		since, wide := c.progress.since(at(time.Second)), c.progress.sinceWide(at(time.Second))
+		if !since.Equal(c.since) || !wide.Equal(c.wide) {
+			t.Errorf("%s: %v, wide %v", name, since, wide)
+		}
+	}
+}
+
+func TestWhenAWideLookIsDue(t *testing.T) {
+	t.Parallel()
+	const staleAfter = 5 * time.Minute
+	followed := progress{ServerAt: noon, WideAt: at(-time.Minute)}
+	alone := followed
+	alone.Alone = true
+	forgotten := followed
+	forgotten.WideAt = at(time.Hour)
+	for name, c := range map[string]struct {
 		progress progress
 		now      time.Duration
-		since    time.Time
-		wide     bool
+		due      bool
 	}{
-		"nothing is known":                 {progress{}, 0, time.Time{}, true},
-		"nobody has looked":                {progress{From: at(-time.Hour)}, 0, at(-time.Hour), true},
-		"after the last change":            {followed(-time.Minute), time.Second, at(-time.Minute - overlap), false},
-		"by a clock that is behind":        {followed(-time.Hour), time.Second, at(-time.Hour - overlap), false},
-		"that change was long ago":         {quiet, time.Second, at(-time.Hour), false},
-		"nobody knows of a change":         {unknown, time.Second, at(-2 * wide), false},
-		"it is dated in the future":        {followed(time.Hour), time.Second, at(-overlap), false},
-		"once in a while it is a wide one": {followed(-time.Minute), staleAfter - time.Minute, at(-time.Minute - 2*wide), true},
-		"also if our clock was set back":   {forgotten, 0, at(-2 * wide), true},
+		"the first look is one":        {progress{}, 0, false},
+		"a minute later":               {followed, 0, false},
+		"once in a while":              {followed, staleAfter - time.Minute, true},
+		"our clock was set back since": {forgotten, 0, true},
+		"nothing can be asked for":     {alone, time.Hour, false},
 	} {
-		if since, wide := c.progress.since(at(c.now), staleAfter); !since.Equal(c.since) || wide != c.wide {
-			t.Errorf("%s: %v, wide %v", name, since, wide)
+		if due := c.progress.isWideDue(at(c.now), staleAfter); due != c.due {
+			t.Errorf("%s: %v", name, due)
 		}
 	}
 }

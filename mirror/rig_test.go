@@ -120,7 +120,7 @@ func (r *rig) lead() {
 	}
 }
 
-// looks polls a second later, which must work.
+// looks polls a second later, and makes the wide look if one is due; both must work.
 func (r *rig) looks() Result {
 	r.t.Helper()
 	r.clock.Pass(time.Second)
@@ -128,6 +128,11 @@ func (r *rig) looks() Result {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	late, err := r.lookWide(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	result.add(late)
 	return result
 }
 
