@@ -60,7 +60,7 @@ func (s *startup) checkTrustedDocuments(p *program) (found string, err error) {
 	if s.trusted, err = httpapi.OpenTrustedDocuments(p.config.TrustedDocuments, enforce, p.log, time.Now); err != nil {
 		return "", fmt.Errorf("TRUSTED_DOCUMENTS: %w", err)
 	}
-	found = fmt.Sprintf("TRUSTED_DOCUMENTS lists %d operations", s.trusted.Len())
+	found = fmt.Sprintf("operations that TRUSTED_DOCUMENTS lists: %d", s.trusted.Len())
 	if !enforce {
 		found += "; others are accepted, and logged"
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func hashOf(extensions map[string]any) (hash string, bad *gqlerror.Error) {
 	}
 	extension, _ := given.(map[string]any)
 	hash, _ = extension["sha256Hash"].(string)
-	if version, _ := extension["version"].(json.Number); version != "1" || hash == "" {
+	if fmt.Sprint(extension["version"]) != "1" || hash == "" {
 		return "", badInput("extensions." + persistedQuery + ` must be {"version": 1, "sha256Hash": "…"}`)[0]
 	}
 	return hash, nil
