@@ -210,10 +210,14 @@ func TestAGETOfAPersistedQueryCanBeKeptByWhoAsked(t *testing.T) {
 	if other := ask(handler, http.MethodGet, target, "", "Authorization", "Bearer one", "If-None-Match", tag, "Accept", asGraphQL); other.StatusCode != 200 {
 		t.Errorf("another media type: status %d", other.StatusCode)
 	}
+	const refused = "{ __schema { queryType { name } } }"
+	without := endpoint(t, Options{})
+	ask(without, http.MethodPost, "/graphql", named(t, sha256Of(refused), refused))
 	for name, response := range map[string]*http.Response{
-		"a POST":          ask(handler, http.MethodPost, "/graphql", named(t, hash, ""), "If-None-Match", "*"),
-		"a GET of a text": ask(handler, http.MethodGet, "/graphql?query="+url.QueryEscape(query), "", "If-None-Match", "*"),
-		"an error":        ask(handler, http.MethodGet, target+"&operationName=Other", "", "If-None-Match", "*"),
+		"a POST":             ask(handler, http.MethodPost, "/graphql", named(t, hash, ""), "If-None-Match", "*"),
+		"a GET of a text":    ask(handler, http.MethodGet, "/graphql?query="+url.QueryEscape(query), "", "If-None-Match", "*"),
+		"a field that fails": ask(without, http.MethodGet, asURL(t, named(t, sha256Of(refused), "")), "", "If-None-Match", "*"),
+		"an error":           ask(handler, http.MethodGet, target+"&operationName=Other", "", "If-None-Match", "*"),
 	} {
 		if response.StatusCode != 200 || response.Header.Get("ETag") != "" || response.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: status %d, %v", name, response.StatusCode, response.Header)
