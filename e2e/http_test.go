@@ -38,22 +38,22 @@ func TestARefusalHasTheMediaTypeAskedFor(t *testing.T) {
 	s := StartSystem(t, dbtest.SQLite(t))
 	const good, unknown = `{"query":"{ viewer { role } }"}`, `{"query":"{ patient(id: \"1\") { shoeSize } }"}`
 	for _, c := range []struct {
-		client         *Client
-		body, accept   string
-		status         int
-		contentType    string
-		code, method   string
-		challenge, has string
+		client       *Client
+		body, accept string
+		status       int
+		contentType  string
+		code, method string
+		challenge    string
 	}{
-		{s.As(""), good, "application/graphql-response+json", 401, "application/graphql-response+json", "UNAUTHENTICATED", "POST", "Bearer", ""},
-		{s.As("x.y.z"), good, "application/json", 401, "application/json", "UNAUTHENTICATED", "POST", "Bearer", ""},
-		{s.As(""), good, "text/event-stream", 401, "application/json", "UNAUTHENTICATED", "POST", "Bearer", ""},
-		{s.Client, good, "text/html", 406, "application/json", "BAD_USER_INPUT", "POST", "", ""},
-		{s.Client, unknown, "application/graphql-response+json", 400, "application/graphql-response+json", "GRAPHQL_VALIDATION_FAILED", "POST", "", ""},
-		{s.Client, unknown, "application/json", 200, "application/json", "GRAPHQL_VALIDATION_FAILED", "POST", "", ""},
-		{s.Client, "{", "application/graphql-response+json", 400, "application/graphql-response+json", "BAD_USER_INPUT", "POST", "", ""},
-		{s.As(""), "", "", 405, "application/json", "BAD_USER_INPUT", "PATCH", "", ""},
-		{s.Client, "", "application/graphql-response+json", 405, "application/graphql-response+json", "BAD_USER_INPUT", "OPTIONS", "", ""},
+		{s.As(""), good, "application/graphql-response+json", 401, "application/graphql-response+json", "UNAUTHENTICATED", "POST", "Bearer"},
+		{s.As("x.y.z"), good, "application/json", 401, "application/json", "UNAUTHENTICATED", "POST", "Bearer"},
+		{s.As(""), good, "text/event-stream", 401, "application/json", "UNAUTHENTICATED", "POST", "Bearer"},
+		{s.Client, good, "text/html", 406, "application/json", "BAD_USER_INPUT", "POST", ""},
+		{s.Client, unknown, "application/graphql-response+json", 400, "application/graphql-response+json", "GRAPHQL_VALIDATION_FAILED", "POST", ""},
+		{s.Client, unknown, "application/json", 200, "application/json", "GRAPHQL_VALIDATION_FAILED", "POST", ""},
+		{s.Client, "{", "application/graphql-response+json", 400, "application/graphql-response+json", "BAD_USER_INPUT", "POST", ""},
+		{s.As(""), "", "", 405, "application/json", "BAD_USER_INPUT", "PATCH", ""},
+		{s.Client, "", "application/graphql-response+json", 405, "application/graphql-response+json", "BAD_USER_INPUT", "OPTIONS", ""},
 	} {
 		headers := []string{}
 		if c.accept != "" {

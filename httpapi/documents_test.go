@@ -231,7 +231,7 @@ func TestAListThatCannotBeUsedSaysWhy(t *testing.T) {
 		`{"name":"patientgraph-web","version":"1.0.0"}`:                                                                   "no GraphQL document",
 		`{"1":{"text":"{ __typename }"}}`:                                                                                 "no text",
 		`{"1":"fragment F on Query { __typename }"}`:                                                                      "no GraphQL document with an operation",
-		`{"1":"{ ` + strings.Repeat("id ", 6000) + `}"}`:                                                          "5000 tokens",
+		`{"1":"{ ` + strings.Repeat("id ", 6000) + `}"}`:                                                                  "5000 tokens",
 	} {
 		file := filepath.Join(t.TempDir(), "documents.json")
 		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/klauspost/compress/zstd"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
 	"patientgraph/resolvers"
@@ -260,5 +262,18 @@ func TestAnExecutedOperationThatFailsHasData(t *testing.T) {
 	}
 	if status := (answer{Response: response}).statusAs(graphQLType); status != 200 {
 		t.Errorf("status %d", status)
+	}
+}
+
+func TestWhatWasNotExecutedSaysWhoseFaultItIs(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]int{
+		"BAD_USER_INPUT": 400, "GRAPHQL_VALIDATION_FAILED": 400, "LIMIT_EXCEEDED": 400, "UNAVAILABLE": 503, "INTERNAL": 500,
+		"PERSISTED_QUERY_NOT_FOUND": 200, "PERSISTED_QUERY_NOT_SUPPORTED": 200,
+	} {
+		a := answer{Response: &graphql.Response{Errors: gqlerror.List{{Message: "x", Extensions: map[string]any{"code": code}}}}}
+		if as, plain := a.statusAs(graphQLType), a.statusAs(jsonType); as != want || plain != 200 {
+			t.Errorf("%s: %d as GraphQL, want %d; %d as JSON", code, as, want, plain)
+		}
 	}
 }
