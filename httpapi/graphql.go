@@ -26,11 +26,11 @@ func newGraphQL(o Options) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: o.Resolver})
 	s := handler.New(schema)
 	s.AddTransport(transport.SSE{KeepAlivePingInterval: 15 * time.Second}) // a POST that accepts text/event-stream
-	s.AddTransport(transport.POST{})
-	s.AddTransport(transport.GET{})
+	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
 	s.Use(noteOperation{})
+	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
@@ -39,10 +39,10 @@ func newGraphQL(o Options) http.Handler {
 	}
 	answers := &answerLimit{}
 	s.Use(answers)
-	s.Use(onlyQueries{})
 	if o.Introspection {
 		s.Use(extension.Introspection{})
 	} else {
+		s.AroundFields(noType)
 		s.SetDisableSuggestion(true) // "did you mean" tells the schema too
 		s.SetValidationRulesFn(rulesWithoutSuggestions)
 	}
@@ -71,29 +71,19 @@ func rulesWithoutSuggestions() *rules.Rules {
 	return r
 }
 
-// onlyQueries refuses mutations in a request whose context holds it: a GET
-// must change nothing (GraphQL over HTTP).
-type onlyQueries struct{}
-
-func (onlyQueries) ExtensionName() string                   { return "OnlyQueries" }
-func (onlyQueries) Validate(graphql.ExecutableSchema) error { return nil }
-
-func (onlyQueries) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	if ctx.Value(onlyQueries{}) == nil || op.Operation.Operation == ast.Query {
-		return nil
+// noType answers __type without introspection as if there were no such type: a client
+// that asks for one hears no more than that (graphql-http's audits ask so).
+func noType(ctx context.Context, next graphql.Resolver) (any, error) {
+	if field := graphql.GetFieldContext(ctx); field.Field.Name == "__type" && field.Field.ObjectDefinition.Name == "Query" {
+		return nil, nil
 	}
-	return &gqlerror.Error{
-		Message: "a GET request can only query; use POST", Extensions: map[string]any{"code": resolvers.CodeBadUserInput},
-	}
+	return next(ctx)
 }
 
 // presentError gives every error a code. What has none yet comes from reading
 // arguments: everything else that resolvers return is coded.
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
-	if strings.HasPrefix(e.Message, "json request body could not be decoded") { // gqlgen would repeat the body
-		e.Message = "the request body is not a GraphQL request in JSON"
-	}
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}
