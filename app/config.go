@@ -309,9 +309,9 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("phone_region", c.PhoneRegion),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),
-		slog.Any("cors_origins", c.CORSOrigins),
+		slog.String("cors_origins", strings.Join(c.CORSOrigins, ",")),
 		slog.String("base_path", c.BasePath),
-		slog.Any("trusted_proxies", c.TrustedProxies),
+		slog.String("trusted_proxies", strings.Join(c.TrustedProxies, ",")),
 	)
 }
 
