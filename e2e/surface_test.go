@@ -75,7 +75,7 @@ func TestPagesMayCallAndReadEveryAnswer(t *testing.T) {
 			if got := h.Get("Access-Control-Allow-Origin"); (got == origin) != allowed || !allowed && got != "" {
 				t.Errorf("%s from %s: allowed for %q", name, origin, got)
 			}
-			for _, exposed := range []string{"Retry-After", "Www-Authenticate", "X-Request-Id"} {
+			for _, exposed := range []string{"Retry-After", "WWW-Authenticate", "X-Request-Id"} {
 				if strings.Contains(h.Get("Access-Control-Expose-Headers"), exposed) != allowed {
 					t.Errorf("%s from %s: exposed is %q", name, origin, h.Get("Access-Control-Expose-Headers"))
 				}

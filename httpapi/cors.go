@@ -120,12 +120,12 @@ const preflightKept = 7200
 
 // crossOrigin lets the pages of these origins read the answers of a handler, refusals
 // among them, and answers their preflights itself. The log says which page was refused:
-// its user sees only that nothing came. Register what it returns for a path without a
-// method: preflights come by OPTIONS.
+// its user sees only that nothing came. A route that is wrapped so names no method, for
+// preflights come by OPTIONS.
 func crossOrigin(log *slog.Logger, origins Origins) func(http.Handler) http.Handler {
 	allowed := cors.New(cors.Options{
 		AllowOriginFunc: origins.Allow, AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
-		AllowedHeaders: requestHeaders, ExposedHeaders: []string{requestIDHeader, "Retry-After", "WWW-Authenticate"},
+		AllowedHeaders: requestHeaders, ExposedHeaders: []string{"Retry-After, WWW-Authenticate, " + requestIDHeader}, // one text, which the library leaves in its case
 		MaxAge: preflightKept, OptionsPassthrough: true,
 	})
 	// The library refuses headers that are not sorted, and a preflight with one more

@@ -75,8 +75,9 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle(NotificationPath+"/", notifications)
 	}
 	if o.Playground != nil {
-		o.Playground.BasePath = base
-		playground, err := web.Handler(*o.Playground)
+		page := *o.Playground
+		page.BasePath = base
+		playground, err := web.Handler(page)
 		if err != nil {
 			return nil, fmt.Errorf("playground: %w", err)
 		}
