@@ -51,6 +51,10 @@ export async function scenario({ query, mutate, subscribe }) {
   const { contactUpdate } = await query('ContactUpdate', { operationId })
   assert.equal(contactUpdate.state, 'REJECTED')
   assert.equal(contactUpdate.result.message, 'Invalid phone format') // through the client's cache
+  for (const [id, field, value] of [[own, 'id', own], [contactUpdate.id, 'state', 'REJECTED'], [strangers]]) {
+    const { node } = await query('Node', { id })
+    assert.equal(node?.[field], value, JSON.stringify(node))
+  }
 
   // What has ended is told at once, and then the subscription ends by itself.
   const settled = []

@@ -54,7 +54,6 @@ exports.ContactUpdate = graphql`
   query operationsContactUpdateQuery($operationId: ID!) {
     contactUpdate(operationId: $operationId) {
       id
-      operationId
       state
       result {
         __typename
@@ -68,10 +67,13 @@ exports.ContactUpdate = graphql`
   }
 `
 
-exports.ContactUpdateNode = graphql`
-  query operationsContactUpdateNodeQuery($id: ID!) {
+exports.Node = graphql`
+  query operationsNodeQuery($id: ID!) {
     node(id: $id) {
-      __typename
+      id
+      ... on Patient {
+        phone
+      }
       ... on ContactUpdate {
         state
       }
