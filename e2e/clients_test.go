@@ -23,9 +23,7 @@ func TestClients(t *testing.T) {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel()
 			files := clientFiles(t)
-			s := systemForClients(t)
-			writeSchema(t, files)
-			node(t, files, s.Product, client+".js")
+			runNode(t, files, systemForClients(t).Product, client+".js")
 		})
 	}
 }
@@ -37,7 +35,7 @@ func TestGraphQLOverHTTPAudits(t *testing.T) {
 		t.Run("introspection "+introspection, func(t *testing.T) {
 			t.Parallel()
 			files := clientFiles(t)
-			node(t, files, StartSystem(t, dbtest.SQLite(t), "INTROSPECTION="+introspection).Product, "audits.js")
+			runNode(t, files, StartSystem(t, dbtest.SQLite(t), "INTROSPECTION="+introspection).Product, "audits.js")
 		})
 	}
 }
@@ -59,17 +57,6 @@ func clientFiles(t *testing.T) string {
 	return files
 }
 
-func writeSchema(t *testing.T, files string) {
-	t.Helper()
-	sdl, err := os.ReadFile("../schema.graphqls")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(files, "schema.graphql"), sdl, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // systemForClients has a patient for each way in which a contact update can end;
 // scenario.js says which.
 func systemForClients(t *testing.T, settings ...string) *System {
@@ -89,8 +76,8 @@ func systemForClients(t *testing.T, settings ...string) *System {
 	return s
 }
 
-// node runs one file of e2e/clients against a product.
-func node(t *testing.T, files string, p *Product, args ...string) {
+// runNode runs one file of e2e/clients against a product.
+func runNode(t *testing.T, files string, p *Product, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

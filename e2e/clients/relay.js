@@ -7,8 +7,9 @@ import { transformFileSync } from '@babel/core'
 import { createClient } from 'graphql-ws'
 import relay from 'relay-runtime'
 import WebSocket from 'ws'
-import { headers, own, scenario, url, websocketURL } from './scenario.js'
+import { base, headers, own, scenario, url, websocketURL } from './scenario.js'
 
+writeFileSync('schema.graphql', await (await fetch(`${base}/schema.graphql`, { headers })).text())
 execFileSync(process.execPath, ['node_modules/relay-compiler/cli.js'], { stdio: 'pipe' })
 writeFileSync('relay/built.js', transformFileSync('relay/operations.js', { plugins: ['relay'] }).code)
 const operations = createRequire(import.meta.url)('./relay/built.js')
