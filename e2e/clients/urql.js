@@ -21,7 +21,10 @@ async function run(client) {
       const { unsubscribe } = pipe(
         client.subscription(documents[name], variables),
         onEnd(observer.complete),
-        onResult(({ data, error }) => (error ? observer.error(error) : observer.next(data))),
+        onResult(({ data, error, hasNext }) => {
+          if (error) observer.error(error)
+          else if (hasNext) observer.next(data) // at the end urql tells the last one once more
+        }),
       )
       return unsubscribe
     },
