@@ -13,6 +13,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/locked"
 )
 
 // TestClients runs the clients of e2e/clients, each as its documentation shows, against
@@ -23,9 +24,32 @@ func TestClients(t *testing.T) {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel()
 			files := clientFiles(t)
-			runNode(t, files, systemForClients(t).Product, client+".js")
+			if client == "relay" {
+				runNode(t, files, "", "relay-compile.js", "relay.config.json")
+			}
+			runNode(t, files, systemForClients(t).URL, client+".js")
 		})
 	}
+}
+
+// TestClientsWithTrustedDocuments makes manifests with the tools of Apollo and of Relay,
+// and runs their clients against a product that accepts nothing else.
+func TestClientsWithTrustedDocuments(t *testing.T) {
+	t.Parallel()
+	t.Run("apollo", func(t *testing.T) {
+		t.Parallel()
+		files := clientFiles(t)
+		runNode(t, files, "", "node_modules/@apollo/generate-persisted-query-manifest/cli.js")
+		s := systemForClients(t, "TRUSTED_DOCUMENTS="+filepath.Join(files, "persisted-query-manifest.json"))
+		runNode(t, files, s.URL, "apollo-manifest.js")
+	})
+	t.Run("relay", func(t *testing.T) {
+		t.Parallel()
+		files := clientFiles(t)
+		runNode(t, files, "", "relay-compile.js", "relay.persisted.config.json")
+		s := systemForClients(t, "TRUSTED_DOCUMENTS="+filepath.Join(files, "persisted_queries.json"))
+		runNode(t, files, s.URL, "relay.js")
+	})
 }
 
 // TestGraphQLOverHTTPAudits runs all audits of graphql-http.
@@ -34,13 +58,13 @@ func TestGraphQLOverHTTPAudits(t *testing.T) {
 	for _, introspection := range []string{"true", "false"} {
 		t.Run("introspection "+introspection, func(t *testing.T) {
 			t.Parallel()
-			files := clientFiles(t)
-			runNode(t, files, StartSystem(t, dbtest.SQLite(t), "INTROSPECTION="+introspection).Product, "audits.js")
+			runNode(t, clientFiles(t), StartSystem(t, dbtest.SQLite(t), "INTROSPECTION="+introspection).URL, "audits.js")
 		})
 	}
 }
 
-// clientFiles returns a folder with e2e/clients and the packages that it needs.
+// clientFiles returns a folder with e2e/clients, the packages that it needs, and the
+// schema.
 func clientFiles(t *testing.T) string {
 	t.Helper()
 	installed := os.Getenv("TEST_NODE")
@@ -52,6 +76,13 @@ func clientFiles(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(files, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	var sdl, log locked.Buffer
+	if err := Run(t.Context(), []string{"schema"}, &sdl, &log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(files, "schema.graphql"), []byte(sdl.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return files
@@ -76,17 +107,17 @@ func systemForClients(t *testing.T, settings ...string) *System {
 	return s
 }
 
-// runNode runs one file of e2e/clients against a product.
-func runNode(t *testing.T, files string, p *Product, args ...string) {
+// runNode runs a script among the client's files; server is the product that it asks.
+func runNode(t *testing.T, files, server string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = files
-	cmd.Env = append(os.Environ(), "SERVER="+p.URL, "TOKEN="+TokenOf(t, Object{
+	cmd.Env = append(os.Environ(), "SERVER="+server, "TOKEN="+TokenOf(t, Object{
 		"role": auth.RolePatient, "sub": "carer", "patient_id": []string{Number, "P-2025-000003", "P-2025-000004", "P-2025-000009"},
 	}))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("node %s: %v\n%s", args, err, out)
+		t.Fatalf("node %s: %v\n%s", args, err, out)
 	}
 }

@@ -11,7 +11,7 @@ fun main(args: Array<String>) {
     val (schema, operations, sources) = args.map(::File)
     ApolloCompiler.buildSchemaAndOperationsSources(
         schemaFiles = listOf(schema).toInputFiles(),
-        executableFiles = listOf(operations).toInputFiles(),
+        executableFiles = operations.listFiles()!!.sorted().toInputFiles(),
         codegenSchemaOptions = CodegenSchemaOptions(
             scalarTypeMapping = mapOf("DateTime" to "kotlin.String", "PartialDate" to "kotlin.String"),
             scalarAdapterMapping = mapOf(),

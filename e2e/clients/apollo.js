@@ -7,10 +7,10 @@ import { ErrorLink } from '@apollo/client/link/error'
 import { PersistedQueryLink } from '@apollo/client/link/persisted-queries'
 import { RetryLink } from '@apollo/client/link/retry'
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions'
-import { OperationTypeNode } from 'graphql'
 import { createClient } from 'graphql-ws'
 import WebSocket from 'ws'
-import { base, documents, headers, own, scenario, url, websocketURL } from './scenario.js'
+import { runApollo } from './apollo-run.js'
+import { base, documents, headers, own, url, websocketURL } from './scenario.js'
 
 const { possibleTypes } = await (await fetch(`${base}/possibleTypes.json`, { headers })).json()
 
@@ -41,26 +41,7 @@ const links = [
 ]
 const ws = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
 
-async function run(subscriptions) {
-  const client = new ApolloClient({
-    link: ApolloLink.split(({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
-      subscriptions, ApolloLink.from([...links, http])),
-    cache: new InMemoryCache({ possibleTypes }),
-    clientAwareness: { name: 'patientgraph-e2e', version: '1' },
-  })
-  const data = async result => (await result).data
-  await scenario({
-    query: (name, variables) => data(client.query({ query: documents[name], variables })),
-    mutate: (name, variables) => data(client.mutate({ mutation: documents[name], variables })),
-    subscribe(name, variables, { next, error, complete }) {
-      const subscription = client.subscribe({ query: documents[name], variables }).subscribe({
-        next: result => (result.error ? error(result.error) : next(result.data)), error, complete,
-      })
-      return () => subscription.unsubscribe()
-    },
-  })
-  return client
-}
+const run = subscriptions => runApollo(ApolloLink.from([...links, http]), subscriptions, possibleTypes)
 
 await run(new GraphQLWsLink(ws))
 await ws.dispose()

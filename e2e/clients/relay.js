@@ -1,23 +1,18 @@
-// Relay: its compiler, Babel plugin and runtime; subscriptions over graphql-ws.
+// Relay's runtime; subscriptions over graphql-ws. Documents that the compiler persisted go
+// by their ids.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { transformFileSync } from '@babel/core'
 import { createClient } from 'graphql-ws'
 import relay from 'relay-runtime'
 import WebSocket from 'ws'
-import { base, headers, own, scenario, url, websocketURL } from './scenario.js'
+import { headers, own, scenario, url, websocketURL } from './scenario.js'
 
-writeFileSync('schema.graphql', await (await fetch(`${base}/schema.graphql`, { headers })).text())
-execFileSync(process.execPath, ['node_modules/relay-compiler/cli.js'], { stdio: 'pipe' })
-writeFileSync('relay/built.js', transformFileSync('relay/operations.js', { plugins: ['relay'] }).code)
-const operations = createRequire(import.meta.url)('./relay/built.js')
+const operations = createRequire(import.meta.url)('./relay/built.js') // by relay-compile.js
 
 const ws = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
 const environment = new relay.Environment({
   network: relay.Network.create(
-    async ({ text: query }, variables) => {
+    async ({ id: doc_id, text: query }, variables) => {
       const response = await fetch(url, {
         method: 'POST',
         headers: {
@@ -25,12 +20,14 @@ const environment = new relay.Environment({
           'Content-Type': 'application/json',
           Accept: 'application/graphql-response+json; charset=utf-8, application/json; charset=utf-8',
         },
-        body: JSON.stringify({ query, variables }),
+        body: JSON.stringify(doc_id ? { doc_id, variables } : { query, variables }),
       })
       return response.json()
     },
-    ({ name: operationName, text: query }, variables) =>
-      relay.Observable.create(sink => ws.subscribe({ operationName, query, variables }, sink)),
+    ({ id: sha256Hash, text }, variables) =>
+      relay.Observable.create(sink => ws.subscribe(text
+        ? { query: text, variables }
+        : { query: '', variables, extensions: { persistedQuery: { version: 1, sha256Hash } } }, sink)),
   ),
   store: new relay.Store(new relay.RecordSource()),
 })

@@ -1,7 +1,7 @@
 // What every client must manage. A client is three functions: query and mutate give a
 // promise of an operation's data, subscribe takes an observer and returns how to stop.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse, print, separateOperations } from 'graphql'
 
@@ -11,7 +11,8 @@ export const websocketURL = url.replace(/^http/, 'ws')
 export const headers = { Authorization: `Bearer ${token}` }
 
 /** The operations by name, each with its fragments. */
-export const documents = separateOperations(parse(readFileSync(new URL('operations.graphql', import.meta.url), 'utf8')))
+export const documents = separateOperations(parse(
+  readdirSync('operations').map(file => readFileSync(`operations/${file}`, 'utf8')).join('')))
 /** Likewise, as text. */
 export const texts = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]))
 

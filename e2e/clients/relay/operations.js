@@ -1,4 +1,4 @@
-// Relay has its own rules for names, so these are operations.graphql once more; besides,
+// Relay has its own rules for names, so these are ../operations once more; besides,
 // a fragment that fetches itself again by node(id), and a connection.
 const { graphql } = require('relay-runtime')
 
