@@ -2,10 +2,13 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,5 +122,27 @@ func runNode(t *testing.T, files, server string, args ...string) {
 	}))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("node %s: %v\n%s", args, err, out)
+	}
+}
+
+// TestClientVersionsAreDocumented holds docs/clients.md to what is installed.
+func TestClientVersionsAreDocumented(t *testing.T) {
+	t.Parallel()
+	manifest, err := os.ReadFile("clients/package.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var installed struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(manifest, &installed); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`([@a-z][^`]+)` ([0-9]+\\.[0-9.]+[0-9])").FindAllStringSubmatch(string(page), -1) {
+		if name, version := m[1], m[2]; !strings.HasPrefix(name, "com.") && installed.Dependencies[name] != version {
+			t.Errorf("docs/clients.md says %s %s, installed is %q", name, version, installed.Dependencies[name])
+		}
 	}
 }

@@ -16,6 +16,11 @@ export const documents = separateOperations(parse(
 /** Likewise, as text. */
 export const texts = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]))
 
+process.on('uncaughtException', error => { // a client's own holds its socket, pages long
+  console.error(error?.stack ?? error?.message ?? error)
+  process.exit(1)
+})
+
 // The patients that the test made: the token is of someone who looks after all but the last.
 export const own = 'P-2025-000001'
 const refused = 'P-2025-000003' // the FHIR server refuses every change
