@@ -140,7 +140,11 @@ func TestClientVersionsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("`([@a-z][^`]+)` ([0-9]+\\.[0-9.]+[0-9])").FindAllStringSubmatch(string(page), -1) {
+	named := regexp.MustCompile("`([@a-z][^`]+)` ([0-9]+\\.[0-9.]+[0-9])").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 10 {
+		t.Errorf("only %d versions are found in docs/clients.md", len(named))
+	}
+	for _, m := range named {
 		if name, version := m[1], m[2]; !strings.HasPrefix(name, "com.") && installed.Dependencies[name] != version {
 			t.Errorf("docs/clients.md says %s %s, installed is %q", name, version, installed.Dependencies[name])
 		}
