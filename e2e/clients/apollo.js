@@ -8,7 +8,6 @@ import { PersistedQueryLink } from '@apollo/client/link/persisted-queries'
 import { RetryLink } from '@apollo/client/link/retry'
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions'
 import { createClient } from 'graphql-ws'
-import WebSocket from 'ws'
 import { runApollo } from './apollo-run.js'
 import { base, documents, headers, own, url, websocketURL } from './scenario.js'
 
@@ -39,7 +38,7 @@ const links = [
     useGETForHashedQueries: true,
   }),
 ]
-const ws = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
+const ws = createClient({ url: websocketURL, connectionParams: headers })
 
 const run = subscriptions => runApollo(ApolloLink.from([...links, http]), subscriptions, possibleTypes)
 

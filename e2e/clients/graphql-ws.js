@@ -1,9 +1,8 @@
 // graphql-ws: everything over one WebSocket.
 import { createClient } from 'graphql-ws'
-import WebSocket from 'ws'
 import { headers, scenario, texts, websocketURL } from './scenario.js'
 
-const client = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
+const client = createClient({ url: websocketURL, connectionParams: headers })
 
 const subscribe = (name, variables, { next, error, complete }) =>
   client.subscribe({ query: texts[name], variables }, {

@@ -4,12 +4,11 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { createClient } from 'graphql-ws'
 import relay from 'relay-runtime'
-import WebSocket from 'ws'
 import { headers, own, scenario, url, websocketURL } from './scenario.js'
 
 const operations = createRequire(import.meta.url)('./relay/built.js') // by relay-compile.js
 
-const ws = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
+const ws = createClient({ url: websocketURL, connectionParams: headers })
 const environment = new relay.Environment({
   network: relay.Network.create(
     async ({ id: doc_id, text: query }, variables) => {

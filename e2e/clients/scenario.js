@@ -4,6 +4,9 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse, print, separateOperations } from 'graphql'
+import WebSocket from 'ws'
+
+globalThis.WebSocket ??= WebSocket // as browsers have it, and Node since 22
 
 export const { SERVER: base, TOKEN: token } = process.env
 export const url = `${base}/graphql`

@@ -3,7 +3,6 @@ import { cacheExchange, Client, fetchExchange, subscriptionExchange } from '@urq
 import { retryExchange } from '@urql/exchange-retry'
 import { createClient } from 'graphql-ws'
 import { onEnd, pipe, subscribe as onResult } from 'wonka'
-import WebSocket from 'ws'
 import { documents, headers, scenario, url, websocketURL } from './scenario.js'
 
 const retry = retryExchange({ initialDelayMs: 100, retryIf: error => Boolean(error.networkError) })
@@ -31,7 +30,7 @@ async function run(client) {
   })
 }
 
-const ws = createClient({ url: websocketURL, webSocketImpl: WebSocket, connectionParams: headers })
+const ws = createClient({ url: websocketURL, connectionParams: headers })
 await run(new Client({
   url,
   fetchOptions: { headers },
