@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +57,34 @@ func TestClientsWithTrustedDocuments(t *testing.T) {
 		s := systemForClients(t, "TRUSTED_DOCUMENTS="+filepath.Join(files, "persisted_queries.json"))
 		runNode(t, files, s.URL, "relay.js")
 	})
+}
+
+// TestClientsOutliveAReplica: behind a proxy, a replica stops and another takes its place.
+func TestClientsOutliveAReplica(t *testing.T) {
+	t.Parallel()
+	files, databaseURL := clientFiles(t), dbtest.SQLite(t)
+	s := StartSystem(t, databaseURL)
+	replica := s.Another(databaseURL)
+	var serving atomic.Pointer[url.URL]
+	serve := func(p *Product) {
+		address, err := url.Parse(p.URL)
+		if err != nil {
+			t.Error(err)
+		}
+		serving.Store(address)
+	}
+	serve(s.Product)
+	proxy := http.NewServeMux()
+	proxy.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(serving.Load()) }})
+	proxy.HandleFunc("/replace", func(http.ResponseWriter, *http.Request) {
+		serve(replica)
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	runNode(t, files, server.URL, "restart.js")
 }
 
 // TestGraphQLOverHTTPAudits runs all audits of graphql-http.
