@@ -104,7 +104,7 @@ func clientFiles(t *testing.T) string {
 	t.Helper()
 	installed := os.Getenv("TEST_NODE")
 	if installed == "" {
-		t.Skip("needs Node and packages from npm: copy e2e/clients/package*.json somewhere, run npm ci there, and set TEST_NODE to that folder")
+		t.Skip("needs Node and packages from npm: copy e2e/clients to somewhere else, run npm ci there, and set TEST_NODE to that folder")
 	}
 	files := t.TempDir()
 	if err := os.CopyFS(files, os.DirFS("clients")); err != nil {

@@ -19,7 +19,7 @@ const observer = name => ({
     if (error ?? errors) throw new Error(`${name}: ${error ?? JSON.stringify(errors)}`)
     heard.add(name)
   },
-  error(error) { throw error },
+  error(error) { throw new Error(`${name}: ${error.reason ?? error}`) },
   complete() { throw new Error(`${name}: it ended`) },
 })
 const variables = { id: own }
