@@ -1,0 +1,15 @@
+// graphql-ws: everything over one WebSocket.
+import { createClient } from 'graphql-ws'
+import { headers, scenario, texts, websocketURL } from './scenario.js'
+
+const client = createClient({ url: websocketURL, connectionParams: headers })
+
+const subscribe = (name, variables, { next, error, complete }) =>
+  client.subscribe({ query: texts[name], variables }, {
+    next: ({ data, errors }) => (errors ? error(errors) : next(data)), error, complete,
+  })
+const once = (name, variables) => new Promise((resolve, reject) =>
+  subscribe(name, variables, { next: resolve, error: reject, complete() {} }))
+
+await scenario({ query: once, mutate: once, subscribe })
+await client.dispose()
