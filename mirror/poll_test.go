@@ -287,6 +287,52 @@ func TestAPatientThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// A patient that is too long to be shown is one that cannot be used, also where the server
+// does not know _elements. Each way to see him says so.
+func TestAPatientThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	long := strings.Replace(patientOf("a", "010-2222-2222"), `"name":[`, `"photo":[{"data":"`+strings.Repeat("x", 10<<20)+`"}],"name":[`, 1)
+	for way, looks := range map[string]func(*rig) Result{
+		"first fill": func(r *rig) Result { return r.walks() },
+		"changes":    func(r *rig) Result { return r.looks() },
+		"sweep": func(r *rig) Result { return r.walks() },
+	} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, fhirsim.HAPI())
+			r.drop.Store("_elements")
+			r.puts("b", "010-1111-1111")
+			if way == "first fill" { // the cache has the patient from a file
+				n := db.NewPatient{Number: "N-a", FHIRID: "a", State: db.FHIRState{Phone: "010-1111-1111"}}
+				if _, err := r.store.ImportPatients(t.Context(), []db.NewPatient{n}, r.clock.Now()); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r.puts("a", "010-1111-1111")
+				r.walks()
+				r.looks()
+			}
+			r.clock.Pass(time.Hour)
+			if err := r.server.Put([]byte(long)); err != nil {
+				t.Fatal(err)
+			}
+			r.puts("b", "010-2222-2222")
+			r.clock.Pass(time.Minute)
+			if result := looks(r); result.Bad == 0 {
+				t.Errorf("counted %+v", result)
+			}
+			r.wants("beside it", "b", "010-2222-2222")
+			r.wants("as it was", "a", "010-1111-1111")
+			if row := r.row("a"); row.UnseenSince.IsZero() {
+				t.Errorf("SYNCED: %+v", row)
+			}
+			if text := r.log.String(); strings.Count(text, "fhirId=a ") != 1 || strings.Contains(text, "010-") {
+				t.Errorf("told: %s", text)
+			}
+		})
+	}
+}
+
 // A patient that cannot be read is tried again, more and more seldom; it holds up nobody.
 func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	t.Parallel()
