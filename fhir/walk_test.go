@@ -254,9 +254,9 @@ func TestAPatientWhoIsTooLongIsNamed(t *testing.T) {
 		{fhirsim.HAPI(), []string{"_elements", "_sort"}},
 	} {
 		habits := tt.habits
-		simulator, _, at := simulated(t, habits, 4)
+		simulator, _, at := simulated(t, habits, 6)
 		since := at.now().Add(time.Second)
-		for _, n := range []int{0, 2} {
+		for _, n := range []int{2, 4} {
 			at.advance(time.Minute)
 			long := `"active":true,"photo":[{"data":"` + strings.Repeat("x", 200_000) + `"}]`
 			if err := simulator.Put(patientJSON(patientID(n), long)); err != nil {
@@ -264,7 +264,8 @@ func TestAPatientWhoIsTooLongIsNamed(t *testing.T) {
 			}
 		}
 		at.advance(time.Minute)
-		put(t, simulator, 3, "2")
+		put(t, simulator, 0, "2") // first where nothing is sorted, and the latest
+		at.advance(time.Minute)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			query := r.URL.Query()
 			for _, name := range tt.unknown {
@@ -282,8 +283,8 @@ func TestAPatientWhoIsTooLongIsNamed(t *testing.T) {
 			pages func(func(Listing, error) bool)
 			want  map[string]string
 		}{
-			"List":    {c.List(t.Context(), ""), map[string]string{patientID(0): "bad", patientID(1): "1", patientID(2): "bad", patientID(3): "2"}},
-			"Changed": {c.Changed(t.Context(), since), map[string]string{patientID(0): "bad", patientID(2): "bad", patientID(3): "2"}},
+			"List":    {c.List(t.Context(), ""), map[string]string{patientID(0): "2", patientID(1): "1", patientID(2): "bad", patientID(3): "1", patientID(4): "bad", patientID(5): "1"}},
+			"Changed": {c.Changed(t.Context(), since), map[string]string{patientID(0): "2", patientID(2): "bad", patientID(4): "bad"}},
 		} {
 			got := map[string]string{}
 			for page, err := range tt.pages {
