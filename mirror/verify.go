@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -102,6 +101,9 @@ func (v *Verifier) look(ctx context.Context, fhirID string, m db.Mirror, found t
 	case err != nil:
 		return nil, err
 	}
+	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && row.UnseenSince.IsZero() {
+		row.UnseenSince = at // which could not be noted in the row
+	}
 	d := &Difference{Patient: row.ID, version: row.Version}
 	isTombstone := !row.GoneAt.IsZero()
 	now, looked := v.Now(), m.LookedAt
@@ -163,11 +165,10 @@ func seen(row *db.CachedPatient, looked time.Time) time.Time {
 // deletionsLookedAt is when the mirror last looked who was deleted: with the changes, or
 // where they do not show it, by going through all patients.
 func deletionsLookedAt(m db.Mirror) time.Time {
-	var p progress
-	if json.Unmarshal([]byte(m.Progress), &p) == nil && p.Deletes {
-		return m.LookedAt
+	if p := stateOf(m).progress; !p.Deletes {
+		return p.SweptAt
 	}
-	return p.SweptAt
+	return m.LookedAt
 }
 
 // mayBeDeletedSince reports whether a patient may have been deleted since the mirror looked:
