@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
@@ -384,4 +386,57 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	if row := r.row("a"); !row.UnseenSince.IsZero() {
 		t.Errorf("%+v", row)
 	}
+}
+
+// A look counts once, also where it ended and a read of a single patient after it failed.
+func TestALookCountsOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fhirsim.HAPI())
+	r.Interval = time.Millisecond
+	r.puts("a", "010-1111-1111")
+	r.walks()
+	r.looks()
+	before := r.outcomes()
+	fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a"}}
+	if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
+		t.Fatal(err)
+	}
+	r.fhir.read = func(context.Context, string) (fhir.Resource, error) {
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.AuthFailed, Op: fhir.OpRead}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	looks := 0
+	r.pollAgainAndAgain(ctx, func(Result) {
+		if looks++; looks == 3 { // which is not counted
+			stop()
+		}
+	})
+	if after := r.outcomes(); after != [2]float64{before[0], before[1] + 2} {
+		t.Errorf("ok and failed: %v, then %v", before, after)
+	}
+	r.fhir.read = nil
+	r.looks()
+	if after := r.outcomes(); after != [2]float64{before[0] + 1, before[1] + 2} {
+		t.Errorf("ok and failed: %v, then %v", before, after)
+	}
+}
+
+// outcomes counts the looks that were ok, and those that failed.
+func (r *rig) outcomes() (n [2]float64) {
+	r.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(r.metrics.polls)
+	families, err := registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, m := range families[0].GetMetric() {
+		if m.GetLabel()[0].GetValue() == "ok" {
+			n[0] = m.GetCounter().GetValue()
+		} else {
+			n[1] = m.GetCounter().GetValue()
+		}
+	}
+	return n
 }
