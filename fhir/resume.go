@@ -225,20 +225,22 @@ func (w *walk) tooLarge(ctx context.Context, at *url.URL, head []byte) (entry, e
 // firstOf is whom the first entry of a Bundle is about of which only the beginning is
 // there; no id: it does not say.
 func firstOf(head []byte) entry {
-	for _, e := range elements(member(gjson.ParseBytes(head), "entry")) {
-		resource := member(e, "resource")
-		kind, id := namedBy(e)
-		if own := member(resource, "id"); own.Type == gjson.String && strings.HasSuffix(own.Raw, `"`) {
-			kind, id = str(resource, "resourceType"), own.Str
-		}
-		if kind != "Patient" || checkID(OpSearch, id) != nil {
-			break
-		}
-		is := entry{id: strings.Clone(id), version: strings.Clone(str(member(resource, "meta"), "versionId"))}
-		if t, err := time.Parse(time.RFC3339, str(member(resource, "meta"), "lastUpdated")); err == nil {
-			is.at = t
-		}
-		return is
+	entries := elements(member(gjson.ParseBytes(head), "entry"))
+	if len(entries) == 0 {
+		return entry{}
 	}
-	return entry{}
+	resource := member(entries[0], "resource")
+	kind, id := namedBy(entries[0])
+	if own := member(resource, "id"); own.Type == gjson.String && strings.HasSuffix(own.Raw, `"`) {
+		kind, id = str(resource, "resourceType"), own.Str
+	}
+	if kind != "Patient" || checkID(OpSearch, id) != nil {
+		return entry{}
+	}
+	meta := member(resource, "meta")
+	is := entry{id: strings.Clone(id), version: strings.Clone(str(meta, "versionId"))}
+	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
+		is.at = t
+	}
+	return is
 }
