@@ -21,13 +21,13 @@ type progress struct {
 	Deletes  bool      `json:"deletes,omitempty"`  // the changes show who was deleted
 	Alone    bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
 	Refused  bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
+	Sweep    *sweep    `json:"sweep,omitempty"`    // that is under way
+	SweptAt  time.Time `json:"sweptAt,omitzero"`   // when the last one ended
+	Filled   bool      `json:"filled,omitempty"`   // one came to its end
+
 	// Locked are FHIR ids of patients whose rows could not be written, since when: they are
 	// read again with each look.
 	Locked map[string]time.Time `json:"locked,omitempty"`
-
-	Sweep   *sweep    `json:"sweep,omitempty"`  // that is under way
-	SweptAt time.Time `json:"sweptAt,omitzero"` // when the last one ended
-	Filled  bool      `json:"filled,omitempty"` // one came to its end
 }
 
 // sweep is a walk through all patients.
