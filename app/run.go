@@ -16,7 +16,8 @@ import (
 )
 
 // Run is the whole program: it reads the settings from args and getenv, does
-// what the command says, and returns when that is done or ctx ends.
+// what the command says, and returns when that is done or ctx has ended, FHIR_TIMEOUT and
+// endGrace later at most.
 func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -50,7 +51,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	c.complete()
 	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout, stderr: stderr}
 	quietDefaultLog(p.log)
-	return command.Run(p)
+	return endWithin(ctx, c.FHIRTimeout+endGrace, func() error { return command.Run(p) })
 }
 
 // program is what every command has at hand.

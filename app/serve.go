@@ -228,17 +228,13 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 	case <-p.ctx.Done():
 		p.log.Info("shutting down: no more writes are taken, those under way may finish")
 	}
-	defer time.AfterFunc(p.config.FHIRTimeout+cacheGrace, abandon).Stop()
+	defer time.AfterFunc(p.config.FHIRTimeout+writeGrace, abandon).Stop()
 	if shut := server.Shutdown(bound); shut != nil {
 		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
 	}
 	work.Wait()
 	return err
 }
-
-// cacheGrace is what a write may take beside its FHIR conversation, and more than
-// the 5 s for which http.Server.Shutdown waits for a connection that was never used.
-const cacheGrace = 7 * time.Second
 
 // openStore opens the cache and brings its schema up to date.
 func openStore(ctx context.Context, c *Config, log *slog.Logger) (*db.Store, error) {

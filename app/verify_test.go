@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "patientgraph/app/apptest"
 	"patientgraph/db/dbtest"
@@ -62,6 +63,18 @@ func TestVerifyPrintsWhichFieldsOfWhichPatientsDiffer(t *testing.T) {
 			t.Errorf("%v\n%s%s", err, out, log)
 		}
 		server.Delete("a05")
+		out, log, err = verify(base, databaseURL, "--all")
+		if err != nil || !strings.Contains(out, "P-2025-000005 behind\n") || !strings.Contains(out, "18 the same, 0 wrong, 0 gone, 0 back, 2 behind,") {
+			t.Errorf("%v\n%s%s", err, out, log)
+		}
+		if now := dump(t, databaseURL); now != rows {
+			t.Errorf("the rows were %s and are %s", rows, now)
+		}
+		// The mirror has looked now, and has overlooked the patient for long.
+		if _, err := dbtest.Open(t, databaseURL).Exec(fmt.Sprintf(`UPDATE mirror SET looked_at = %d; UPDATE patients SET last_synced_at = 1 WHERE fhir_id = 'a05'`, time.Now().UnixMicro())); err != nil {
+			t.Fatal(err)
+		}
+		rows = dump(t, databaseURL)
 		out, log, err = verify(base, databaseURL, "--all")
 		if err == nil || !strings.Contains(err.Error(), "1 rows differ") || !strings.Contains(out, "P-2025-000005 gone\n") || !strings.Contains(out, "18 the same, 0 wrong, 1 gone, 0 back, 1 behind,") {
 			t.Errorf("%v\n%s%s", err, out, log)

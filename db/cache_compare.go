@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/uptrace/bun"
 )
 
 // CachedPatient is a row of a patient that has a FHIR id, with what it is found by.
@@ -15,22 +17,12 @@ type CachedPatient struct {
 	identifiers []identifierRow
 }
 
+var listFHIRIDs = preparedToRead(`SELECT fhir_id FROM patients WHERE fhir_id > ? ORDER BY fhir_id LIMIT ?`)
+
 // FHIRIDs returns the first n FHIR ids after one, in their order.
 func (s *Store) FHIRIDs(ctx context.Context, after string, n int) ([]string, error) {
-	rows, err := s.query(ctx, "SELECT fhir_id FROM patients WHERE fhir_id > ? ORDER BY fhir_id LIMIT ?", clean(after), n)
+	ids, err := s.ids(ctx, bun.Tx{}, listFHIRIDs, clean(after), n)
 	if err != nil {
-		return nil, fmt.Errorf("list FHIR ids: %w", err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("list FHIR ids: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("list FHIR ids: %w", err)
 	}
 	return ids, nil

@@ -36,6 +36,7 @@ type Deletion struct {
 type Filled struct {
 	Outcomes []ImportOutcome // one for each of the batch
 	Gone     []string        // the numbers of patients that are gone since
+	Locked   []string        // FHIR ids of patients of whom nothing was stored: see KeptLocked
 }
 
 // Why a row is kept as it was although the FHIR server shows something else: it has to
@@ -43,6 +44,7 @@ type Filled struct {
 const (
 	KeptMoved    KeptReason = "the record here has changed since it was asked for"
 	KeptDoubtful KeptReason = "the record here is as new or newer; the patient is to be read by itself"
+	KeptLocked   KeptReason = "its row is locked by another session of the database"
 )
 
 // again reports whether the patient has to be read again.
@@ -55,13 +57,66 @@ func (why KeptReason) again() bool {
 // knows better, or will. So is one that looks newer than what a list shows, for lists come
 // out of caches, or than what a read shows, for that may be answered by a copy that lags
 // (but see Fill.Believe). These rows are noted as unseen until a read of their own that was
-// asked for since has taken or confirmed them. ErrLostLease.
+// asked for since has taken or confirmed them. Of a row that another session holds locked
+// nothing can be noted: it is named, and all others are stored. ErrLostLease.
 func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
 	filled, err := s.importBatch(ctx, batch, at, &f)
+	if isLocked(err) {
+		filled, err = s.fillOneByOne(ctx, batch, at, f)
+	}
 	if err != nil {
 		return Filled{}, fmt.Errorf("store what the FHIR server shows: %w", err)
 	}
 	return filled, nil
+}
+
+// mostLocked bounds how many locked rows are passed by: where there are more, such as the
+// whole table, the fill fails.
+const mostLocked = 20
+
+// fillOneByOne stores each patient of a batch in a transaction of its own, and leaves out
+// whose row, or a row that goes with it, stays locked.
+func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
+	var all Filled
+	store := func(fhirID string, batch []NewPatient, part Fill) error {
+		filled, err := s.importBatch(ctx, batch, at, &part)
+		if isLocked(err) && len(all.Locked) < mostLocked {
+			all.Locked = append(all.Locked, fhirID)
+			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(batch))}, nil
+		}
+		all.Outcomes, all.Gone = append(all.Outcomes, filled.Outcomes...), append(all.Gone, filled.Gone...)
+		return err
+	}
+	part := f
+	part.Gone, part.Deleted, part.Unusable, part.Progress = nil, nil, nil, ""
+	for _, n := range batch {
+		if err := store(n.FHIRID, []NewPatient{n}, part); err != nil {
+			return Filled{}, err
+		}
+	}
+	for _, id := range f.Gone {
+		gone := part
+		gone.Gone = []string{id}
+		if err := store(id, nil, gone); err != nil {
+			return Filled{}, err
+		}
+	}
+	for _, d := range f.Deleted {
+		deleted := part
+		deleted.Deleted = []Deletion{d}
+		if err := store(d.FHIRID, nil, deleted); err != nil {
+			return Filled{}, err
+		}
+	}
+	for _, id := range f.Unusable {
+		unusable := part
+		unusable.Unusable = []string{id}
+		if err := store(id, nil, unusable); err != nil {
+			return Filled{}, err
+		}
+	}
+	part.Progress = f.Progress // of all of them
+	return all, store("", nil, part)
 }
 
 var (

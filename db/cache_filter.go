@@ -87,7 +87,7 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	switch {
 	case f.SyncState == Synced, f.SyncState == Stale:
 		c.add("sync_state = 'SYNCED'")
-		f.Freshness.where(&c, f.SyncState == Stale)
+		f.Freshness.where(&c, f.SyncState == Stale, s.list)
 	case f.SyncState != "":
 		c.add("sync_state = ?", clean(string(f.SyncState)))
 	case f.Gender != "":

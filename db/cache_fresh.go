@@ -7,6 +7,9 @@ import "time"
 type Freshness struct {
 	StaleBefore time.Time // zero: no row is ever stale
 	Looked      bool      // the changes were looked at since
+	// Locked are FHIR ids of rows in which it could not be noted that they are unseen, since
+	// when: another session holds them locked.
+	Locked map[string]time.Time
 }
 
 // maxAhead is how far the clocks of replicas may differ: a time to come is of one that is
@@ -20,27 +23,40 @@ func FreshnessAt(now time.Time, staleAfter time.Duration, lookedAt time.Time) Fr
 	return Freshness{StaleBefore: limit, Looked: !lookedAt.Before(limit) && lookedAt.Before(now.Add(maxAhead))}
 }
 
-// Stale reports whether a row is. It needs ColLastSyncedAt and ColUnseenSince.
+// Stale reports whether a row is. It needs ColFHIRID, ColLastSyncedAt and ColUnseenSince.
 func (f Freshness) Stale(p *Patient) bool {
 	if !p.GoneAt.IsZero() {
 		return true
 	}
-	shown := p.LastSyncedAt
-	if p.UnseenSince.After(shown) {
-		shown = p.UnseenSince // until then it was as the FHIR server had it
+	shown, unseen := p.LastSyncedAt, p.UnseenSince
+	if at, locked := f.Locked[p.FHIRID]; locked && unseen.IsZero() {
+		unseen = at
 	}
-	return shown.Before(f.StaleBefore) && (!f.Looked || !p.UnseenSince.IsZero())
+	if unseen.After(shown) {
+		shown = unseen // until then it was as the FHIR server had it
+	}
+	return shown.Before(f.StaleBefore) && (!f.Looked || !unseen.IsZero())
 }
 
 // where asks for the rows that are stale, or for those that are not.
-func (f Freshness) where(c *conditions, stale bool) {
+func (f Freshness) where(c *conditions, stale bool, list func([]string) any) {
 	limit, not := toMicros(f.StaleBefore), "NOT "
 	if stale {
 		not = ""
 	}
-	if f.Looked {
+	if !f.Looked {
+		c.add(not+"(unseen_since < ? AND last_synced_at < ?)", limit, limit)
+		return
+	}
+	var locked []string
+	for id, at := range f.Locked {
+		if at.Before(f.StaleBefore) {
+			locked = append(locked, id)
+		}
+	}
+	if len(locked) == 0 {
 		c.add(not+"(unseen_since > 0 AND unseen_since < ? AND last_synced_at < ?)", limit, limit)
 	} else {
-		c.add(not+"(unseen_since < ? AND last_synced_at < ?)", limit, limit)
+		c.add(not+"((unseen_since > 0 AND unseen_since < ? OR COALESCE(fhir_id, '') = ANY(?)) AND last_synced_at < ?)", limit, list(locked), limit)
 	}
 }

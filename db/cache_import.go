@@ -113,13 +113,17 @@ func (s *Store) importBatch(ctx context.Context, batch []NewPatient, at time.Tim
 		defer cancel()
 		return s.inTx(ctx, nil, run)
 	}
-	if err := retryAlone(commit(), commit); err != nil {
+	err := commit()
+	if fill == nil || !isLocked(err) { // a fill does not wait for what somebody has locked
+		err = retryAlone(err, commit)
+	}
+	if err != nil {
 		return Filled{}, err
 	}
 	for _, e := range events {
 		s.Log.Log(ctx, e.level, e.message, e.args...)
 	}
-	return Filled{outcomes, gone}, nil
+	return Filled{Outcomes: outcomes, Gone: gone}, nil
 }
 
 // distinctPatients returns how many at the beginning have no FHIR id and no number in

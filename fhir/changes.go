@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -31,9 +30,8 @@ type Listing struct {
 
 // Following is how the changes of a server are found.
 type Following struct {
-	Method    string        // for logs: "_history", "_lastUpdated" or "_lastUpdated by day"
-	Deletes   bool          // deletions are shown
-	Precision time.Duration // of lastUpdated, as the server tells it
+	Method  string // for logs: "_history", "_lastUpdated" or "_lastUpdated by day"
+	Deletes bool   // deletions are shown
 }
 
 // method is a way to find changes.
@@ -220,7 +218,7 @@ func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 		if works {
 			c.following.Store(&way)
 			c.pageCount.Store(min(2*c.pageCount.Load(), pageCount)) // a server may become faster
-			return &way, Following{Method: string(how), Deletes: how == byHistory, Precision: precision(some.entries)}, nil
+			return &way, Following{Method: string(how), Deletes: how == byHistory}, nil
 		}
 	}
 	c.following.Store(nil)
@@ -280,14 +278,6 @@ func (w *walk) probe(ctx context.Context) page {
 		return page{err: err}
 	}
 	return w.read(ctx, at)
-}
-
-// precision is how exactly a server tells lastUpdated.
-func precision(entries []entry) time.Duration {
-	if len(entries) > 0 && strings.Contains(entries[0].instant, ".") {
-		return time.Millisecond
-	}
-	return time.Second
 }
 
 func (c *Client) typeURL(history bool, params url.Values) *url.URL {

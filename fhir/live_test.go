@@ -197,7 +197,7 @@ func TestLiveChanges(t *testing.T) {
 	c, id := livePatient(t, "fhirchanges", `"gender":"female"`)
 	ctx := t.Context()
 	how, err := c.Following(ctx)
-	if err != nil || how != (Following{Method: "_history", Deletes: true, Precision: time.Millisecond}) {
+	if err != nil || how != (Following{Method: "_history", Deletes: true}) {
 		t.Fatalf("%+v, %v", how, err)
 	}
 	created, err := c.Read(ctx, id)

@@ -30,11 +30,12 @@ type page struct {
 	others     []uint64 // entries that are no Patient, by a hash
 	total      int      // how many match, as it says; 0: it does not
 	serverTime time.Time
-	failed     bool  // in part, as an OperationOutcome says; the entries are good all the same
-	linkErr    error // why its link cannot be followed; likewise
-	tooLong    bool  // err: a shorter page may do
-	slow       bool  // err: likewise; the server could not make it, or not in time
-	err        error // why there is no page
+	failed     bool   // in part, as an OperationOutcome says; the entries are good all the same
+	linkErr    error  // why its link cannot be followed; likewise
+	tooLong    bool   // err: a shorter page may do
+	head       []byte // with tooLong: how it begins
+	slow       bool   // err: likewise; the server could not make it, or not in time
+	err        error  // why there is no page
 }
 
 // entry is a Patient of a page, as one version of it, or why it is none.
@@ -64,7 +65,7 @@ func (w *walk) read(ctx context.Context, at *url.URL) (p page) {
 	}
 	a := w.c.exchange(ctx, r)
 	if p.err = a.failure(); p.err != nil {
-		p.tooLong = a.status == http.StatusOK && a.unread != ""
+		p.tooLong, p.head = a.status == http.StatusOK && a.unread != "", a.head
 		var e *Error
 		p.slow = errors.As(p.err, &e) && e.Kind == Lost && (e.Timeout || e.Status >= 500) && !notOffered(e)
 		return p

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 // order learns how far a sorted search has come. Which patients it finds may be frozen
@@ -107,7 +109,7 @@ func (w *walk) simplify(p page) bool {
 
 // shorten asks for less after a page that is too long. A patient that is too long by
 // itself is told by id or place, and passed over.
-func (w *walk) shorten(ctx context.Context, at *url.URL, failure error, yield func(Listing, error) bool) bool {
+func (w *walk) shorten(ctx context.Context, at *url.URL, p page, yield func(Listing, error) bool) bool {
 	w.good = 0
 	delete(w.asked, at.String())
 	switch {
@@ -117,15 +119,19 @@ func (w *walk) shorten(ctx context.Context, at *url.URL, failure error, yield fu
 		w.Count /= 2
 		return true
 	case w.Link != "", w.Count == 0, w.skipped >= maxSkipped:
-		yield(Listing{}, failure)
+		yield(Listing{}, p.err)
 		return false
 	}
-	e := w.tooLarge(ctx, at)
+	e, err := w.tooLarge(ctx, at, p.head)
+	if err != nil {
+		yield(Listing{}, err)
+		return false
+	}
 	w.ByOffset, w.Last = true, nil
 	w.Offset++
 	w.Shown++
 	w.skipped++
-	l := Listing{Changes: []Change{{ID: e.id, At: e.at, Err: e.err}}, Deletes: w.history, Next: w.next()}
+	l := Listing{Changes: []Change{{ID: e.id, Patient: e.patient, Deleted: e.deleted, At: e.at, Err: e.err}}, Deletes: w.history, Next: w.next()}
 	switch {
 	case !w.history:
 	case e.id == "":
@@ -178,15 +184,19 @@ func (w *walk) leaveLink(at *url.URL) bool {
 		params.Set("_count", strconv.Itoa(count/2))
 		w.Link = w.withQuery(at, params)
 		return true
-	default:
+	case w.Offset == 0:
 		return false
+	default: // by place, which is seen to be right as long as a page has more than one
+		w.Link, w.ByOffset = "", true
 	}
 	w.Count = max(1, w.Count/2)
 	return true
 }
 
-// tooLarge tells who the only patient of a page is, if the server shows that alone.
-func (w *walk) tooLarge(ctx context.Context, at *url.URL) entry {
+// tooLarge tells who the only patient of a page is. A server that cannot show the id alone
+// shows it where the page begins; that page may be so long for another reason, so this
+// patient is read, and if he can be there is nothing to tell but what he is.
+func (w *walk) tooLarge(ctx context.Context, at *url.URL, head []byte) (entry, error) {
 	short := *at
 	params := short.Query()
 	params.Set("_elements", "id")
@@ -194,6 +204,12 @@ func (w *walk) tooLarge(ctx context.Context, at *url.URL) entry {
 	var is entry
 	if p := w.read(ctx, &short); p.err == nil && len(p.entries) == 1 {
 		is = p.entries[0]
+	} else if is = firstOf(head); is.id != "" {
+		direct, err := w.readDirectly(ctx, is)
+		if err != nil || direct.err == nil {
+			return direct, err
+		}
+		is.final = true
 	}
 	err := badEntry(errTooLarge)
 	if is.id == "" {
@@ -203,5 +219,28 @@ func (w *walk) tooLarge(ctx context.Context, at *url.URL) entry {
 			err.Reason += "; it follows Patient/" + id
 		}
 	}
-	return entry{id: is.id, version: is.version, at: is.at, err: err}
+	return entry{id: is.id, version: is.version, at: is.at, final: is.final, err: err}, nil
+}
+
+// firstOf is whom the first entry of a Bundle is about of which only the beginning is
+// there; no id: it does not say.
+func firstOf(head []byte) entry {
+	entries := elements(member(gjson.ParseBytes(head), "entry"))
+	if len(entries) == 0 {
+		return entry{}
+	}
+	resource := member(entries[0], "resource")
+	kind, id := namedBy(entries[0])
+	if own := member(resource, "id"); own.Type == gjson.String && strings.HasSuffix(own.Raw, `"`) {
+		kind, id = str(resource, "resourceType"), own.Str
+	}
+	if kind != "Patient" || checkID(OpSearch, id) != nil {
+		return entry{}
+	}
+	meta := member(resource, "meta")
+	is := entry{id: strings.Clone(id), version: strings.Clone(str(meta, "versionId"))}
+	if t, err := time.Parse(time.RFC3339, str(meta, "lastUpdated")); err == nil {
+		is.at = t
+	}
+	return is
 }

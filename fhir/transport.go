@@ -28,6 +28,9 @@ import (
 // as of Go 1.26 leaves that to whoever looks at them.
 const maxInterim = 5
 
+// maxUnread is how much of a body that is not read is kept, to find out whom it is about.
+const maxUnread = 64 << 10
+
 // Why no answer is waited for any longer.
 var (
 	errInterim = errors.New("an interim answer that means nothing, or too many of them")
@@ -170,6 +173,7 @@ type answer struct {
 	body       []byte
 	tooLong    bool   // more came than an answer may have
 	unread     string // why the body is not read, in words: no reader of JSON may see it; "": body holds all that came
+	head       []byte // of a body that is not read: so much as is harmless
 	err        error  // no answer, or the body broke off
 	sent       bool   // with err: a byte of the request may have left
 	notAsked   bool   // with err: no request could be made
@@ -283,6 +287,7 @@ func contentOf(res *http.Response) (io.Reader, error) {
 func (a *answer) take(body []byte, err error) {
 	if int64(len(body)) > a.maxBody || errors.Is(err, errFlood) {
 		a.tooLong, a.unread = true, fmt.Sprintf("more than %d bytes", a.maxBody)
+		a.head = bytes.Clone(body[:min(len(body), maxUnread)])
 		return
 	}
 	values := maxValues
@@ -292,6 +297,7 @@ func (a *answer) take(body []byte, err error) {
 	a.err = err
 	if err := jsonlimit.Check(body, maxDepth, values); err != nil {
 		a.unread = "a body that is left unread: " + err.Error()
+		a.head = bytes.Clone(body[:min(len(body), maxUnread)])
 		return
 	}
 	a.body = body

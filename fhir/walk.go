@@ -178,7 +178,7 @@ func (w *walk) run(ctx context.Context, yield func(Listing, error) bool) {
 		p := w.read(ctx, at)
 		switch {
 		case p.tooLong:
-			if !w.shorten(ctx, at, p.err, yield) {
+			if !w.shorten(ctx, at, p, yield) {
 				return
 			}
 			continue

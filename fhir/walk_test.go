@@ -242,12 +242,101 @@ func TestPagesThatAreTooLong(t *testing.T) {
 	}
 }
 
+// TestAPatientWhoIsTooLongIsNamed also by a server that does not know _elements: the page
+// begins with his id. Whoever can be read by himself is no such patient.
+func TestAPatientWhoIsTooLongIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		habits  fhirsim.Habits
+		unknown []string
+	}{
+		{fhirsim.HAPI(), []string{"_elements"}}, {fhirsim.Medplum(), []string{"_elements"}}, {fhirsim.PlainR4(), []string{"_elements"}},
+		{fhirsim.HAPI(), []string{"_elements", "_sort"}},
+	} {
+		habits := tt.habits
+		simulator, _, at := simulated(t, habits, 6)
+		since := at.now().Add(time.Second)
+		for _, n := range []int{2, 4} {
+			at.advance(time.Minute)
+			long := `"active":true,"photo":[{"data":"` + strings.Repeat("x", 200_000) + `"}]`
+			if err := simulator.Put(patientJSON(patientID(n), long)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at.advance(time.Minute)
+		put(t, simulator, 0, "2") // first where nothing is sorted, and the latest
+		at.advance(time.Minute)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			query := r.URL.Query()
+			for _, name := range tt.unknown {
+				query.Del(name)
+			}
+			r.URL.RawQuery = query.Encode()
+			simulator.ServeHTTP(w, r)
+		}))
+		t.Cleanup(server.Close)
+		c := newTestClient(t, server.URL+"/fhir", func(o *Options) { o.Server, o.MaxBody = "auto", 100_000 })
+		if _, err := c.Following(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for way, tt := range map[string]struct {
+			pages func(func(Listing, error) bool)
+			want  map[string]string
+		}{
+			"List":    {c.List(t.Context(), ""), map[string]string{patientID(0): "2", patientID(1): "1", patientID(2): "bad", patientID(3): "1", patientID(4): "bad", patientID(5): "1"}},
+			"Changed": {c.Changed(t.Context(), since), map[string]string{patientID(0): "2", patientID(2): "bad", patientID(4): "bad"}},
+		} {
+			got := map[string]string{}
+			for page, err := range tt.pages {
+				if err != nil {
+					t.Fatalf("%s, %s: %v", habits.Name, way, err)
+				}
+				for _, change := range page.Changes {
+					got[change.ID] = told(change)
+				}
+			}
+			if !maps.Equal(got, tt.want) {
+				t.Errorf("%s, %s: %v, want %v", habits.Name, way, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestTheBeginningOfAPage names the patient or nobody, wherever it is cut off.
+func TestTheBeginningOfAPage(t *testing.T) {
+	t.Parallel()
+	whole := `{"resourceType":"Bundle","total":1,"link":[{"relation":"self","url":"http://emr/Patient?_count=1"}],"entry":[{` +
+		`"fullUrl":"http://emr/Patient/abc","resource":{"resourceType":"Patient","meta":{"versionId":"7","lastUpdated":"` + noon + `"},"id":"abc","photo":[{"data":"xxx"}]}}]}`
+	named := 0
+	for n := range whole {
+		is := firstOf([]byte(whole[:n]))
+		if is.id != "" && is.id != "abc" {
+			t.Errorf("%s names %s", whole[:n], is.id)
+		}
+		if is.id != "" {
+			named++
+		}
+	}
+	if last := strings.Index(whole, "/abc") + len("/abc"); named != len(whole)-last-1 {
+		t.Errorf("named by %d of %d", named, len(whole)-last)
+	}
+	for _, other := range []string{
+		"", "[", "null", `{"entry":{"resource":{`, `{"entry":[7,`, `{"entry":[{"resource":{"resourceType":"OperationOutcome","id":"abc"`,
+		`{"entry":[{"resource":{"resourceType":"Patient","id":"a/b"`, `{"entry":[{"resource":{"resourceType":"Patient","id":7,`,
+	} {
+		if is := firstOf([]byte(other)); is.id != "" {
+			t.Errorf("%s names %s", other, is.id)
+		}
+	}
+}
+
 // TestAnOlderVersionOfATooLongPatient is not taken for the newest, though the history
 // does not tell whose the newest is.
 func TestAnOlderVersionOfATooLongPatient(t *testing.T) {
 	t.Parallel()
+	unnamed := `{"resource":{"resourceType":"Patient","x":"` + strings.Repeat("x", 30_000) + `","id":"a"},"request":{"method":"PUT","url":"Patient/a"}}`
 	versions := []string{
-		versionEntry("c", "1", noon, "1"), versionEntry("a", "2", noon, strings.Repeat("2", 30_000)),
+		versionEntry("c", "1", noon, "1"), unnamed,
 		versionEntry("a", "1", noon, "1"), versionEntry("b", "1", noon, "1"),
 	}
 	f := &follower{search: entries("searchset", versions[0])}

@@ -14,7 +14,8 @@
 //
 // What an answer shows goes to the cache as a batch (fill.go), which knows from before it was
 // asked for how far the cache was (db.Fill.Mark). db.Store.FillPatients leaves alone what was
-// written since, and notes it as unseen: the next poll reads these patients one by one.
+// written since, and notes it as unseen: the next poll reads these patients one by one. So it
+// does those whose rows are locked, which progress.Locked remembers.
 //
 // Files are taken by Import (import.go, bundle.go, source.go, json.go, looks.go) under rules
 // of their own, for a file may be old. Verifier compares rows with the server and changes

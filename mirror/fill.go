@@ -2,6 +2,9 @@ package mirror
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -96,13 +99,15 @@ func (m *Mirror) tellRefused(number string, why error) {
 }
 
 // withUnusable adds to FHIR ids those of patients that could not be used when they were
-// shown last.
+// shown last, or whose rows could not be written.
 func (m *Mirror) withUnusable(ids []string) []string {
 	m.saying.Lock()
 	defer m.saying.Unlock()
-	for id := range m.unusable {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
+	for _, more := range []iter.Seq[string]{maps.Keys(m.unusable), maps.Keys(m.locked)} {
+		for id := range more {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids
@@ -136,6 +141,37 @@ func (b *batch) store(ctx context.Context, progress string) error {
 		return err
 	}
 	b.count(filled)
+	return b.noteLocked(filled.Locked)
+}
+
+// errLocked: they would all have to be told apart from those that are SYNCED.
+var errLocked = errors.New("too many patients' rows are locked by other sessions of the database (pg_locks names them)")
+
+// noteLocked keeps in mind whose rows could not be written, until a read of their own could.
+func (b *batch) noteLocked(fhirIDs []string) error {
+	for _, id := range fhirIDs {
+		if b.m.isNews(b.m.told, "locked "+id) {
+			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is STALE, and tried again with each look", "fhirId", id)
+		}
+	}
+	b.m.saying.Lock()
+	defer b.m.saying.Unlock()
+	if b.fill.Single {
+		for _, id := range slices.Concat(b.ids, b.fill.Gone, b.fill.Unusable) {
+			if !slices.Contains(fhirIDs, id) {
+				delete(b.m.locked, id)
+				delete(b.m.told, "locked "+id)
+			}
+		}
+	}
+	for _, id := range fhirIDs {
+		if b.m.locked[id].IsZero() {
+			b.m.locked[id] = b.fill.At
+		}
+	}
+	if len(b.m.locked) > mostUnseen {
+		return errLocked
+	}
 	return nil
 }
 
@@ -156,6 +192,8 @@ func (b *batch) count(filled db.Filled) {
 			b.result.Updated++
 		case o.Why == db.KeptSame:
 			b.result.Same++
+		case o.Why == db.KeptLocked:
+			b.result.Bad++
 		default:
 			b.result.Again++
 			if b.fill.Single && o.Why == db.KeptDoubtful { // asking again at once would show the same

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,21 +72,22 @@ type Mirror struct {
 	owner     string
 	metrics   *metrics
 	leading   atomic.Bool
-	state     atomic.Pointer[db.Mirror] // as it was read last
-	wake      chan struct{}             // holds one: look at once
-	hurries   bool                      // somebody waits for the end of a sweep
-	used      atomic.Int64              // when Used was called, in ns
-	wideFails atomic.Bool               // the last wide look broke off
-	storing   atomic.Int64              // how long a sweep's last page took to be stored, in ns
+	state     atomic.Pointer[state] // as it was read last
+	wake      chan struct{}         // holds one: look at once
+	hurries   bool                  // somebody waits for the end of a sweep
+	used      atomic.Int64          // when Used was called, in ns
+	wideFails atomic.Bool           // the last wide look broke off
+	storing   atomic.Int64          // how long a sweep's last page took to be stored, in ns
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress
-	saying    sync.Mutex      // of the next five
-	told      map[string]bool // the unusable patients that the log has named
-	refusals  map[string]bool // the numbers that it has said to be refused
-	unusable  map[string]bool // FHIR ids of patients that could not be used when they were shown last
-	way       fhir.Following  // how changes are found, as the log has said
-	alone     bool            // it has said that they are not
+	saying    sync.Mutex           // of the next six
+	told      map[string]bool      // the unusable patients that the log has named
+	refusals  map[string]bool      // the numbers that it has said to be refused
+	unusable  map[string]bool      // FHIR ids of patients that could not be used when they were shown last
+	way       fhir.Following       // how changes are found, as the log has said
+	alone     bool                 // it has said that they are not
+	locked    map[string]time.Time // see progress.Locked
 	retries   map[string]retry
 	clockTold bool // it has said that the server's clock was set back
 }
@@ -93,10 +95,24 @@ type Mirror struct {
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
 	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{},
-		refusals: map[string]bool{}, unusable: map[string]bool{}}
-	m.state.Store(&db.Mirror{})
+		refusals: map[string]bool{}, unusable: map[string]bool{}, locked: map[string]time.Time{}}
+	m.state.Store(&state{})
 	m.metrics = newMetrics(m)
 	return m
+}
+
+// state is what the cache says of the mirror.
+type state struct {
+	db.Mirror
+	progress progress
+}
+
+func stateOf(s db.Mirror) *state {
+	is := &state{Mirror: s}
+	if json.Unmarshal([]byte(s.Progress), &is.progress) != nil {
+		is.progress = progress{}
+	}
+	return is
 }
 
 // LookedAt is when the last completed look at the server's changes began, by whichever
@@ -111,9 +127,13 @@ func (m *Mirror) Follows() bool { return m.Interval > 0 }
 
 // Filled reports whether the cache has held every patient since some time.
 func (m *Mirror) Filled() bool {
-	var p progress
-	return json.Unmarshal([]byte(m.state.Load().Progress), &p) == nil && p.Base == m.Base && p.Filled
+	p := &m.state.Load().progress
+	return p.Base == m.Base && p.Filled
 }
+
+// Locked are the FHIR ids of rows that are unseen though they do not say so, since when:
+// another session of the database holds them locked.
+func (m *Mirror) Locked() map[string]time.Time { return m.state.Load().progress.Locked }
 
 // Wake has whoever follows look at once: somebody says that there is a change. It costs
 // nothing to be called often.
@@ -135,7 +155,7 @@ func (m *Mirror) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before := m.state.Swap(&s); before.Woken != s.Woken && m.leading.Load() {
+	if before := m.state.Swap(stateOf(s)); before.Woken != s.Woken && m.leading.Load() {
 		m.Wake()
 	}
 	return nil
@@ -259,11 +279,15 @@ func (m *Mirror) begin(ctx context.Context) error {
 		if err := m.Cache.SaveMirror(m.owner, time.Time{}, m.progress.encode()); err != nil {
 			return err
 		}
-		m.state.Store(&db.Mirror{Progress: m.progress.encode(), Woken: s.Woken})
+		m.state.Store(stateOf(db.Mirror{Progress: m.progress.encode(), Woken: s.Woken}))
 	}
 	if m.progress.System != m.PatientIDSystem { // everybody may have another number
 		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
 	}
+	m.saying.Lock()
+	m.locked = map[string]time.Time{}
+	maps.Copy(m.locked, m.progress.Locked)
+	m.saying.Unlock()
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
 		m.progress.From, m.progress.NewestID, err = m.Cache.NewestFHIR(ctx)
@@ -277,12 +301,15 @@ func (m *Mirror) save(lookedAt time.Time) error {
 	if lookedAt.IsZero() {
 		lookedAt = m.LookedAt()
 	}
+	m.saying.Lock()
+	m.progress.Locked = maps.Clone(m.locked)
+	m.saying.Unlock()
 	if err := m.Cache.SaveMirror(m.owner, lookedAt, m.progress.encode()); err != nil {
 		return err
 	}
-	s := *m.state.Load()
+	s := m.state.Load().Mirror
 	s.LookedAt, s.Progress = lookedAt, m.progress.encode()
-	m.state.Store(&s)
+	m.state.Store(stateOf(s))
 	return nil
 }
 

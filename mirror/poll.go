@@ -102,7 +102,6 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if err := m.saveLook(began, since, p.From, seen); err != nil {
 		return seen.result, err
 	}
-	m.metrics.polls.WithLabelValues("ok").Inc()
 	result = seen.result
 	again := result.Again
 	if err := m.readUnseen(ctx, &result); err != nil {
@@ -111,7 +110,11 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if result.Again > again { // they were written just then
 		m.Wake()
 	}
-	return result, m.settle(ctx, seen.claimed)
+	if err := m.settle(ctx, seen.claimed); err != nil {
+		return result, err
+	}
+	m.metrics.polls.WithLabelValues("ok").Inc()
+	return result, nil
 }
 
 // lookFromSetBack looks again where the server's clock was set back.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"patientgraph/db"
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
@@ -85,7 +87,7 @@ func TestAPollThatBreaksOffIsMadeAgain(t *testing.T) {
 			if _, err := r.poll(t.Context()); err == nil {
 				t.Fatalf("a poll that broke off has looked: %+v", fault)
 			}
-			if r.progress != before || !r.LookedAt().Equal(looked) {
+			if r.progress.encode() != before.encode() || !r.LookedAt().Equal(looked) {
 				t.Fatalf("a poll that broke off has come from %+v to %+v", before, r.progress)
 			}
 		}
@@ -287,6 +289,52 @@ func TestAPatientThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// A patient that is too long to be shown is one that cannot be used, also where the server
+// does not know _elements. Each way to see him says so.
+func TestAPatientThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	long := strings.Replace(patientOf("a", "010-2222-2222"), `"name":[`, `"photo":[{"data":"`+strings.Repeat("x", 10<<20)+`"}],"name":[`, 1)
+	for way, looks := range map[string]func(*rig) Result{
+		"first fill": func(r *rig) Result { return r.walks() },
+		"changes":    func(r *rig) Result { return r.looks() },
+		"sweep":      func(r *rig) Result { return r.walks() },
+	} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, fhirsim.HAPI())
+			r.drop.Store("_elements")
+			r.puts("b", "010-1111-1111")
+			if way == "first fill" { // the cache has the patient from a file
+				n := db.NewPatient{Number: "N-a", FHIRID: "a", State: db.FHIRState{Phone: "010-1111-1111"}}
+				if _, err := r.store.ImportPatients(t.Context(), []db.NewPatient{n}, r.clock.Now()); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r.puts("a", "010-1111-1111")
+				r.walks()
+				r.looks()
+			}
+			r.clock.Pass(time.Hour)
+			if err := r.server.Put([]byte(long)); err != nil {
+				t.Fatal(err)
+			}
+			r.puts("b", "010-2222-2222")
+			r.clock.Pass(time.Minute)
+			if result := looks(r); result.Bad == 0 {
+				t.Errorf("counted %+v", result)
+			}
+			r.wants("beside it", "b", "010-2222-2222")
+			r.wants("as it was", "a", "010-1111-1111")
+			if row := r.row("a"); row.UnseenSince.IsZero() {
+				t.Errorf("SYNCED: %+v", row)
+			}
+			if text := r.log.String(); strings.Count(text, "fhirId=a ") != 1 || strings.Contains(text, "010-") {
+				t.Errorf("told: %s", text)
+			}
+		})
+	}
+}
+
 // A patient that cannot be read is tried again, more and more seldom; it holds up nobody.
 func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	t.Parallel()
@@ -338,4 +386,57 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	if row := r.row("a"); !row.UnseenSince.IsZero() {
 		t.Errorf("%+v", row)
 	}
+}
+
+// A look counts once, also where it ended and a read of a single patient after it failed.
+func TestALookCountsOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fhirsim.HAPI())
+	r.Interval = time.Millisecond
+	r.puts("a", "010-1111-1111")
+	r.walks()
+	r.looks()
+	before := r.outcomes()
+	fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a"}}
+	if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
+		t.Fatal(err)
+	}
+	r.fhir.read = func(context.Context, string) (fhir.Resource, error) {
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.AuthFailed, Op: fhir.OpRead}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	looks := 0
+	r.pollAgainAndAgain(ctx, func(Result) {
+		if looks++; looks == 3 { // which is not counted
+			stop()
+		}
+	})
+	if after := r.outcomes(); after != [2]float64{before[0], before[1] + 2} {
+		t.Errorf("ok and failed: %v, then %v", before, after)
+	}
+	r.fhir.read = nil
+	r.looks()
+	if after := r.outcomes(); after != [2]float64{before[0] + 1, before[1] + 2} {
+		t.Errorf("ok and failed: %v, then %v", before, after)
+	}
+}
+
+// outcomes counts the looks that were ok, and those that failed.
+func (r *rig) outcomes() (n [2]float64) {
+	r.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(r.metrics.polls)
+	families, err := registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, m := range families[0].GetMetric() {
+		if m.GetLabel()[0].GetValue() == "ok" {
+			n[0] = m.GetCounter().GetValue()
+		} else {
+			n[1] = m.GetCounter().GetValue()
+		}
+	}
+	return n
 }

@@ -24,6 +24,10 @@ type progress struct {
 	Sweep    *sweep    `json:"sweep,omitempty"`    // that is under way
 	SweptAt  time.Time `json:"sweptAt,omitzero"`   // when the last one ended
 	Filled   bool      `json:"filled,omitempty"`   // one came to its end
+
+	// Locked are FHIR ids of patients whose rows could not be written, since when: they are
+	// read again with each look.
+	Locked map[string]time.Time `json:"locked,omitempty"`
 }
 
 // sweep is a walk through all patients.

@@ -68,6 +68,7 @@ type rig struct {
 	store  *db.Store
 	log    locked.Buffer
 	jumped atomic.Int64 // how far the server's clock is ahead
+	drop   atomic.Value // the parameter that the server does not know; nil: none
 }
 
 func newRig(t *testing.T, habits fhirsim.Habits) *rig { return newRigOn(t, dbtest.SQLite(t), habits) }
@@ -78,6 +79,11 @@ func newRigOn(t *testing.T, databaseURL string, habits fhirsim.Habits) *rig {
 	r.server = fhirsim.New(fhirsim.Options{Habits: habits, Now: r.clock.Now})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Date", r.clock.Now().Add(time.Duration(r.jumped.Load())).UTC().Format(http.TimeFormat))
+		if name, is := r.drop.Load().(string); is {
+			query := q.URL.Query()
+			query.Del(name)
+			q.URL.RawQuery = query.Encode()
+		}
 		r.server.ServeHTTP(w, q)
 	}))
 	t.Cleanup(server.Close)

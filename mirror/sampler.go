@@ -165,7 +165,7 @@ func (s *Sampler) again(ctx context.Context) {
 			stay = append(stay, f)
 			continue
 		}
-		d, err := s.Compare(ctx, f.fhirID)
+		d, err := s.compare(ctx, f.fhirID, f.since)
 		if failed = s.couldNot(ctx, d, err); failed {
 			f.due = now.Add(readAgain)
 		} else if d == nil || d.version != f.version {

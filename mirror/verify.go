@@ -22,9 +22,9 @@ type DifferenceKind string
 // The kinds. Of the first three the row says SYNCED, or is not there for readers.
 const (
 	Wrong   DifferenceKind = "wrong"   // the mirror has looked since the patient changed
-	Gone    DifferenceKind = "gone"    // the server has no such patient any more, and the row is there
+	Gone    DifferenceKind = "gone"    // the server has no such patient any more, the mirror had the time to see it, and the row is there
 	Back    DifferenceKind = "back"    // the server has the patient again, and the row is a tombstone
-	Behind  DifferenceKind = "behind"  // the patient changed after the mirror last looked
+	Behind  DifferenceKind = "behind"  // the patient changed, or may have been deleted, after the mirror last looked
 	Marked  DifferenceKind = "marked"  // the row says itself that it may be old: PENDING or STALE
 	Unknown DifferenceKind = "unknown" // the row or the patient could not be read
 )
@@ -40,6 +40,7 @@ type Difference struct {
 	Why     string         `json:"why,omitempty"`    // of unknown
 
 	version int64 // of the row
+	deleted bool  // the server has no such patient, whatever the kind
 	fault   error // of unknown, where the FHIR server failed
 }
 
@@ -74,7 +75,12 @@ type Verifier struct {
 // no such row any more. The patient may change between the two reads, so what differs is
 // looked at twice. The error is one of the database.
 func (v *Verifier) Compare(ctx context.Context, fhirID string) (*Difference, error) {
-	d, err := v.look(ctx, fhirID, time.Time{})
+	return v.compare(ctx, fhirID, time.Time{})
+}
+
+// compare is Compare of a row that was found different at a time; zero: it was not.
+func (v *Verifier) compare(ctx context.Context, fhirID string, found time.Time) (*Difference, error) {
+	d, err := v.look(ctx, fhirID, db.Mirror{}, found)
 	if d == nil || err != nil {
 		return nil, err
 	}
@@ -82,10 +88,10 @@ func (v *Verifier) Compare(ctx context.Context, fhirID string) (*Difference, err
 	if err != nil {
 		return nil, err
 	}
-	return v.look(ctx, fhirID, m.LookedAt)
+	return v.look(ctx, fhirID, m, found)
 }
 
-func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*Difference, error) {
+func (v *Verifier) look(ctx context.Context, fhirID string, m db.Mirror, found time.Time) (*Difference, error) {
 	row, err := v.Store.CachedPatient(ctx, fhirID)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
@@ -95,9 +101,12 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 	case err != nil:
 		return nil, err
 	}
+	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && row.UnseenSince.IsZero() {
+		row.UnseenSince = at // which could not be noted in the row
+	}
 	d := &Difference{Patient: row.ID, version: row.Version}
 	isTombstone := !row.GoneAt.IsZero()
-	now := v.Now()
+	now, looked := v.Now(), m.LookedAt
 	patient, err := v.read(ctx, fhirID, now)
 	var fault *fhir.Error
 	isGone := errors.As(err, &fault) && fault.Kind == fhir.Gone
@@ -105,11 +114,11 @@ func (v *Verifier) look(ctx context.Context, fhirID string, looked time.Time) (*
 	case isGone && isTombstone:
 		return nil, nil
 	case isGone:
-		d.Kind = Gone
+		d.Kind, d.deleted = Gone, true
 		switch {
 		case v.marked(row, looked, now):
 			d.Kind = Marked
-		case !row.UnseenSince.IsZero():
+		case !row.UnseenSince.IsZero(), v.mayBeDeletedSince(seen(row, deletionsLookedAt(m)), found, now):
 			d.Kind = Behind
 		}
 		return d, nil
@@ -151,6 +160,22 @@ func seen(row *db.CachedPatient, looked time.Time) time.Time {
 		return looked
 	}
 	return row.LastSyncedAt
+}
+
+// deletionsLookedAt is when the mirror last looked who was deleted: with the changes, or
+// where they do not show it, by going through all patients.
+func deletionsLookedAt(m db.Mirror) time.Time {
+	if p := stateOf(m).progress; !p.Deletes {
+		return p.SweptAt
+	}
+	return m.LookedAt
+}
+
+// mayBeDeletedSince reports whether a patient may have been deleted since the mirror looked:
+// no server tells when that was, but only when he was found so. What it may overlook is
+// bounded as for a change: by StaleAfter.
+func (v *Verifier) mayBeDeletedSince(looked, found, now time.Time) bool {
+	return now.Sub(looked) < v.StaleAfter && (found.IsZero() || !looked.After(found))
 }
 
 // marked reports whether readers are told that the row may be old.
@@ -196,10 +221,10 @@ func (v *Verifier) Verify(ctx context.Context, fhirIDs iter.Seq2[string, error],
 		return r.result, err
 	}
 	if len(r.again) > 0 {
-		if err := v.awaitLook(ctx); err != nil {
+		r.found = v.Now()
+		if err := v.awaitLook(ctx, r.found); err != nil {
 			return r.result, err
 		}
-		r.last = true
 	}
 	return r.result, r.all(ctx, func(yield func(string, error) bool) {
 		for _, id := range r.again {
@@ -218,9 +243,9 @@ type verifying struct {
 
 	mu     sync.Mutex
 	result VerifyResult
-	inARow int      // reads of patients that failed
-	again  []string // rows to look at after the mirror
-	last   bool     // those are looked at
+	inARow int       // reads of patients that failed
+	again  []string  // rows to look at after the mirror
+	found  time.Time // when these were all found; zero: they are not looked at yet
 }
 
 func (r *verifying) all(ctx context.Context, fhirIDs iter.Seq2[string, error]) error {
@@ -234,7 +259,7 @@ func (r *verifying) all(ctx context.Context, fhirIDs iter.Seq2[string, error]) e
 			if err != nil {
 				return err
 			}
-			d, err := r.Compare(within, id)
+			d, err := r.compare(within, id, r.found)
 			if within.Err() != nil { // what was not read then says nothing
 				return within.Err()
 			}
@@ -257,7 +282,7 @@ func (r *verifying) count(id string, d *Difference) error {
 	case d == nil:
 		r.result.Same++
 		r.inARow = 0
-	case r.NextLook > 0 && !r.last && len(r.again) < maxAgain && (d.Kind == Wrong || d.Kind == Gone || d.Kind == Back):
+	case r.NextLook > 0 && r.found.IsZero() && len(r.again) < maxAgain && (d.Kind == Wrong || d.Kind == Back || d.deleted && d.Kind != Marked):
 		r.again = append(r.again, id)
 		return nil
 	default:
@@ -275,11 +300,11 @@ func (r *verifying) count(id string, d *Difference) error {
 	return nil
 }
 
-// awaitLook waits until the mirror has looked once more, if a process follows.
-func (v *Verifier) awaitLook(ctx context.Context) error {
+// awaitLook waits until the mirror has looked after a time, if a process follows.
+func (v *Verifier) awaitLook(ctx context.Context, began time.Time) error {
 	bound, cancel := context.WithTimeout(ctx, v.NextLook)
 	defer cancel()
-	for began := v.Now(); ; {
+	for {
 		m, err := v.Store.Mirror(ctx)
 		if err != nil || !m.Led || m.LookedAt.After(began) || v.Now().Sub(m.LookedAt) > v.StaleAfter {
 			return err

@@ -25,12 +25,13 @@ import (
 // cache is a real one, with what the mirror says of itself.
 type cache struct {
 	*db.Store
-	looked func() time.Time
-	gone   map[string]bool // tombstones, by FHIR id
+	looked   func() time.Time
+	progress string
+	gone     map[string]bool // tombstones, by FHIR id
 }
 
 func (c *cache) Mirror(context.Context) (db.Mirror, error) {
-	return db.Mirror{LookedAt: c.looked(), Led: true}, nil
+	return db.Mirror{LookedAt: c.looked(), Progress: c.progress, Led: true}, nil
 }
 
 func (c *cache) CachedPatient(ctx context.Context, fhirID string) (*db.CachedPatient, error) {
@@ -199,7 +200,27 @@ func TestVerifyTellsWhatADifferenceMeans(t *testing.T) {
 			r.put("a", number(0), phone, `"010-5555-6666"`)
 			r.sql(`UPDATE patients SET sync_state = 'PENDING'`)
 		}, map[string]string{number(0): "marked phone"}, true},
-		"deleted":        {func(r *verifyRig) { r.FHIR.Delete("c") }, map[string]string{number(2): "gone"}, false},
+		"deleted after the row was filled, and nobody follows": {func(r *verifyRig) { r.FHIR.Delete("c") }, map[string]string{number(2): "behind"}, true},
+		"deleted after the last look": {func(r *verifyRig) {
+			r.cache.progress = `{"deletes":true}`
+			r.clock.Pass(time.Hour)
+			r.looks(r.clock.Now())
+			r.clock.Pass(4 * time.Minute)
+			r.FHIR.Delete("c")
+		}, map[string]string{number(2): "behind"}, true},
+		"deleted, and the last look that shows it was long ago": {func(r *verifyRig) {
+			r.cache.progress = `{"sweptAt":"` + r.clock.Now().Format(time.RFC3339) + `"}`
+			r.FHIR.Delete("c")
+			r.clock.Pass(6 * time.Minute)
+			r.looks(r.clock.Now())
+		}, map[string]string{number(2): "gone"}, false},
+		"deleted since all were gone through": {func(r *verifyRig) {
+			r.clock.Pass(time.Hour)
+			r.cache.progress = `{"sweptAt":"` + r.clock.Now().Format(time.RFC3339) + `"}`
+			r.clock.Pass(4 * time.Minute)
+			r.looks(r.clock.Now())
+			r.FHIR.Delete("c")
+		}, map[string]string{number(2): "behind"}, true},
 		"a tombstone":    {func(r *verifyRig) { r.FHIR.Delete("c"); r.cache.gone["c"] = true }, none, true},
 		"was never gone": {func(r *verifyRig) { r.cache.gone["c"] = true; r.clock.Pass(time.Hour); r.looks(r.clock.Now()) }, map[string]string{number(2): "back"}, false},
 		"was never gone, and the mirror stands still": {func(r *verifyRig) {
@@ -296,14 +317,14 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 		want   map[string]string
 	}{
 		"it looks":        {time.Hour, time.Minute, map[string]string{number(1): "gone"}},
-		"nobody looks":    {time.Hour, -1, map[string]string{number(0): "gone", number(1): "gone"}},
+		"nobody looks":    {time.Hour, -1, map[string]string{number(0): "behind", number(1): "behind"}},
 		"it stands still": {time.Hour, time.Hour, map[string]string{number(0): "marked", number(1): "marked"}},
-		"it is too slow":  {time.Nanosecond, time.Minute, map[string]string{number(0): "gone", number(1): "gone"}},
+		"it is too slow":  {time.Nanosecond, time.Minute, map[string]string{number(0): "behind", number(1): "behind"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newVerifyRig(t, dbtest.SQLite(t), "a", "b")
-			r.NextLook = c.next
+			r.NextLook, r.cache.progress = c.next, `{"deletes":true}`
 			if c.begins > 0 {
 				r.clock.Pass(time.Hour)
 			}
@@ -323,7 +344,7 @@ func TestTheMirrorsNextLookIsAwaited(t *testing.T) {
 				}
 				return r.clock.Now().Add(-c.begins)
 			}
-			r.want(c.want, name == "it stands still")
+			r.want(c.want, name != "it looks")
 		})
 	}
 }

@@ -215,7 +215,7 @@ func (s *soak) verify(when string, others ...string) (same bool) {
 		for _, d := range v.Differences {
 			deleted, known := s.deletedAt(d.Patient)
 			switch {
-			case d.Kind == "gone" && s.unseen(deleted):
+			case (d.Kind == "gone" || d.Kind == "behind" && len(d.Fields) == 0) && s.unseen(deleted):
 				unseen++
 			case d.Kind == "gone" && known && deleted.After(looked) && try < 5: // while nobody looked since: once more
 				since++

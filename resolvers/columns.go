@@ -18,7 +18,7 @@ var columnsOf = columnsByField()
 func columnsByField() map[string][]db.Column {
 	of := map[string][]db.Column{
 		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "changeCursor": {db.ColChangeSeq}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
-		"syncState": {db.ColLastSyncedAt, db.ColUnseenSince},
+		"syncState": {db.ColFHIRID, db.ColLastSyncedAt, db.ColUnseenSince},
 	}
 	for name, c := range db.Columns() {
 		words := strings.Split(name, "_")

@@ -13,11 +13,12 @@ func (r *Resolver) freshness() db.Freshness {
 	if r.StaleAfter == 0 {
 		return db.Freshness{}
 	}
-	var lookedAt time.Time
-	if r.Mirror != nil {
-		lookedAt = r.Mirror.LookedAt()
+	if r.Mirror == nil {
+		return db.FreshnessAt(r.Now(), r.StaleAfter, time.Time{})
 	}
-	return db.FreshnessAt(r.Now(), r.StaleAfter, lookedAt)
+	fresh := db.FreshnessAt(r.Now(), r.StaleAfter, r.Mirror.LookedAt())
+	fresh.Locked = r.Mirror.Locked()
+	return fresh
 }
 
 // syncState says whether a row is known to be as the FHIR server was lately.

@@ -50,6 +50,8 @@ type Writer interface {
 type Mirror interface {
 	// LookedAt is when the last completed look at its changes began; zero: never.
 	LookedAt() time.Time
+	// Locked are FHIR ids of rows that could not be written, since when.
+	Locked() map[string]time.Time
 	// Filled reports whether every patient was looked at once.
 	Filled() bool
 	// Follows reports whether somebody looks again and again.

@@ -1,0 +1,105 @@
+package app_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	. "patientgraph/app/apptest"
+	"patientgraph/db/dbtest"
+	"patientgraph/fhir/fhirsim"
+	"patientgraph/internal/locked"
+)
+
+// freezable returns the database by a way on which nothing passes while the lock is held.
+func freezable(t *testing.T, databaseURL string) (string, *sync.RWMutex) {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := u.Host
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var frozen sync.RWMutex
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		for buf := make([]byte, 64<<10); ; {
+			n, err := from.Read(buf)
+			frozen.RLock()
+			_, writeErr := to.Write(buf[:n])
+			frozen.RUnlock()
+			if err != nil || writeErr != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go pass(server, client)
+			go pass(client, server)
+		}
+	}()
+	u.Host = l.Addr().String()
+	return u.String(), &frozen
+}
+
+// A signal ends serve and sync though PostgreSQL stands still: whoever follows the FHIR
+// server does not wait to give the lease back.
+func TestASignalEndsTheProgramThoughPostgresStandsStill(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"serve", "sync"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			databaseURL, frozen := freezable(t, dbtest.Postgres(t))
+			ctx, signal := context.WithCancel(t.Context())
+			defer signal()
+			simulator := fhirsim.New(fhirsim.Options{Habits: fhirsim.HAPI()})
+			var once sync.Once
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/fhir/Patient/_history" { // it has the lease and is at work
+					once.Do(func() {
+						frozen.Lock()
+						signal()
+					})
+				}
+				simulator.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			var out, log locked.Buffer
+			ended := make(chan error, 1)
+			go func() {
+				ended <- Run(ctx, []string{command}, &out, &log, "FHIR_BASE_URL="+server.URL+"/fhir", "DATABASE_URL="+databaseURL, "JWT_SECRET="+Secret,
+					"LISTEN_ADDR=127.0.0.1:0", "FHIR_TIMEOUT=1s", "SYNC_INTERVAL=1s", "VERIFY_INTERVAL=0")
+			}()
+			select {
+			case err := <-ended:
+				if err == nil || !strings.Contains(err.Error(), "did not answer in the time that an end may take") {
+					t.Errorf("%s ended with %v\n%s", command, err, log.String())
+				}
+			case <-time.After(2 * time.Minute): // a guard
+				t.Errorf("%s has no end\n%s", command, log.String())
+			}
+			once.Do(frozen.Lock) // if it never came so far
+			frozen.Unlock()
+		})
+	}
+}
