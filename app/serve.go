@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,7 +183,9 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 	})
 	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		follower.Used()
+		if strings.HasSuffix(r.URL.Path, "/graphql") { // by somebody, not by what watches it
+			follower.Used()
+		}
 		handler.ServeHTTP(w, r)
 	})
 	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
