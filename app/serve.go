@@ -184,7 +184,9 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 	})
 	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		follower.Used()
+		if strings.HasSuffix(r.URL.Path, "/graphql") { // by somebody, not by what watches it
+			follower.Used()
+		}
 		handler.ServeHTTP(w, r)
 	})
 	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,24 +30,25 @@ var (
 	errTooLarge = errors.New("it is longer than an answer may be")
 )
 
-// position is where a listing stands. It holds all that is needed to go on there.
+// position is where a listing stands. It holds all that is needed to go on there, also by
+// another process and after an upgrade: it is stored.
 type position struct {
-	Base     string // of the server: the middle of one listing is not that of another
-	Since    string // the value of _lastUpdated (ge), in a history of _since; "": none
-	Sorted   bool   // by _lastUpdated
-	Count    int    // patients asked for; 0: it is not said
-	ByOffset bool   // pages are asked for by _offset; else each leads to the next by its link
-	Offset   int    // patients that were shown of this query
-	Link     string // leads to the page; "": none, or ByOffset
+	Base     string `json:"base,omitempty"`     // of the server: the middle of one listing is not that of another
+	Since    string `json:"since,omitempty"`    // the value of _lastUpdated (ge), in a history of _since; "": none
+	Sorted   bool   `json:"sorted,omitempty"`   // by _lastUpdated
+	Count    int    `json:"count,omitempty"`    // patients asked for; 0: it is not said
+	ByOffset bool   `json:"byOffset,omitempty"` // pages are asked for by _offset; else each leads to the next by its link
+	Offset   int    `json:"offset,omitempty"`   // patients that were shown of this query
+	Link     string `json:"link,omitempty"`     // leads to the page; "": none, or ByOffset
 
-	Last   []string  // the last patients that were shown, as they were (entry.mark)
-	Mixed  bool      // what was shown is not in the order asked for
-	From   time.Time // Lower, when the query was asked anew
-	Lower  time.Time // who was not shown was changed then or later, unless Mixed; zero: not known
-	Began  time.Time // the server's clock when the query was first asked
-	Failed bool      // a page was shown in part
-	Total  int       // the least that the server said the query has; 0: it did not
-	Shown  int       // how many of these were shown
+	Last   []string  `json:"last,omitempty"`   // the last patients that were shown, as they were (entry.mark)
+	Mixed  bool      `json:"mixed,omitempty"`  // what was shown is not in the order asked for
+	From   time.Time `json:"from,omitzero"`    // Lower, when the query was asked anew
+	Lower  time.Time `json:"lower,omitzero"`   // who was not shown was changed then or later, unless Mixed; zero: not known
+	Began  time.Time `json:"began,omitzero"`   // the server's clock when the query was first asked
+	Failed bool      `json:"failed,omitempty"` // a page was shown in part
+	Total  int       `json:"total,omitempty"`  // the least that the server said the query has; 0: it did not
+	Shown  int       `json:"shown,omitempty"`  // how many of these were shown
 }
 
 // walk goes through the pages of a search or of a history.
@@ -91,9 +93,13 @@ func (c *Client) newWalk(ctx context.Context) (*walk, error) {
 
 // continueFrom takes the place that a Listing.Next names.
 func (w *walk) continueFrom(next string) error {
-	if err := json.Unmarshal([]byte(next), &w.position); err != nil || w.Base != w.c.base.String() {
+	var p position
+	stored := json.NewDecoder(strings.NewReader(next))
+	stored.DisallowUnknownFields() // of another version, which means something else by it
+	if err := stored.Decode(&p); err != nil || p.Base != w.c.base.String() {
 		return expired()
 	}
+	w.position = p
 	w.Count = min(w.Count, w.longest)
 	if _, err := w.address(); err != nil {
 		return err

@@ -58,10 +58,7 @@ func TestListByOffsetFindsItsPlaceAgain(t *testing.T) {
 	t.Parallel()
 	for _, habits := range []fhirsim.Habits{fhirsim.Medplum(), fhirsim.OpenEMR("8.0.0")} {
 		server, c, at := simulated(t, habits, 60)
-		from := `{"Count":10,"ByOffset":true}`
-		if !habits.OpenEMR {
-			from = `{"Count":10,"ByOffset":true,"Sorted":true}`
-		}
+		from := fmt.Sprintf(`{"base":%q,"count":10,"byOffset":true,"sorted":%v}`, c.base, !habits.OpenEMR)
 		ids := map[string]int{}
 		pages := 0
 		for page, err := range c.List(t.Context(), from) {

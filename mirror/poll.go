@@ -167,7 +167,8 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 		m.Wake()
 		return nil
 	}
-	if p.ServerAt.IsZero() { // all that may come late is still to be shown
+	first := p.ServerAt.IsZero()
+	if first { // all that may come late is still to be shown
 		p.WideAt = began
 	}
 	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
@@ -176,7 +177,7 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
 		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
 	}
-	if seen.deletes && !p.Deletes { // who was deleted while it did not tell is still to be found
+	if seen.deletes && !p.Deletes && !first { // who was deleted while it did not tell is still to be found
 		p.SweptAt = time.Time{}
 	}
 	p.Alone, p.Deletes = false, seen.deletes

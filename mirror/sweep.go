@@ -198,6 +198,7 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 			serverAt = b.fill.At
 		}
 		next.From = serverAt.Add(-wide)
+		m.Wake()
 	}
 	if !next.Filled && b.newest.After(next.Newest) {
 		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.At
@@ -241,6 +242,9 @@ func (m *Mirror) endSweep(s sweep, whole bool) error {
 	}
 	if m.progress.Alone && whole {
 		return m.save(s.Began)
+	}
+	if m.LookedAt().IsZero() { // a look counts from now on
+		m.Wake()
 	}
 	return m.save(time.Time{})
 }

@@ -209,3 +209,20 @@ func TestAWalkInBoundedMemory(t *testing.T) {
 		t.Errorf("%d MiB for %+v in %d pages, %v", grown>>20, result, pages, err)
 	}
 }
+
+// Who is deleted or changes during the first fill is shown by the first look: nobody goes
+// through all patients a second time.
+func TestTheFirstFillIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fhirsim.HAPI())
+	r.puts("a", "010-1111-1111")
+	r.walks()
+	r.looks()
+	if next := r.untilSweep(); next == 0 {
+		t.Error("a sweep is due at once after the first fill")
+	}
+	r.clock.Pass(sweepEvery)
+	if next := r.untilSweep(); next != 0 {
+		t.Errorf("a day later no sweep is due for %v", next)
+	}
+}

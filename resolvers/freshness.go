@@ -40,7 +40,7 @@ func (r *Resolver) mirror(ctx context.Context) (*graph.Mirror, error) {
 	}
 	fresh := r.freshness()
 	switch {
-	case fresh.Looked && !r.Mirror.Filled():
+	case r.Mirror != nil && !r.Mirror.Filled() && (fresh.Looked || r.Mirror.Follows() && r.Mirror.LookedAt().IsZero()):
 		m.State = graph.MirrorStateFilling
 	case fresh.Looked:
 		m.State = graph.MirrorStateFollowing
