@@ -60,6 +60,7 @@ type Config struct {
 	PhoneRegion   string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
 	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
 	Introspection *bool    `help:"Answer introspection (default: only in the demo)."`
+	SchemaPublic  *bool    `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
 	CORSOrigins   []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
@@ -277,6 +278,15 @@ func (c *Config) on(setting *bool) bool {
 	return *setting
 }
 
+// schemaPublic reports whether everybody may have the schema: who may ask for it by
+// introspection has it anyway.
+func (c *Config) schemaPublic() bool {
+	if c.SchemaPublic == nil {
+		return c.on(c.Introspection)
+	}
+	return *c.SchemaPublic
+}
+
 // LogValue shows the settings without secrets.
 func (c *Config) LogValue() slog.Value {
 	return slog.GroupValue(
@@ -302,6 +312,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("phone_region", c.PhoneRegion),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),
+		slog.Bool("schema_public", c.schemaPublic()),
 	)
 }
 

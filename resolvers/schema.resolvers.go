@@ -94,6 +94,22 @@ func (r *patientResolver) ChangeCursor(ctx context.Context, obj *graph.Patient) 
 	return r.cursorOf(ctx, obj), nil
 }
 
+// Node is the resolver for the node field.
+func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error) {
+	if isOperationID(id) {
+		if update, err := r.ContactUpdate(ctx, id); err != nil {
+			return nil, err
+		} else if update != nil {
+			return update, nil
+		}
+	}
+	p, err := r.Patient(ctx, id)
+	if err != nil || p == nil || p.ID != id { // a store that keeps nodes by their id would miss it
+		return nil, err
+	}
+	return p, nil
+}
+
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
 	v := viewer(ctx)
