@@ -34,7 +34,7 @@ type Options struct {
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
 	Introspection bool
-	SchemaPublic  bool          // the schema is served to everybody, not only to who has a token
+	SchemaPublic  bool      // the schema is served to everybody, not only to who has a token
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
