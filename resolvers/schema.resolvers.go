@@ -21,11 +21,11 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	case err != nil:
 		return nil, r.unchanged(ctx, err)
 	case !v.MayUpdateContact(number):
-		return notPermitted(), nil
+		return notPermitted(ctx), nil
 	}
 	input = visibleContact(input)
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
-		return invalidInput(faults), nil
+		return invalidInput(ctx, faults), nil
 	}
 	number, fhirID, err := r.recordOf(ctx, v, number)
 	if err != nil {
@@ -53,11 +53,11 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	case err != nil:
 		return nil, r.unchanged(ctx, err)
 	case !may(number):
-		return profileNotPermitted(), nil
+		return profileNotPermitted(ctx), nil
 	}
 	input = visibleProfile(input)
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
-		return invalidInput(faults), nil
+		return invalidInput(ctx, faults), nil
 	}
 	number, fhirID, err := r.recordOf(ctx, v, number)
 	if err != nil {
@@ -71,11 +71,11 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	row, err := r.Store.SetProfile(number, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
-		return patientNotFound(), nil
+		return patientNotFound(ctx), nil
 	case errors.Is(err, db.ErrVersionMismatch):
 		return r.profileConflict(ctx, v, number, edit.Fields(), expected)
 	case err != nil:
-		return nil, r.internal(ctx, err)
+		return nil, r.unsure(ctx, err)
 	}
 	return &graph.UpdatePatientProfileSuccess{Patient: r.toPatient(row, v)}, nil
 }
