@@ -1182,6 +1182,9 @@ interface Node {
   id: ID!
 }
 
+"""
+What can be asked. Nothing of it changes anything, nor asks the FHIR server.
+"""
 type Query {
   """
   The Patient or the ContactUpdate that has this id (Relay's refetch). Null when there is none, and also
@@ -1245,6 +1248,9 @@ type Query {
   mirror: Mirror
 }
 
+"""
+What can be changed.
+"""
 type Mutation {
   """
   Changes phone, email or address: on the FHIR server first, and in the cache only what the FHIR
@@ -1267,6 +1273,9 @@ type Mutation {
   ): UpdatePatientProfileResult!
 }
 
+"""
+What can be listened to.
+"""
 type Subscription {
   """
   The patient after each change of the record, made here, by another replica, or in the EMR as soon as

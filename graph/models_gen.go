@@ -243,6 +243,7 @@ type Mirror struct {
 	Stale int `json:"stale"`
 }
 
+// What can be changed.
 type Mutation struct {
 }
 
@@ -438,9 +439,11 @@ func (this PatientNotFound) GetRetryable() bool { return this.Retryable }
 
 func (PatientNotFound) IsUpdatePatientProfileResult() {}
 
+// What can be asked. Nothing of it changes anything, nor asks the FHIR server.
 type Query struct {
 }
 
+// What can be listened to.
 type Subscription struct {
 }
 
