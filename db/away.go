@@ -19,6 +19,9 @@ import (
 // did not answer in time. The same call may succeed later; whether a write took effect
 // all the same is another question.
 func IsAway(err error) bool {
+	if errors.Is(err, ErrUnreadable) { // what stands in the row: its JSON may end early
+		return false
+	}
 	for _, away := range []error{
 		errNotBegun, errClosed, ErrReplaced, driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded,
 	} {

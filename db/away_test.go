@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,7 +23,7 @@ func TestWhatIsAway(t *testing.T) {
 	}{
 		"nothing":                    {nil, false},
 		"no such patient":            {ErrNotFound, false},
-		"a row that is unreadable":   {ErrUnreadable, false},
+		"a row that is unreadable":   {errors.Join(ErrUnreadable, io.ErrUnexpectedEOF), false},
 		"another version":            {ErrVersionMismatch, false},
 		"no rows":                    {sql.ErrNoRows, false},
 		"a statement that is wrong":  {state("42703"), false},

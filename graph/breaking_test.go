@@ -13,8 +13,8 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// breaks lists what of a schema clients of an older one miss: the changes that
-// findBreakingChanges of graphql-js finds, which graphql-inspector calls breaking too.
+// breaks lists what of a schema clients of an older one miss: what findBreakingChanges of
+// graphql-js finds (graphql-inspector calls the same breaking), and other defaults.
 type breaks struct {
 	old, new *ast.Schema
 	found    []string
