@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
+	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/wait"
 )
 
@@ -73,6 +76,9 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	if log := s.Log.String(); !strings.Contains(log, `"msg":"the database is away"`) || strings.Contains(log, "internal error") {
 		t.Error("the log does not say that the database is away")
 	}
+	if is := scrape(s.Product); strings.Contains(is.text, "\npatientgraph_unavailable_answers_total 0\n") || !strings.Contains(is.text, "\npatientgraph_internal_errors_total 0\n") {
+		t.Error("the metrics do not say that callers were told UNAVAILABLE, or say that they were told INTERNAL")
+	}
 	if s.Puts() != puts {
 		t.Error("a write was sent")
 	}
@@ -122,4 +128,33 @@ func TestAWriteToAFileThatIsAwayIsUnavailable(t *testing.T) {
 	move(path+".away", path)
 	Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
 	Want(t, s.Patient(Number), Object{"bloodType": nil})
+}
+
+// The database goes away while a PUT is under way: the caller hears what became of it, and
+// the cache follows when the database is back.
+func TestAWriteThatHasBegunEndsThoughTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Postgres(t)
+	server, base := StartFHIR(t, fhirsim.Options{})
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opens := make(chan func(), 1)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			opens <- dbtest.Shut(t, databaseURL)
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	stored, _, _ := server.Get("a1")
+	MustImport(t, databaseURL, string(stored))
+	p := StartWith(t, front.URL+target.Path, databaseURL)
+
+	told := p.Update(Object{"patientId": Number, "phone": NewPhone})
+	Want(t, told, Object{"__typename": "UpdatePatientContactSuccess", "patient.phone": NewPhone, "patient.syncState": "PENDING"})
+	(<-opens)()
+	Want(t, p.Settled(told["operationId"]), Object{"state": "APPLIED"})
+	Want(t, p.Patient(Number), Object{"phone": NewPhone, "syncState": "SYNCED"})
 }
