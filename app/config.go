@@ -60,7 +60,6 @@ type Config struct {
 	PhoneRegion   string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
 	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
 	Introspection *bool    `help:"Answer introspection (default: only in the demo)."`
-	SchemaPublic  *bool    `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
 	CORSOrigins   []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
@@ -70,6 +69,8 @@ type Config struct {
 	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
 	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+
+	SchemaPublic *bool `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
 
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 

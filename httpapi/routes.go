@@ -34,7 +34,6 @@ type Options struct {
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
 	Introspection bool
-	SchemaPublic  bool      // the schema is served to everybody, not only to who has a token
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
@@ -44,6 +43,8 @@ type Options struct {
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
 	NotificationSecret string
+	// SchemaPublic: the schema is served to everybody, not only to who has a token.
+	SchemaPublic bool
 }
 
 // New returns everything that is served over HTTP.
@@ -57,9 +58,6 @@ func New(o Options) (http.Handler, error) {
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
 	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(checkedRequest(withLanguage(newGraphQL(o))))))))
-	if err := handleSchema(mux, o, func(file http.Handler) http.Handler { return withCORS(o.Log, allowed, file) }); err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
-	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
@@ -67,6 +65,9 @@ func New(o Options) (http.Handler, error) {
 		notifications := newNotification(o)
 		mux.Handle(NotificationPath, notifications)
 		mux.Handle(NotificationPath+"/", notifications)
+	}
+	if err := handleSchema(mux, o, func(file http.Handler) http.Handler { return withCORS(o.Log, allowed, file) }); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if o.Playground != nil {
 		playground, err := web.Handler(*o.Playground)
