@@ -47,6 +47,8 @@ type Config struct {
 	SubscriptionURL    string `name:"subscription-url" help:"Where the FHIR server reaches this server, e.g. https://graph.example, to tell at once that a patient has changed."`
 	SubscriptionSecret string `name:"subscription-secret" help:"Secret that it sends with that, at least 32 bytes."`
 
+	SchemaPublic *bool `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
+
 	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
 
 	JWTSecret           string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
@@ -69,8 +71,6 @@ type Config struct {
 	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
 	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
-
-	SchemaPublic *bool `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
 
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 
@@ -308,12 +308,12 @@ func (c *Config) LogValue() slog.Value {
 		slog.Duration("stale_after", c.StaleAfter),
 		slog.String("subscription_url", c.SubscriptionURL),
 		slog.String("patient_id_system", c.PatientIDSystem),
+		slog.Bool("schema_public", c.schemaPublic()),
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
 		slog.String("phone_region", c.PhoneRegion),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),
-		slog.Bool("schema_public", c.schemaPublic()),
 	)
 }
 
