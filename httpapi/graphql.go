@@ -30,7 +30,7 @@ func newGraphQL(o Options) http.Handler {
 	s.AddTransport(transport.GET{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
-	s.Use(tellErrors{o.unavailable})
+	s.Use(newTellErrors(o.Metrics))
 	s.Use(noteOperation{})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))

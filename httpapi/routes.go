@@ -38,7 +38,6 @@ type Options struct {
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
 	internalErrors prometheus.Counter // nil: not counted
-	unavailable    prometheus.Counter // likewise
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -49,8 +48,8 @@ type Options struct {
 
 // New returns everything that is served over HTTP.
 func New(o Options) (http.Handler, error) {
-	o.internalErrors, o.unavailable = newInternalErrors(), newUnavailable()
-	o.Metrics.MustRegister(o.internalErrors, o.unavailable)
+	o.internalErrors = newInternalErrors()
+	o.Metrics.MustRegister(o.internalErrors)
 	mux := http.NewServeMux()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},

@@ -17,7 +17,17 @@ import (
 // tellErrors sends the errors of an answer in the language of its caller, and says in
 // Retry-After too when to try again: clients and proxies look there.
 type tellErrors struct {
-	unavailable prometheus.Counter // nil: not counted
+	unavailable prometheus.Counter
+}
+
+func newTellErrors(metrics *prometheus.Registry) tellErrors {
+	t := tellErrors{prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "patientgraph_unavailable_answers_total", Help: "Answers with an error that callers saw as UNAVAILABLE: the database was away, or there was too much to do at once.",
+	})}
+	if metrics != nil {
+		metrics.MustRegister(t.unavailable)
+	}
+	return t
 }
 
 // answerHeaderKey is where the context of a request has the header of its answer.
@@ -31,7 +41,7 @@ func (t tellErrors) InterceptOperation(ctx context.Context, next graphql.Operati
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
 		response := told(ctx, respond(ctx))
-		if t.unavailable != nil && response != nil && slices.ContainsFunc(response.Errors, isUnavailable) {
+		if response != nil && slices.ContainsFunc(response.Errors, isUnavailable) {
 			t.unavailable.Inc()
 		}
 		return response
