@@ -9,6 +9,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/resolvers"
@@ -63,10 +64,16 @@ func told(ctx context.Context, response *graphql.Response) *graphql.Response {
 		seconds, _ := e.Extensions["retryAfterSeconds"].(int)
 		after = max(after, seconds)
 	}
-	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 {
+	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 && !isStream(ctx) {
 		header.Set("Retry-After", strconv.Itoa(after))
 	}
 	return response
+}
+
+// isStream reports whether the answer's header has left before.
+func isStream(ctx context.Context) bool {
+	operation := graphql.GetOperationContext(ctx).Operation
+	return operation != nil && operation.Operation == ast.Subscription
 }
 
 func isUnavailable(e *gqlerror.Error) bool { return e.Extensions["code"] == resolvers.CodeUnavailable }
