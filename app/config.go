@@ -48,6 +48,8 @@ type Config struct {
 	SubscriptionURL    string `name:"subscription-url" help:"Where the FHIR server reaches this server, e.g. https://graph.example, to tell at once that a patient has changed."`
 	SubscriptionSecret string `name:"subscription-secret" help:"Secret that it sends with that, at least 32 bytes."`
 
+	SchemaPublic *bool `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
+
 	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
 
 	JWTSecret           string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
@@ -292,6 +294,15 @@ func (c *Config) on(setting *bool) bool {
 	return *setting
 }
 
+// schemaPublic reports whether everybody may have the schema: who may ask for it by
+// introspection has it anyway.
+func (c *Config) schemaPublic() bool {
+	if c.SchemaPublic == nil {
+		return c.on(c.Introspection)
+	}
+	return *c.SchemaPublic
+}
+
 // LogValue shows the settings without secrets.
 func (c *Config) LogValue() slog.Value {
 	return slog.GroupValue(
@@ -312,6 +323,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.Duration("stale_after", c.StaleAfter),
 		slog.String("subscription_url", c.SubscriptionURL),
 		slog.String("patient_id_system", c.PatientIDSystem),
+		slog.Bool("schema_public", c.schemaPublic()),
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
 		slog.String("phone_region", c.PhoneRegion),

@@ -182,6 +182,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
 		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
+		SchemaPublic: c.schemaPublic(),
 	})
 	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/graphql") { // by somebody, not by what watches it

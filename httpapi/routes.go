@@ -47,6 +47,8 @@ type Options struct {
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
 	NotificationSecret string
+	// SchemaPublic: the schema is served to everybody, not only to who has a token.
+	SchemaPublic bool
 }
 
 // New returns everything that is served over HTTP.
@@ -75,6 +77,9 @@ func New(o Options) (http.Handler, error) {
 		notifications := newNotification(o)
 		mux.Handle(NotificationPath, notifications)
 		mux.Handle(NotificationPath+"/", notifications)
+	}
+	if err := handleSchema(mux, o, func(file http.Handler) http.Handler { return withCORS(o.Log, allowed, file) }); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if o.Playground != nil {
 		page := *o.Playground
