@@ -94,6 +94,7 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 	if strings.HasPrefix(e.Message, "json request body could not be decoded") { // gqlgen would repeat the body
 		e.Message = "the request body is not a GraphQL request in JSON"
 	}
+	codedLimit(e)
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

@@ -116,6 +116,13 @@ func checkRequest(body []byte) *badRequest {
 	if bad := checkJSON("body", body); bad != nil {
 		return bad
 	}
+	// Before it is decoded: that takes ten times as long.
+	switch {
+	case len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks:
+		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
+	case len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery:
+		return &badRequest{resolvers.CodeLimitExceeded, queryTooLong().Message}
+	}
 	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
 	if json.NewDecoder(bytes.NewReader(body)).Decode(&graphql.RawParams{}) != nil {
 		return &badRequest{resolvers.CodeBadUserInput, "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"}
