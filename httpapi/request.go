@@ -123,6 +123,9 @@ func checkRequest(body []byte) *badRequest {
 	case len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery:
 		return &badRequest{resolvers.CodeLimitExceeded, queryTooLong().Message}
 	}
+	if gjson.ParseBytes(body).IsArray() {
+		return &badRequest{resolvers.CodeBadUserInput, "batches are not supported: send each operation as a request of its own"}
+	}
 	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
 	if json.NewDecoder(bytes.NewReader(body)).Decode(&graphql.RawParams{}) != nil {
 		return &badRequest{resolvers.CodeBadUserInput, "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"}
