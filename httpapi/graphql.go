@@ -31,6 +31,7 @@ func newGraphQL(o Options) http.Handler {
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
 	s.Use(noteOperation{})
+	s.Use(o.rate)
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR

@@ -33,11 +33,13 @@ type Options struct {
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
+	RateLimit     int           // requests of one caller in a second; 0: any number
 	Introspection bool
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
 	internalErrors prometheus.Counter // nil: not counted
+	rate           requestRate
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -48,13 +50,14 @@ type Options struct {
 func New(o Options) (http.Handler, error) {
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
+	o.rate = newRequestRate(o.RateLimit, o.Resolver.Now)
 	mux := http.NewServeMux()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(checkedRequest(withLanguage(newGraphQL(o))))))))
+	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(o.rate.middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
