@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -67,14 +67,19 @@ func (l requestRate) middleware(next http.Handler) http.Handler {
 		c := &caller{name: callerName(v, r.Header.Get("Authorization"))}
 		c.paid.Store(true)
 		if err := l.refusal(c.name); err != nil {
-			w.Header().Set("Retry-After", strconv.Itoa(err.Extensions["retryAfterSeconds"].(int)))
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusTooManyRequests)
-			_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{err}}) // the client is gone if this fails
+			writeLater(w, http.StatusTooManyRequests, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
+}
+
+// writeLater answers a request that may be made again after retryAfterSeconds.
+func writeLater(w http.ResponseWriter, status int, err *gqlerror.Error) {
+	w.Header().Set("Retry-After", fmt.Sprint(err.Extensions["retryAfterSeconds"]))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{err}}) // the client is gone if this fails
 }
 
 // refusal is what a caller is told who asks too often; nil lets it pass.

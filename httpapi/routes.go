@@ -50,14 +50,14 @@ type Options struct {
 func New(o Options) (http.Handler, error) {
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
-	o.rate = newRequestRate(o.RateLimit, o.Resolver.Now)
+	o.rate = newRequestRate(o.RateLimit, time.Now)
 	mux := http.NewServeMux()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(o.rate.middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))
+	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o))))))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
