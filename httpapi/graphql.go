@@ -34,7 +34,7 @@ func newGraphQL(o Options) http.Handler {
 	s.Use(o.rate)
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
-	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
+	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -170,24 +171,39 @@ func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDo
 	}
 }
 
-// operationDeadline ends what an operation waits for when its time is over. A
-// subscription has no such end.
+// maxQueries is how many queries may be under way in a process: while the database
+// hangs each waits for queryTimeout. Writes have their own bound, see
+// writethrough, and so have the subscriptions of a viewer.
+const maxQueries = 2_000
+
+// operationDeadline ends what an operation waits for when its time is over, and lets no
+// more than maxQueries wait. A subscription has no such end.
 type operationDeadline struct {
 	mutation time.Duration
+	queries  atomic.Int64 // under way
 }
 
-func (operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
-func (operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
+func (*operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
+func (*operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
 
-func (d operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	limit := queryTimeout
+func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	limit, counted := queryTimeout, int64(1)
 	switch graphql.GetOperationContext(ctx).Operation.Operation {
 	case ast.Mutation:
-		limit = d.mutation
+		limit, counted = d.mutation, 0
 	case ast.Subscription:
 		return next(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
+	underWay := d.queries.Add(counted)
+	context.AfterFunc(ctx, func() { d.queries.Add(-counted) })
+	if underWay > maxQueries && counted > 0 {
+		cancel()
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
+			Message:    fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries),
+			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+		}}})
+	}
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
 		defer cancel()

@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2"
@@ -14,6 +16,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/graph"
+	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
 )
 
@@ -134,6 +137,36 @@ func TestEachLimitAllowsItsNumberAndSaysIt(t *testing.T) {
 			t.Errorf("%d %s: %v", l.limit+1, l.name, err)
 		}
 	}
+}
+
+// TestAbuseQueriesThatWaitAreBounded has queries wait, as for a database that hangs:
+// one more is told to come back, and there is room again when one has its answer.
+func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {
+	t.Parallel()
+	d := &operationDeadline{mutation: time.Hour}
+	ask := func(kind ast.Operation) graphql.ResponseHandler {
+		ctx := graphql.WithOperationContext(t.Context(), &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}})
+		return d.InterceptOperation(ctx, func(context.Context) graphql.ResponseHandler { return graphql.OneShot(&graphql.Response{}) })
+	}
+	waiting := make([]graphql.ResponseHandler, maxQueries)
+	for n := range waiting {
+		waiting[n] = ask(ast.Query)
+	}
+	refused := ask(ast.Query)(t.Context()).Errors
+	if len(refused) != 1 || refused[0].Extensions["code"] != resolvers.CodeUnavailable || refused[0].Extensions["retryAfterSeconds"] != 1 {
+		t.Errorf("one more is told %v", refused)
+	}
+	for _, kind := range []ast.Operation{ast.Mutation, ast.Subscription} {
+		if errs := ask(kind)(t.Context()).Errors; errs != nil {
+			t.Errorf("a %s is told %v", kind, errs)
+		}
+	}
+	waiting[0](t.Context())
+	wait.Until(t, "there is room for one more", func() bool { return ask(ast.Query)(t.Context()).Errors == nil })
+	for _, respond := range waiting {
+		respond(t.Context())
+	}
+	wait.Until(t, "all is free", func() bool { return d.queries.Load() == 0 })
 }
 
 // BenchmarkRefusals tells what it costs the server to refuse, without a client.
