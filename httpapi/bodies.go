@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 
+	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/semaphore"
 
+	"patientgraph/jsonlimit"
 	"patientgraph/resolvers"
 )
 
@@ -39,4 +42,18 @@ func (b bodyRoom) middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// checkBody refuses, before it is decoded (that takes five times as long), what would
+// be refused for its size afterwards, and more than one request.
+func checkBody(body []byte) *badRequest {
+	switch {
+	case len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks:
+		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
+	case len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery:
+		return &badRequest{code: resolvers.CodeLimitExceeded, message: queryTooLong().Message}
+	case gjson.ParseBytes(body).IsArray():
+		return &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
+	}
+	return nil
 }

@@ -54,6 +54,25 @@ func TestAbuseLargeBodiesShareABound(t *testing.T) {
 	}
 }
 
+func TestBodiesAreLookedAtBeforeTheyAreDecoded(t *testing.T) {
+	t.Parallel()
+	blanks := func(n int) string { return `{"query":"{ viewer { role } }"` + strings.Repeat(" ", n) + `}` }
+	query := func(n int) string { return `{"query":"` + strings.Repeat(`\u0020`, n) + `"}` }
+	for body, says := range map[string]string{
+		blanks(maxBlanks):                    "",
+		blanks(maxBlanks + 1):                "more than 131072 blanks",
+		query(maxQuery):                      "",
+		query(maxQuery + 1):                  "more than 65536 bytes",
+		` [{"query":"{ viewer { role } }"}]`: "batches are not supported",
+		`{"query":"[{}]"}`:                   "",
+	} {
+		bad := checkBody([]byte(body))
+		if said := bad != nil && strings.Contains(bad.message, says); said != (says != "") {
+			t.Errorf("%.40s of %d bytes: %v, want %q", body, len(body), bad, says)
+		}
+	}
+}
+
 // TestAbuseSlowSendersAreCut sends a part of a header, and of a body, and no more.
 func TestAbuseSlowSendersAreCut(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/graph"
+	"patientgraph/internal/cost"
 	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
 )
@@ -169,7 +170,8 @@ func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {
 	wait.Until(t, "all is free", func() bool { return d.queries.Load() == 0 })
 }
 
-// BenchmarkRefusals tells what it costs the server to refuse, without a client.
+// BenchmarkRefusals tells what it costs the server to refuse, in processor time and
+// without a client.
 func BenchmarkRefusals(b *testing.B) {
 	handler := checkedRequest(newGraphQL(Options{Resolver: &resolvers.Resolver{}, Introspection: true}))
 	bodies := map[string]string{
@@ -194,16 +196,19 @@ func BenchmarkRefusals(b *testing.B) {
 	}
 	for name, text := range bodies {
 		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				request := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(text))
-				request.Header.Set("Content-Type", "application/json")
-				answer := httptest.NewRecorder()
-				handler.ServeHTTP(answer, request)
-				if !strings.Contains(answer.Body.String(), `"errors"`) {
-					b.Fatalf("%.300s", answer.Body)
+			used := cost.Of(b, func() {
+				for b.Loop() {
+					request := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(text))
+					request.Header.Set("Content-Type", "application/json")
+					answer := httptest.NewRecorder()
+					handler.ServeHTTP(answer, request)
+					if !strings.Contains(answer.Body.String(), `"errors"`) {
+						b.Fatalf("%.300s", answer.Body)
+					}
 				}
-			}
+			})
+			b.ReportMetric(float64(used.CPU.Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+			b.ReportMetric(float64(used.Bytes)/float64(b.N)/(1<<20), "MiB/op")
 		})
 	}
 }

@@ -77,7 +77,9 @@ func (l requestRate) middleware(next http.Handler) http.Handler {
 // writeLater answers a request that may be made again after retryAfterSeconds.
 func writeLater(w http.ResponseWriter, status int, err *gqlerror.Error) {
 	w.Header().Set("Retry-After", fmt.Sprint(err.Extensions["retryAfterSeconds"]))
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{err}}) // the client is gone if this fails
 }
