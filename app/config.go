@@ -61,7 +61,6 @@ type Config struct {
 	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
 	Introspection *bool    `help:"Answer introspection (default: only in the demo)."`
 	CORSOrigins   []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
-	RateLimit     int      `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
@@ -70,6 +69,8 @@ type Config struct {
 	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
 	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+
+	RateLimit int `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
 
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 

@@ -168,7 +168,8 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		return nil, err
 	}
 	handler, err := httpapi.New(httpapi.Options{
-		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
+		RateLimit: c.RateLimit,
+		Log:       p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		FHIR: func(ctx context.Context) error {
 			_, err := probe.Capabilities(ctx)
 			return err
@@ -177,7 +178,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
-		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, Introspection: c.on(c.Introspection),
+		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 	})

@@ -21,6 +21,8 @@ import (
 
 // Options is what the handler is made of.
 type Options struct {
+	rate requestRate
+
 	Log      *slog.Logger
 	Database func(context.Context) error // asks whether it can be reached
 	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
@@ -29,17 +31,16 @@ type Options struct {
 	// a token names; nil: it holds them.
 	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
 	Resolver       *resolvers.Resolver
+	RateLimit      int // requests of one caller in a second; 0: any number
 	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
-	RateLimit     int           // requests of one caller in a second; 0: any number
 	Introspection bool
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
 	internalErrors prometheus.Counter // nil: not counted
-	rate           requestRate
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -48,9 +49,9 @@ type Options struct {
 
 // New returns everything that is served over HTTP.
 func New(o Options) (http.Handler, error) {
+	o.rate = newRequestRate(o.RateLimit, time.Now)
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
-	o.rate = newRequestRate(o.RateLimit, time.Now)
 	mux := http.NewServeMux()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
