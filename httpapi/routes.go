@@ -21,7 +21,7 @@ import (
 
 // Options is what the handler is made of.
 type Options struct {
-	rate requestRate
+	rate requestRate // made of RateLimit
 
 	Log      *slog.Logger
 	Database func(context.Context) error // asks whether it can be reached
