@@ -175,24 +175,24 @@ func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {
 func BenchmarkRefusals(b *testing.B) {
 	handler := checkedRequest(newGraphQL(Options{Resolver: &resolvers.Resolver{}, Introspection: true}))
 	bodies := map[string]string{
-		"20000-aliases":         body(`{ `+numbered(20_000, "a%d: __typename ")+`}`, nil),
-		"a-cycle":               body(`{ viewer { ...A } } fragment A on Viewer { ...B } fragment B on Viewer { ...A }`, nil),
-		"blanks-of-1-MiB":       body(`{ viewer { role } }`+strings.Repeat(" ", 1<<20-100), nil),
-		"a-comment-of-1-MiB":    body(`{ viewer { role } } #`+strings.Repeat("x", 1<<20-100), nil),
+		"20000-aliases":         requestBody(`{ `+numbered(20_000, "a%d: __typename ")+`}`, nil),
+		"a-cycle":               requestBody(`{ viewer { ...A } } fragment A on Viewer { ...B } fragment B on Viewer { ...A }`, nil),
+		"blanks-of-1-MiB":       requestBody(`{ viewer { role } }`+strings.Repeat(" ", 1<<20-100), nil),
+		"a-comment-of-1-MiB":    requestBody(`{ viewer { role } } #`+strings.Repeat("x", 1<<20-100), nil),
 		"escaped-blanks":        `{"query":"{ viewer { role } }` + strings.Repeat(`\u0020`, 170_000) + `"}`,
 		"blanks-outside":        `{"query":"{ nothing }"` + strings.Repeat(" ", 1<<20-100) + `}`,
 		"deep-variables":        `{"query":"{ viewer { role } }","variables":{"a":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}}`,
 		"wide-variables":        `{"query":"{ viewer { role } }","variables":{"a":[` + strings.Repeat("1,", 9_900) + `1]}}`,
-		"unknown-input-members": body(`{ patients(filter: {`+numbered(1_400, `a%d: 1 `)+`}) { totalCount } }`, nil),
-		"one-field-4980-times":  body(`{ viewer { `+strings.Repeat("role ", 4_970)+`} }`, nil),
-		"240-counts":            body(`{ `+numbered(240, `y%d: patients(filter: {birthDate: "1940"}) { totalCount } `)+`}`, nil),
-		"directives":            body(`{ viewer { role `+strings.Repeat("@skip(if: false) ", 700)+`} }`, nil),
-		"a-megabyte-30-times":   body(`query($v: ID!) { `+numbered(30, "p%d: patient(id: $v) { id } ")+`}`, map[string]any{"v": strings.Repeat("x", 1<<20-4_000)}),
-		"doubling-fragments":    body(`{ ...F0 } `+numbered(40, "fragment F%d on Query { ...F ...F } "), nil),
+		"unknown-input-members": requestBody(`{ patients(filter: {`+numbered(1_400, `a%d: 1 `)+`}) { totalCount } }`, nil),
+		"one-field-4980-times":  requestBody(`{ viewer { `+strings.Repeat("role ", 4_970)+`} }`, nil),
+		"240-counts":            requestBody(`{ `+numbered(240, `y%d: patients(filter: {birthDate: "1940"}) { totalCount } `)+`}`, nil),
+		"directives":            requestBody(`{ viewer { role `+strings.Repeat("@skip(if: false) ", 700)+`} }`, nil),
+		"a-megabyte-30-times":   requestBody(`query($v: ID!) { `+numbered(30, "p%d: patient(id: $v) { id } ")+`}`, map[string]any{"v": strings.Repeat("x", 1<<20-4_000)}),
+		"doubling-fragments":    requestBody(`{ ...F0 } `+numbered(40, "fragment F%d on Query { ...F ...F } "), nil),
 	}
 	for _, l := range countedLimits {
 		query, variables := l.query(l.limit + 1)
-		bodies[strings.ReplaceAll(l.name, " ", "-")] = body(query, variables)
+		bodies[strings.ReplaceAll(l.name, " ", "-")] = requestBody(query, variables)
 	}
 	for name, text := range bodies {
 		b.Run(name, func(b *testing.B) {
@@ -213,7 +213,7 @@ func BenchmarkRefusals(b *testing.B) {
 	}
 }
 
-func body(query string, variables map[string]any) string {
+func requestBody(query string, variables map[string]any) string {
 	text, _ := json.Marshal(map[string]any{"query": query, "variables": variables}) // always encodes
 	return string(text)
 }

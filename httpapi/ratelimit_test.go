@@ -15,8 +15,8 @@ import (
 	"patientgraph/resolvers"
 )
 
-// request asks as a viewer with a token, and returns the answer.
-func ask(l requestRate, v auth.Viewer, token string, next http.HandlerFunc) *httptest.ResponseRecorder {
+// askAs asks as a viewer with a token.
+func askAs(l requestRate, v auth.Viewer, token string, next http.HandlerFunc) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer := httptest.NewRecorder()
@@ -32,12 +32,12 @@ func TestACallerAsksAtABoundedRate(t *testing.T) {
 	next := func(http.ResponseWriter, *http.Request) { passed++ }
 	kim := auth.Viewer{Subject: "kim"}
 	for range 60 {
-		ask(l, kim, "a", next)
+		askAs(l, kim, "a", next)
 	}
 	if passed != 50 {
 		t.Fatalf("%d requests passed, want 50", passed)
 	}
-	refused := ask(l, kim, "another token of the same subject", next)
+	refused := askAs(l, kim, "another token of the same subject", next)
 	if refused.Code != http.StatusTooManyRequests || refused.Header().Get("Retry-After") != "1" {
 		t.Errorf("status %d, headers %v", refused.Code, refused.Header())
 	}
@@ -47,9 +47,9 @@ func TestACallerAsksAtABoundedRate(t *testing.T) {
 	}
 	passed = 0
 	for range 60 {
-		ask(l, auth.Viewer{Subject: "lee"}, "a", next) // another subject
-		ask(l, auth.Viewer{}, "one", next)             // no subject: each token counts by itself
-		ask(l, auth.Viewer{}, "two", next)
+		askAs(l, auth.Viewer{Subject: "lee"}, "a", next) // another subject
+		askAs(l, auth.Viewer{}, "one", next)             // no subject: each token counts by itself
+		askAs(l, auth.Viewer{}, "two", next)
 	}
 	if passed != 150 {
 		t.Errorf("%d requests of others passed, want 150", passed)
@@ -57,7 +57,7 @@ func TestACallerAsksAtABoundedRate(t *testing.T) {
 	passed = 0
 	clock.Pass(time.Second)
 	for range 20 {
-		ask(l, kim, "a", next)
+		askAs(l, kim, "a", next)
 	}
 	if passed != 10 {
 		t.Errorf("%d requests passed after a second, want 10", passed)
@@ -79,7 +79,7 @@ func TestEachOperationOfAConnectionCounts(t *testing.T) {
 		return passed
 	}
 	passed := 0
-	ask(l, auth.Viewer{Subject: "kim"}, "a", func(_ http.ResponseWriter, r *http.Request) { passed = operations(r.Context()) })
+	askAs(l, auth.Viewer{Subject: "kim"}, "a", func(_ http.ResponseWriter, r *http.Request) { passed = operations(r.Context()) })
 	if passed != 10 { // the handshake paid for the first
 		t.Errorf("%d operations passed, want 10", passed)
 	}
@@ -92,7 +92,7 @@ func TestNoRateIsNoBound(t *testing.T) {
 	t.Parallel()
 	l := newRequestRate(0, time.Now)
 	for range 100 {
-		if answer := ask(l, auth.Viewer{}, "a", func(_ http.ResponseWriter, r *http.Request) {
+		if answer := askAs(l, auth.Viewer{}, "a", func(_ http.ResponseWriter, r *http.Request) {
 			if err := l.MutateOperationParameters(r.Context(), nil); err != nil {
 				t.Error(err)
 			}
