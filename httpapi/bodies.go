@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/semaphore"
 
@@ -44,16 +47,24 @@ func (b bodyRoom) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// checkBody refuses, before it is decoded (that takes five times as long), what would
-// be refused for its size afterwards, and more than one request.
-func checkBody(body []byte) *badRequest {
-	switch {
-	case len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks:
-		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
-	case len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery:
-		return &badRequest{code: resolvers.CodeLimitExceeded, message: queryTooLong().Message}
-	case gjson.ParseBytes(body).IsArray():
-		return &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
+// checkBody looks at a body before it is decoded, which takes five times as long. It
+// refuses more than one request and what holds too many blanks. A document that is
+// refused for its length alone it replaces by a shorter one that is too long as well.
+func checkBody(body []byte) ([]byte, *badRequest) {
+	if len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks {
+		return nil, &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
 	}
-	return nil
+	if bad := checkJSON("body", body); bad != nil { // gjson recurses
+		return nil, bad
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
+		return nil, &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
+	}
+	if len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery {
+		shorter, err := sjson.SetBytes(body, "query", strings.Repeat(" ", maxQuery+1))
+		if err == nil { // else it is no JSON, as whoever decodes it says
+			body = shorter
+		}
+	}
+	return body, nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"io"
 	"log"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/99designs/gqlgen/graphql"
 
 	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
@@ -57,19 +60,32 @@ func TestAbuseLargeBodiesShareABound(t *testing.T) {
 func TestBodiesAreLookedAtBeforeTheyAreDecoded(t *testing.T) {
 	t.Parallel()
 	blanks := func(n int) string { return `{"query":"{ viewer { role } }"` + strings.Repeat(" ", n) + `}` }
-	query := func(n int) string { return `{"query":"` + strings.Repeat(`\u0020`, n) + `"}` }
+	query := func(n int) string {
+		return `{"variables":{"a":1},"query":"` + strings.Repeat(`\u0020`, n) + `","operationName":"A"}`
+	}
 	for body, says := range map[string]string{
 		blanks(maxBlanks):                    "",
 		blanks(maxBlanks + 1):                "more than 131072 blanks",
 		query(maxQuery):                      "",
-		query(maxQuery + 1):                  "more than 65536 bytes",
 		` [{"query":"{ viewer { role } }"}]`: "batches are not supported",
 		`{"query":"[{}]"}`:                   "",
+		strings.Repeat("[", 1<<20):           "more than 32 deep",
 	} {
-		bad := checkBody([]byte(body))
+		looked, bad := checkBody([]byte(body))
 		if said := bad != nil && strings.Contains(bad.message, says); said != (says != "") {
 			t.Errorf("%.40s of %d bytes: %v, want %q", body, len(body), bad, says)
 		}
+		if says == "" && string(looked) != body {
+			t.Errorf("%.40s became %.40s", body, looked)
+		}
+	}
+	looked, bad := checkBody([]byte(query(100_000)))
+	var request graphql.RawParams
+	if err := json.Unmarshal(looked, &request); bad != nil || err != nil || request.OperationName != "A" || request.Variables["a"] != 1.0 {
+		t.Errorf("%v, %v: %.100s", bad, err, looked)
+	}
+	if n := len(request.Query); n != maxQuery+1 {
+		t.Errorf("a document that is too long has %d bytes left", n)
 	}
 }
 

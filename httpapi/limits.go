@@ -121,14 +121,10 @@ func listTooLong() *gqlerror.Error {
 	return limitExceeded("a list has more than %d values", maxList)
 }
 
-func queryTooLong() *gqlerror.Error {
-	return limitExceeded("the query has more than %d bytes", maxQuery)
-}
-
 // checkText looks at the tokens, for the parser keeps all and recurses.
 func checkText(query string) *gqlerror.Error {
 	if len(query) > maxQuery {
-		return queryTooLong()
+		return limitExceeded("the query has more than %d bytes", maxQuery)
 	}
 	tokens := lexer.New(&ast.Source{Input: query})
 	nested := 0

@@ -51,7 +51,11 @@ func checkedRequest(next http.Handler) http.Handler {
 			writeError(w, http.StatusBadRequest, resolvers.CodeBadUserInput, "the request body did not arrive whole")
 			return
 		}
-		if bad := checkRequest(body); bad != nil {
+		body, bad := checkBody(body)
+		if bad == nil {
+			bad = checkRequest(body)
+		}
+		if bad != nil {
 			bad.write(w)
 			return
 		}
@@ -114,9 +118,6 @@ var members = []string{"query", "operationName", "variables", "extensions"}
 // query, and of a member given twice the last.
 func checkRequest(body []byte) *badRequest {
 	if bad := checkJSON("body", body); bad != nil {
-		return bad
-	}
-	if bad := checkBody(body); bad != nil {
 		return bad
 	}
 	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
