@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/semaphore"
 
@@ -60,11 +60,12 @@ func checkBody(body []byte) ([]byte, *badRequest) {
 	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
 		return nil, &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
 	}
-	if len(body) > maxQuery && len(gjson.GetBytes(body, "query").Str) > maxQuery {
-		shorter, err := sjson.SetBytes(body, "query", strings.Repeat(" ", maxQuery+1))
-		if err == nil { // else it is no JSON, as whoever decodes it says
-			body = shorter
-		}
+	if len(body) <= maxQuery {
+		return body, nil
+	}
+	if query := gjson.GetBytes(body, "query"); len(query.Str) > maxQuery {
+		shorter := `"` + strings.Repeat(" ", maxQuery+1) + `"`
+		body = slices.Concat(body[:query.Index], []byte(shorter), body[query.Index+len(query.Raw):])
 	}
 	return body, nil
 }
