@@ -78,6 +78,8 @@ type Config struct {
 	BasePath       string   `default:"/" help:"Path below which everything is served."`
 	TrustedProxies []string `help:"Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated."`
 
+	RateLimit int `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
+
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
@@ -177,6 +179,9 @@ func (c *Config) check() error {
 	}
 	if c.VerifyInterval != 0 && c.VerifyInterval < 10*time.Millisecond {
 		return errors.New("VERIFY_INTERVAL must be at least 10ms, or 0 for none")
+	}
+	if c.RateLimit < 0 || c.RateLimit > 1_000_000 {
+		return errors.New("RATE_LIMIT must be from 1 to 1000000 requests in a second, or 0 for any number")
 	}
 	if c.SyncInterval != 0 && c.SyncInterval < 100*time.Millisecond {
 		return errors.New("SYNC_INTERVAL must be at least 100ms, or 0 for none")

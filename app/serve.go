@@ -170,6 +170,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 	}
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: s.verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
+		RateLimit: c.RateLimit,
 		FHIR: func(ctx context.Context) error {
 			_, err := probe.Capabilities(ctx)
 			return err

@@ -31,10 +31,11 @@ func newGraphQL(o Options) http.Handler {
 	s.SetQueryCache(parsed)
 	s.Use(newTellErrors(o.Metrics))
 	s.Use(noteOperation{})
+	s.Use(o.rate)
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
-	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
+	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}
@@ -85,6 +86,7 @@ func noType(ctx context.Context, next graphql.Resolver) (any, error) {
 // arguments: everything else that resolvers return is coded.
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
+	codedLimit(e)
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

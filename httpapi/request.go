@@ -79,6 +79,10 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 	case err != nil:
 		return nil, badParameters("the request body did not arrive whole")
 	}
+	body, bad := checkBody(body)
+	if bad != nil {
+		return nil, bad
+	}
 	parameters, bad := readParameters(body)
 	if bad != nil {
 		return nil, bad

@@ -20,6 +20,8 @@ import (
 
 // Options is what the handler is made of.
 type Options struct {
+	rate requestRate // made of RateLimit
+
 	Log      *slog.Logger
 	Database func(context.Context) error // asks whether it can be reached
 	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
@@ -28,6 +30,7 @@ type Options struct {
 	// a token names; nil: it holds them.
 	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
 	Resolver       *resolvers.Resolver
+	RateLimit      int // requests of one caller in a second; 0: any number
 	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
@@ -65,11 +68,12 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base path: %w", err)
 	}
+	o.rate = newRequestRate(o.RateLimit, time.Now)
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
 	mux := http.NewServeMux()
 	withCORS := crossOrigin(o.Log, origins)
-	mux.Handle("/graphql", noted(withCORS(negotiated(o.Verifier.Middleware(noted(checkedRequest(withLanguage(newGraphQL(o)))))))))
+	mux.Handle("/graphql", noted(withCORS(negotiated(o.Verifier.Middleware(noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))
@@ -78,7 +82,7 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle(NotificationPath, notifications)
 		mux.Handle(NotificationPath+"/", notifications)
 	}
-	if err := handleSchema(mux, o, func(file http.Handler) http.Handler { return withCORS(o.Log, allowed, file) }); err != nil {
+	if err := handleSchema(mux, o, withCORS); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if o.Playground != nil {

@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"golang.org/x/sync/semaphore"
+
+	"patientgraph/jsonlimit"
+	"patientgraph/resolvers"
+)
+
+const (
+	// largeBody is from where on a body shares maxBodies with all others: it is in
+	// memory, about three times, until its request is answered.
+	largeBody = 64 << 10
+	maxBodies = 64 << 20
+)
+
+// bodyRoom is what is left of maxBodies.
+type bodyRoom struct{ *semaphore.Weighted }
+
+func newBodyRoom() bodyRoom { return bodyRoom{semaphore.NewWeighted(maxBodies)} }
+
+func (b bodyRoom) middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size := r.ContentLength
+		if size < 0 || size > maxBody { // not told, or refused once so much has come
+			size = maxBody
+		}
+		if size > largeBody {
+			if !b.TryAcquire(size) {
+				writeLater(w, http.StatusServiceUnavailable, &gqlerror.Error{
+					Message:    "too many large requests are under way: try again in a moment, or send less at once; nothing was done",
+					Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+				})
+				return
+			}
+			defer b.Release(size)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// checkBody looks at a body before it is decoded, which takes five times as long. It
+// refuses more than one request and what holds too many blanks. A document that is
+// refused for its length alone it replaces by a shorter one that is too long as well.
+func checkBody(body []byte) ([]byte, *badRequest) {
+	if len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks {
+		return nil, &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
+	}
+	if bad := checkJSON("body", body); bad != nil { // gjson recurses
+		return nil, bad
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
+		return nil, &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
+	}
+	if len(body) <= maxQuery {
+		return body, nil
+	}
+	if query := gjson.GetBytes(body, "query"); len(query.Str) > maxQuery {
+		shorter := `"` + strings.Repeat(" ", maxQuery+1) + `"`
+		body = slices.Concat(body[:query.Index], []byte(shorter), body[query.Index+len(query.Raw):])
+	}
+	return body, nil
+}
