@@ -142,6 +142,7 @@ type product struct {
 	writer  *writethrough.Writer
 	mirror  *mirror.Mirror
 	sampler *mirror.Sampler // nil: it is off
+	sockets *sync.WaitGroup // the WebSockets
 }
 
 // newProduct puts together what answers requests, what writes and what follows.
@@ -167,6 +168,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 	if err := follower.Refresh(p.ctx); err != nil { // what is said of the first reads
 		return nil, err
 	}
+	var sockets sync.WaitGroup
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		FHIR: func(ctx context.Context) error {
@@ -180,12 +182,13 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
 		Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
+		Stopping: writer.Stopping(), Sockets: &sockets,
 	})
 	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		follower.Used()
 		handler.ServeHTTP(w, r)
 	})
-	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
+	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics), &sockets}, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.
@@ -229,6 +232,15 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 	defer time.AfterFunc(p.config.FHIRTimeout+cacheGrace, abandon).Stop()
 	if shut := server.Shutdown(bound); shut != nil {
 		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
+	}
+	sockets := make(chan struct{})
+	go func() {
+		served.sockets.Wait()
+		close(sockets)
+	}()
+	select {
+	case <-sockets:
+	case <-bound.Done():
 	}
 	work.Wait()
 	return err

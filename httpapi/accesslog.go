@@ -26,6 +26,15 @@ type requestInfo struct {
 	role      string // of the viewer; "": none yet
 	graphql   bool
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
+	transport string                    // of what may have many answers; "": one answer
+	ended     string                    // why it has no more; of a WebSocket, the code it was closed with
+}
+
+// noteStream notes that a request is told in many answers, and why there are no more.
+func noteStream(ctx context.Context, transport, ended string) {
+	if info := infoOf(ctx); info != nil {
+		info.transport, info.ended = transport, ended
+	}
 }
 
 // operation is what a document names.
@@ -93,7 +102,11 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 	if asked == nil {
 		asked = &operation{}
 	}
-	log.InfoContext(r.Context(), "GraphQL request", "method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms)
+	line := []any{"method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms}
+	if info.transport != "" {
+		line = append(line, "transport", info.transport, "ended", info.ended)
+	}
+	log.InfoContext(r.Context(), "GraphQL request", line...)
 }
 
 // statusWriter remembers the status of an answer.
@@ -124,15 +137,19 @@ func noted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if info := infoOf(r.Context()); info != nil {
 			info.graphql = true
-			if v, ok := auth.FromContext(r.Context()); ok {
-				info.role = "other" // what a token says may be anything
-				if v.Role.Known() {
-					info.role = string(v.Role)
-				}
-			}
+			info.noteViewer(r.Context())
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (info *requestInfo) noteViewer(ctx context.Context) {
+	if v, ok := auth.FromContext(ctx); ok {
+		info.role = "other" // what a token says may be anything
+		if v.Role.Known() {
+			info.role = string(v.Role)
+		}
+	}
 }
 
 // noteOperation notes what is asked for.
@@ -154,6 +171,10 @@ func withCORS(log *slog.Logger, allowed *cors.Cors, next http.Handler) http.Hand
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin != "" && !isOwnOrigin(origin, r.Host) && !allowed.OriginAllowed(r) {
 			log.DebugContext(r.Context(), "an origin is not in CORS_ORIGINS", "origin", shownOrigin(origin))
+			if isWebSocket(r) { // a browser shows it to any page
+				writeError(w, http.StatusForbidden, resolvers.CodeBadUserInput, "a page of this origin may open no WebSocket here: its origin must be in CORS_ORIGINS")
+				return
+			}
 		}
 		checked.ServeHTTP(w, r)
 	})

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
@@ -25,7 +24,10 @@ import (
 func newGraphQL(o Options) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: o.Resolver})
 	s := handler.New(schema)
-	s.AddTransport(transport.SSE{KeepAlivePingInterval: 15 * time.Second}) // a POST that accepts text/event-stream
+	answers := &answerLimit{}
+	metrics := newStreamMetrics(o.Metrics)
+	s.AddTransport(&webSockets{Options: o, metrics: metrics, answers: answers})
+	s.AddTransport(streams{o, metrics})
 	s.AddTransport(transport.POST{})
 	s.AddTransport(transport.GET{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
@@ -37,9 +39,9 @@ func newGraphQL(o Options) http.Handler {
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}
-	answers := &answerLimit{}
 	s.Use(answers)
 	s.Use(onlyQueries{})
+	s.Use(onlyStreams{})
 	if o.Introspection {
 		s.Use(extension.Introspection{})
 	} else {
@@ -72,14 +74,14 @@ func rulesWithoutSuggestions() *rules.Rules {
 }
 
 // onlyQueries refuses mutations in a request whose context holds it: a GET
-// must change nothing (GraphQL over HTTP).
+// must change nothing (GraphQL over HTTP). A subscription changes nothing.
 type onlyQueries struct{}
 
 func (onlyQueries) ExtensionName() string                   { return "OnlyQueries" }
 func (onlyQueries) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (onlyQueries) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	if ctx.Value(onlyQueries{}) == nil || op.Operation.Operation == ast.Query {
+	if ctx.Value(onlyQueries{}) == nil || op.Operation.Operation != ast.Mutation {
 		return nil
 	}
 	return &gqlerror.Error{

@@ -26,6 +26,9 @@ func checkedRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
+		case isWebSocket(r): // requests come in its messages
+			next.ServeHTTP(w, r)
+			return
 		case r.Method == http.MethodGet:
 			if bad := checkParameters(r.URL.Query()); bad != nil {
 				bad.write(w)

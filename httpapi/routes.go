@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,14 @@ type Options struct {
 	Playground    *web.Page // at /; nil: none
 	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
 
+	// Stopping is closed when the server takes no more writes: subscriptions end then.
+	Stopping <-chan struct{}
+	// Sockets counts the WebSockets, for which http.Server.Shutdown does not wait.
+	Sockets *sync.WaitGroup
+
 	internalErrors prometheus.Counter // nil: not counted
+	heartbeat      time.Duration      // 0: heartbeatEvery
+	initTimeout    time.Duration      // 0: initTimeout
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -54,7 +62,7 @@ func New(o Options) (http.Handler, error) {
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, o.Verifier.Middleware(noted(checkedRequest(withLanguage(newGraphQL(o))))))))
+	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o))))))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", newReadiness(o))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))

@@ -1,0 +1,327 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+// heartbeatEvery is how often a subscription shows that it lives while nothing happens:
+// proxies end what is silent, some of them after 15 seconds.
+const heartbeatEvery = 12 * time.Second
+
+// Why there is nothing more to tell of an operation.
+const (
+	endedComplete = "complete"
+	endedFailed   = "failed"      // before it began, or by a fault of ours
+	endedLeft     = "client left" // or does not receive
+	endedExpired  = "token expired"
+	endedStopped  = "server stopped"
+)
+
+var allEnds = []string{endedComplete, endedFailed, endedLeft, endedExpired, endedStopped}
+
+// streamed is in the context of a request whose answers may be many.
+type streamed struct{}
+
+// onlyStreams refuses a subscription in a request that has one answer.
+type onlyStreams struct{}
+
+func (onlyStreams) ExtensionName() string                   { return "OnlyStreams" }
+func (onlyStreams) Validate(graphql.ExecutableSchema) error { return nil }
+
+func (onlyStreams) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
+	if op.Operation.Operation != ast.Subscription || ctx.Value(streamed{}) != nil {
+		return nil
+	}
+	return &gqlerror.Error{
+		Message: "a subscription has many answers: put " + sse.mediaType + " or " + multipartMixed.mediaType +
+			";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS,
+		Extensions: map[string]any{"code": resolvers.CodeBadUserInput},
+	}
+}
+
+// framing is how answers are told in the body of one HTTP response.
+type framing struct {
+	name        string // of the transport
+	mediaType   string
+	contentType string
+	begin       string // at once, before anything is resolved
+	heartbeat   string
+	before      string // an answer
+	after       string
+	complete    string
+	// stopped is what a client hears that shall come again, around the errors; "": the
+	// body ends, which its client takes for a lost connection.
+	stoppedBefore, stoppedAfter string
+}
+
+// chosenFraming is what the client likes best; nil: JSON, or nothing that streams. Of
+// what it likes equally the first counts.
+func chosenFraming(r *http.Request) *framing {
+	var best *framing
+	bestQuality := 0.0
+	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		mediaType, parameters, err := mime.ParseMediaType(accepted)
+		if err != nil {
+			continue
+		}
+		quality := 1.0
+		if q, given := parameters["q"]; given {
+			quality, _ = strconv.ParseFloat(q, 64) // what is no number is not liked
+		}
+		if !(quality > bestQuality) {
+			continue
+		}
+		switch {
+		case mediaType == sse.mediaType:
+			best = &sse
+		case mediaType == multipartMixed.mediaType && parameters["subscriptionspec"] == "1.0":
+			best = &multipartMixed
+		case mediaType == "application/json", mediaType == "application/graphql-response+json", mediaType == "application/*", mediaType == "*/*":
+			best = nil
+		default:
+			continue
+		}
+		bestQuality = quality
+	}
+	return best
+}
+
+// streams is the transport for operations whose answers are told in one HTTP response:
+// server-sent events, and the multipart protocol of Apollo. gqlgen's own for events takes
+// no GET, goes on writing when the request is over, and says complete where the
+// client should come again; for subscriptions as multipart it has none.
+type streams struct {
+	Options
+	metrics *streamMetrics
+}
+
+func (streams) Supports(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && chosenFraming(r) != nil
+}
+
+func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	f := chosenFraming(r)
+	params, bad := requestParams(r)
+	if bad != nil {
+		bad.write(w)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), streamed{}, true))
+	defer cancel()
+	rc, errs := exec.CreateOperationContext(ctx, params)
+	ctx = graphql.WithOperationContext(ctx, rc)
+	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
+		w.Header().Set("Allow", http.MethodPost)
+		writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "a GET request can only query or subscribe; use POST")
+		return
+	}
+	s := newStream(w, f)
+	if s.write(f.begin) != nil {
+		return
+	}
+	ended := endedFailed
+	defer func() { noteStream(ctx, f.name, ended) }()
+	if errs != nil {
+		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
+		return
+	}
+	ended = s.tellAll(ctx, t, exec, rc)
+	switch ended {
+	case endedComplete:
+		_ = s.write(f.complete)
+	case endedExpired:
+		_ = s.end(gqlerror.List{tokenExpired()})
+	case endedStopped:
+		if f.stoppedBefore != "" {
+			_ = s.write(f.stoppedBefore + errorsJSON(gqlerror.List{serverStops()}) + f.stoppedAfter)
+		}
+	}
+}
+
+// tellAll tells all answers, with heartbeats in between, and reports why there are no more.
+func (s *stream) tellAll(ctx context.Context, t streams, exec graphql.GraphExecutor, rc *graphql.OperationContext) string {
+	defer s.beat(t.heartbeatEvery())()
+	return t.tellAll(ctx, t.metrics, s.name, exec, rc, s.tell)
+}
+
+// tellAll sends all answers of an operation, and reports why there are no more.
+func (o Options) tellAll(
+	ctx context.Context, metrics *streamMetrics, transport string,
+	exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
+) (ended string) {
+	if rc.Operation.Operation == ast.Subscription {
+		metrics.open.WithLabelValues(transport).Inc()
+		defer func() {
+			metrics.open.WithLabelValues(transport).Dec()
+			metrics.ended.WithLabelValues(transport, ended).Inc()
+		}()
+	}
+	responses, answering := exec.DispatchOperation(ctx, rc)
+	for response := responses(answering); response != nil; response = responses(answering) {
+		if send(response) != nil {
+			return endedLeft
+		}
+	}
+	if rc.Operation.Operation != ast.Subscription {
+		return endedComplete
+	}
+	v, _ := auth.FromContext(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return endedLeft
+	case o.stops():
+		return endedStopped
+	case !time.Now().Before(v.Expires):
+		return endedExpired
+	}
+	return endedComplete
+}
+
+func (o Options) stops() bool {
+	select {
+	case <-o.Stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+func (o Options) heartbeatEvery() time.Duration {
+	if o.heartbeat > 0 {
+		return o.heartbeat
+	}
+	return heartbeatEvery
+}
+
+func tokenExpired() *gqlerror.Error {
+	return &gqlerror.Error{Message: "the token has expired: subscribe again with a new one", Extensions: map[string]any{"code": codeUnauthenticated}}
+}
+
+func serverStops() *gqlerror.Error {
+	return &gqlerror.Error{
+		Message: "the server stops: subscribe again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+	}
+}
+
+const codeUnauthenticated = "UNAUTHENTICATED"
+
+func errorsJSON(errs gqlerror.List) string {
+	text, _ := json.Marshal(errs) // of texts and numbers
+	return string(text)
+}
+
+// stream is the body of one response, written to by whoever has something to tell.
+type stream struct {
+	*framing
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// newStream sends the head.
+func newStream(w http.ResponseWriter, f *framing) *stream {
+	s := &stream{framing: f, w: w, control: http.NewResponseController(w)}
+	// The server's time to receive a request would end the stream too. A writer that knows
+	// no deadlines has none.
+	_ = s.control.SetReadDeadline(time.Time{})
+	w.Header().Set("Content-Type", f.contentType)
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until it has 4 KiB
+	w.WriteHeader(http.StatusOK)
+	return s
+}
+
+func (s *stream) write(texts ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range texts {
+		if _, err := io.WriteString(s.w, text); err != nil {
+			return err
+		}
+	}
+	return s.control.Flush()
+}
+
+func (s *stream) tell(response *graphql.Response) error {
+	text, err := json.Marshal(response)
+	if err != nil {
+		return err
+	}
+	return s.write(s.before, string(text), s.after)
+}
+
+// end tells errors that have no data beside them, the last that is told.
+func (s *stream) end(errs gqlerror.List) error {
+	return s.write(s.before, `{"errors":`, errorsJSON(errs), "}", s.after, s.complete)
+}
+
+// beat writes heartbeats until stop is called, which returns when none is written any more.
+func (s *stream) beat(every time.Duration) (stop func()) {
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-ticker.C:
+				_ = s.write(s.heartbeat) // the server ends the request of a client that is gone
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
+	}
+}
+
+// requestParams reads the request for an operation, which checkedRequest has looked at.
+func requestParams(r *http.Request) (*graphql.RawParams, *badRequest) {
+	params := &graphql.RawParams{ReadTime: graphql.TraceTiming{Start: graphql.Now()}}
+	var err error
+	if r.Method == http.MethodGet {
+		given := r.URL.Query()
+		params.Query, params.OperationName = given.Get("query"), given.Get("operationName")
+		err = decodeJSON(given.Get("variables"), &params.Variables)
+		if err == nil {
+			err = decodeJSON(given.Get("extensions"), &params.Extensions)
+		}
+	} else {
+		var body []byte
+		if body, err = io.ReadAll(r.Body); err == nil {
+			err = decodeJSON(string(body), params)
+		}
+	}
+	if err != nil {
+		return nil, &badRequest{resolvers.CodeBadUserInput, "variables and extensions must be JSON objects"}
+	}
+	params.Headers, params.ReadTime.End = r.Header, graphql.Now()
+	return params, nil
+}
+
+// decodeJSON keeps numbers as they are written; "" leaves the value.
+func decodeJSON(text string, into any) error {
+	if text == "" {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewBufferString(text))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}
