@@ -44,8 +44,7 @@ type Options struct {
 	Sockets *sync.WaitGroup
 
 	internalErrors prometheus.Counter // nil: not counted
-	heartbeat      time.Duration      // 0: heartbeatEvery
-	initTimeout    time.Duration      // 0: initTimeout
+	timing         timing
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()

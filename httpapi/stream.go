@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -20,9 +21,18 @@ import (
 	"patientgraph/resolvers"
 )
 
-// heartbeatEvery is how often a subscription shows that it lives while nothing happens:
-// proxies end what is silent, some of them after 15 seconds.
-const heartbeatEvery = 12 * time.Second
+// timing is what tests shorten; what is 0 is as usual.
+type timing struct {
+	// heartbeat is how often a subscription shows that it lives while nothing happens:
+	// proxies end what is silent, some of them after 15 seconds.
+	heartbeat time.Duration
+	init      time.Duration // how long a WebSocket may take to say who it is
+	send      time.Duration // as sendTimeout, of a WebSocket
+}
+
+func (t timing) orUsual() timing {
+	return timing{cmp.Or(t.heartbeat, 12*time.Second), cmp.Or(t.init, 10*time.Second), cmp.Or(t.send, sendTimeout)}
+}
 
 // Why there is nothing more to tell of an operation.
 const (
@@ -156,7 +166,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 
 // tellAll tells all answers, with heartbeats in between, and reports why there are no more.
 func (s *stream) tellAll(ctx context.Context, t streams, exec graphql.GraphExecutor, rc *graphql.OperationContext) string {
-	defer s.beat(t.heartbeatEvery())()
+	defer s.beat(t.timing.orUsual().heartbeat)()
 	return t.tellAll(ctx, t.metrics, s.name, exec, rc, s.tell)
 }
 
@@ -202,13 +212,6 @@ func (o Options) stops() bool {
 	}
 }
 
-func (o Options) heartbeatEvery() time.Duration {
-	if o.heartbeat > 0 {
-		return o.heartbeat
-	}
-	return heartbeatEvery
-}
-
 func tokenExpired() *gqlerror.Error {
 	return &gqlerror.Error{Message: "the token has expired: subscribe again with a new one", Extensions: map[string]any{"code": codeUnauthenticated}}
 }
@@ -237,9 +240,6 @@ type stream struct {
 // newStream sends the head.
 func newStream(w http.ResponseWriter, f *framing) *stream {
 	s := &stream{framing: f, w: w, control: http.NewResponseController(w)}
-	// The server's time to receive a request would end the stream too. A writer that knows
-	// no deadlines has none.
-	_ = s.control.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", f.contentType)
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until it has 4 KiB
 	w.WriteHeader(http.StatusOK)

@@ -24,8 +24,6 @@ const (
 	transportWS   = "graphql-transport-ws" // the subprotocol
 	legacyWS      = "graphql-ws"           // of the npm library subscriptions-transport-ws: another protocol
 
-	// initTimeout is how long a client may take to say who it is.
-	initTimeout = 10 * time.Second
 	// maxInit bounds a message of a client that we do not know yet, in bytes, as the
 	// headers of a request are bounded.
 	maxInit = 64 << 10
@@ -187,11 +185,7 @@ func shortReason(reason string) string {
 // token, and of the server.
 func (s *socket) watch() {
 	go s.beat()
-	patience := s.initTimeout
-	if patience == 0 {
-		patience = initTimeout
-	}
-	timeout := time.NewTimer(patience) // until it is acknowledged; then until its token expires
+	timeout := time.NewTimer(s.timing.orUsual().init) // until it is acknowledged; then until its token expires
 	defer timeout.Stop()
 	acknowledged := s.acknowledged
 	for {
@@ -232,8 +226,7 @@ func (s *socket) finish() {
 // beat sends both pings, the one that clients see and the one that every WebSocket
 // must answer, and drops a client that does not.
 func (s *socket) beat() {
-	every := s.heartbeatEvery()
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(s.timing.orUsual().heartbeat)
 	defer ticker.Stop()
 	for {
 		select {
@@ -243,7 +236,7 @@ func (s *socket) beat() {
 		}
 		err := s.send(message{Type: "ping"})
 		if err == nil {
-			ctx, cancel := context.WithTimeout(s.ctx, max(every, sendTimeout))
+			ctx, cancel := context.WithTimeout(s.ctx, s.timing.orUsual().send)
 			err = s.conn.Ping(ctx)
 			cancel()
 		}

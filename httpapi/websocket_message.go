@@ -94,7 +94,7 @@ func (s *socket) send(m message) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.orUsual().send)
 	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, text)
 }
