@@ -435,7 +435,7 @@ func TestStreamsAreInTheLogAndTheMetrics(t *testing.T) {
 		{"GraphQL operation", Object{"operation_name": "Ended", "operation_type": "subscription", "transport": "websocket", "ended": "complete", "role": "admin"}},
 		{"GraphQL request", Object{"operation_name": "Ended", "transport": "sse", "ended": "complete", "status": 200.0}},
 		{"GraphQL request", Object{"operation_name": "Ended", "transport": "multipart", "ended": "complete", "status": 200.0}},
-		{"GraphQL request", Object{"method": "GET", "operation_name": "", "transport": "websocket", "ended": "1000", "status": 101.0, "role": nil}},
+		{"GraphQL request", Object{"method": "GET", "operation_name": "", "transport": "websocket", "ended": "1000", "status": 101.0, "role": "admin"}},
 	} {
 		wait.Until(t, fmt.Sprint("the log has ", c), func() bool {
 			return slices.ContainsFunc(lines(t, s.Log, c.msg), func(line Object) bool {

@@ -183,12 +183,17 @@ func (o Options) tellAll(
 		}()
 	}
 	responses, answering := exec.DispatchOperation(ctx, rc)
+	answered := false
 	for response := responses(answering); response != nil; response = responses(answering) {
 		if send(response) != nil {
 			return endedLeft
 		}
+		answered = true
 	}
 	if rc.Operation.Operation != ast.Subscription {
+		if !answered && send(&graphql.Response{Errors: gqlerror.List{notInTime()}}) != nil {
+			return endedLeft
+		}
 		return endedComplete
 	}
 	v, _ := auth.FromContext(ctx)
@@ -209,6 +214,13 @@ func (o Options) stops() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// notInTime is for an operation whose time was over before it began.
+func notInTime() *gqlerror.Error {
+	return &gqlerror.Error{
+		Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
 	}
 }
 

@@ -270,6 +270,9 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
 		}
 		s.viewer, s.left = v, left
+		if info := infoOf(r.Context()); info != nil {
+			info.noteViewer(auth.WithViewer(r.Context(), v))
+		}
 		s.conn.SetReadLimit(maxBody)
 		close(s.acknowledged)
 		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone
