@@ -57,12 +57,14 @@ type Config struct {
 	JWTPatientClaim     string `name:"jwt-patient-claim" default:"patient_id" help:"Claim that names the patient, or a list of patients; dotted paths allowed."`
 	JWTPatientClaimKind string `name:"jwt-patient-claim-kind" default:"number" help:"What that claim holds: number (Patient.id) or fhir (FHIR id)."`
 
-	PhoneRegion   string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
-	Playground    *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
-	Introspection *bool    `help:"Answer introspection (default: only in the demo)."`
-	CORSOrigins   []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
-	LogLevel      string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
-	LogFormat     string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
+	PhoneRegion          string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
+	Playground           *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
+	Introspection        *bool    `help:"Answer introspection (default: only in the demo)."`
+	TrustedDocuments     string   `help:"File of the only operations that are accepted: Apollo's persisted-query manifest, or Relay's ids and texts; read again when it changes."`
+	TrustedDocumentsMode string   `default:"enforce" enum:"enforce,log" help:"What becomes of others: enforce refuses them, log writes a line about them."`
+	CORSOrigins          []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
+	LogLevel             string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
+	LogFormat            string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
 	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
@@ -80,6 +82,9 @@ const (
 	claimNumber = "number"
 	claimFHIR   = "fhir"
 )
+
+// The value of TRUSTED_DOCUMENTS_MODE that refuses what is not listed.
+const trustedEnforce = "enforce"
 
 // secrets are the settings that may come from a file named by NAME_FILE. FHIR_TOKEN
 // is not among them: its file is a setting of its own, for it is read again.
@@ -263,6 +268,9 @@ func (c *Config) warnings() (told []string) {
 	if !c.subscribes() && c.SubscriptionURL+c.SubscriptionSecret != "" {
 		told = append(told, "SUBSCRIPTION_URL and SUBSCRIPTION_SECRET have no effect without each other")
 	}
+	if c.TrustedDocuments == "" && c.TrustedDocumentsMode != trustedEnforce {
+		told = append(told, "TRUSTED_DOCUMENTS_MODE has no effect without TRUSTED_DOCUMENTS")
+	}
 	if c.FHIRAuth == "refresh_token" && c.DatabaseURL == "sqlite::memory:" {
 		told = append(told, "FHIR_AUTH=refresh_token with a database in memory: a restart loses the refresh token in use, and FHIR_REFRESH_TOKEN is used up")
 	}
@@ -300,6 +308,8 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
 		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
 		slog.String("phone_region", c.PhoneRegion),
+		slog.String("trusted_documents", c.TrustedDocuments),
+		slog.String("trusted_documents_mode", c.TrustedDocumentsMode),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),
 	)

@@ -91,7 +91,7 @@ func serve(p *program) error {
 		return err
 	}
 	defer client.Close() // before the database that keeps its tokens
-	product, err := newProduct(p, s.verifier, store, client, demo, metrics)
+	product, err := newProduct(p, s, store, client, demo, metrics)
 	if err != nil {
 		return err
 	}
@@ -146,12 +146,12 @@ type product struct {
 }
 
 // newProduct puts together what answers requests, what writes and what follows.
-func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fhir.Client, demo *demo, metrics *prometheus.Registry) (*product, error) {
+func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, demo *demo, metrics *prometheus.Registry) (*product, error) {
 	c := p.config
 	probe := client.WithConns(maxProbeConns)
 	if demo != nil { // its secret was made after the checks
 		var err error
-		if verifier, err = newVerifier(p.ctx, p.log, c); err != nil {
+		if s.verifier, err = newVerifier(p.ctx, p.log, c); err != nil {
 			return nil, err
 		}
 	}
@@ -170,7 +170,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 	}
 	var sockets sync.WaitGroup
 	handler, err := httpapi.New(httpapi.Options{
-		Log: p.log, Verifier: verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
+		Log: p.log, Verifier: s.verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		FHIR: func(ctx context.Context) error {
 			_, err := probe.Capabilities(ctx)
 			return err
@@ -180,7 +180,7 @@ func newProduct(p *program, verifier *auth.Verifier, store *db.Store, client *fh
 			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
-		Playground: playground(c, demo), OnlyLocal: demo != nil,
+		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		Stopping: writer.Stopping(), Sockets: &sockets,
 	})

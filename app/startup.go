@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/httpapi"
 )
 
 // startup is what the checks of a start leave behind.
 type startup struct {
 	listener net.Listener
-	verifier *auth.Verifier // nil in the demo, which makes its own secret
-	database *db.Inspection // nil in the demo, which makes its own
+	verifier *auth.Verifier            // nil in the demo, which makes its own secret
+	database *db.Inspection            // nil in the demo, which makes its own
+	trusted  *httpapi.TrustedDocuments // nil: any operation is accepted
 }
 
 // startCheck looks whether one thing that a start needs is there, and says what it
@@ -29,6 +32,9 @@ type startCheck struct {
 // takes the port, and checkTokens keeps keys current, until the start ends.
 func startChecks(c *Config) []startCheck {
 	checks := []startCheck{{"settings", (*startup).checkSettings}, {"address", (*startup).listen}}
+	if c.TrustedDocuments != "" {
+		checks = append(checks, startCheck{"trusted documents", (*startup).checkTrustedDocuments})
+	}
 	if !c.Demo {
 		checks = append(checks, startCheck{"tokens", (*startup).checkTokens}, startCheck{"database", (*startup).checkDatabase})
 	}
@@ -47,6 +53,18 @@ func (s *startup) listen(p *program) (string, error) {
 		return "", fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
 	return p.config.ListenAddr + " is free", nil
+}
+
+func (s *startup) checkTrustedDocuments(p *program) (found string, err error) {
+	enforce := p.config.TrustedDocumentsMode == trustedEnforce
+	if s.trusted, err = httpapi.OpenTrustedDocuments(p.config.TrustedDocuments, enforce, p.log, time.Now); err != nil {
+		return "", fmt.Errorf("TRUSTED_DOCUMENTS: %w", err)
+	}
+	found = fmt.Sprintf("operations that TRUSTED_DOCUMENTS lists: %d", s.trusted.Len())
+	if !enforce {
+		found += "; others are accepted, and logged"
+	}
+	return found, nil
 }
 
 func (s *startup) checkTokens(p *program) (found string, err error) {

@@ -69,7 +69,9 @@ func unauthenticated(w http.ResponseWriter, given bool, message string) {
 		challenge += ` error="invalid_token", error_description="` + message + `"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" { // else the client has asked for another form of JSON
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusUnauthorized)
 	// A failed write means that the client has gone: there is nobody to tell.

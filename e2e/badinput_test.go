@@ -94,7 +94,7 @@ func TestAGetOnlyQueries(t *testing.T) {
 		"query=" + url.QueryEscape(`{ viewer { role } }`): "",
 		"query=" + url.QueryEscape(`mutation { updatePatientContact(input: {patientId: "`+Number+`", phone: "010-9876-5432"}) { __typename } }`): "BAD_USER_INPUT",
 		"variables=%7B&query=" + url.QueryEscape(`{ viewer { role } }`):                                                                          "BAD_USER_INPUT",
-		"": "GRAPHQL_VALIDATION_FAILED",
+		"": "BAD_USER_INPUT",
 	} {
 		answer := s.Send(s.Request(http.MethodGet, "/graphql?"+query, ""))
 		if answer.ErrorCode() != code {

@@ -93,9 +93,9 @@ func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.Respon
 	}
 	switch {
 	case len(response.Data) > maxAnswer, size.bytes.Load() > maxAnswer:
-		return &graphql.Response{Errors: gqlerror.List{answerTooLong()}}
+		return withoutData(answerTooLong())
 	case size.crowded.Load():
-		return &graphql.Response{Errors: gqlerror.List{tooManyLarge()}}
+		return withoutData(tooManyLarge())
 	}
 	return response
 }
@@ -125,6 +125,11 @@ func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver)
 		}
 	}
 	return value, err
+}
+
+// withoutData is the answer of an operation that was executed: it has data all the same.
+func withoutData(err *gqlerror.Error) *graphql.Response {
+	return &graphql.Response{Data: []byte("null"), Errors: gqlerror.List{err}}
 }
 
 func answerTooLong() *gqlerror.Error {

@@ -10,7 +10,6 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
-	"github.com/99designs/gqlgen/graphql/handler/transport"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator"
@@ -28,11 +27,11 @@ func newGraphQL(o Options) http.Handler {
 	metrics := newStreamMetrics(o.Metrics)
 	s.AddTransport(&webSockets{Options: o, metrics: metrics, answers: answers})
 	s.AddTransport(streams{o, metrics})
-	s.AddTransport(transport.POST{})
-	s.AddTransport(transport.GET{})
+	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
 	s.Use(noteOperation{})
+	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
 	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
@@ -40,11 +39,10 @@ func newGraphQL(o Options) http.Handler {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}
 	s.Use(answers)
-	s.Use(onlyQueries{})
-	s.Use(onlyStreams{})
 	if o.Introspection {
 		s.Use(extension.Introspection{})
 	} else {
+		s.AroundFields(noType)
 		s.SetDisableSuggestion(true) // "did you mean" tells the schema too
 		s.SetValidationRulesFn(rulesWithoutSuggestions)
 	}
@@ -73,29 +71,19 @@ func rulesWithoutSuggestions() *rules.Rules {
 	return r
 }
 
-// onlyQueries refuses mutations in a request whose context holds it: a GET
-// must change nothing (GraphQL over HTTP). A subscription changes nothing.
-type onlyQueries struct{}
-
-func (onlyQueries) ExtensionName() string                   { return "OnlyQueries" }
-func (onlyQueries) Validate(graphql.ExecutableSchema) error { return nil }
-
-func (onlyQueries) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	if ctx.Value(onlyQueries{}) == nil || op.Operation.Operation != ast.Mutation {
-		return nil
+// noType answers __type without introspection as if there were no such type: a client
+// that asks for one hears no more than that (graphql-http's audits ask so).
+func noType(ctx context.Context, next graphql.Resolver) (any, error) {
+	if field := graphql.GetFieldContext(ctx); field.Field.Name == "__type" && field.Field.ObjectDefinition.Name == "Query" {
+		return nil, nil
 	}
-	return &gqlerror.Error{
-		Message: "a GET request can only query; use POST", Extensions: map[string]any{"code": resolvers.CodeBadUserInput},
-	}
+	return next(ctx)
 }
 
 // presentError gives every error a code. What has none yet comes from reading
 // arguments: everything else that resolvers return is coded.
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
-	if strings.HasPrefix(e.Message, "json request body could not be decoded") { // gqlgen would repeat the body
-		e.Message = "the request body is not a GraphQL request in JSON"
-	}
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

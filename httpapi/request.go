@@ -2,7 +2,7 @@ package httpapi
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/tidwall/gjson"
@@ -20,47 +21,78 @@ import (
 	"patientgraph/resolvers"
 )
 
-// checkedRequest refuses what is no GraphQL request and reads the body before
-// anything parses it: at most maxBody. A GET is marked as one that may only query.
+// checkedRequest refuses what is no GraphQL request, and reads the body before anything
+// parses it: at most maxBody. What is asked for is in the context from then on.
 func checkedRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		switch {
-		case isWebSocket(r): // requests come in its messages
+		if isWebSocket(r) { // what is asked for comes later
 			next.ServeHTTP(w, r)
 			return
-		case r.Method == http.MethodGet:
-			if bad := checkParameters(r.URL.Query()); bad != nil {
-				bad.write(w)
-				return
-			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), onlyQueries{}, true)))
-			return
-		case r.Method != http.MethodPost:
-			w.Header().Set("Allow", "GET, POST")
-			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET or POST")
-			return
-		case mediaType != "application/json":
-			writeError(w, http.StatusUnsupportedMediaType, resolvers.CodeBadUserInput, "send Content-Type: application/json")
+		}
+		var parameters *graphql.RawParams
+		var bad *badRequest
+		if r.Method == http.MethodGet {
+			parameters, bad = parametersOfURL(r.URL.RawQuery)
+		} else {
+			parameters, bad = parametersOfBody(w, r)
+		}
+		if bad != nil {
+			writeError(w, cmp.Or(bad.status, http.StatusBadRequest), bad.code, bad.message)
 			return
 		}
-		body, err := readBody(w, r)
-		var tooLarge *http.MaxBytesError
-		switch {
-		case errors.As(err, &tooLarge):
-			writeError(w, http.StatusRequestEntityTooLarge, resolvers.CodeLimitExceeded, "the request is larger than 1 MiB")
-			return
-		case err != nil:
-			writeError(w, http.StatusBadRequest, resolvers.CodeBadUserInput, "the request body did not arrive whole")
-			return
-		}
-		if bad := checkRequest(body); bad != nil {
-			bad.write(w)
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(withParameters(r.Context(), parameters)))
 	})
+}
+
+// checkContent refuses a body in a form that nobody here reads. What a page may send
+// without asking first (a form, plain text) is among it.
+func checkContent(w http.ResponseWriter, r *http.Request) *badRequest {
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, given := parameters["charset"]
+	coding := strings.Join(r.Header.Values("Content-Encoding"), ",")
+	message := ""
+	switch {
+	case err != nil || mediaType != jsonType:
+		w.Header().Set("Accept-Post", jsonType)
+		message = "send Content-Type: application/json"
+	case given && !isUTF8(charset):
+		message = "send the body in UTF-8"
+	case coding != "" && !strings.EqualFold(coding, "identity"):
+		w.Header().Set("Accept-Encoding", "identity")
+		message = "send the body without Content-Encoding"
+	default:
+		return nil
+	}
+	return &badRequest{http.StatusUnsupportedMediaType, resolvers.CodeBadUserInput, message}
+}
+
+// parametersOfBody reads the body of a POST.
+func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParams, *badRequest) {
+	if bad := checkContent(w, r); bad != nil {
+		return nil, bad
+	}
+	body, err := readBody(w, r)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &badRequest{http.StatusRequestEntityTooLarge, resolvers.CodeLimitExceeded, "the request is larger than 1 MiB"}
+	case err != nil:
+		return nil, badParameters("the request body did not arrive whole")
+	}
+	parameters, bad := readParameters(body)
+	if bad != nil {
+		return nil, bad
+	}
+	if nameDocument(parameters, documentID(body)) { // for gqlgen's transports, which read it themselves
+		if body, err = json.Marshal(parameters); err != nil {
+			return nil, badParameters(noRequest)
+		}
+	}
+	if bad := checkQuery(parameters); bad != nil {
+		return nil, bad
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return parameters, nil
 }
 
 // expectedBody is up to which size memory is taken before a body has arrived.
@@ -76,35 +108,73 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // badRequest is what is wrong with a request.
 type badRequest struct {
+	status        int // 0: 400
 	code, message string
 }
 
-func (b *badRequest) write(w http.ResponseWriter) {
-	writeError(w, http.StatusBadRequest, b.code, b.message)
+func badParameters(message string) *badRequest {
+	return &badRequest{code: resolvers.CodeBadUserInput, message: message}
 }
 
 // checkJSON bounds what is decoded from a part of a request.
 func checkJSON[T ~string | ~[]byte](part string, text T) *badRequest {
 	switch err := jsonlimit.Check(text, maxJSONDepth, maxJSONValues); {
 	case errors.Is(err, jsonlimit.ErrTooDeep):
-		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("the JSON of the %s is more than %d deep", part, maxJSONDepth)}
+		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the %s is more than %d deep", part, maxJSONDepth)}
 	case err != nil:
-		return &badRequest{resolvers.CodeLimitExceeded, fmt.Sprintf("the JSON of the %s has more than %d brackets and commas", part, maxJSONValues)}
+		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the %s has more than %d brackets and commas", part, maxJSONValues)}
 	}
 	return nil
 }
 
-// checkParameters refuses parameters of a GET that gqlgen would take apart
-// without a bound.
-func checkParameters(parameters url.Values) *badRequest {
-	for _, name := range []string{"variables", "extensions"} {
-		text := parameters.Get(name)
+// parametersOfURL reads the query component of a GET's URL.
+func parametersOfURL(rawQuery string) (*graphql.RawParams, *badRequest) {
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, badParameters("the parameters of the URL are not encoded as a form's are")
+	}
+	for _, name := range append([]string{"documentId"}, members...) {
+		switch given := values[name]; {
+		case len(given) > 1:
+			return nil, badParameters("the URL has " + name + " twice")
+		case len(given) == 1 && !utf8.ValidString(given[0]):
+			return nil, badParameters("the parameter " + name + " is not UTF-8")
+		}
+	}
+	parameters := &graphql.RawParams{Query: values.Get("query"), OperationName: values.Get("operationName")}
+	for name, target := range map[string]*map[string]any{"variables": &parameters.Variables, "extensions": &parameters.Extensions} {
+		text := values.Get(name)
+		if text == "" {
+			continue
+		}
 		if bad := checkJSON("parameter "+name, text); bad != nil {
-			return bad
+			return nil, bad
 		}
-		if text != "" && !json.Valid([]byte(text)) {
-			return &badRequest{resolvers.CodeBadUserInput, "the parameter " + name + " is not JSON"}
+		if err := decode([]byte(text), target); err != nil {
+			return nil, badParameters("the parameter " + name + " is no JSON object")
 		}
+	}
+	nameDocument(parameters, values.Get("documentId"))
+	return parameters, checkQuery(parameters)
+}
+
+// checkQuery refuses a request that neither has nor names a document.
+func checkQuery(parameters *graphql.RawParams) *badRequest {
+	if parameters.Query == "" && parameters.Extensions[persistedQuery] == nil {
+		return badParameters("the request has no query: send the text of a GraphQL document as query, or name one by documentId or extensions.persistedQuery")
+	}
+	return nil
+}
+
+// decode reads one JSON value, and nothing after it. Numbers keep their digits.
+func decode(text []byte, target any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(target); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("something follows the value")
 	}
 	return nil
 }
@@ -112,16 +182,20 @@ func checkParameters(parameters url.Values) *badRequest {
 // members are what a GraphQL request over HTTP holds.
 var members = []string{"query", "operationName", "variables", "extensions"}
 
-// checkRequest refuses a body that gqlgen would refuse with its text in the
-// answer and on stderr, or would take for another: encoding/json takes QUERY for
-// query, and of a member given twice the last.
-func checkRequest(body []byte) *badRequest {
+const noRequest = "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"
+
+// readParameters refuses a body that encoding/json would take for another: it takes QUERY
+// for query, of a member given twice the last, and puts a mark where a byte is no UTF-8.
+func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 	if bad := checkJSON("body", body); bad != nil {
-		return bad
+		return nil, bad
 	}
-	// A decoder, not json.Unmarshal: gqlgen leaves what follows the object unread.
-	if json.NewDecoder(bytes.NewReader(body)).Decode(&graphql.RawParams{}) != nil {
-		return &badRequest{resolvers.CodeBadUserInput, "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"}
+	if !utf8.Valid(body) {
+		return nil, badParameters("the body is not UTF-8")
+	}
+	parameters := &graphql.RawParams{}
+	if decode(body, parameters) != nil {
+		return nil, badParameters(noRequest)
 	}
 	var bad *badRequest
 	seen := map[string]bool{}
@@ -130,20 +204,22 @@ func checkRequest(body []byte) *badRequest {
 			switch {
 			case !strings.EqualFold(key.Str, name):
 			case key.Str != name:
-				bad = &badRequest{resolvers.CodeBadUserInput, "write " + name + " in the body as it stands here: upper and lower case differ"}
+				bad = badParameters("write " + name + " in the body as it stands here: upper and lower case differ")
 			case seen[name]:
-				bad = &badRequest{resolvers.CodeBadUserInput, "the body has " + name + " twice"}
+				bad = badParameters("the body has " + name + " twice")
 			}
 		}
 		seen[key.Str] = slices.Contains(members, key.Str)
 		return bad == nil
 	})
-	return bad
+	return parameters, bad
 }
 
-// writeError answers in the shape of GraphQL.
+// writeError answers in the shape of GraphQL, in the media type that is set if one is.
 func writeError(w http.ResponseWriter, status int, code, message string) {
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		setMediaType(w, jsonType)
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{ // the client is gone if this fails
 		map[string]any{"message": message, "extensions": map[string]any{"code": code}},

@@ -35,8 +35,10 @@ type Options struct {
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
 	Introspection bool
-	Playground    *web.Page // at /; nil: none
-	OnlyLocal     bool      // answer requests to names of this machine alone, see onlyThisMachine
+	// TrustedDocuments are the operations that are accepted; nil: any.
+	TrustedDocuments *TrustedDocuments
+	Playground       *web.Page // at /; nil: none
+	OnlyLocal        bool      // answer requests to names of this machine alone, see onlyThisMachine
 
 	// Stopping is closed when the server takes no more writes: subscriptions end then.
 	Stopping <-chan struct{}
@@ -61,10 +63,10 @@ func New(o Options) (http.Handler, error) {
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
 		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
 	})
-	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o))))))))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /readyz", newReadiness(o))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, negotiated(orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o)))))))))
+	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
+	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
+	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))
 	if o.Notified != nil && o.NotificationSecret != "" {
 		notifications := newNotification(o)
 		mux.Handle(NotificationPath, notifications)
@@ -89,6 +91,19 @@ func NewServer(handler http.Handler, errors *log.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: errors,
+	}
+}
+
+// onlyGET refuses other methods itself: of a pattern such as "GET /healthz" the mux
+// would give them to the page at /, which knows no such file.
+func onlyGET(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET")
+			return
+		}
+		next(w, r)
 	}
 }
 

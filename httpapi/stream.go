@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -44,26 +43,6 @@ const (
 )
 
 var allEnds = []string{endedComplete, endedFailed, endedLeft, endedExpired, endedStopped}
-
-// streamed is in the context of a request whose answers may be many.
-type streamed struct{}
-
-// onlyStreams refuses a subscription in a request that has one answer.
-type onlyStreams struct{}
-
-func (onlyStreams) ExtensionName() string                   { return "OnlyStreams" }
-func (onlyStreams) Validate(graphql.ExecutableSchema) error { return nil }
-
-func (onlyStreams) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	if op.Operation.Operation != ast.Subscription || ctx.Value(streamed{}) != nil {
-		return nil
-	}
-	return &gqlerror.Error{
-		Message: "a subscription has many answers: put " + sse.mediaType + " or " + multipartMixed.mediaType +
-			";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS,
-		Extensions: map[string]any{"code": resolvers.CodeBadUserInput},
-	}
-}
 
 // framing is how answers are told in the body of one HTTP response.
 type framing struct {
@@ -127,14 +106,12 @@ func (streams) Supports(r *http.Request) bool {
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	f := chosenFraming(r)
-	params, bad := requestParams(r)
-	if bad != nil {
-		bad.write(w)
-		return
-	}
-	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), streamed{}, true))
+	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	rc, errs := exec.CreateOperationContext(ctx, params)
+	params := *parametersOf(ctx)
+	params.Headers = r.Header
+	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
+	rc, errs := exec.CreateOperationContext(ctx, &params)
 	ctx = graphql.WithOperationContext(ctx, rc)
 	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
 		w.Header().Set("Allow", http.MethodPost)
@@ -302,38 +279,4 @@ func (s *stream) beat(every time.Duration) (stop func()) {
 		close(stopped)
 		<-done
 	}
-}
-
-// requestParams reads the request for an operation, which checkedRequest has looked at.
-func requestParams(r *http.Request) (*graphql.RawParams, *badRequest) {
-	params := &graphql.RawParams{ReadTime: graphql.TraceTiming{Start: graphql.Now()}}
-	var err error
-	if r.Method == http.MethodGet {
-		given := r.URL.Query()
-		params.Query, params.OperationName = given.Get("query"), given.Get("operationName")
-		err = decodeJSON(given.Get("variables"), &params.Variables)
-		if err == nil {
-			err = decodeJSON(given.Get("extensions"), &params.Extensions)
-		}
-	} else {
-		var body []byte
-		if body, err = io.ReadAll(r.Body); err == nil {
-			err = decodeJSON(string(body), params)
-		}
-	}
-	if err != nil {
-		return nil, &badRequest{resolvers.CodeBadUserInput, "variables and extensions must be JSON objects"}
-	}
-	params.Headers, params.ReadTime.End = r.Header, graphql.Now()
-	return params, nil
-}
-
-// decodeJSON keeps numbers as they are written; "" leaves the value.
-func decodeJSON(text string, into any) error {
-	if text == "" {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewBufferString(text))
-	decoder.UseNumber()
-	return decoder.Decode(into)
 }

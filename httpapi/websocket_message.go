@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -23,6 +24,7 @@ type message struct {
 type received struct {
 	kind, id string
 	payload  gjson.Result
+	params   *graphql.RawParams // of subscribe
 	tooMuch  *gqlerror.Error // the limit that it is over, which is told as the end of its operation
 }
 
@@ -73,9 +75,12 @@ func parseMessage(data []byte) (*received, *closing) {
 		case !isObjectOrNull(payload.Get("variables")), !isObjectOrNull(payload.Get("extensions")):
 			return invalid("variables and extensions must be objects")
 		}
-		if bad := checkRequest([]byte(payload.Raw)); bad != nil {
+		params, bad := readParameters([]byte(payload.Raw))
+		if bad != nil {
 			return invalid(bad.message)
 		}
+		nameDocument(params, documentID([]byte(payload.Raw)))
+		m.params = params
 	default:
 		return invalid("a client sends no message of this type")
 	}

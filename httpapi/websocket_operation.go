@@ -47,7 +47,7 @@ func (s *socket) subscribe(m *received) *closing {
 	s.running[m.id] = op
 	s.work.Go(func() {
 		defer cancel()
-		s.run(ctx, op, m.payload.Raw)
+		s.run(ctx, op, m.params)
 	})
 	return nil
 }
@@ -78,9 +78,9 @@ func (s *socket) tell(op *running, m message, last bool) error {
 }
 
 // run carries an operation out and tells its answers.
-func (s *socket) run(ctx context.Context, op *running, request string) {
+func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
 	began := time.Now()
-	ctx, sent := s.answers.begin(context.WithValue(auth.WithViewer(ctx, s.viewer), streamed{}, true))
+	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer))
 	defer sent()
 	ctx, info := forOperation(ctx)
 	ended := endedFailed
@@ -93,10 +93,6 @@ func (s *socket) run(ctx context.Context, op *running, request string) {
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log, time.Since(began))
 	}()
-	params := &graphql.RawParams{}
-	if err := decodeJSON(request, params); err != nil { // parseMessage has looked at it
-		panic(err)
-	}
 	now := graphql.Now()
 	params.ReadTime = graphql.TraceTiming{Start: now, End: now}
 	ctx = graphql.StartOperationTrace(ctx)

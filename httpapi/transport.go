@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/resolvers"
+)
+
+// singleTransport gives a GET or a POST its one answer, as GraphQL over HTTP says.
+// gqlgen's own (0.17.98) look at no q of Accept, answer application/json with 422, and
+// an operation that did not begin with "data": null.
+type singleTransport struct{}
+
+func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
+
+// Do sends an answer of 1 KiB and more compressed, as the client takes it.
+func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	mediaType := singleAnswer(acceptable(r))
+	if mediaType == "" { // it takes a stream alone, and of a kind that there is not
+		notAcceptable(w)
+		return
+	}
+	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		execute(r, exec).write(w, r, mediaType)
+	})).ServeHTTP(w, r)
+}
+
+// answer is what became of an operation.
+type answer struct {
+	*graphql.Response
+	status    int  // 0: as the media type and what the response holds have it
+	cacheable bool // it is of a persisted query, and may be kept by who asked
+}
+
+func execute(r *http.Request, exec graphql.GraphExecutor) answer {
+	ctx := r.Context()
+	parameters := *parametersOf(ctx)
+	parameters.Headers = r.Header
+	parameters.ReadTime.Start, parameters.ReadTime.End = graphql.Now(), graphql.Now()
+	persisted := parameters.Query == ""
+	operation, errs := exec.CreateOperationContext(ctx, &parameters)
+	refused := func(errs gqlerror.List) *graphql.Response {
+		return exec.DispatchError(graphql.WithOperationContext(ctx, operation), errs)
+	}
+	if errs != nil {
+		return answer{Response: refused(errs)}
+	}
+	kind := operation.Operation.Operation
+	switch {
+	case kind == ast.Mutation && r.Method == http.MethodGet:
+		return answer{Response: refused(badInput("a GET request can only query; use POST")), status: http.StatusMethodNotAllowed}
+	case kind == ast.Subscription:
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + eventStreamType + " or " + multipartType + ";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
+	}
+	respond, ctx := exec.DispatchOperation(ctx, operation)
+	response := respond(ctx)
+	if response == nil { // its time was over before it began
+		response = refused(gqlerror.List{{Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1}}})
+	}
+	return answer{Response: response, cacheable: persisted && r.Method == http.MethodGet && len(response.Errors) == 0}
+}
+
+func badInput(message string) gqlerror.List {
+	return gqlerror.List{{Message: message, Extensions: map[string]any{"code": resolvers.CodeBadUserInput}}}
+}
+
+func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {
+	body, err := a.body()
+	if err != nil {
+		panic(fmt.Errorf("write an answer: %w", err))
+	}
+	status := a.status
+	if status == 0 {
+		status = a.statusAs(mediaType)
+	}
+	header := w.Header()
+	setMediaType(w, mediaType)
+	switch {
+	case status == http.StatusMethodNotAllowed:
+		header.Set("Allow", http.MethodPost)
+	case a.cacheable:
+		tag := entityTag(r, mediaType, body)
+		header.Set("ETag", tag)
+		header.Set("Cache-Control", "private, no-cache") // kept by who asked, and shown after asking us again
+		for _, name := range []string{"Authorization", "Accept", "Accept-Language"} {
+			header.Add("Vary", name) // Accept-Encoding is there already
+		}
+		if matches(r.Header.Values("If-None-Match"), tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone if this fails
+}
+
+// body has no data where the operation did not begin (GraphQL section 7.1).
+func (a answer) body() ([]byte, error) {
+	if a.Data == nil {
+		return json.Marshal(struct {
+			Errors     gqlerror.List  `json:"errors"`
+			Extensions map[string]any `json:"extensions,omitempty"`
+		}{a.Errors, a.Extensions})
+	}
+	return json.Marshal(a.Response)
+}
+
+// statusAs is the status of an answer. As application/json every well-formed request has
+// 200: the clients that ask for that take another status for a fault of the network.
+func (a answer) statusAs(mediaType string) int {
+	if mediaType == jsonType || a.Data != nil {
+		return http.StatusOK
+	}
+	switch a.Errors[0].Extensions["code"] {
+	case codePersistedQueryNotFound, codePersistedQueryNotSupported:
+		return http.StatusOK // as Apollo's server says it: its clients for iOS read no other
+	case resolvers.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case resolvers.CodeInternal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+// entityTag names an answer for who asked: made with the token, it tells nobody else
+// (who reads the log of a proxy) what the answer may have been. It is weak, for the
+// same answer is sent compressed and as it is.
+func entityTag(r *http.Request, mediaType string, body []byte) string {
+	sum := hmac.New(sha256.New, []byte(r.Header.Get("Authorization")))
+	sum.Write([]byte(mediaType))
+	sum.Write(body)
+	return fmt.Sprintf(`W/"%x"`, sum.Sum(nil)[:16])
+}
+
+// matches reports whether an If-None-Match names the tag (RFC 9110 section 13.1.2).
+func matches(ifNoneMatch []string, tag string) bool {
+	for given := range strings.SplitSeq(strings.Join(ifNoneMatch, ","), ",") {
+		given = strings.TrimSpace(given)
+		if given == "*" || strings.TrimPrefix(given, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
+}
+
+type parametersKey struct{}
+
+// withParameters is a context that has what a request asks for.
+func withParameters(ctx context.Context, p *graphql.RawParams) context.Context {
+	return context.WithValue(ctx, parametersKey{}, p)
+}
+
+func parametersOf(ctx context.Context) *graphql.RawParams {
+	p, _ := ctx.Value(parametersKey{}).(*graphql.RawParams)
+	return p
+}
+
+var _ graphql.Transport = singleTransport{}
