@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"patientgraph/auth"
+	"patientgraph/httpapi"
 	"patientgraph/resolvers"
 )
 
@@ -62,7 +63,7 @@ type Config struct {
 	Introspection        *bool    `help:"Answer introspection (default: only in the demo)."`
 	TrustedDocuments     string   `help:"File of the only operations that are accepted: Apollo's persisted-query manifest, or Relay's ids and texts; read again when it changes."`
 	TrustedDocumentsMode string   `default:"enforce" enum:"enforce,log" help:"What becomes of others: enforce refuses them, log writes a line about them."`
-	CORSOrigins          []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated."`
+	CORSOrigins          []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated; https://*.example.org are the subdomains of example.org."`
 	LogLevel             string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat            string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
@@ -71,6 +72,9 @@ type Config struct {
 	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
 
 	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+
+	BasePath       string   `default:"/" help:"Path below which everything is served."`
+	TrustedProxies []string `help:"Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated."`
 
 	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
 
@@ -181,11 +185,14 @@ func (c *Config) check() error {
 	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
 		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
 	}
-	for i, origin := range c.CORSOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || u.User != nil || u.Path != "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("CORS_ORIGINS: entry %d is no origin such as https://app.example", i+1)
-		}
+	if _, err := httpapi.ParseOrigins(c.CORSOrigins); err != nil {
+		return fmt.Errorf("CORS_ORIGINS: %w", err)
+	}
+	if _, err := httpapi.ParseBasePath(c.BasePath); err != nil {
+		return fmt.Errorf("BASE_PATH %w", err)
+	}
+	if _, err := httpapi.ParseProxies(c.TrustedProxies); err != nil {
+		return fmt.Errorf("TRUSTED_PROXIES: %w", err)
 	}
 	if _, err := resolvers.NewValidation(c.PhoneRegion); err != nil {
 		return err
@@ -312,6 +319,9 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("trusted_documents_mode", c.TrustedDocumentsMode),
 		slog.Bool("playground", c.on(c.Playground)),
 		slog.Bool("introspection", c.on(c.Introspection)),
+		slog.String("cors_origins", strings.Join(c.CORSOrigins, ",")),
+		slog.String("base_path", c.BasePath),
+		slog.String("trusted_proxies", strings.Join(c.TrustedProxies, ",")),
 	)
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"time"
 
@@ -157,8 +156,9 @@ func (d *demo) examples() []web.Example {
 	return examples
 }
 
-// welcome prints what somebody needs who sees this for the first time.
-func (d *demo) welcome(w io.Writer, address net.Addr) error {
+// welcome prints what somebody needs who sees this for the first time. address is
+// where all paths begin.
+func (d *demo) welcome(w io.Writer, address string) error {
 	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops. Its FHIR server behaves as %s %s.
 
   GraphiQL  http://%s/

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func serve(p *program) error {
 		return err
 	}
 	if demo != nil {
-		if err := demo.welcome(p.stdout, s.listener.Addr()); err != nil {
+		if err := demo.welcome(p.stdout, s.listener.Addr().String()+strings.TrimSuffix(c.BasePath, "/")); err != nil {
 			return err
 		}
 	} else {
@@ -180,6 +181,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
+		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
 		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		Stopping: writer.Stopping(), Sockets: &sockets,
@@ -284,7 +286,7 @@ func fhirOptions(c *Config, tokens fhir.TokenStore, conns int) fhir.Options {
 		BaseURL:  c.FHIRBaseURL, Server: c.FHIRServer, Timeout: c.FHIRTimeout, UserAgent: "PatientGraph",
 		Auth:         fhirAuth(c, tokens),
 		TLS:          fhir.TLSFiles{CA: c.FHIRCAFile, Cert: c.FHIRClientCert, Key: c.FHIRClientKey},
-		RewriteLinks: c.FHIRRewriteLinks,
+		RewriteLinks: c.FHIRRewriteLinks, RequestID: httpapi.RequestID,
 	}
 }
 

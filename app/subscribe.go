@@ -43,6 +43,15 @@ func notified(c *Config, wake func()) func() {
 	return wake
 }
 
+// notificationURL is where the FHIR server tells of changes. SUBSCRIPTION_URL, which was
+// checked, may end with BASE_PATH already.
+func (c *Config) notificationURL() string {
+	u, _ := url.Parse(c.SubscriptionURL)
+	base := strings.TrimSuffix(c.BasePath, "/")
+	path := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), base)
+	return u.Scheme + "://" + u.Host + path + base + httpapi.NotificationPath
+}
+
 // subscribe registers a Subscription that tells this server at once of each change.
 func subscribe(p *program, client *fhir.Client) error {
 	c := p.config
@@ -52,7 +61,7 @@ func subscribe(p *program, client *fhir.Client) error {
 	if !c.subscribes() {
 		return fmt.Errorf("sync --subscribe: set SUBSCRIPTION_URL to where the FHIR server reaches this server, and SUBSCRIPTION_SECRET to at least %d bytes, for serve too", minSecret)
 	}
-	endpoint := strings.TrimRight(c.SubscriptionURL, "/") + httpapi.NotificationPath
+	endpoint := c.notificationURL()
 	id, err := client.Subscribe(p.ctx, endpoint, c.SubscriptionSecret)
 	if err != nil {
 		return fmt.Errorf("sync --subscribe: %w; without --subscribe changes are found by asking", err)

@@ -24,6 +24,10 @@ type Options struct {
 	UserAgent    string        // 0 bytes: "patientgraph"
 	Timeout      time.Duration // bound of one request with getting a token for it, unless its context ends earlier; 0: 10 s
 	Observer     Observer      // is told of each request; nil: nobody
+
+	// RequestID is the id of what a request is made for. It is sent as X-Request-Id, which
+	// servers take into their logs; nil, or an empty one: none is.
+	RequestID func(context.Context) string
 }
 
 // Client talks to one FHIR R4 server. It is safe for concurrent use, follows
@@ -41,7 +45,8 @@ type Client struct {
 	timeout      time.Duration
 	maxBody      int64
 	transport    *http.Transport
-	observer     Observer // nil: none
+	observer     Observer                     // nil: none
+	requestID    func(context.Context) string // nil: none
 	now          func() time.Time
 	sleep        func(context.Context, time.Duration) error // between two looks at an export
 }
@@ -67,7 +72,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
-		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, observer: o.Observer, now: time.Now,
+		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, observer: o.Observer, requestID: o.RequestID, now: time.Now,
 		following: new(atomic.Pointer[found]), pageCount: new(atomic.Int32),
 	}
 	c.pageCount.Store(pageCount)

@@ -302,6 +302,11 @@ func (c *Client) setHeader(req *http.Request, r request) {
 	defer maps.Copy(h, r.header)
 	h.Set("Accept", "application/fhir+json")
 	h.Set("User-Agent", c.userAgent)
+	if c.requestID != nil {
+		if id := c.requestID(req.Context()); id != "" {
+			h.Set("X-Request-Id", id)
+		}
+	}
 	if r.op == OpSubscribe && r.body != nil {
 		h.Set("Content-Type", "application/fhir+json")
 		h.Set("Prefer", "return=representation")

@@ -4,14 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"regexp"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/google/uuid"
-	"github.com/rs/cors"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -23,7 +20,9 @@ import (
 // but names: of the request, and of the operation.
 type requestInfo struct {
 	id        string
-	role      string // of the viewer; "": none yet
+	client    netip.Addr // who sent it, see Proxies
+	https     bool       // it came so, to us or to a proxy
+	role      string     // of the viewer; "": none yet
 	graphql   bool
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
 	transport string                    // of what may have many answers; "": one answer
@@ -50,24 +49,13 @@ func infoOf(ctx context.Context) *requestInfo {
 	return info
 }
 
-const requestIDHeader = "X-Request-Id"
-
-// plainRequestID is what is taken over from a proxy: it goes into the log.
-var plainRequestID = regexp.MustCompile(`^[A-Za-z0-9._~+/=:-]{1,128}$`)
-
-func requestID(r *http.Request) string {
-	if given := r.Header.Values(requestIDHeader); len(given) == 1 && plainRequestID.MatchString(given[0]) {
-		return given[0]
-	}
-	return uuid.NewString()
-}
-
 // accessLog gives each request its id and writes one line about it: at info if it was for
 // GraphQL, else at debug. A fault of ours becomes a line too, and a 500.
 func accessLog(o Options, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		info := &requestInfo{id: requestID(r)}
+		info.client, info.https = o.proxies.client(r)
 		r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
 		w.Header().Set(requestIDHeader, info.id)
 		answer := &statusWriter{ResponseWriter: w}
@@ -93,16 +81,16 @@ func accessLog(o Options, next http.Handler) http.Handler {
 }
 
 func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took time.Duration) {
-	ms := slog.Float64("ms", float64(took.Microseconds())/1000)
+	ms, client := slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("client", info.client.String())
 	if !info.graphql { // the path is as we wrote it, not as it was asked for
-		log.DebugContext(r.Context(), "request", "method", r.Method, "route", r.Pattern, "status", status, ms)
+		log.DebugContext(r.Context(), "request", "method", r.Method, "route", r.Pattern, "status", status, ms, client)
 		return
 	}
 	asked := info.operation.Load()
 	if asked == nil {
 		asked = &operation{}
 	}
-	line := []any{"method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms}
+	line := []any{"method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
 	if info.transport != "" {
 		line = append(line, "transport", info.transport, "ended", info.ended)
 	}
@@ -163,36 +151,6 @@ func (noteOperation) MutateOperationContext(ctx context.Context, o *graphql.Oper
 		info.operation.Store(&operation{o.Operation.Name, o.Operation.Operation})
 	}
 	return nil
-}
-
-// withCORS says in the log which page was refused: its user sees only that nothing came.
-func withCORS(log *slog.Logger, allowed *cors.Cors, next http.Handler) http.Handler {
-	checked := allowed.Handler(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if origin := r.Header.Get("Origin"); origin != "" && !isOwnOrigin(origin, r.Host) && !allowed.OriginAllowed(r) {
-			log.DebugContext(r.Context(), "an origin is not in CORS_ORIGINS", "origin", shownOrigin(origin))
-			if isWebSocket(r) { // a browser shows it to any page
-				writeError(w, http.StatusForbidden, resolvers.CodeBadUserInput, "a page of this origin may open no WebSocket here: its origin must be in CORS_ORIGINS")
-				return
-			}
-		}
-		checked.ServeHTTP(w, r)
-	})
-}
-
-// isOwnOrigin reports whether a page is ours: browsers send its Origin with a POST too.
-func isOwnOrigin(origin, host string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && u.Host == host
-}
-
-// shownOrigin is scheme, host and port alone: anybody may write anything there.
-func shownOrigin(origin string) string {
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || len(origin) > 256 {
-		return "(none that a browser sends)"
-	}
-	return u.Scheme + "://" + u.Host
 }
 
 // LogHandler adds to each line that is about a request its request_id, and the role of

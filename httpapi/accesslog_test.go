@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/rs/cors"
 
 	"patientgraph/auth"
 	"patientgraph/internal/locked"
@@ -95,29 +94,6 @@ func TestAPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 		_, _ = w.Write([]byte("{")) // to a recorder
 		panic("fault")
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-}
-
-func TestARefusedOriginIsInTheLog(t *testing.T) {
-	t.Parallel()
-	allowed := cors.New(cors.Options{AllowedOrigins: []string{"https://portal.example"}})
-	for origin, line := range map[string]string{
-		"https://portal.example":     "",
-		"https://records.example":    "", // our own page
-		"":                           "",
-		"https://elsewhere.example":  `"origin":"https://elsewhere.example"`,
-		"null":                       `"origin":"(none that a browser sends)"`,
-		"https://a.example/Okoro?b=": `"origin":"https://a.example"`,
-	} {
-		o, log := logged()
-		request := httptest.NewRequest(http.MethodPost, "https://records.example/graphql", nil)
-		if origin != "" {
-			request.Header.Set("Origin", origin)
-		}
-		withCORS(o.Log, allowed, http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), request)
-		if text := log.String(); (text == "") != (line == "") || !strings.Contains(text, line) || strings.Contains(text, "Okoro") || strings.Contains(text, "INFO") {
-			t.Errorf("%q: the log has %q, want %q", origin, text, line)
-		}
-	}
 }
 
 // Whatever a token says of a role, the log has words of ours.

@@ -29,7 +29,6 @@ func (w *guardedWriter) WriteHeader(status int) {
 	if !w.begun {
 		w.begun = true
 		header := w.Header()
-		header.Set("X-Content-Type-Options", "nosniff")
 		if _, isPage := header["Etag"]; !isPage { // the page's files hold no patient data and may be kept
 			header.Set("Cache-Control", "no-store")
 		}

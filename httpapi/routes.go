@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/rs/cors"
 
 	"patientgraph/auth"
 	"patientgraph/resolvers"
@@ -33,7 +32,7 @@ type Options struct {
 	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
-	CORSOrigins   []string      // whose pages may call /graphql; none: no other page's
+	CORSOrigins   []string      // whose pages may call /graphql, see ParseOrigins; none: no other page's
 	Introspection bool
 	// TrustedDocuments are the operations that are accepted; nil: any.
 	TrustedDocuments *TrustedDocuments
@@ -45,8 +44,12 @@ type Options struct {
 	// Sockets counts the WebSockets, for which http.Server.Shutdown does not wait.
 	Sockets *sync.WaitGroup
 
+	BasePath       string   // below which everything is served, see ParseBasePath
+	TrustedProxies []string // see ParseProxies
+
 	internalErrors prometheus.Counter // nil: not counted
 	timing         timing
+	proxies        Proxies
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -55,15 +58,23 @@ type Options struct {
 
 // New returns everything that is served over HTTP.
 func New(o Options) (http.Handler, error) {
+	origins, err := ParseOrigins(o.CORSOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("origins: %w", err)
+	}
+	origins.local = o.OnlyLocal
+	if o.proxies, err = ParseProxies(o.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("proxies: %w", err)
+	}
+	base, err := ParseBasePath(o.BasePath)
+	if err != nil {
+		return nil, fmt.Errorf("base path: %w", err)
+	}
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
 	mux := http.NewServeMux()
-	allowed := cors.New(cors.Options{
-		AllowedOrigins: o.CORSOrigins, AllowedMethods: []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept-Language", requestIDHeader}, ExposedHeaders: []string{requestIDHeader},
-		AllowOriginFunc: noOrigin(o.CORSOrigins), MaxAge: 600,
-	})
-	mux.Handle("/graphql", noted(withCORS(o.Log, allowed, negotiated(orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o)))))))))
+	withCORS := crossOrigin(o.Log, origins)
+	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o)))))))))
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))
@@ -73,16 +84,19 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle(NotificationPath+"/", notifications)
 	}
 	if o.Playground != nil {
-		playground, err := web.Handler(*o.Playground)
+		page := *o.Playground
+		page.BasePath = base
+		playground, err := web.Handler(page)
 		if err != nil {
 			return nil, fmt.Errorf("playground: %w", err)
 		}
 		mux.Handle("/", playground)
 	}
+	served := below(base, mux)
 	if o.OnlyLocal {
-		return accessLog(o, guarded(onlyThisMachine(mux))), nil
+		served = onlyThisMachine(served)
 	}
-	return accessLog(o, guarded(mux)), nil
+	return accessLog(o, secured(guarded(served))), nil
 }
 
 // NewServer bounds how long a client may take to send. What goes wrong below HTTP
@@ -105,15 +119,6 @@ func onlyGET(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 	}
-}
-
-// noOrigin refuses every origin when none is configured: the library would
-// otherwise allow all.
-func noOrigin(origins []string) func(string) bool {
-	if len(origins) > 0 {
-		return nil
-	}
-	return func(string) bool { return false }
 }
 
 // onlyThisMachine refuses requests to another name than one of this machine: a

@@ -25,7 +25,7 @@ type received struct {
 	kind, id string
 	payload  gjson.Result
 	params   *graphql.RawParams // of subscribe
-	tooMuch  *gqlerror.Error // the limit that it is over, which is told as the end of its operation
+	tooMuch  *gqlerror.Error    // the limit that it is over, which is told as the end of its operation
 }
 
 // parseMessage refuses what the protocol does not have.

@@ -22,8 +22,11 @@ var static embed.FS
 
 // Page says what the page shows when it opens.
 type Page struct {
-	// Endpoint is the path that operations are posted to, "/graphql" if
-	// empty. It must be on this server.
+	// BasePath is what stands before every path of this server as browsers
+	// see it, without a slash at its end. The handler is asked without it.
+	BasePath string
+	// Endpoint is the path that operations are posted to, "/graphql" below
+	// BasePath if empty. It must be on this server.
 	Endpoint string
 	// Token is sent as "Authorization: Bearer …". The page holds it
 	// readable for everybody who can load the page, so set it in the demo
@@ -134,7 +137,10 @@ func render(p Page) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, c); err != nil {
+	if err := page.Execute(&b, struct {
+		BasePath string
+		Config   config
+	}{p.BasePath, c}); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -143,7 +149,7 @@ func render(p Page) ([]byte, error) {
 func (p Page) config() (config, error) {
 	c := config{Endpoint: p.Endpoint, Headers: map[string]string{"Authorization": "Bearer " + p.Token}}
 	if c.Endpoint == "" {
-		c.Endpoint = "/graphql"
+		c.Endpoint = p.BasePath + "/graphql"
 	}
 	// The policy stops the browser from asking another server.
 	if !strings.HasPrefix(c.Endpoint, "/") || strings.HasPrefix(c.Endpoint, "//") {
