@@ -66,6 +66,7 @@ type Config struct {
 	CORSOrigins          []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated; https://*.example.org are the subdomains of example.org."`
 	LogLevel             string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat            string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
+	RateLimit            int      `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
 
 	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
@@ -175,6 +176,9 @@ func (c *Config) check() error {
 	}
 	if c.VerifyInterval != 0 && c.VerifyInterval < 10*time.Millisecond {
 		return errors.New("VERIFY_INTERVAL must be at least 10ms, or 0 for none")
+	}
+	if c.RateLimit < 0 || c.RateLimit > 1_000_000 {
+		return errors.New("RATE_LIMIT must be from 1 to 1000000 requests in a second, or 0 for any number")
 	}
 	if c.SyncInterval != 0 && c.SyncInterval < 100*time.Millisecond {
 		return errors.New("SYNC_INTERVAL must be at least 100ms, or 0 for none")

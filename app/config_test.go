@@ -33,6 +33,7 @@ func TestBadSettingsStopTheStart(t *testing.T) {
 		"links":               {"FHIR_REWRITE_LINKS", "perhaps", "fhir-rewrite-links"},
 		"timeout":             {"FHIR_TIMEOUT", "1ns", "FHIR_TIMEOUT"},
 		"no duration":         {"FHIR_TIMEOUT", "soon", "fhir-timeout"},
+		"rate":                {"RATE_LIMIT", "-1", "RATE_LIMIT"},
 		"region":              {"PHONE_REGION", "XX", "PHONE_REGION"},
 		"patient claim kind":  {"JWT_PATIENT_CLAIM_KIND", "FHIR", "JWT_PATIENT_CLAIM_KIND"},
 		"server":              {"FHIR_SERVER", "epic", "fhir-server"},

@@ -102,3 +102,19 @@ func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 	}
 	Want(t, s.Update(Object{"patientId": Number, "phone": "010-2345-6789"}), Object{"__typename": "UpdatePatientContactSuccess"})
 }
+
+// TestAbuseACallerAsksTooOften asks until that is refused; another caller is not.
+func TestAbuseACallerAsksTooOften(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t), "RATE_LIMIT=1")
+	flood := s.As(TokenOf(t, Object{"sub": "flood", "role": "nurse"}))
+	var answer Answer
+	for i := 0; i < 3_000 && answer.ErrorCode() == ""; i++ { // it takes six unless each takes a second
+		answer = flood.Post(Body(t, `{ viewer { role } }`, nil))
+	}
+	if answer.Status != http.StatusTooManyRequests || answer.ErrorCode() != "LIMIT_EXCEEDED" || !strings.Contains(JSON(t, answer.Object), `"retryAfterSeconds":1`) {
+		t.Errorf("status %d, %v", answer.Status, answer.Object)
+	}
+	other := s.As(TokenOf(t, Object{"sub": "another", "role": "nurse"}))
+	Want(t, other.Query(`{ viewer { role } }`, nil), Object{"viewer.role": "nurse"})
+}

@@ -1780,8 +1780,8 @@ type FhirUnavailable implements UserError {
   applied: Applied!
   """
   Names this change: in the log, and for contactUpdate and contactUpdateSettled, which tell how it
-  ended. If nothing was begun (an earlier write of the patient is still under way, the server is
-  shutting down) only the log knows it, and contactUpdate is null.
+  ended. If nothing was begun (an earlier write of the patient is still under way, too many writes
+  are, the server is shutting down) only the log knows it, and contactUpdate is null.
   """
   operationId: ID!
   "The record as the cache has it now: PENDING while a write that has left is not settled."

@@ -143,8 +143,8 @@ type FhirUnavailable struct {
 	// NO: certainly nothing was saved. UNKNOWN: it may have been; the patient says PENDING once the write has left.
 	Applied Applied `json:"applied"`
 	// Names this change: in the log, and for contactUpdate and contactUpdateSettled, which tell how it
-	// ended. If nothing was begun (an earlier write of the patient is still under way, the server is
-	// shutting down) only the log knows it, and contactUpdate is null.
+	// ended. If nothing was begun (an earlier write of the patient is still under way, too many writes
+	// are, the server is shutting down) only the log knows it, and contactUpdate is null.
 	OperationID string `json:"operationId"`
 	// The record as the cache has it now: PENDING while a write that has left is not settled.
 	Patient *Patient `json:"patient"`

@@ -92,7 +92,7 @@ func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 // let go of with its answer.
 func TestAbuseOperationsEnd(t *testing.T) {
 	t.Parallel()
-	d := operationDeadline{mutation: time.Hour}
+	d := &operationDeadline{mutation: time.Hour}
 	for operation, limit := range map[ast.Operation]time.Duration{ast.Query: queryTimeout, ast.Mutation: time.Hour, ast.Subscription: 0} {
 		ctx := graphql.WithOperationContext(context.Background(), &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: operation}})
 		var given context.Context

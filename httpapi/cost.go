@@ -23,7 +23,7 @@ const (
 	patientCost  = 10    // a patient of a page beside its fields
 	filterCost   = 9_000 // a page of few among all may walk an index
 	countCost    = 6_000 // totalCount walks an index
-	mutationCost = 2_000 // so that a request has ten at most
+	mutationCost = 200   // beside the answer: what it costs is time, and maxMutations bounds it
 	inputBytes   = 256   // of arguments cost one: they are checked, folded, copied
 )
 

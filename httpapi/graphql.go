@@ -32,9 +32,10 @@ func newGraphQL(o Options) http.Handler {
 	s.SetQueryCache(parsed)
 	s.Use(noteOperation{})
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
+	s.Use(o.rate)
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
-	s.Use(operationDeadline{2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
+	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}
@@ -84,6 +85,7 @@ func noType(ctx context.Context, next graphql.Resolver) (any, error) {
 // arguments: everything else that resolvers return is coded.
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
+	codedLimit(e)
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -10,6 +11,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/lexer"
 	"github.com/vektah/gqlparser/v2/parser"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 
 	"patientgraph/resolvers"
 )
@@ -27,13 +29,23 @@ const (
 	maxFields = 500 // of one object: gqlgen looks for each among those before it
 	// Fields, fragments, directives, arguments and values, those of a fragment
 	// counted wherever it is spread, and once for itself.
-	maxParts      = 3_000
-	maxOperations = 50
-	maxVariables  = 100    // of one operation: each use of one looks through them
-	maxPairs      = 10_000 // fields with one name in the answer, and fragments spread side by side, are compared each with each other
+	maxParts = 3_000
+	// Of one operation, those of a fragment counted wherever it is spread.
+	maxRootFields = 50
+	maxMutations  = 10 // each is a conversation with the FHIR server, one after the other
+	maxAliases    = 100
+	maxDirectives = 100
+	// maxDirectivesAtOnce is of one field, fragment or operation: none may stand
+	// there twice, and each that does is an error of its own.
+	maxDirectivesAtOnce = 5
+	maxList             = 1_000 // values of one list, in the document or in a variable
+	maxOperations       = 50
+	maxVariables        = 100    // of one operation: each use of one looks through them
+	maxPairs            = 10_000 // fields with one name in the answer, and fragments spread side by side, are compared each with each other
 
-	maxJSONDepth  = 32     // of the body, variables among it
-	maxJSONValues = 10_000 // likewise, its brackets and commas: a value in memory can take fifty times its text
+	maxJSONDepth  = 32        // of the body, variables among it
+	maxJSONValues = 10_000    // likewise, its brackets and commas: a value in memory can take fifty times its text
+	maxBlanks     = 128 << 10 // bytes of it between values
 
 	queryTimeout = 10 * time.Second
 )
@@ -42,6 +54,15 @@ const (
 func limitExceeded(format string, args ...any) *gqlerror.Error {
 	return &gqlerror.Error{
 		Message: fmt.Sprintf(format, args...), Extensions: map[string]any{"code": resolvers.CodeLimitExceeded},
+	}
+}
+
+// codedLimit says of the one rule of validation that is a limit that it is one, and
+// which: gqlparser's own words have neither.
+func codedLimit(e *gqlerror.Error) {
+	if e.Rule == rules.MaxIntrospectionDepth.Name {
+		e.Message = "the query has more than 2 of the lists fields, interfaces, possibleTypes and inputFields of introspection within each other"
+		e.Extensions = map[string]any{"code": resolvers.CodeLimitExceeded}
 	}
 }
 
@@ -58,6 +79,9 @@ func (documentLimits) ExtensionName() string                   { return "Documen
 func (documentLimits) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (l documentLimits) MutateOperationParameters(ctx context.Context, request *graphql.RawParams) *gqlerror.Error {
+	if err := checkLists(request.Variables); err != nil {
+		return err
+	}
 	if _, passed := l.known.Get(ctx, request.Query); passed {
 		return nil
 	}
@@ -71,10 +95,40 @@ func (l documentLimits) MutateOperationParameters(ctx context.Context, request *
 	return survey(document)
 }
 
+// checkLists looks at the lists of the variables.
+func checkLists(value any) *gqlerror.Error {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, member := range v {
+			if err := checkLists(member); err != nil {
+				return err
+			}
+		}
+	case []any:
+		if len(v) > maxList {
+			return listTooLong()
+		}
+		for _, element := range v {
+			if err := checkLists(element); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func listTooLong() *gqlerror.Error {
+	return limitExceeded("a list has more than %d values", maxList)
+}
+
+func queryTooLong() *gqlerror.Error {
+	return limitExceeded("the query has more than %d bytes", maxQuery)
+}
+
 // checkText looks at the tokens, for the parser keeps all and recurses.
 func checkText(query string) *gqlerror.Error {
 	if len(query) > maxQuery {
-		return limitExceeded("the query has more than %d bytes", maxQuery)
+		return queryTooLong()
 	}
 	tokens := lexer.New(&ast.Source{Input: query})
 	nested := 0
@@ -117,24 +171,39 @@ func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDo
 	}
 }
 
-// operationDeadline ends what an operation waits for when its time is over. A
-// subscription has no such end.
+// maxQueries is how many queries may be under way in a process: while the database
+// hangs each waits for queryTimeout. Writes have their own bound, see
+// writethrough, and so have the subscriptions of a viewer.
+const maxQueries = 2_000
+
+// operationDeadline ends what an operation waits for when its time is over, and lets no
+// more than maxQueries wait. A subscription has no such end.
 type operationDeadline struct {
 	mutation time.Duration
+	queries  atomic.Int64 // under way
 }
 
-func (operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
-func (operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
+func (*operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
+func (*operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
 
-func (d operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	limit := queryTimeout
+func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	limit, counted := queryTimeout, int64(1)
 	switch graphql.GetOperationContext(ctx).Operation.Operation {
 	case ast.Mutation:
-		limit = d.mutation
+		limit, counted = d.mutation, 0
 	case ast.Subscription:
 		return next(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
+	underWay := d.queries.Add(counted)
+	context.AfterFunc(ctx, func() { d.queries.Add(-counted) })
+	if underWay > maxQueries && counted > 0 {
+		cancel()
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
+			Message:    fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries),
+			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+		}}})
+	}
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
 		defer cancel()

@@ -190,6 +190,9 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 	if bad := checkJSON("body", body); bad != nil {
 		return nil, bad
 	}
+	if bad := checkBody(body); bad != nil {
+		return nil, bad
+	}
 	if !utf8.Valid(body) {
 		return nil, badParameters("the body is not UTF-8")
 	}

@@ -33,6 +33,7 @@ type Options struct {
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
 	CORSOrigins   []string      // whose pages may call /graphql, see ParseOrigins; none: no other page's
+	RateLimit     int           // requests of one caller in a second; 0: any number
 	Introspection bool
 	// TrustedDocuments are the operations that are accepted; nil: any.
 	TrustedDocuments *TrustedDocuments
@@ -50,6 +51,7 @@ type Options struct {
 	internalErrors prometheus.Counter // nil: not counted
 	timing         timing
 	proxies        Proxies
+	rate           requestRate
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -72,9 +74,10 @@ func New(o Options) (http.Handler, error) {
 	}
 	o.internalErrors = newInternalErrors()
 	o.Metrics.MustRegister(o.internalErrors)
+	o.rate = newRequestRate(o.RateLimit, time.Now)
 	mux := http.NewServeMux()
 	withCORS := crossOrigin(o.Log, origins)
-	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(checkedRequest(withLanguage(newGraphQL(o)))))))))
+	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))

@@ -15,26 +15,48 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 		return limitExceeded("the query has more than %d operations", maxOperations)
 	}
 	s := surveyor{fragments: map[string]*ast.FragmentDefinition{}, extents: map[string]*extent{}}
+	for _, fragment := range document.Fragments {
+		s.fragments[fragment.Name] = fragment
+	}
 	roots := make([]ast.SelectionSet, 0, len(document.Operations)+len(document.Fragments))
-	var all extent
+	var all, largest extent // of the document, and of the operations the most of each
 	for _, operation := range document.Operations {
 		if len(operation.VariableDefinitions) > maxVariables {
 			return limitExceeded("an operation has more than %d variables", maxVariables)
 		}
-		all.parts += 1 + variableParts(operation.VariableDefinitions) + directiveParts(operation.Directives)
+		e := s.extentOf(operation.SelectionSet)
+		e.parts++
+		s.addVariables(&e, operation.VariableDefinitions)
+		s.addDirectives(&e, operation.Directives)
+		if operation.Operation == ast.Mutation && e.fields > maxMutations {
+			return limitExceeded("the operation has more than %d mutations: send the others in further requests", maxMutations)
+		}
+		largest.fields = max(largest.fields, e.fields)
+		largest.aliases = max(largest.aliases, e.aliases)
+		largest.directives = max(largest.directives, e.directives)
+		all.add(e)
 		roots = append(roots, operation.SelectionSet)
 	}
 	for _, fragment := range document.Fragments {
-		s.fragments[fragment.Name] = fragment
-		all.parts += 1 + directiveParts(fragment.Directives)
+		e := s.extentOf(fragment.SelectionSet)
+		e.parts++
+		s.addDirectives(&e, fragment.Directives)
+		all.add(e)
 		roots = append(roots, fragment.SelectionSet)
-	}
-	for _, root := range roots {
-		all.add(s.extentOf(root))
 	}
 	switch {
 	case s.wrong != "":
 		return &gqlerror.Error{Message: s.wrong, Extensions: map[string]any{"code": resolvers.CodeValidationFailed}}
+	case largest.fields > maxRootFields:
+		return limitExceeded("the operation has more than %d root fields", maxRootFields)
+	case largest.aliases > maxAliases:
+		return limitExceeded("the operation has more than %d aliases, counting those of a fragment wherever it is spread", maxAliases)
+	case s.atOnce > maxDirectivesAtOnce:
+		return limitExceeded("the query has more than %d directives in one place", maxDirectivesAtOnce)
+	case largest.directives > maxDirectives:
+		return limitExceeded("the operation has more than %d directives, counting those of a fragment wherever it is spread", maxDirectives)
+	case s.longest > maxList:
+		return listTooLong()
 	case all.parts > maxParts:
 		return limitExceeded("the query has more than %d fields, fragments, directives, arguments and values, counting a fragment wherever it is spread and once for itself", maxParts)
 	case all.depth > maxDepth:
@@ -58,22 +80,30 @@ type surveyor struct {
 	fragments map[string]*ast.FragmentDefinition
 	extents   map[string]*extent // of fragments; nil while one is being measured
 	wrong     string             // what validation would refuse too, and take long to
+	atOnce    int                // most directives in one place
+	longest   int                // list
 	fields    int                // most of one object
 	pairs     int
 }
 
 // extent is how much a selection set holds, its fragments spread.
 type extent struct {
-	parts  int
-	depth  int // in fields
-	within int // fragments within each other, here
-	below  int // the same, of one of its fields
+	parts      int
+	fields     int // without those below them
+	aliases    int
+	directives int
+	depth      int // in fields
+	within     int // fragments within each other, here
+	below      int // the same, of one of its fields
 }
 
 // add takes in what stands beside. It stops counting well above every limit,
 // before an int overflows.
 func (e *extent) add(other extent) {
 	e.parts = min(e.parts+other.parts, 1<<30)
+	e.fields = min(e.fields+other.fields, 1<<30)
+	e.aliases = min(e.aliases+other.aliases, 1<<30)
+	e.directives = min(e.directives+other.directives, 1<<30)
 	e.depth = max(e.depth, other.depth)
 	e.within = max(e.within, other.within)
 	e.below = max(e.below, other.below)
@@ -84,18 +114,26 @@ func (s *surveyor) extentOf(set ast.SelectionSet) (e extent) {
 		switch selected := selection.(type) {
 		case *ast.Field:
 			field := s.extentOf(selected.SelectionSet)
-			field.parts += 1 + directiveParts(selected.Directives) + argumentParts(selected.Arguments)
+			field.parts++
+			field.fields = 1
+			if selected.Alias != selected.Name {
+				field.aliases++
+			}
+			s.addDirectives(&field, selected.Directives)
+			s.addArguments(&field, selected.Arguments)
 			field.depth++
 			field.within, field.below = 0, max(field.below, field.within)
 			e.add(field)
 		case *ast.InlineFragment:
 			inside := s.extentOf(selected.SelectionSet)
-			inside.parts += 1 + directiveParts(selected.Directives)
+			inside.parts++
+			s.addDirectives(&inside, selected.Directives)
 			inside.within++
 			e.add(inside)
 		case *ast.FragmentSpread:
 			inside := s.extentOfFragment(selected.Name)
-			inside.parts += 1 + directiveParts(selected.Directives)
+			inside.parts++
+			s.addDirectives(&inside, selected.Directives)
 			inside.within++
 			e.add(inside)
 		}
@@ -120,40 +158,46 @@ func (s *surveyor) extentOfFragment(name string) extent {
 	}
 	s.extents[name] = nil
 	e := s.extentOf(fragment.SelectionSet)
-	e.parts += directiveParts(fragment.Directives)
+	s.addDirectives(&e, fragment.Directives)
 	s.extents[name] = &e
 	return e
 }
 
-func variableParts(variables ast.VariableDefinitionList) (parts int) {
+func (s *surveyor) addVariables(e *extent, variables ast.VariableDefinitionList) {
 	for _, v := range variables {
-		parts += 1 + directiveParts(v.Directives)
+		e.parts++
+		s.addDirectives(e, v.Directives)
 		if v.DefaultValue != nil {
-			parts += valueParts(v.DefaultValue)
+			s.addValue(e, v.DefaultValue)
 		}
 	}
-	return parts
 }
 
-func directiveParts(directives ast.DirectiveList) (parts int) {
+func (s *surveyor) addDirectives(e *extent, directives ast.DirectiveList) {
+	e.directives += len(directives)
+	s.atOnce = max(s.atOnce, len(directives))
 	for _, d := range directives {
-		parts += 1 + argumentParts(d.Arguments)
+		e.parts++
+		s.addArguments(e, d.Arguments)
 	}
-	return parts
 }
 
-func argumentParts(arguments ast.ArgumentList) (parts int) {
+func (s *surveyor) addArguments(e *extent, arguments ast.ArgumentList) {
 	for _, a := range arguments {
-		parts += 1 + valueParts(a.Value)
+		e.parts++
+		s.addValue(e, a.Value)
 	}
-	return parts
 }
 
-func valueParts(value *ast.Value) (parts int) {
-	for _, child := range value.Children {
-		parts += 1 + valueParts(child.Value)
+// addValue adds what a value holds.
+func (s *surveyor) addValue(e *extent, value *ast.Value) {
+	if value.Kind == ast.ListValue {
+		s.longest = max(s.longest, len(value.Children))
 	}
-	return parts
+	for _, child := range value.Children {
+		e.parts++
+		s.addValue(e, child.Value)
+	}
 }
 
 // compare counts how many pairs meet where these selection sets stand for one
@@ -167,17 +211,17 @@ func (s *surveyor) compare(sets []ast.SelectionSet) {
 	s.fields = max(s.fields, o.fields)
 	s.pairs += o.spreads * (o.spreads - 1) / 2
 	for _, same := range o.byName {
-		arguments := 0
+		var arguments extent
 		below := make([]ast.SelectionSet, 0, len(same))
 		for _, f := range same {
-			arguments += argumentParts(f.Arguments)
+			s.addArguments(&arguments, f.Arguments)
 			if len(f.SelectionSet) > 0 {
 				below = append(below, f.SelectionSet)
 			}
 		}
 		// Each pair, and in each the arguments; a field alone counts for the look at
 		// its own.
-		s.pairs += len(same) * (len(same) - 1 + arguments) / 2
+		s.pairs += len(same) * (len(same) - 1 + arguments.parts) / 2
 		if s.pairs > maxPairs {
 			return
 		}

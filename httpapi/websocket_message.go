@@ -8,6 +8,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/resolvers"
 )
 
 // maxOperationID bounds what each answer repeats, in bytes.
@@ -76,7 +78,11 @@ func parseMessage(data []byte) (*received, *closing) {
 			return invalid("variables and extensions must be objects")
 		}
 		params, bad := readParameters([]byte(payload.Raw))
-		if bad != nil {
+		switch {
+		case bad != nil && bad.code == resolvers.CodeLimitExceeded:
+			m.tooMuch = limitExceeded("%s", bad.message)
+			return m, nil
+		case bad != nil:
 			return invalid(bad.message)
 		}
 		nameDocument(params, documentID([]byte(payload.Raw)))

@@ -1,8 +1,8 @@
-// Package jsonlimit owns the one look that JSON from outside is given before
+// Package jsonlimit owns the look that JSON from outside is given before
 // anything else reads it. Readers of JSON recurse (gjson as of 1.20 until the
 // stack overflows, which ends the process), and what they build can be a hundred
 // times as large as the text: so depth and number of values are bounded first,
-// in one linear pass that neither recurses nor allocates. It must not know what
+// in linear passes that neither recurse nor allocate. It must not know what
 // the JSON means, nor whether it is well-formed.
 package jsonlimit
 
@@ -46,4 +46,20 @@ func Check[T ~string | ~[]byte](text T, depth, values int) error {
 		}
 	}
 	return nil
+}
+
+// Blanks counts the bytes between values that mean nothing.
+func Blanks[T ~string | ~[]byte](text T) (blanks int) {
+	inString := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && c <= ' ':
+			blanks++
+		}
+	}
+	return blanks
 }

@@ -31,6 +31,17 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestBlanksStandOutsideOfTexts(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{
+		``: 0, `{"a b":"c d"}`: 0, " { \"a\" :\n\t1\r} ": 7, `"\" "`: 0, `"\\" `: 1, `" `: 0, `"\`: 0,
+	} {
+		if got := Blanks(text); got != want {
+			t.Errorf("%q: %d blanks, want %d", text, got, want)
+		}
+	}
+}
+
 // TestCheckBoundsEveryDocument holds the depth and the number of values against
 // a reader that builds them.
 func TestCheckBoundsEveryDocument(t *testing.T) {

@@ -30,10 +30,10 @@ func TestChangeRate(t *testing.T) {
 	if c.wait(patient, "P-1") != 0 || c.wait(patient, "P-1") == 0 {
 		t.Error("after a second there is not one more")
 	}
-	for n := range 2 * patientsRemembered {
+	for n := range 2 * callersRemembered {
 		c.wait(patient, fmt.Sprint(n))
 	}
-	if n := c.patients.Len(); n > patientsRemembered {
+	if n := c.patients.callers.Len(); n > callersRemembered {
 		t.Errorf("%d patients are remembered", n)
 	}
 }

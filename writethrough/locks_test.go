@@ -3,10 +3,14 @@ package writethrough
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"patientgraph/internal/wait"
 )
 
 func TestWritesOfOnePatientNeverOverlap(t *testing.T) {
@@ -37,6 +41,83 @@ func TestWritesOfOnePatientNeverOverlap(t *testing.T) {
 	if len(l.held) != 0 {
 		t.Errorf("%d locks are left behind", len(l.held))
 	}
+}
+
+func TestWritesOfOnePatientHaveTheirTurnInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l locks
+		release, err := l.acquire(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns := make(chan int, 10)
+		for n := range 10 {
+			go func() {
+				release, err := l.acquire(t.Context(), "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				turns <- n
+				release()
+			}()
+			synctest.Wait() // until it stands in the queue
+		}
+		release()
+		for n := range 10 {
+			if turn := <-turns; turn != n {
+				t.Errorf("turn %d was that of %d", n, turn)
+			}
+		}
+	})
+}
+
+func TestTooManyWritesAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	var l locks
+	ctx, leave := context.WithCancel(context.Background())
+	var waiting sync.WaitGroup
+	of := func(patientID string, n int) {
+		for range n {
+			waiting.Go(func() {
+				if release, err := l.acquire(ctx, patientID); err == nil {
+					<-ctx.Done()
+					release()
+				}
+			})
+		}
+	}
+	of("a", maxWritesOfPatient)
+	wait.Until(t, "all of a's writes wait", func() bool { return l.all() == maxWritesOfPatient })
+	if _, err := l.acquire(ctx, "a"); !errors.Is(err, errManyWritesOfPatient) {
+		t.Errorf("one more of a: %v", err)
+	}
+	for n := range maxWrites - maxWritesOfPatient {
+		of(fmt.Sprint(n), 1) // others are not kept out by a
+	}
+	wait.Until(t, "all writes wait", func() bool { return l.all() == maxWrites })
+	for _, patientID := range []string{"0", "another"} {
+		if _, err := l.acquire(ctx, patientID); !errors.Is(err, errManyWrites) {
+			t.Errorf("one more of %s: %v", patientID, err)
+		}
+	}
+	leave()
+	waiting.Wait()
+	if l.users != 0 || len(l.held) != 0 {
+		t.Errorf("%d places and %d locks are left behind", l.users, len(l.held))
+	}
+	release, err := l.acquire(context.Background(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+}
+
+func (l *locks) all() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.users
 }
 
 func TestDifferentPatientsDoNotWait(t *testing.T) {

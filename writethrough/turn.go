@@ -25,6 +25,9 @@ func (w *Writer) busy(ctx context.Context, c Change, cause error) (*Outcome, err
 }
 
 func (w *Writer) notNow(cause error) *Outcome {
+	if errors.Is(cause, errManyWrites) || errors.Is(cause, errManyWritesOfPatient) {
+		return &Outcome{Code: Unavailable, Reason: cause.Error(), cause: cause}
+	}
 	if w.stopping.Err() != nil {
 		return &Outcome{Code: Unavailable, Reason: "the server is shutting down; nothing was sent", cause: cause}
 	}

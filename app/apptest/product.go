@@ -34,7 +34,7 @@ func Start(t testing.TB, settings ...string) *Product {
 	var failure error
 	go func() {
 		defer close(ended)
-		failure = Run(ctx, nil, p.Stdout, p.Log, slices.Concat([]string{"LISTEN_ADDR=127.0.0.1:0", "LOG_LEVEL=debug", "VERIFY_INTERVAL=0"}, settings)...)
+		failure = Run(ctx, nil, p.Stdout, p.Log, slices.Concat([]string{"LISTEN_ADDR=127.0.0.1:0", "LOG_LEVEL=debug", "VERIFY_INTERVAL=0", "RATE_LIMIT=0"}, settings)...)
 	}()
 	p.Stop = func() error {
 		http.DefaultClient.CloseIdleConnections() // one that was never used keeps a server from its end for 5 s
