@@ -3,12 +3,10 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"patientgraph/auth"
-	"patientgraph/graph"
 )
 
 // cli is the command line: the settings, and what to do.
@@ -22,7 +20,7 @@ type cli struct {
 	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed unless --write-test."`
 	Version versionCommand `cmd:"" help:"Print version, commit, Go and schema version."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date."`
-	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema."`
+	Schema  schemaCommand  `cmd:"" help:"Print the GraphQL schema, as client code is made from it."`
 }
 
 type serveCommand struct{}
@@ -67,11 +65,4 @@ func (migrateCommand) Run(p *program) error {
 	}
 	fmt.Fprintln(p.stdout, "the database schema is up to date")
 	return store.Close()
-}
-
-type schemaCommand struct{}
-
-func (schemaCommand) Run(p *program) error {
-	_, err := io.WriteString(p.stdout, graph.SDL())
-	return err
 }

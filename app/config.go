@@ -67,6 +67,7 @@ type Config struct {
 	LogLevel             string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
 	LogFormat            string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 	RateLimit            int      `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
+	SchemaPublic         *bool    `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
 
 	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
@@ -296,6 +297,15 @@ func (c *Config) on(setting *bool) bool {
 	return *setting
 }
 
+// schemaPublic reports whether everybody may have the schema: who may ask for it by
+// introspection has it anyway.
+func (c *Config) schemaPublic() bool {
+	if c.SchemaPublic == nil {
+		return c.on(c.Introspection)
+	}
+	return *c.SchemaPublic
+}
+
 // LogValue shows the settings without secrets.
 func (c *Config) LogValue() slog.Value {
 	return slog.GroupValue(
@@ -326,6 +336,7 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("cors_origins", strings.Join(c.CORSOrigins, ",")),
 		slog.String("base_path", c.BasePath),
 		slog.String("trusted_proxies", strings.Join(c.TrustedProxies, ",")),
+		slog.Bool("schema_public", c.schemaPublic()),
 	)
 }
 

@@ -180,7 +180,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
-		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, Introspection: c.on(c.Introspection),
+		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, Introspection: c.on(c.Introspection), SchemaPublic: c.schemaPublic(),
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
 		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,

@@ -158,11 +158,11 @@ func TestMessagesFollowAcceptLanguage(t *testing.T) {
 	s := StartSystem(t, dbtest.SQLite(t))
 	body := `{"query":"mutation { updatePatientContact(input: {patientId: \"` + Number + `\", email: \"x\"}) { ... on InvalidInput { message fieldErrors { message rule } } } }"}`
 	for header, message := range map[string]string{
-		"ko-KR,ko;q=0.9,en;q=0.8": "이메일: 올바른 이메일 주소여야 합니다",
-		"en-US":                   "email: must be an email address",
-		"fr":                      "email: must be an email address",
-		"":                        "email: must be an email address",
-		"\xff;;q=x":               "email: must be an email address",
+		"ko-KR,ko;q=0.9,en;q=0.8": "이메일: name@example.org 형식이어야 합니다",
+		"en-US":                   "email: must have the form name@example.org",
+		"fr":                      "email: must have the form name@example.org",
+		"":                        "email: must have the form name@example.org",
+		"\xff;;q=x":               "email: must have the form name@example.org",
 	} {
 		answer := s.Post(body, "Accept-Language", header)
 		Want(t, answer.Object, Object{"data.updatePatientContact.message": message})

@@ -49,6 +49,7 @@ type ComplexityRoot struct {
 	}
 
 	ContactUpdate struct {
+		ID           func(childComplexity int) int
 		Kind         func(childComplexity int) int
 		LocalContact func(childComplexity int) int
 		OperationID  func(childComplexity int) int
@@ -190,6 +191,7 @@ type ComplexityRoot struct {
 	Query struct {
 		ContactUpdate func(childComplexity int, operationID string) int
 		Mirror        func(childComplexity int) int
+		Node          func(childComplexity int, id string) int
 		Patient       func(childComplexity int, id string) int
 		Patients      func(childComplexity int, filter *PatientFilter, orderBy *PatientOrder, first *int, after *string, last *int, before *string) int
 		Viewer        func(childComplexity int) int
@@ -240,6 +242,7 @@ type PatientResolver interface {
 	ChangeCursor(ctx context.Context, obj *Patient) (string, error)
 }
 type QueryResolver interface {
+	Node(ctx context.Context, id string) (Node, error)
 	Patient(ctx context.Context, id string) (*Patient, error)
 	Patients(ctx context.Context, filter *PatientFilter, orderBy *PatientOrder, first *int, after *string, last *int, before *string) (*PatientConnection, error)
 	ContactUpdate(ctx context.Context, operationID string) (*ContactUpdate, error)
@@ -312,6 +315,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Address.Text(childComplexity), true
 
+	case "ContactUpdate.id":
+		if e.ComplexityRoot.ContactUpdate.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ContactUpdate.ID(childComplexity), true
 	case "ContactUpdate.kind":
 		if e.ComplexityRoot.ContactUpdate.Kind == nil {
 			break
@@ -902,6 +911,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Mirror(childComplexity), true
+	case "Query.node":
+		if e.ComplexityRoot.Query.Node == nil {
+			break
+		}
+
+		args, err := ec.field_Query_node_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Node(childComplexity, args["id"].(string)), true
 	case "Query.patient":
 		if e.ComplexityRoot.Query.Patient == nil {
 			break
@@ -1144,7 +1164,8 @@ func newExecutionContext(
 
 var sources = []*ast.Source{
 	{Name: "../schema.graphqls", Input: `"""
-An instant as RFC 3339 with time zone, for example "2026-11-23T09:30:00Z".
+An instant as RFC 3339. Answers have it in UTC with three digits of milliseconds, always as in
+"2026-11-23T09:30:00.000Z"; what is finer is cut off. Inputs may be any RFC 3339 with its time zone.
 """
 scalar DateTime @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc3339")
 
@@ -1153,7 +1174,27 @@ A date that may lack its day or month, exactly as FHIR has it: YYYY, YYYY-MM or 
 """
 scalar PartialDate @specifiedBy(url: "https://hl7.org/fhir/R4/datatypes.html#date")
 
+"""
+What has an id of its own (Relay): Query.node finds it again.
+"""
+interface Node {
+  "Unlike that of any other Node, whatever its type."
+  id: ID!
+}
+
+"""
+What can be asked. Nothing of it changes anything, nor asks the FHIR server.
+"""
 type Query {
+  """
+  The Patient or the ContactUpdate that has this id (Relay's refetch). Null when there is none, and also
+  when the viewer may not see it. What it finds has this very id: a former number finds nothing here, as
+  it does by patient.
+  """
+  node(
+    "Patient.id or ContactUpdate.id, as an answer had it."
+    id: ID!
+  ): Node
   """
   One patient, answered from the cache. Null when there is none with this id, and also when the
   viewer may not see it: the two cannot be told apart.
@@ -1207,6 +1248,9 @@ type Query {
   mirror: Mirror
 }
 
+"""
+What can be changed.
+"""
 type Mutation {
   """
   Changes phone, email or address: on the FHIR server first, and in the cache only what the FHIR
@@ -1229,6 +1273,9 @@ type Mutation {
   ): UpdatePatientProfileResult!
 }
 
+"""
+What can be listened to.
+"""
 type Subscription {
   """
   The patient after each change of the record, made here, by another replica, or in the EMR as soon as
@@ -1276,7 +1323,7 @@ A patient as the cache holds it. For the role analyst, every direct identifier i
 scopes let it write but not read the record sees of it id, version, sync state and times alone: the
 rest is null or UNKNOWN, and as of an active patient.
 """
-type Patient {
+type Patient implements Node {
   "The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>."
   id: ID!
   """
@@ -1651,7 +1698,7 @@ type UpdatePatientContactSuccess {
 Why a mutation did not succeed, for people and for programs.
 """
 interface UserError {
-  "For people."
+  "For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are."
   message: String!
   "For programs."
   code: ErrorCode!
@@ -1663,7 +1710,7 @@ interface UserError {
 The input breaks a rule of ours; nothing was sent anywhere.
 """
 type InvalidInput implements UserError {
-  "For people."
+  "For people: the first fault, with the name of its field."
   message: String!
   "INVALID_INPUT or IDEMPOTENCY_KEY_REUSED."
   code: ErrorCode!
@@ -1679,7 +1726,7 @@ One fault in the input.
 type FieldError {
   "Path inside the input, for example [\"address\", \"lines\", \"0\"]."
   field: [String!]!
-  "For people, in the language of Accept-Language (ko or en)."
+  "For people; it does not name the field."
   message: String!
   "The rule that was broken, for example max, email, required, clear-unguarded."
   rule: String!
@@ -1803,7 +1850,9 @@ enum Applied {
 """
 One contact update and how it ended, or what a patient lost when it was found on the FHIR server.
 """
-type ContactUpdate {
+type ContactUpdate implements Node {
+  "The same as operationId, a UUID. In Query.node it goes before a patient number that reads the same."
+  id: ID!
   "Names the update."
   operationId: ID!
   "The patient number."
@@ -1996,6 +2045,8 @@ func (ec *executionContext) childFields_Address(ctx context.Context, field graph
 
 func (ec *executionContext) childFields_ContactUpdate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
+	case "id":
+		return ec.fieldContext_ContactUpdate_id(ctx, field)
 	case "operationId":
 		return ec.fieldContext_ContactUpdate_operationId(ctx, field)
 	case "patientId":
@@ -2364,6 +2415,20 @@ func (ec *executionContext) field_Query_contactUpdate_args(ctx context.Context, 
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_node_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_patient_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -2693,6 +2758,29 @@ func (ec *executionContext) _Address_country(ctx context.Context, field graphql.
 }
 func (ec *executionContext) fieldContext_Address_country(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Address", field, false, false, "String")
+}
+
+func (ec *executionContext) _ContactUpdate_id(ctx context.Context, field graphql.CollectedField, obj *ContactUpdate) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ContactUpdate_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ContactUpdate_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ContactUpdate", field, false, false, "ID")
 }
 
 func (ec *executionContext) _ContactUpdate_operationId(ctx context.Context, field graphql.CollectedField, obj *ContactUpdate) (ret graphql.Marshaler) {
@@ -4938,6 +5026,50 @@ func (ec *executionContext) fieldContext_PatientNotFound_retryable(_ context.Con
 	return graphql.NewScalarFieldContext("PatientNotFound", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _Query_node(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Node(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v Node) graphql.Marshaler {
+			return ec.marshalONode2patientgraphᚋgraphᚐNode(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_node(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_node_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_patient(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7093,6 +7225,33 @@ func UnmarshalUpdatePatientProfileInput(ctx context.Context, raw any) (UpdatePat
 
 // region    ************************** interface.gotpl ***************************
 
+func (ec *executionContext) _Node(ctx context.Context, sel ast.SelectionSet, obj Node) graphql.Marshaler {
+	switch obj := (obj).(type) {
+	case nil:
+		return graphql.Null
+	case Patient:
+		return ec._Patient(ctx, sel, &obj)
+	case *Patient:
+		if obj == nil {
+			return graphql.Null
+		}
+		return ec._Patient(ctx, sel, obj)
+	case ContactUpdate:
+		return ec._ContactUpdate(ctx, sel, &obj)
+	case *ContactUpdate:
+		if obj == nil {
+			return graphql.Null
+		}
+		return ec._ContactUpdate(ctx, sel, obj)
+	default:
+		if typedObj, ok := obj.(graphql.Marshaler); ok {
+			return typedObj
+		} else {
+			panic(fmt.Errorf("unexpected type %T; non-generated variants of Node must implement graphql.Marshaler", obj))
+		}
+	}
+}
+
 func (ec *executionContext) _UpdatePatientContactResult(ctx context.Context, sel ast.SelectionSet, obj UpdatePatientContactResult) graphql.Marshaler {
 	switch obj := (obj).(type) {
 	case nil:
@@ -7325,7 +7484,7 @@ func (ec *executionContext) _Address(ctx context.Context, sel ast.SelectionSet, 
 	return out
 }
 
-var contactUpdateImplementors = []string{"ContactUpdate"}
+var contactUpdateImplementors = []string{"ContactUpdate", "Node"}
 
 func (ec *executionContext) _ContactUpdate(ctx context.Context, sel ast.SelectionSet, obj *ContactUpdate) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, contactUpdateImplementors)
@@ -7336,6 +7495,11 @@ func (ec *executionContext) _ContactUpdate(ctx context.Context, sel ast.Selectio
 		switch field.Name {
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("ContactUpdate")
+		case "id":
+			out.Values[i] = ec._ContactUpdate_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "operationId":
 			out.Values[i] = ec._ContactUpdate_operationId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -7963,7 +8127,7 @@ func (ec *executionContext) _PageInfo(ctx context.Context, sel ast.SelectionSet,
 	return out
 }
 
-var patientImplementors = []string{"Patient"}
+var patientImplementors = []string{"Patient", "Node"}
 
 func (ec *executionContext) _Patient(ctx context.Context, sel ast.SelectionSet, obj *Patient) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, patientImplementors)
@@ -8261,6 +8425,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 		switch field.Name {
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("Query")
+		case "node":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_node(ctx, field)
+				})
 		case "patient":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -9536,6 +9706,13 @@ func (ec *executionContext) marshalOMirror2ᚖpatientgraphᚋgraphᚐMirror(ctx 
 		return graphql.Null
 	}
 	return ec._Mirror(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalONode2patientgraphᚋgraphᚐNode(ctx context.Context, sel ast.SelectionSet, v Node) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Node(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOPartialDate2ᚖpatientgraphᚋgraphᚐPartialDate(ctx context.Context, v any) (*PartialDate, error) {

@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// What has an id of its own (Relay): Query.node finds it again.
+type Node interface {
+	IsNode()
+	// Unlike that of any other Node, whatever its type.
+	GetID() string
+}
+
 // How updatePatientContact ended.
 type UpdatePatientContactResult interface {
 	IsUpdatePatientContactResult()
@@ -23,7 +30,7 @@ type UpdatePatientProfileResult interface {
 // Why a mutation did not succeed, for people and for programs.
 type UserError interface {
 	IsUserError()
-	// For people.
+	// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 	GetMessage() string
 	// For programs.
 	GetCode() ErrorCode
@@ -51,6 +58,8 @@ type Address struct {
 
 // One contact update and how it ended, or what a patient lost when it was found on the FHIR server.
 type ContactUpdate struct {
+	// The same as operationId, a UUID. In Query.node it goes before a patient number that reads the same.
+	ID string `json:"id"`
 	// Names the update.
 	OperationID string `json:"operationId"`
 	// The patient number.
@@ -68,6 +77,11 @@ type ContactUpdate struct {
 	// Of LINKED, the values that gave way; null of UPDATE.
 	LocalContact *LinkedContact `json:"localContact,omitempty"`
 }
+
+func (ContactUpdate) IsNode() {}
+
+// Unlike that of any other Node, whatever its type.
+func (this ContactUpdate) GetID() string { return this.ID }
 
 // Whom to call in an emergency.
 type EmergencyContact struct {
@@ -121,7 +135,7 @@ func (FhirRejected) IsUpdatePatientContactResult() {}
 
 func (FhirRejected) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this FhirRejected) GetMessage() string { return this.Message }
 
 // For programs.
@@ -156,7 +170,7 @@ func (FhirUnavailable) IsUpdatePatientContactResult() {}
 
 func (FhirUnavailable) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this FhirUnavailable) GetMessage() string { return this.Message }
 
 // For programs.
@@ -169,7 +183,7 @@ func (this FhirUnavailable) GetRetryable() bool { return this.Retryable }
 type FieldError struct {
 	// Path inside the input, for example ["address", "lines", "0"].
 	Field []string `json:"field"`
-	// For people, in the language of Accept-Language (ko or en).
+	// For people; it does not name the field.
 	Message string `json:"message"`
 	// The rule that was broken, for example max, email, required, clear-unguarded.
 	Rule string `json:"rule"`
@@ -177,7 +191,7 @@ type FieldError struct {
 
 // The input breaks a rule of ours; nothing was sent anywhere.
 type InvalidInput struct {
-	// For people.
+	// For people: the first fault, with the name of its field.
 	Message string `json:"message"`
 	// INVALID_INPUT or IDEMPOTENCY_KEY_REUSED.
 	Code ErrorCode `json:"code"`
@@ -191,7 +205,7 @@ func (InvalidInput) IsUpdatePatientContactResult() {}
 
 func (InvalidInput) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this InvalidInput) GetMessage() string { return this.Message }
 
 // For programs.
@@ -229,6 +243,7 @@ type Mirror struct {
 	Stale int `json:"stale"`
 }
 
+// What can be changed.
 type Mutation struct {
 }
 
@@ -246,7 +261,7 @@ func (NotPermitted) IsUpdatePatientContactResult() {}
 
 func (NotPermitted) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this NotPermitted) GetMessage() string { return this.Message }
 
 // For programs.
@@ -335,6 +350,11 @@ type Patient struct {
 	MergedInto string `json:"-"`
 }
 
+func (Patient) IsNode() {}
+
+// Unlike that of any other Node, whatever its type.
+func (this Patient) GetID() string { return this.ID }
+
 // One page of patients (Relay connection).
 type PatientConnection struct {
 	// The patients of this page with their cursors.
@@ -408,7 +428,7 @@ func (PatientNotFound) IsUpdatePatientContactResult() {}
 
 func (PatientNotFound) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this PatientNotFound) GetMessage() string { return this.Message }
 
 // For programs.
@@ -419,9 +439,11 @@ func (this PatientNotFound) GetRetryable() bool { return this.Retryable }
 
 func (PatientNotFound) IsUpdatePatientProfileResult() {}
 
+// What can be asked. Nothing of it changes anything, nor asks the FHIR server.
 type Query struct {
 }
 
+// What can be listened to.
 type Subscription struct {
 }
 
@@ -448,7 +470,7 @@ func (UpdateConflict) IsUpdatePatientContactResult() {}
 
 func (UpdateConflict) IsUserError() {}
 
-// For people.
+// For people, in the language of Accept-Language (ko or en); the FHIR server's own words stay as they are.
 func (this UpdateConflict) GetMessage() string { return this.Message }
 
 // For programs.

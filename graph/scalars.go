@@ -5,25 +5,43 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 )
 
-// MarshalDateTime writes an instant as RFC 3339 in UTC.
+// dateTimeForm is of one width: many clients read nothing else (Swift's ISO 8601
+// formatter), and as text instants have their order.
+const dateTimeForm = "2006-01-02T15:04:05.000Z"
+
+// MarshalDateTime writes an instant as RFC 3339 in UTC with milliseconds. The rest is
+// cut off, not rounded: a record changed at or after the instant that is told.
 func MarshalDateTime(t time.Time) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
-		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Format(time.RFC3339Nano)))
+		_, _ = io.WriteString(w, strconv.Quote(t.UTC().Format(dateTimeForm)))
 	})
 }
 
-// UnmarshalDateTime reads RFC 3339, time zone included.
+// leapSecond is 60 where RFC 3339 has a second.
+var leapSecond = regexp.MustCompile(`^(.{17})60(\.\d+)?([Z+-].*)$`)
+
+// UnmarshalDateTime reads RFC 3339, time zone included. T and Z may be small, and a
+// leap second is the one after it (section 5.6 and 5.7), which Go's parser does not know.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	s, ok := v.(string)
 	if !ok || len(s) > 64 { // time.Parse repeats what it cannot read
 		return time.Time{}, errors.New("a DateTime is a string in RFC 3339, for example \"2026-11-23T09:30:00Z\"")
 	}
+	s = strings.ToUpper(s)
+	leap := leapSecond.FindStringSubmatch(s)
+	if leap != nil {
+		s = leap[1] + "59" + leap[2] + leap[3]
+	}
 	t, err := time.Parse(time.RFC3339, s)
+	if leap != nil {
+		t = t.Add(time.Second)
+	}
 	if err != nil || t.Year() < 1 {
 		return time.Time{}, errors.New("a DateTime is written in RFC 3339 with its time zone, for example 2026-11-23T09:30:00Z")
 	}

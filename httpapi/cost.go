@@ -128,7 +128,7 @@ func (c costWalk) work(f *ast.Field, rows int) int {
 			cost += filterCost
 		}
 		return cost
-	case name == "Query.contactUpdate":
+	case name == "Query.contactUpdate", name == "Query.node":
 		return updateCost + c.set(f.SelectionSet, 0)
 	case name == "PatientConnection.nodes", name == "PatientConnection.edges":
 		return rows * (patientCost + c.set(f.SelectionSet, 0))

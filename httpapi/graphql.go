@@ -30,6 +30,7 @@ func newGraphQL(o Options) http.Handler {
 	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
+	s.Use(tellErrors{o.unavailable})
 	s.Use(noteOperation{})
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(o.rate)
@@ -112,17 +113,4 @@ func shortened(message string) string {
 		return string(runes[:maxMessage]) + "…"
 	}
 	return message
-}
-
-// maxAcceptLanguage bounds the header, in bytes: browsers send less.
-const maxAcceptLanguage = 256
-
-func withLanguage(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		languages := r.Header.Get("Accept-Language")
-		if len(languages) > maxAcceptLanguage {
-			languages = ""
-		}
-		next.ServeHTTP(w, r.WithContext(resolvers.WithAcceptLanguage(r.Context(), languages)))
-	})
 }

@@ -12,6 +12,12 @@ func newInternalErrors() prometheus.Counter {
 	})
 }
 
+func newUnavailable() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "patientgraph_unavailable_answers_total", Help: "Answers with an error that callers saw as UNAVAILABLE: the database was away, or there was too much to do at once.",
+	})
+}
+
 // countInternal counts an error that a caller is shown, if only the operator may see its
 // cause.
 func (o Options) countInternal(shown *gqlerror.Error) {

@@ -35,6 +35,7 @@ type Options struct {
 	CORSOrigins   []string      // whose pages may call /graphql, see ParseOrigins; none: no other page's
 	RateLimit     int           // requests of one caller in a second; 0: any number
 	Introspection bool
+	SchemaPublic  bool // the schema is served to everybody, not only to who has a token
 	// TrustedDocuments are the operations that are accepted; nil: any.
 	TrustedDocuments *TrustedDocuments
 	Playground       *web.Page // at /; nil: none
@@ -52,6 +53,7 @@ type Options struct {
 	timing         timing
 	proxies        Proxies
 	rate           requestRate
+	unavailable    prometheus.Counter // likewise
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -72,12 +74,15 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base path: %w", err)
 	}
-	o.internalErrors = newInternalErrors()
-	o.Metrics.MustRegister(o.internalErrors)
+	o.internalErrors, o.unavailable = newInternalErrors(), newUnavailable()
+	o.Metrics.MustRegister(o.internalErrors, o.unavailable)
 	o.rate = newRequestRate(o.RateLimit, time.Now)
 	mux := http.NewServeMux()
 	withCORS := crossOrigin(o.Log, origins)
 	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
+	if err := handleSchema(mux, o, withCORS); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))

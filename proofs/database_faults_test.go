@@ -78,9 +78,9 @@ func TestDatabaseFullAtEachStep(t *testing.T) {
 	write := func(patient int, phone string) (Object, error) {
 		return p.TryUpdate(Object{"patientId": f.patients[patient], "phone": phone})
 	}
-	wantInternal := func(patient int, phone string) {
+	wantUnavailable := func(patient int, phone string) {
 		t.Helper()
-		if answer, err := write(patient, phone); err == nil || !strings.Contains(err.Error(), "INTERNAL") {
+		if answer, err := write(patient, phone); err == nil || !strings.Contains(err.Error(), "UNAVAILABLE") {
 			t.Errorf("the answer is %v, %v", answer, err)
 		}
 		p.WantRead(f.patients[patient], OldPhone, "SYNCED")
@@ -88,7 +88,7 @@ func TestDatabaseFullAtEachStep(t *testing.T) {
 	}
 
 	fill(t, ballast) // before ACCEPTED
-	wantInternal(0, "010-0000-0001")
+	wantUnavailable(0, "010-0000-0001")
 	free()
 	Want(t, p.Update(Object{"patientId": f.patients[0], "phone": "010-0000-0002"}), Object{"__typename": "UpdatePatientContactSuccess"})
 
@@ -105,7 +105,7 @@ func TestDatabaseFullAtEachStep(t *testing.T) {
 		_, _ = answer.Body.WriteTo(w) // the product may have gone
 	})
 	fullAt.Store(http.MethodGet) // before SENT
-	wantInternal(1, "010-0000-0003")
+	wantUnavailable(1, "010-0000-0003")
 	fullAt.Store("")
 	free()
 	wait.Until(t, "the patient can be written", func() bool {

@@ -3,6 +3,8 @@ package resolvers
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/fhir"
@@ -37,7 +39,7 @@ var updateStates = map[db.UpdateState]graph.ContactUpdateState{
 // toContactUpdate shows an update to a viewer who may ask about it.
 func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writethrough.Update) (*graph.ContactUpdate, error) {
 	shown := &graph.ContactUpdate{
-		OperationID: u.OperationID, PatientID: u.PatientID, Kind: graph.ContactUpdateKind(u.Kind), State: graph.ContactUpdateStatePending,
+		ID: u.OperationID, OperationID: u.OperationID, PatientID: u.PatientID, Kind: graph.ContactUpdateKind(u.Kind), State: graph.ContactUpdateStatePending,
 		RequestedAt: u.RequestedAt, SettledAt: optionalTime(u.SettledAt),
 	}
 	if u.State.Open() {
@@ -52,6 +54,10 @@ func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writet
 	shown.Result = result
 	return shown, err
 }
+
+// isOperationID reports whether an id reads as we name contact updates. That of a
+// patient may too: a hospital chooses its numbers.
+func isOperationID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
 
 func noUpdateOfYours(ctx context.Context) error {
 	return requestError(ctx, CodeBadUserInput, "there is no contact update of yours with this operationId")

@@ -56,9 +56,9 @@ func outcome(t *testing.T, code graph.ErrorCode) graph.UserError {
 	t.Helper()
 	switch code {
 	case graph.ErrorCodeInvalidInput:
-		return invalidInput([]*graph.FieldError{{}})
+		return invalidInput(t.Context(), []*graph.FieldError{{}})
 	case graph.ErrorCodeNotPermitted:
-		return notPermitted()
+		return notPermitted(t.Context())
 	}
 	r := &Resolver{Log: slog.New(slog.DiscardHandler)}
 	result, err := r.contactResult(t.Context(), auth.Viewer{}, &writethrough.Outcome{Code: writethrough.Code(code), Patient: &db.Patient{}})

@@ -33,12 +33,12 @@ func profileEdit(input graph.UpdatePatientProfileInput) db.ProfileEdit {
 func (r *Resolver) profileConflict(ctx context.Context, v auth.Viewer, id string, fields []string, expected int64) (graph.UpdatePatientProfileResult, error) {
 	row, err := r.Store.Patient(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
-		return patientNotFound(), nil
+		return patientNotFound(ctx), nil
 	}
 	if err != nil {
-		return nil, r.internal(ctx, err)
+		return nil, r.unchanged(ctx, err)
 	}
 	operation := r.NewID()
 	r.Log.InfoContext(ctx, "profile update conflict for patient "+row.ID, "patient", row.ID, "operation", operation, "outcome", graph.ErrorCodeUpdateConflict)
-	return r.updateConflict(v, operation, row, row.ChangedSince(expected, fields), false), nil
+	return r.updateConflict(ctx, v, operation, row, row.ChangedSince(expected, fields), false), nil
 }

@@ -93,25 +93,41 @@ func requestError(ctx context.Context, code, message string) *gqlerror.Error {
 }
 
 // internal logs what only the operator may see and gives the caller an id to
-// name it by.
+// name it by; of a database that is away it says when to try again.
 func (r *Resolver) internal(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e := requestError(ctx, CodeUnavailable, "the database did not answer in time: try again later, or ask for less at once")
-		e.Extensions["retryAfterSeconds"] = int(defaultRetryAfter.Seconds())
-		return e
+		return unavailable(ctx, "the database did not answer in time: try again later, or ask for less at once")
 	case ctx.Err() != nil:
 		return requestError(ctx, CodeInternal, "the request was cancelled")
+	case db.IsAway(err):
+		r.Log.ErrorContext(ctx, "the database is away", "path", graphql.GetPath(ctx).String(), "error", err)
+		return unavailable(ctx, "the database is away: try again later")
 	}
 	return Internal(ctx, r.Log, err)
 }
 
-// unchanged is internal for a write that ended before anything was sent.
+func unavailable(ctx context.Context, message string) *gqlerror.Error {
+	e := requestError(ctx, CodeUnavailable, message)
+	e.Extensions["retryAfterSeconds"] = int(defaultRetryAfter.Seconds())
+	return e
+}
+
+// unchanged is internal for a write that ended before anything was changed.
 func (r *Resolver) unchanged(ctx context.Context, err error) error {
+	return r.failedWrite(ctx, "this request changed nothing: ", err)
+}
+
+// unsure is internal for a write of which nobody knows whether it was made.
+func (r *Resolver) unsure(ctx context.Context, err error) error {
+	return r.failedWrite(ctx, "it is not known whether this request changed anything; read the patient before you send it again: ", err)
+}
+
+func (r *Resolver) failedWrite(ctx context.Context, what string, err error) error {
 	failure := r.internal(ctx, err)
 	var e *gqlerror.Error
 	if errors.As(failure, &e) {
-		e.Message = "this request changed nothing: " + e.Message
+		e.Message = what + e.Message
 	}
 	return failure
 }

@@ -21,11 +21,11 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	case err != nil:
 		return nil, r.unchanged(ctx, err)
 	case !v.MayUpdateContact(number):
-		return notPermitted(), nil
+		return notPermitted(ctx), nil
 	}
 	input = visibleContact(input)
 	if faults := r.Validation.Contact(ctx, input); len(faults) > 0 {
-		return invalidInput(faults), nil
+		return invalidInput(ctx, faults), nil
 	}
 	number, fhirID, err := r.recordOf(ctx, v, number)
 	if err != nil {
@@ -53,11 +53,11 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	case err != nil:
 		return nil, r.unchanged(ctx, err)
 	case !may(number):
-		return profileNotPermitted(), nil
+		return profileNotPermitted(ctx), nil
 	}
 	input = visibleProfile(input)
 	if faults := r.Validation.Profile(ctx, input); len(faults) > 0 {
-		return invalidInput(faults), nil
+		return invalidInput(ctx, faults), nil
 	}
 	number, fhirID, err := r.recordOf(ctx, v, number)
 	if err != nil {
@@ -71,11 +71,11 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 	row, err := r.Store.SetProfile(number, edit, expected, r.Now())
 	switch {
 	case errors.Is(err, db.ErrNotFound):
-		return patientNotFound(), nil
+		return patientNotFound(ctx), nil
 	case errors.Is(err, db.ErrVersionMismatch):
 		return r.profileConflict(ctx, v, number, edit.Fields(), expected)
 	case err != nil:
-		return nil, r.internal(ctx, err)
+		return nil, r.unsure(ctx, err)
 	}
 	return &graph.UpdatePatientProfileSuccess{Patient: r.toPatient(row, v)}, nil
 }
@@ -92,6 +92,22 @@ func (r *patientResolver) ReplacedBy(ctx context.Context, obj *graph.Patient) (*
 // ChangeCursor is the resolver for the changeCursor field.
 func (r *patientResolver) ChangeCursor(ctx context.Context, obj *graph.Patient) (string, error) {
 	return r.cursorOf(ctx, obj), nil
+}
+
+// Node is the resolver for the node field.
+func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error) {
+	if isOperationID(id) {
+		if update, err := r.ContactUpdate(ctx, id); err != nil {
+			return nil, err
+		} else if update != nil {
+			return update, nil
+		}
+	}
+	p, err := r.Patient(ctx, id)
+	if err != nil || p == nil || p.ID != id { // a store that keeps nodes by their id would miss it
+		return nil, err
+	}
+	return p, nil
 }
 
 // Patient is the resolver for the patient field.

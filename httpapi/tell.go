@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/resolvers"
+)
+
+// tellErrors sends the errors of an answer in the language of its caller, and says in
+// Retry-After too when to try again: clients and proxies look there.
+type tellErrors struct {
+	unavailable prometheus.Counter // nil: not counted
+}
+
+// answerHeaderKey is where the context of a request has the header of its answer.
+type answerHeaderKey struct{}
+
+func (tellErrors) ExtensionName() string                   { return "TellErrors" }
+func (tellErrors) Validate(graphql.ExecutableSchema) error { return nil }
+
+// InterceptOperation is also for what ends before it is carried out.
+func (t tellErrors) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	respond := next(ctx)
+	return func(ctx context.Context) *graphql.Response {
+		response := told(ctx, respond(ctx))
+		if t.unavailable != nil && response != nil && slices.ContainsFunc(response.Errors, isUnavailable) {
+			t.unavailable.Inc()
+		}
+		return response
+	}
+}
+
+// InterceptResponse is for what is no operation: it cannot be read, or is refused.
+func (tellErrors) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	return told(ctx, next(ctx))
+}
+
+func told(ctx context.Context, response *graphql.Response) *graphql.Response {
+	if response == nil {
+		return nil
+	}
+	after := 0
+	for _, e := range response.Errors {
+		e.Message = resolvers.Say(ctx, e.Message)
+		seconds, _ := e.Extensions["retryAfterSeconds"].(int)
+		after = max(after, seconds)
+	}
+	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 {
+		header.Set("Retry-After", strconv.Itoa(after))
+	}
+	return response
+}
+
+func isUnavailable(e *gqlerror.Error) bool { return e.Extensions["code"] == resolvers.CodeUnavailable }
+
+// maxAcceptLanguage bounds the header, in bytes: browsers send less.
+const maxAcceptLanguage = 256
+
+// withLanguage finds out in which language a caller is told messages, and says so.
+func withLanguage(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		languages := strings.Join(r.Header.Values("Accept-Language"), ",")
+		if len(languages) > maxAcceptLanguage {
+			languages = ""
+		}
+		ctx := resolvers.WithAcceptLanguage(r.Context(), languages)
+		if r.Header.Get("Upgrade") == "" { // the answers of a WebSocket have no headers
+			ctx = context.WithValue(ctx, answerHeaderKey{}, w.Header())
+			w.Header().Set("Content-Language", resolvers.Language(ctx))
+			w.Header().Add("Vary", "Accept-Language")
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+var _ interface {
+	graphql.OperationInterceptor
+	graphql.ResponseInterceptor
+} = tellErrors{}
