@@ -23,11 +23,15 @@ const (
 // the client has no preference (*/*).
 var offered = []string{jsonType, graphQLType, eventStreamType, multipartType}
 
+// maxAccept bounds the header, in bytes: clients send less than 200.
+const maxAccept = 2 << 10
+
 // acceptable returns what of offered a client takes, what it likes best first: by q, then
-// as it stands in Accept (RFC 9110 section 12.5.1). Without that header it takes all.
+// as it stands in Accept (RFC 9110 section 12.5.1). Without that header, or with one that
+// is too long to be read, it takes all.
 func acceptable(r *http.Request) []string {
 	accept := strings.Join(r.Header.Values("Accept"), ",")
-	if strings.TrimSpace(accept) == "" {
+	if strings.TrimSpace(accept) == "" || len(accept) > maxAccept {
 		return offered
 	}
 	var types []string
@@ -46,14 +50,8 @@ func acceptable(r *http.Request) []string {
 		}
 	}
 	slices.SortStableFunc(types, func(a, b string) int {
-		switch x, y := wanted[a], wanted[b]; {
-		case x.q > y.q:
-			return -1
-		case x.q < y.q:
-			return 1
-		default:
-			return x.place - y.place
-		}
+		x, y := wanted[a], wanted[b]
+		return cmp.Or(cmp.Compare(y.q, x.q), cmp.Compare(x.place, y.place))
 	})
 	return types
 }
