@@ -47,7 +47,7 @@ func TestAbuseAFHIRServerThatHangsDoesNotFillTheMemory(t *testing.T) {
 		answer := <-answers
 		Want(t, answer, Object{
 			"__typename": "FhirUnavailable", "code": "FHIR_UNAVAILABLE", "applied": "NO", "retryable": true, "retryAfterSeconds": 5,
-			"detail": "too many writes are under way already; nothing was sent", "patient.phone": OldPhone,
+			"detail": "1000 writes are under way or wait already, and no more may; nothing was sent", "patient.phone": OldPhone,
 		})
 		id, _ := answer["operationId"].(string)
 		if id == "" || !strings.Contains(p.Log.String(), id) {

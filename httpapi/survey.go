@@ -19,21 +19,15 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 		s.fragments[fragment.Name] = fragment
 	}
 	roots := make([]ast.SelectionSet, 0, len(document.Operations)+len(document.Fragments))
-	var all, largest extent // of the document, and of the operations the most of each
+	var all extent
 	for _, operation := range document.Operations {
-		if len(operation.VariableDefinitions) > maxVariables {
-			return limitExceeded("an operation has more than %d variables", maxVariables)
-		}
 		e := s.extentOf(operation.SelectionSet)
 		e.parts++
 		s.addVariables(&e, operation.VariableDefinitions)
 		s.addDirectives(&e, operation.Directives)
-		if operation.Operation == ast.Mutation && e.fields > maxMutations {
-			return limitExceeded("the operation has more than %d mutations: send the others in further requests", maxMutations)
+		if err := tooMuch(operation, e); err != nil {
+			return err
 		}
-		largest.fields = max(largest.fields, e.fields)
-		largest.aliases = max(largest.aliases, e.aliases)
-		largest.directives = max(largest.directives, e.directives)
 		all.add(e)
 		roots = append(roots, operation.SelectionSet)
 	}
@@ -47,14 +41,8 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 	switch {
 	case s.wrong != "":
 		return &gqlerror.Error{Message: s.wrong, Extensions: map[string]any{"code": resolvers.CodeValidationFailed}}
-	case largest.fields > maxRootFields:
-		return limitExceeded("the operation has more than %d root fields", maxRootFields)
-	case largest.aliases > maxAliases:
-		return limitExceeded("the operation has more than %d aliases, counting those of a fragment wherever it is spread", maxAliases)
 	case s.atOnce > maxDirectivesAtOnce:
 		return limitExceeded("the query has more than %d directives in one place", maxDirectivesAtOnce)
-	case largest.directives > maxDirectives:
-		return limitExceeded("the operation has more than %d directives, counting those of a fragment wherever it is spread", maxDirectives)
 	case s.longest > maxList:
 		return listTooLong()
 	case all.parts > maxParts:
@@ -72,6 +60,23 @@ func survey(document *ast.QueryDocument) *gqlerror.Error {
 		return limitExceeded("the query asks for more than %d fields of one object", maxFields)
 	case s.pairs > maxPairs:
 		return limitExceeded("the query asks too often for fields with one name in the answer, or spreads too many fragments side by side: comparing them takes more than %d steps", maxPairs)
+	}
+	return nil
+}
+
+// tooMuch refuses one operation for what it holds, whatever stands beside it.
+func tooMuch(operation *ast.OperationDefinition, e extent) *gqlerror.Error {
+	switch {
+	case len(operation.VariableDefinitions) > maxVariables:
+		return limitExceeded("the operation has more than %d variables", maxVariables)
+	case operation.Operation == ast.Mutation && e.fields > maxMutations:
+		return limitExceeded("the operation has more than %d mutations: send the others in further requests", maxMutations)
+	case e.fields > maxRootFields:
+		return limitExceeded("the operation has more than %d root fields", maxRootFields)
+	case e.aliases > maxAliases:
+		return limitExceeded("the operation has more than %d aliases, counting those of a fragment wherever it is spread", maxAliases)
+	case e.directives > maxDirectives:
+		return limitExceeded("the operation has more than %d directives, counting those of a fragment wherever it is spread", maxDirectives)
 	}
 	return nil
 }

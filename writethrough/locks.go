@@ -2,7 +2,7 @@ package writethrough
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -16,8 +16,8 @@ const (
 
 // The errors of acquire say what a caller is told.
 var (
-	errManyWrites          = errors.New("too many writes are under way already; nothing was sent")
-	errManyWritesOfPatient = errors.New("too many writes of this patient are under way already; nothing was sent")
+	errManyWrites          = fmt.Errorf("%d writes are under way or wait already, and no more may; nothing was sent", maxWrites)
+	errManyWritesOfPatient = fmt.Errorf("%d writes of this patient are under way or wait already, and no more may; nothing was sent", maxWritesOfPatient)
 )
 
 // locks holds one lock per patient: within this process, two writes of one
