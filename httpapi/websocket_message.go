@@ -7,6 +7,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/resolvers"
 )
 
 // maxOperationID bounds what each answer repeats, in bytes.
@@ -73,7 +75,10 @@ func parseMessage(data []byte) (*received, *closing) {
 		case !isObjectOrNull(payload.Get("variables")), !isObjectOrNull(payload.Get("extensions")):
 			return invalid("variables and extensions must be objects")
 		}
-		if bad := checkRequest([]byte(payload.Raw)); bad != nil {
+		switch bad := checkRequest([]byte(payload.Raw)); {
+		case bad != nil && bad.code == resolvers.CodeLimitExceeded:
+			m.tooMuch = limitExceeded("%s", bad.message)
+		case bad != nil:
 			return invalid(bad.message)
 		}
 	default:
