@@ -133,10 +133,10 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	case endedComplete:
 		_ = s.write(f.complete)
 	case endedExpired:
-		_ = s.end(gqlerror.List{tokenExpired()})
+		_ = s.end(exec.DispatchError(ctx, gqlerror.List{tokenExpired()}).Errors)
 	case endedStopped:
 		if f.stoppedBefore != "" {
-			_ = s.write(f.stoppedBefore + errorsJSON(gqlerror.List{serverStops()}) + f.stoppedAfter)
+			_ = s.write(f.stoppedBefore, errorsJSON(exec.DispatchError(ctx, gqlerror.List{serverStops()}).Errors), f.stoppedAfter)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func (o Options) tellAll(
 		answered = true
 	}
 	if rc.Operation.Operation != ast.Subscription {
-		if !answered && send(&graphql.Response{Errors: gqlerror.List{notInTime()}}) != nil {
+		if !answered && send(exec.DispatchError(ctx, gqlerror.List{notInTime()})) != nil {
 			return endedLeft
 		}
 		return endedComplete

@@ -39,7 +39,7 @@ func (s *socket) subscribe(m *received) *closing {
 		m.tooMuch = limitExceeded("this WebSocket has %d operations under way, and may have no more at once", maxAtOnce)
 	}
 	if m.tooMuch != nil {
-		_ = s.send(errorsMessage(m.id, m.tooMuch)) // the next read says if the client is gone
+		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(s.ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
 		return nil
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
