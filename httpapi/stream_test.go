@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,7 +19,6 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/graph"
-	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
 	"patientgraph/writethrough"
 )
@@ -77,31 +77,49 @@ func (undecided) Await(ctx context.Context, _ string) (*writethrough.Update, err
 	return nil, ctx.Err()
 }
 
-// listening serves subscriptions that wait, to an admin. Like the product's, the server
-// ends requests that take too long to arrive.
-func listening(t *testing.T, o Options, wrap func(http.Handler) http.Handler) (url string) {
+// listening serves subscriptions that wait, to an admin; with an executor, that alone.
+func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url string) {
 	t.Helper()
-	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: slog.New(slog.DiscardHandler), Now: time.Now}
-	if o.Log == nil {
-		o.Log = o.Resolver.Log
-	}
+	o.Log = slog.New(slog.DiscardHandler)
+	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
 	handler := checkedRequest(newGraphQL(o))
-	if wrap != nil {
-		handler = wrap(handler)
+	if executor != nil {
+		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
-	server := httptest.NewUnstartedServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
 	})))
-	server.Config.ReadTimeout = 50 * time.Millisecond
-	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
+// dial opens a WebSocket and sends messages.
+func dial(t *testing.T, url string, options websocket.DialOptions, messages ...string) *websocket.Conn {
+	t.Helper()
+	options.Subprotocols = []string{transportWS}
+	conn, _, err := websocket.Dial(t.Context(), url, &options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	for _, message := range messages {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn
+}
+
+const initMessage = `{"type":"connection_init"}`
+
+func subscribeMessage(id string) string {
+	return `{"type":"subscribe","id":"` + id + `","payload":` + waitingSubscription + `}`
+}
+
 const waitingSubscription = `{"query":"subscription { contactUpdateSettled(operationId: \"op\") { state } }"}`
 
-// TestSubscriptionsShowLifeWhileNothingHappens: longer than a request may take to arrive.
 func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 	t.Parallel()
 	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond}}, nil)
@@ -133,18 +151,7 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 		response.Body.Close()
 	}
 	pinged := 0
-	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
-		Subprotocols: []string{transportWS}, OnPingReceived: func(context.Context, []byte) bool { pinged++; return true },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
-	for _, message := range []string{`{"type":"connection_init"}`, `{"type":"subscribe","id":"1","payload":` + waitingSubscription + `}`} {
-		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	conn := dial(t, url, websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { pinged++; return true }}, initMessage, subscribeMessage("1"))
 	for n := 0; n < 20 || pinged < 10; n++ {
 		_, text, err := conn.Read(t.Context())
 		if err != nil || string(text) != `{"type":"ping"}` && string(text) != `{"type":"connection_ack"}` {
@@ -155,11 +162,7 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 
 func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
 	t.Parallel()
-	url := listening(t, Options{timing: timing{init: 10 * time.Millisecond}}, nil)
-	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{transportWS}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, listening(t, Options{timing: timing{init: 10 * time.Millisecond}}, nil), websocket.DialOptions{})
 	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != closeInitTimeout {
 		t.Errorf("it ended with %v", err)
 	}
@@ -169,15 +172,8 @@ func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
 func TestAClientThatAnswersNoPingIsDropped(t *testing.T) {
 	t.Parallel()
 	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond, send: 50 * time.Millisecond}}, nil)
-	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
-		Subprotocols: []string{transportWS}, OnPingReceived: func(context.Context, []byte) bool { return false },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"connection_init"}`)); err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, url, websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
+	var err error
 	for err == nil {
 		_, _, err = conn.Read(t.Context())
 	}
@@ -186,49 +182,87 @@ func TestAClientThatAnswersNoPingIsDropped(t *testing.T) {
 	}
 }
 
-// endless is a GraphQL server whose answers do not end.
-type endless struct {
+// scripted is a GraphQL server that answers as respond says.
+type scripted struct {
 	graphql.GraphExecutor
-	answered chan struct{} // closed when nobody takes any more
+	respond graphql.ResponseHandler
+	left    chan struct{} // gets an element from each operation that nobody awaits any more
 }
 
-func (e endless) DispatchOperation(ctx context.Context, _ *graphql.OperationContext) (graphql.ResponseHandler, context.Context) {
-	context.AfterFunc(ctx, func() { close(e.answered) })
-	large := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
-	return func(ctx context.Context) *graphql.Response {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return &graphql.Response{Data: large}
-	}, ctx
+func script(respond graphql.ResponseHandler) scripted {
+	schema := graph.NewExecutableSchema(graph.Config{Resolvers: &resolvers.Resolver{}})
+	return scripted{executor.New(schema), respond, make(chan struct{}, maxAtOnce)}
+}
+
+func (s scripted) DispatchOperation(ctx context.Context, _ *graphql.OperationContext) (graphql.ResponseHandler, context.Context) {
+	context.AfterFunc(ctx, func() { s.left <- struct{}{} })
+	return s.respond, ctx
 }
 
 // TestAbuseAClientThatDoesNotReceiveIsCutOff: what waits for it is one answer.
 func TestAbuseAClientThatDoesNotReceiveIsCutOff(t *testing.T) {
 	t.Parallel()
-	answered := make(chan struct{})
-	o := Options{Log: slog.New(slog.DiscardHandler), timing: timing{send: 50 * time.Millisecond}}
-	url := listening(t, o, func(next http.Handler) http.Handler {
-		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
-		executor := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: &resolvers.Resolver{}}))
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, endless{executor, answered}) })
+	large := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
+	endless := script(func(ctx context.Context) *graphql.Response {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return &graphql.Response{Data: large}
 	})
-	conn, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{transportWS}})
-	if err != nil {
-		t.Fatal(err)
+	dial(t, listening(t, Options{timing: timing{send: time.Second}}, endless), websocket.DialOptions{}, initMessage, subscribeMessage("1"))
+	<-endless.left
+}
+
+func TestAbuseOperationsOfOneWebSocketAreBounded(t *testing.T) {
+	t.Parallel()
+	stuck := script(func(ctx context.Context) *graphql.Response {
+		<-ctx.Done()
+		return nil
+	})
+	messages := []string{initMessage}
+	for n := range maxAtOnce + 1 {
+		messages = append(messages, subscribeMessage(fmt.Sprint(n)))
 	}
-	defer conn.CloseNow()
-	for _, message := range []string{`{"type":"connection_init"}`, `{"type":"subscribe","id":"1","payload":` + waitingSubscription + `}`} {
+	conn := dial(t, listening(t, Options{}, stuck), websocket.DialOptions{}, messages...)
+	read := func() string {
+		t.Helper()
+		_, text, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if ack := read(); ack != `{"type":"connection_ack"}` {
+		t.Errorf("first came %s", ack)
+	}
+	if refused := read(); !strings.HasPrefix(refused, `{"id":"100","type":"error"`) || !strings.Contains(refused, "100 operations") || !strings.Contains(refused, resolvers.CodeLimitExceeded) {
+		t.Errorf("one more hears %s", refused)
+	}
+	for _, message := range []string{`{"type":"complete","id":"7"}`, subscribeMessage("100"), `{"type":"ping"}`} {
 		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wait.Until(t, "it is cut off", func() bool {
-		select {
-		case <-answered:
-			return true
-		default:
-			return false
+	if pong := read(); pong != `{"type":"pong"}` {
+		t.Errorf("after one was completed, another hears %s", pong)
+	}
+}
+
+// A fault of ours ends one operation: nothing else recovers in its goroutine.
+func TestAPanicEndsOneOperationOfAWebSocket(t *testing.T) {
+	t.Parallel()
+	faulty := script(func(context.Context) *graphql.Response { panic("Okoro, born 1960") })
+	conn := dial(t, listening(t, Options{}, faulty), websocket.DialOptions{}, initMessage, subscribeMessage("1"), `{"type":"ping"}`)
+	var heard string
+	for range 3 {
+		_, text, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		heard += string(text)
+	}
+	if !strings.Contains(heard, `"type":"pong"`) || !strings.Contains(heard, `{"id":"1","type":"error","payload":[{`) ||
+		!strings.Contains(heard, `"code":"INTERNAL"`) || strings.Contains(heard, "Okoro") {
+		t.Errorf("heard %s", heard)
+	}
 }

@@ -197,9 +197,12 @@ func (s *socket) watch() {
 			timeout.Reset(time.Until(s.viewer.Expires))
 			continue
 		case <-timeout.C:
-			if acknowledged != nil {
+			switch {
+			case !s.isAcknowledged():
 				s.close(closeInitTimeout, "Connection initialisation timeout")
 				return
+			case acknowledged != nil: // just now
+				continue
 			}
 			s.finish()
 			s.close(closeForbidden, "Forbidden: the token has expired")
