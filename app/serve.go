@@ -143,6 +143,7 @@ type product struct {
 	writer  *writethrough.Writer
 	mirror  *mirror.Mirror
 	sampler *mirror.Sampler // nil: it is off
+	sockets *sync.WaitGroup // the WebSockets
 }
 
 // newProduct puts together what answers requests, what writes and what follows.
@@ -168,6 +169,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 	if err := follower.Refresh(p.ctx); err != nil { // what is said of the first reads
 		return nil, err
 	}
+	var sockets sync.WaitGroup
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: s.verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
 		RateLimit: c.RateLimit,
@@ -184,6 +186,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		SchemaPublic: c.schemaPublic(),
+		Stopping:     writer.Stopping(), Sockets: &sockets,
 	})
 	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/graphql") { // by somebody, not by what watches it
@@ -191,7 +194,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		}
 		handler.ServeHTTP(w, r)
 	})
-	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics)}, err
+	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics), &sockets}, err
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.
@@ -235,6 +238,15 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 	defer time.AfterFunc(p.config.FHIRTimeout+writeGrace, abandon).Stop()
 	if shut := server.Shutdown(bound); shut != nil {
 		err = errors.Join(err, fmt.Errorf("shut down: %w", shut), server.Close())
+	}
+	sockets := make(chan struct{})
+	go func() {
+		served.sockets.Wait()
+		close(sockets)
+	}()
+	select {
+	case <-sockets:
+	case <-bound.Done():
 	}
 	work.Wait()
 	return err

@@ -26,7 +26,7 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 		viewer, err := v.Verify(r.Context(), token)
 		if err != nil {
 			v.config.Log.InfoContext(r.Context(), "request refused", "reason", err)
-			unauthenticated(w, true, publicReason(err))
+			unauthenticated(w, true, PublicReason(err))
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(WithViewer(r.Context(), viewer)))
@@ -45,9 +45,9 @@ func ParseBearer(authorization string) (token string, ok bool) {
 	return token, true
 }
 
-// publicReason tells a client whether a new token would help, and what of it the
+// PublicReason tells a client whether a new token would help, and what of it the
 // issuer has to change; of a signature and the like nothing.
-func publicReason(err error) string {
+func PublicReason(err error) string {
 	switch {
 	case errors.Is(err, errExpired):
 		return "the token has expired"

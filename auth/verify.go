@@ -34,7 +34,7 @@ const (
 // gives a reason such as "expired", and never any part of the token.
 var ErrInvalidToken = errors.New("invalid token")
 
-// What a client is told of a refused token, by publicReason; of all else it only
+// What a client is told of a refused token, by PublicReason; of all else it only
 // hears that the token is invalid.
 var (
 	errExpired         = fmt.Errorf("%w: expired", ErrInvalidToken)

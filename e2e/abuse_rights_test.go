@@ -216,10 +216,25 @@ func TestAbuseSubscriptionEndsWithItsToken(t *testing.T) {
 		s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
 		id := pendingUpdate(s)
 		// Accepted for ten seconds more: clocks may differ by 30 s.
-		short := s.As(TokenOf(t, Object{"sub": "admin", "role": "admin", "exp": time.Now().Add(-20 * time.Second).Unix()})).Settlement(id)
+		short := s.As(TokenOf(t, Object{"sub": "admin", "role": "admin", "exp": time.Now().Add(-20 * time.Second).Unix()}))
+		subscription := settlement(t, id)
+		socket := short.Socket()
+		socket.Subscribe("1", subscription, nil)
+		streams := []*Stream{short.Subscribe(subscription), short.SubscribeMultipart(subscription)}
 		long := s.Settlement(id)
-		if data, ended := short.Next(); !ended {
-			t.Errorf("told %v", data)
+		for _, stream := range streams {
+			if event, ended := stream.Next(); ended || event.ErrorCode() != "UNAUTHENTICATED" || event.At("data") != nil {
+				t.Errorf("told %v, ended: %v", event, ended)
+			}
+			if event, ended := stream.Next(); !ended || !stream.Whole {
+				t.Errorf("and then %v", event)
+			}
+		}
+		if message := socket.Next(); message != nil {
+			t.Errorf("by WebSocket: told %v", message)
+		}
+		if code, reason := socket.Closed(); code != 4403 || !strings.Contains(reason, "expired") {
+			t.Errorf("the WebSocket was closed with %d %s", code, reason)
 		}
 		s.FHIR.ClearFaults()
 		if data, ended := long.Next(); ended || data.At("data", "contactUpdateSettled", "state") == "PENDING" {

@@ -79,17 +79,62 @@ func TestShutdownTakesNoMoreWrites(t *testing.T) {
 	})
 }
 
-func TestShutdownEndsSubscriptions(t *testing.T) {
+// TestShutdownHasSubscribersComeAgain: each protocol ends so that its clients subscribe
+// again, and the replica that goes on tells them what they wait for.
+func TestShutdownHasSubscribersComeAgain(t *testing.T) {
 	t.Parallel()
-	s := StartSystem(t, dbtest.SQLite(t), "FHIR_TIMEOUT=500ms")
-	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Hang: true})
-	lost := s.Update(Object{"patientId": Number, "phone": NewPhone})
-	Want(t, lost, Object{"applied": "UNKNOWN"})
-	stream := s.Settlement(lost["operationId"])
+	databaseURL := dbtest.SQLite(t)
+	s := StartSystem(t, databaseURL, "FHIR_TIMEOUT=500ms")
+	replica := s.Another(databaseURL)
+	id := pendingUpdate(s)
+	subscription := settlement(t, id)
+	events, parts, socket := s.Subscribe(subscription), s.SubscribeMultipart(subscription), s.Socket()
+	socket.Subscribe("1", subscription, nil)
+	idle := s.Socket()
+	untilSubscribed(s.Product, 3)
 	if err := s.Stop(); err != nil { // it would wait for an open connection
 		t.Errorf("the shutdown ended with %v", err)
 	}
-	if event, ended := stream.Next(); ended || event.At("data", "contactUpdateSettled", "state") != "PENDING" {
-		t.Errorf("the subscriber heard %v, ended: %v", event, ended)
+	if event, ended := events.Next(); !ended || events.Whole {
+		t.Errorf("by events came %v, complete: %v", event, events.Whole)
+	}
+	lost, _ := parts.Next()
+	if payload, has := lost["payload"]; !has || payload != nil || lost.ErrorCode() != "UNAVAILABLE" {
+		t.Errorf("by parts came %v", lost)
+	}
+	if event, ended := parts.Next(); !ended || !parts.Whole {
+		t.Errorf("and then %v", event)
+	}
+	if message := socket.Next(); message != nil {
+		t.Errorf("by WebSocket came %v", message)
+	}
+	for _, left := range []*Socket{socket, idle} {
+		if code, reason := left.Closed(); code != 1001 {
+			t.Errorf("a WebSocket was closed with %d %s", code, reason)
+		}
+	}
+	again := replica.Socket()
+	again.Subscribe("1", subscription, nil)
+	s.FHIR.ClearFaults()
+	if message := again.Next(); message["type"] != "next" || message.At("payload", "data", "contactUpdateSettled", "state") == "PENDING" {
+		t.Errorf("from the replica came %v", message)
+	}
+}
+
+// TestShutdownAnswersWritesOfWebSockets: http.Server.Shutdown does not wait for them.
+func TestShutdownAnswersWritesOfWebSockets(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t))
+	s.FHIR.SetFault("", fhirsim.Fault{On: http.MethodPut, Delay: 500 * time.Millisecond})
+	socket := s.Socket()
+	socket.Subscribe("1", ContactMutation, Object{"input": Object{"patientId": Number, "phone": NewPhone}})
+	wait.Until(t, "a PUT arrives", func() bool { return s.Puts() > 0 })
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	Want(t, socket.Next(), Object{"type": "next", "payload.data.updatePatientContact.__typename": "UpdatePatientContactSuccess"})
+	Want(t, socket.Next(), Object{"type": "complete", "id": "1"})
+	if code, _ := socket.Closed(); code != 1001 {
+		t.Errorf("it was closed with %d", code)
 	}
 }

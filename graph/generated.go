@@ -1283,17 +1283,19 @@ type Subscription {
   again should it return. The first event is the first change after the subscription: subscribe, then
   query what is there. Of changes that follow each other closely the last one alone may be told, and
   that syncState alone changes is not told. An error where there is no such patient that the viewer may
-  see. It ends when the token expires and when the server stops: subscribe and query again. A viewer may
-  have 50 subscriptions at once.
+  see. When the token expires it ends with the error UNAUTHENTICATED (a WebSocket is closed with 4403).
+  When the server stops it ends as a lost connection does, so that clients subscribe again; query again
+  too, for what changed in between is not told. A viewer may have 50 subscriptions at once.
   """
   patientChanged(
     "The patient number, or a former one, as in Query.patient."
     id: ID!
   ): Patient
   """
-  Tells once how a contact update ended, as soon as that is certain. When the server stops before, it
-  tells that the update is PENDING: subscribe again. It ends without an event when the token expires.
-  A viewer may have 50 subscriptions at once.
+  Tells once how a contact update ended, as soon as that is certain; at once if it is already. When the
+  token expires before, it ends with the error UNAUTHENTICATED (a WebSocket is closed with 4403). When the
+  server stops before, it ends as a lost connection does, so that clients subscribe again. A viewer may
+  have 50 subscriptions at once.
   """
   contactUpdateSettled(
     "From FhirUnavailable with applied UNKNOWN."

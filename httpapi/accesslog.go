@@ -25,6 +25,15 @@ type requestInfo struct {
 	role      string     // of the viewer; "": none yet
 	graphql   bool
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
+	transport string                    // of what may have many answers; "": one answer
+	ended     string                    // why it has no more; of a WebSocket, the code it was closed with
+}
+
+// noteStream notes that a request is told in many answers, and why there are no more.
+func noteStream(ctx context.Context, transport, ended string) {
+	if info := infoOf(ctx); info != nil {
+		info.transport, info.ended = transport, ended
+	}
 }
 
 // operation is what a document names.
@@ -81,7 +90,11 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 	if asked == nil {
 		asked = &operation{}
 	}
-	log.InfoContext(r.Context(), "GraphQL request", "method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client)
+	line := []any{"method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
+	if info.transport != "" {
+		line = append(line, "transport", info.transport, "ended", info.ended)
+	}
+	log.InfoContext(r.Context(), "GraphQL request", line...)
 }
 
 // statusWriter remembers the status of an answer.
@@ -112,15 +125,19 @@ func noted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if info := infoOf(r.Context()); info != nil {
 			info.graphql = true
-			if v, ok := auth.FromContext(r.Context()); ok {
-				info.role = "other" // what a token says may be anything
-				if v.Role.Known() {
-					info.role = string(v.Role)
-				}
-			}
+			info.noteViewer(r.Context())
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (info *requestInfo) noteViewer(ctx context.Context) {
+	if v, ok := auth.FromContext(ctx); ok {
+		info.role = "other" // what a token says may be anything
+		if v.Role.Known() {
+			info.role = string(v.Role)
+		}
+	}
 }
 
 // noteOperation notes what is asked for.

@@ -50,10 +50,16 @@ type answerSizeKey struct{}
 // middleware holds the room that an answer takes until it is sent.
 func (l *answerLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := &answerSize{}
-		defer l.release(size)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), answerSizeKey{}, size)))
+		ctx, sent := l.begin(r.Context())
+		defer sent()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// begin counts what the answers of one operation take, until they are sent.
+func (l *answerLimit) begin(ctx context.Context) (_ context.Context, sent func()) {
+	size := &answerSize{}
+	return context.WithValue(ctx, answerSizeKey{}, size), func() { l.release(size) }
 }
 
 func (l *answerLimit) release(size *answerSize) {

@@ -5,13 +5,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
-	"github.com/99designs/gqlgen/graphql/handler/transport"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator"
@@ -25,7 +23,10 @@ import (
 func newGraphQL(o Options) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: o.Resolver})
 	s := handler.New(schema)
-	s.AddTransport(transport.SSE{KeepAlivePingInterval: 15 * time.Second}) // a POST that accepts text/event-stream
+	answers := &answerLimit{}
+	metrics := newStreamMetrics(o.Metrics)
+	s.AddTransport(&webSockets{Options: o, metrics: metrics, answers: answers})
+	s.AddTransport(streams{o, metrics})
 	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
@@ -39,7 +40,6 @@ func newGraphQL(o Options) http.Handler {
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
 	}
-	answers := &answerLimit{}
 	s.Use(answers)
 	if o.Introspection {
 		s.Use(extension.Introspection{})

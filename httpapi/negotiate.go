@@ -146,8 +146,3 @@ func setMediaType(w http.ResponseWriter, mediaType string) {
 func notAcceptable(w http.ResponseWriter) {
 	writeError(w, http.StatusNotAcceptable, resolvers.CodeBadUserInput, "answers are "+graphQLType+" or "+jsonType+", those of a subscription "+eventStreamType+": name one of them in Accept")
 }
-
-// isWebSocket reports whether a request asks to become a WebSocket.
-func isWebSocket(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,10 +42,16 @@ type Options struct {
 	Playground       *web.Page // at /; nil: none
 	OnlyLocal        bool      // answer requests to names of this machine alone, see onlyThisMachine
 
+	// Stopping is closed when the server takes no more writes: subscriptions end then.
+	Stopping <-chan struct{}
+	// Sockets counts the WebSockets, for which http.Server.Shutdown does not wait.
+	Sockets *sync.WaitGroup
+
 	BasePath       string   // below which everything is served, see ParseBasePath
 	TrustedProxies []string // see ParseProxies
 
 	internalErrors prometheus.Counter // nil: not counted
+	timing         timing
 	proxies        Proxies
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
@@ -73,7 +80,7 @@ func New(o Options) (http.Handler, error) {
 	o.Metrics.MustRegister(o.internalErrors)
 	mux := http.NewServeMux()
 	withCORS := crossOrigin(o.Log, origins)
-	mux.Handle("/graphql", noted(withCORS(negotiated(o.Verifier.Middleware(noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
+	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))

@@ -61,7 +61,7 @@ func execute(r *http.Request, exec graphql.GraphExecutor) answer {
 	case kind == ast.Mutation && r.Method == http.MethodGet:
 		return answer{Response: refused(badInput("a GET request can only query; use POST")), status: http.StatusMethodNotAllowed}
 	case kind == ast.Subscription:
-		return answer{Response: refused(badInput("a subscription has more than one answer: send Accept: " + eventStreamType))}
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + eventStreamType + " or " + multipartType + ";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
 	}
 	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"patientgraph/auth"
 	"patientgraph/internal/locked"
@@ -64,7 +65,7 @@ func TestPatientsOfATokenAreLookedUpOnce(t *testing.T) {
 // token away.
 func TestWithoutTheDatabaseNobodyIsRefused(t *testing.T) {
 	t.Parallel()
-	v := auth.Viewer{Role: auth.RolePatient, PatientClaim: []string{"okoro-fhir-3001"}}
+	v := auth.Viewer{Role: auth.RolePatient, PatientClaim: []string{"okoro-fhir-3001"}, Expires: time.Now().Add(time.Hour)}
 	for query, accept := range map[string]string{
 		`{ patient(id: \"P-1\") { id } }`: "application/json",
 		`mutation { updatePatientContact(input: { patientId: \"P-1\", phone: \"1\" }) { __typename } }`: "application/json",

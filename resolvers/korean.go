@@ -128,6 +128,8 @@ var korean = map[string]string{
 	"# queries are under way already: nothing was read; try again in a moment":                                                     "이미 조회 #개가 처리되고 있습니다. 조회된 내용은 없습니다. 잠시 후 다시 시도하세요",
 	"one caller may make # requests at once and then # in a second: try again in # s":                                              "요청은 한 번에 #회까지, 그 후에는 1초에 #회까지 보낼 수 있습니다. #초 후에 다시 시도하세요",
 	"the operation could not begin in time: try again":                                                                             "요청을 제때 시작하지 못했습니다. 다시 시도하세요",
+	"the token has expired: subscribe again with a new one":                                                                        "토큰이 만료되었습니다. 새 토큰으로 다시 구독하세요",
+	"this WebSocket has # operations under way, and may have no more at once":                                                      "이 WebSocket에서 이미 #개의 작업이 진행 중이며 동시에 더 실행할 수 없습니다",
 	"the server stops: subscribe again":                                                                                            "서버가 종료됩니다. 다시 구독하세요",
 	"this request changed nothing: ":                                                                                               "이 요청으로 변경된 내용은 없습니다: ",
 	"it is not known whether this request changed anything; read the patient before you send it again: ":                           "이 요청으로 변경되었는지 확인되지 않았습니다. 다시 보내기 전에 환자 정보를 조회하세요: ",

@@ -73,7 +73,7 @@ type Resolver struct {
 
 	PhoneRegion string // where the phones that are searched for are dialled; "" = not known
 
-	subscribed subscriptions
+	subscribed PerViewer
 	changes    changes
 }
 

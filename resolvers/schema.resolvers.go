@@ -177,7 +177,7 @@ func (r *queryResolver) Mirror(ctx context.Context) (*graph.Mirror, error) {
 // PatientChanged is the resolver for the patientChanged field.
 func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<-chan *graph.Patient, error) {
 	v := viewer(ctx)
-	end, err := r.subscribed.begin(ctx, v)
+	end, err := r.begin(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (r *subscriptionResolver) ContactUpdateSettled(ctx context.Context, operati
 	if !v.MayAsk() || len(operationID) > maxID {
 		return nil, noUpdateOfYours(ctx)
 	}
-	end, err := r.subscribed.begin(ctx, v)
+	end, err := r.begin(ctx, v)
 	if err != nil {
 		return nil, err
 	}

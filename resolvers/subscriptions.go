@@ -13,38 +13,46 @@ import (
 // each holds a connection and memory. Viewers are told apart as by Actor.
 const maxSubscriptions = 50
 
-// subscriptions counts those of each viewer in this process. Its zero value is
-// ready.
-type subscriptions struct {
+// begin counts one more subscription until end is called, once. The error is for the
+// caller.
+func (r *Resolver) begin(ctx context.Context, v auth.Viewer) (end func(), err error) {
+	end, ok := r.subscribed.Begin(v, maxSubscriptions)
+	if !ok {
+		return nil, requestError(ctx, CodeLimitExceeded,
+			fmt.Sprintf("you have %d subscriptions already, and may have no more at once: end one first", maxSubscriptions))
+	}
+	return end, nil
+}
+
+// PerViewer counts what each viewer has in this process. Its zero value is ready.
+type PerViewer struct {
 	mu   sync.Mutex
 	open map[string]int // by Actor
 }
 
-// begin counts one more until end is called, once. The error is for the caller.
-func (s *subscriptions) begin(ctx context.Context, v auth.Viewer) (end func(), err error) {
+// Begin counts one more until end is called, once, unless there are most already.
+func (p *PerViewer) Begin(v auth.Viewer, most int) (end func(), ok bool) {
 	actor := v.Actor()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[actor] >= maxSubscriptions {
-		return nil, requestError(ctx, CodeLimitExceeded,
-			fmt.Sprintf("you have %d subscriptions already, and may have no more at once: end one first", maxSubscriptions))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[actor] >= most {
+		return nil, false
 	}
-	if s.open == nil {
-		s.open = map[string]int{}
+	if p.open == nil {
+		p.open = map[string]int{}
 	}
-	s.open[actor]++
+	p.open[actor]++
 	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.open[actor]--; s.open[actor] == 0 {
-			delete(s.open, actor)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.open[actor]--; p.open[actor] == 0 {
+			delete(p.open, actor)
 		}
-	}, nil
+	}, true
 }
 
-// settled tells once how an update ended, or that it is PENDING when the server
-// stops. It closes without a word when the client is gone or the viewer's token
-// has expired, and then calls end.
+// settled tells once how an update ended. It closes without a word when the client is
+// gone, the viewer's token has expired or the server stops, and then calls end.
 func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, end func()) <-chan *graph.ContactUpdate {
 	out := make(chan *graph.ContactUpdate, 1)
 	ctx, cancel := context.WithTimeout(ctx, v.Expires.Sub(r.Now()))
@@ -61,6 +69,9 @@ func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID strin
 		// By the clock: a process that stood still may come by before its timers.
 		if ctx.Err() != nil || !r.Now().Before(v.Expires) || err == nil && !v.MayAskAbout(u.Actor, u.PatientID) {
 			return
+		}
+		if err == nil && u.State.Open() {
+			return // the server stops
 		}
 		if err == nil {
 			var shown *graph.ContactUpdate

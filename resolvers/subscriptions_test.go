@@ -58,13 +58,13 @@ func (r *Resolver) subscribe(ctx context.Context, v auth.Viewer) (<-chan *graph.
 
 func atTestTime() time.Time { return testTime }
 
-func (s *subscriptions) count() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, open := range s.open {
+func (p *PerViewer) count() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, open := range p.open {
 		n += open
 	}
-	return n + len(s.open)
+	return n + len(p.open)
 }
 
 func codeOf(err error) any {
@@ -182,6 +182,21 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 				t.Errorf("%v after the start, of a token good for an hour: told %+v", late, event)
 			}
 		})
+	}
+}
+
+// Its client subscribes again, at a server that goes on.
+func TestAServerThatStopsTellsNoOutcome(t *testing.T) {
+	t.Parallel()
+	w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
+		return &writethrough.Update{OperationID: "op", PatientID: "P-1", State: db.UpdateUnknown}, nil
+	}}
+	events, err := w.resolver(atTestTime).subscribe(t.Context(), subscriber("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if event := <-events; event != nil {
+		t.Errorf("told %+v", event)
 	}
 }
 

@@ -1,0 +1,282 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+// timing is what tests shorten; what is 0 is as usual.
+type timing struct {
+	// heartbeat is how often a subscription shows that it lives while nothing happens:
+	// proxies end what is silent, some of them after 15 seconds.
+	heartbeat time.Duration
+	init      time.Duration // how long a WebSocket may take to say who it is
+	send      time.Duration // as sendTimeout, of a WebSocket
+}
+
+func (t timing) orUsual() timing {
+	return timing{cmp.Or(t.heartbeat, 12*time.Second), cmp.Or(t.init, 10*time.Second), cmp.Or(t.send, sendTimeout)}
+}
+
+// Why there is nothing more to tell of an operation.
+const (
+	endedComplete = "complete"
+	endedFailed   = "failed"      // before it began, or by a fault of ours
+	endedLeft     = "client left" // or does not receive
+	endedExpired  = "token expired"
+	endedStopped  = "server stopped"
+)
+
+var allEnds = []string{endedComplete, endedFailed, endedLeft, endedExpired, endedStopped}
+
+// framing is how answers are told in the body of one HTTP response.
+type framing struct {
+	name        string // of the transport
+	mediaType   string
+	contentType string
+	begin       string // at once, before anything is resolved
+	heartbeat   string
+	before      string // an answer
+	after       string
+	complete    string
+	// stopped is what a client hears that shall come again, around the errors; "": the
+	// body ends, which its client takes for a lost connection.
+	stoppedBefore, stoppedAfter string
+}
+
+// chosenFraming is what the client likes best; nil: JSON, or nothing that streams. Of
+// what it likes equally the first counts.
+func chosenFraming(r *http.Request) *framing {
+	var best *framing
+	bestQuality := 0.0
+	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		mediaType, parameters, err := mime.ParseMediaType(accepted)
+		if err != nil {
+			continue
+		}
+		quality := 1.0
+		if q, given := parameters["q"]; given {
+			quality, _ = strconv.ParseFloat(q, 64) // what is no number is not liked
+		}
+		if !(quality > bestQuality) {
+			continue
+		}
+		switch {
+		case mediaType == sse.mediaType:
+			best = &sse
+		case mediaType == multipartMixed.mediaType && parameters["subscriptionspec"] == "1.0":
+			best = &multipartMixed
+		case mediaType == "application/json", mediaType == "application/graphql-response+json", mediaType == "application/*", mediaType == "*/*":
+			best = nil
+		default:
+			continue
+		}
+		bestQuality = quality
+	}
+	return best
+}
+
+// streams is the transport for operations whose answers are told in one HTTP response:
+// server-sent events, and the multipart protocol of Apollo. gqlgen's own for events takes
+// no GET, goes on writing when the request is over, and says complete where the
+// client should come again; for subscriptions as multipart it has none.
+type streams struct {
+	Options
+	metrics *streamMetrics
+}
+
+func (streams) Supports(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && chosenFraming(r) != nil
+}
+
+func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	f := chosenFraming(r)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	params := *parametersOf(ctx)
+	params.Headers = r.Header
+	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
+	rc, errs := exec.CreateOperationContext(ctx, &params)
+	ctx = graphql.WithOperationContext(ctx, rc)
+	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
+		w.Header().Set("Allow", http.MethodPost)
+		writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "a GET request can only query or subscribe; use POST")
+		return
+	}
+	s := newStream(w, f)
+	if s.write(f.begin) != nil {
+		return
+	}
+	ended := endedFailed
+	defer func() { noteStream(ctx, f.name, ended) }()
+	if errs != nil {
+		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
+		return
+	}
+	ended = s.tellAll(ctx, t, exec, rc)
+	switch ended {
+	case endedComplete:
+		_ = s.write(f.complete)
+	case endedExpired:
+		_ = s.end(exec.DispatchError(ctx, gqlerror.List{tokenExpired()}).Errors)
+	case endedStopped:
+		if f.stoppedBefore != "" {
+			_ = s.write(f.stoppedBefore, errorsJSON(exec.DispatchError(ctx, gqlerror.List{serverStops()}).Errors), f.stoppedAfter)
+		}
+	}
+}
+
+// tellAll tells all answers, with heartbeats in between, and reports why there are no more.
+func (s *stream) tellAll(ctx context.Context, t streams, exec graphql.GraphExecutor, rc *graphql.OperationContext) string {
+	defer s.beat(t.timing.orUsual().heartbeat)()
+	return t.tellAll(ctx, t.metrics, s.name, exec, rc, s.tell)
+}
+
+// tellAll sends all answers of an operation, and reports why there are no more.
+func (o Options) tellAll(
+	ctx context.Context, metrics *streamMetrics, transport string,
+	exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
+) (ended string) {
+	if rc.Operation.Operation == ast.Subscription {
+		metrics.open.WithLabelValues(transport).Inc()
+		defer func() {
+			metrics.open.WithLabelValues(transport).Dec()
+			metrics.ended.WithLabelValues(transport, ended).Inc()
+		}()
+	}
+	responses, answering := exec.DispatchOperation(ctx, rc)
+	answered := false
+	for response := responses(answering); response != nil; response = responses(answering) {
+		if send(response) != nil {
+			return endedLeft
+		}
+		answered = true
+	}
+	if rc.Operation.Operation != ast.Subscription {
+		if !answered && send(exec.DispatchError(ctx, gqlerror.List{notInTime()})) != nil {
+			return endedLeft
+		}
+		return endedComplete
+	}
+	v, _ := auth.FromContext(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return endedLeft
+	case o.stops():
+		return endedStopped
+	case !time.Now().Before(v.Expires):
+		return endedExpired
+	}
+	return endedComplete
+}
+
+func (o Options) stops() bool {
+	select {
+	case <-o.Stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// notInTime is for an operation whose time was over before it began.
+func notInTime() *gqlerror.Error {
+	return &gqlerror.Error{
+		Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+	}
+}
+
+func tokenExpired() *gqlerror.Error {
+	return &gqlerror.Error{Message: "the token has expired: subscribe again with a new one", Extensions: map[string]any{"code": codeUnauthenticated}}
+}
+
+func serverStops() *gqlerror.Error {
+	return &gqlerror.Error{
+		Message: "the server stops: subscribe again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
+	}
+}
+
+const codeUnauthenticated = "UNAUTHENTICATED"
+
+func errorsJSON(errs gqlerror.List) string {
+	text, _ := json.Marshal(errs) // of texts and numbers
+	return string(text)
+}
+
+// stream is the body of one response, written to by whoever has something to tell.
+type stream struct {
+	*framing
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// newStream sends the head.
+func newStream(w http.ResponseWriter, f *framing) *stream {
+	s := &stream{framing: f, w: w, control: http.NewResponseController(w)}
+	w.Header().Set("Content-Type", f.contentType)
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until it has 4 KiB
+	w.WriteHeader(http.StatusOK)
+	return s
+}
+
+func (s *stream) write(texts ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range texts {
+		if _, err := io.WriteString(s.w, text); err != nil {
+			return err
+		}
+	}
+	return s.control.Flush()
+}
+
+func (s *stream) tell(response *graphql.Response) error {
+	text, err := json.Marshal(response)
+	if err != nil {
+		return err
+	}
+	return s.write(s.before, string(text), s.after)
+}
+
+// end tells errors that have no data beside them, the last that is told.
+func (s *stream) end(errs gqlerror.List) error {
+	return s.write(s.before, `{"errors":`, errorsJSON(errs), "}", s.after, s.complete)
+}
+
+// beat writes heartbeats until stop is called, which returns when none is written any more.
+func (s *stream) beat(every time.Duration) (stop func()) {
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-ticker.C:
+				_ = s.write(s.heartbeat) // the server ends the request of a client that is gone
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
+	}
+}

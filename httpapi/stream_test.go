@@ -1,0 +1,268 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/coder/websocket"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/graph"
+	"patientgraph/resolvers"
+	"patientgraph/writethrough"
+)
+
+func TestWhatAClientLikesBestIsChosen(t *testing.T) {
+	t.Parallel()
+	for accept, want := range map[string]*framing{
+		"":                                    nil,
+		"*/*":                                 nil,
+		"application/json":                    nil,
+		"text/event-stream":                   &sse,
+		"Text/Event-Stream":                   &sse,
+		"text/event-stream; charset=utf-8":    &sse,
+		"text/event-stream, application/json": &sse,
+		"text/event-stream, multipart/mixed":  &sse, // urql
+		"application/json, text/event-stream": nil,
+		"application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed": nil, // urql's queries
+		"application/json;q=0.9, text/event-stream":                                &sse,
+		"text/event-stream;q=0.5, application/json":                                nil,
+		"text/event-stream;q=0":                                                    nil,
+		"text/event-stream;q=x":                                                    nil,
+		"text/html, text/event-stream":                                             &sse,
+		"multipart/mixed":                                                          nil,
+		"multipart/mixed;deferSpec=20220824, */*":                                  nil,
+		"multipart/mixed;subscriptionSpec=1.0":                                     &multipartMixed,
+		`multipart/mixed;subscriptionSpec="1.0"`:                                   &multipartMixed,
+		"multipart/mixed;subscriptionSpec=2.0":                                     nil,
+		"multipart/mixed; boundary=graphql; SUBSCRIPTIONSPEC=1.0,application/json": &multipartMixed,
+		"multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9": &multipartMixed, // Apollo Client
+		`multipart/mixed;boundary="graphql";subscriptionSpec=1.0, application/json`:                                      &multipartMixed,
+		"multipart/mixed;deferSpec=20220824,multipart/mixed;subscriptionSpec=1.0,application/json":                       &multipartMixed,
+		strings.Repeat("text/event-stream;q=0.1,", 2000) + "multipart/mixed;subscriptionSpec=1.0;q=0.2, ;;;, a/b;c, \"":  &multipartMixed,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
+		r.Header.Set("Accept", accept)
+		if got := chosenFraming(r); got != want {
+			t.Errorf("%.100q: %+v", accept, got)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
+	r.Header["Accept"] = []string{"application/json;q=0.1", "text/event-stream"}
+	if chosenFraming(r) != &sse {
+		t.Error("of two headers the second is not read")
+	}
+}
+
+// undecided is a Writer with one update, whose end nobody learns.
+type undecided struct{ resolvers.Writer }
+
+func (undecided) ContactUpdate(context.Context, string) (*writethrough.Update, error) {
+	return &writethrough.Update{OperationID: "op", PatientID: "P-1", State: db.UpdateUnknown}, nil
+}
+
+func (undecided) Await(ctx context.Context, _ string) (*writethrough.Update, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// listening serves subscriptions that wait, to an admin; with an executor, that alone.
+func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url string) {
+	t.Helper()
+	o.Log = slog.New(slog.DiscardHandler)
+	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
+	handler := checkedRequest(newGraphQL(o))
+	if executor != nil {
+		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
+	}
+	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
+	server := httptest.NewServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
+	})))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// dial opens a WebSocket and sends messages.
+func dial(t *testing.T, url string, options websocket.DialOptions, messages ...string) *websocket.Conn {
+	t.Helper()
+	options.Subprotocols = []string{transportWS}
+	conn, _, err := websocket.Dial(t.Context(), url, &options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	for _, message := range messages {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn
+}
+
+const initMessage = `{"type":"connection_init"}`
+
+func subscribeMessage(id string) string {
+	return `{"type":"subscribe","id":"` + id + `","payload":` + waitingSubscription + `}`
+}
+
+const waitingSubscription = `{"query":"subscription { contactUpdateSettled(operationId: \"op\") { state } }"}`
+
+func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
+	t.Parallel()
+	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond}}, nil)
+	for accept, heartbeat := range map[string]string{
+		"text/event-stream":                    ":\n\n",
+		"multipart/mixed;subscriptionSpec=1.0": "Content-Type: application/json\r\n\r\n{}\r\n--graphql\r\n",
+	} {
+		ctx, leave := context.WithCancel(t.Context())
+		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(waitingSubscription))
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Accept", accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := bufio.NewReader(response.Body)
+		if accept != "text/event-stream" {
+			if _, err := io.ReadFull(body, make([]byte, len("--graphql\r\n"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 20 {
+			text := make([]byte, len(heartbeat))
+			if _, err := io.ReadFull(body, text); err != nil || string(text) != heartbeat {
+				t.Fatalf("%s: heartbeat %d is %q, %v", accept, n, text, err)
+			}
+		}
+		leave()
+		response.Body.Close()
+	}
+	pinged := 0
+	conn := dial(t, url, websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { pinged++; return true }}, initMessage, subscribeMessage("1"))
+	for n := 0; n < 20 || pinged < 10; n++ {
+		_, text, err := conn.Read(t.Context())
+		if err != nil || string(text) != `{"type":"ping"}` && string(text) != `{"type":"connection_ack"}` {
+			t.Fatalf("message %d is %s, %v", n, text, err)
+		}
+	}
+}
+
+func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
+	t.Parallel()
+	conn := dial(t, listening(t, Options{timing: timing{init: 10 * time.Millisecond}}, nil), websocket.DialOptions{})
+	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != closeInitTimeout {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestAClientThatAnswersNoPingIsDropped: its connection may be dead.
+func TestAClientThatAnswersNoPingIsDropped(t *testing.T) {
+	t.Parallel()
+	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond, send: 50 * time.Millisecond}}, nil)
+	conn := dial(t, url, websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
+	var err error
+	for err == nil {
+		_, _, err = conn.Read(t.Context())
+	}
+	if code := websocket.CloseStatus(err); code != -1 { // a dead one would read nothing
+		t.Errorf("it was closed with %d", code)
+	}
+}
+
+// scripted is a GraphQL server that answers as respond says.
+type scripted struct {
+	graphql.GraphExecutor
+	respond graphql.ResponseHandler
+	left    chan struct{} // gets an element from each operation that nobody awaits any more
+}
+
+func script(respond graphql.ResponseHandler) scripted {
+	schema := graph.NewExecutableSchema(graph.Config{Resolvers: &resolvers.Resolver{}})
+	return scripted{executor.New(schema), respond, make(chan struct{}, maxAtOnce)}
+}
+
+func (s scripted) DispatchOperation(ctx context.Context, _ *graphql.OperationContext) (graphql.ResponseHandler, context.Context) {
+	context.AfterFunc(ctx, func() { s.left <- struct{}{} })
+	return s.respond, ctx
+}
+
+// TestAbuseAClientThatDoesNotReceiveIsCutOff: what waits for it is one answer.
+func TestAbuseAClientThatDoesNotReceiveIsCutOff(t *testing.T) {
+	t.Parallel()
+	large := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
+	endless := script(func(ctx context.Context) *graphql.Response {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return &graphql.Response{Data: large}
+	})
+	dial(t, listening(t, Options{timing: timing{send: time.Second}}, endless), websocket.DialOptions{}, initMessage, subscribeMessage("1"))
+	<-endless.left
+}
+
+func TestAbuseOperationsOfOneWebSocketAreBounded(t *testing.T) {
+	t.Parallel()
+	stuck := script(func(ctx context.Context) *graphql.Response {
+		<-ctx.Done()
+		return nil
+	})
+	messages := []string{initMessage}
+	for n := range maxAtOnce + 1 {
+		messages = append(messages, subscribeMessage(fmt.Sprint(n)))
+	}
+	conn := dial(t, listening(t, Options{}, stuck), websocket.DialOptions{}, messages...)
+	read := func() string {
+		t.Helper()
+		_, text, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if ack := read(); ack != `{"type":"connection_ack"}` {
+		t.Errorf("first came %s", ack)
+	}
+	if refused := read(); !strings.HasPrefix(refused, `{"id":"100","type":"error"`) || !strings.Contains(refused, "100 operations") || !strings.Contains(refused, resolvers.CodeLimitExceeded) {
+		t.Errorf("one more hears %s", refused)
+	}
+	for _, message := range []string{`{"type":"complete","id":"7"}`, subscribeMessage("100"), `{"type":"ping"}`} {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pong := read(); pong != `{"type":"pong"}` {
+		t.Errorf("after one was completed, another hears %s", pong)
+	}
+}
+
+// A fault of ours ends one operation: nothing else recovers in its goroutine.
+func TestAPanicEndsOneOperationOfAWebSocket(t *testing.T) {
+	t.Parallel()
+	faulty := script(func(context.Context) *graphql.Response { panic("Okoro, born 1960") })
+	conn := dial(t, listening(t, Options{}, faulty), websocket.DialOptions{}, initMessage, subscribeMessage("1"), `{"type":"ping"}`)
+	var heard string
+	for range 3 {
+		_, text, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard += string(text)
+	}
+	if !strings.Contains(heard, `"type":"pong"`) || !strings.Contains(heard, `{"id":"1","type":"error","payload":[{`) ||
+		!strings.Contains(heard, `"code":"INTERNAL"`) || strings.Contains(heard, "Okoro") {
+		t.Errorf("heard %s", heard)
+	}
+}

@@ -1,0 +1,334 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/coder/websocket"
+	"github.com/tidwall/gjson"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+const (
+	overWebSocket = "websocket"
+	transportWS   = "graphql-transport-ws" // the subprotocol
+	legacyWS      = "graphql-ws"           // of the npm library subscriptions-transport-ws: another protocol
+
+	// maxInit bounds a message of a client that we do not know yet, in bytes, as the
+	// headers of a request are bounded.
+	maxInit = 64 << 10
+	// maxSockets is how many WebSockets one viewer may have at once in one process, for
+	// each takes memory even if nothing is subscribed to. Viewers are told apart as by Actor.
+	maxSockets = 50
+	// maxAtOnce is how many operations one WebSocket may have under way.
+	maxAtOnce = 100
+)
+
+// The codes that graphql-transport-ws closes with (PROTOCOL.md of graphql-ws).
+const (
+	closeBadRequest   websocket.StatusCode = 4400
+	closeUnauthorized websocket.StatusCode = 4401
+	closeForbidden    websocket.StatusCode = 4403
+	closeSubprotocol  websocket.StatusCode = 4406
+	closeInitTimeout  websocket.StatusCode = 4408
+	closeSameID       websocket.StatusCode = 4409
+	closeTwoInits     websocket.StatusCode = 4429
+)
+
+func isWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket")
+}
+
+func hasToken(h http.Header, name, token string) bool {
+	for value := range strings.SplitSeq(strings.Join(h.Values(name), ","), ",") {
+		if strings.EqualFold(strings.TrimSpace(value), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// orTokenLater lets a WebSocket without an Authorization header through, which no
+// browser can send: its token comes with connection_init.
+func orTokenLater(authenticated func(http.Handler) http.Handler, next http.Handler) http.Handler {
+	now := authenticated(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWebSocket(r) && len(r.Header.Values("Authorization")) == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		now.ServeHTTP(w, r)
+	})
+}
+
+// webSockets is the transport graphql-transport-ws. gqlgen's own closes with none of the
+// codes above, says complete after error, and lets two operations have one id.
+type webSockets struct {
+	Options
+	metrics *streamMetrics
+	answers *answerLimit
+	open    resolvers.PerViewer
+}
+
+func (*webSockets) Supports(r *http.Request) bool { return isWebSocket(r) }
+
+func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	if t.Sockets != nil {
+		t.Sockets.Add(1)
+		defer t.Sockets.Done()
+	}
+	// Who may call from a page was decided before (withCORS).
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{transportWS, legacyWS}, InsecureSkipVerify: true})
+	if err != nil {
+		return // and said to the client
+	}
+	if conn.Subprotocol() != transportWS {
+		noteStream(r.Context(), overWebSocket, strconv.Itoa(int(closeSubprotocol)))
+		_ = conn.Close(closeSubprotocol, "Subprotocol not acceptable: use "+transportWS)
+		return
+	}
+	t.metrics.sockets.Inc()
+	defer t.metrics.sockets.Dec()
+	conn.SetReadLimit(maxInit)
+	s := &socket{webSockets: t, conn: conn, exec: exec, acknowledged: make(chan struct{}), expired: make(chan struct{}, 1), running: map[string]*running{}}
+	s.ctx, s.cancel = context.WithCancel(r.Context())
+	s.serve(r)
+}
+
+// socket is one WebSocket.
+type socket struct {
+	*webSockets
+	conn   *websocket.Conn
+	exec   graphql.GraphExecutor
+	ctx    context.Context // of its operations
+	cancel context.CancelFunc
+
+	viewer       auth.Viewer   // once it is acknowledged
+	left         func()        // of its viewer's count
+	acknowledged chan struct{} // closed then
+	expired      chan struct{} // holds an element when an operation found the token expired
+	code         atomic.Int32  // that we close with; 0: the client has left
+
+	mu      sync.Mutex
+	running map[string]*running // by the client's id
+	ending  bool                // no more operations are begun
+	work    sync.WaitGroup      // the operations
+}
+
+// closing is why a socket must be closed.
+type closing struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// serve reads messages until the socket is closed.
+func (s *socket) serve(r *http.Request) {
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch()
+	}()
+	defer func() {
+		_ = s.conn.CloseNow() // it may be closed
+		s.cancel()
+		<-watched
+		s.work.Wait()
+		if s.left != nil {
+			s.left()
+		}
+	}()
+	for {
+		kind, data, err := s.conn.Read(context.Background()) // a context that ends would end the socket without a word
+		if err != nil {
+			code := int(s.code.Load())
+			if code == 0 {
+				code = max(int(websocket.CloseStatus(err)), 0) // 0: it was cut off
+			}
+			noteStream(r.Context(), overWebSocket, strconv.Itoa(code))
+			return
+		}
+		if bad := s.handle(r, kind, data); bad != nil {
+			s.close(bad.code, bad.reason)
+		}
+	}
+}
+
+// close ends the operations and says why. Whoever closes first is heard.
+func (s *socket) close(code websocket.StatusCode, reason string) {
+	if !s.code.CompareAndSwap(0, int32(code)) {
+		return
+	}
+	s.cancel()
+	_ = s.conn.Close(code, shortReason(reason)) // the client is gone if this fails
+}
+
+// shortReason is what fits into a close frame.
+func shortReason(reason string) string {
+	const most = 123 // bytes: RFC 6455 section 5.5
+	if len(reason) <= most {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:most], "")
+}
+
+// watch does what has its time: heartbeats, and the end of who does not say who it is, of a
+// token, and of the server.
+func (s *socket) watch() {
+	go s.beat()
+	timeout := time.NewTimer(s.timing.orUsual().init) // until it is acknowledged; then until its token expires
+	defer timeout.Stop()
+	acknowledged := s.acknowledged
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-acknowledged:
+			acknowledged = nil
+			timeout.Reset(time.Until(s.viewer.Expires))
+			continue
+		case <-timeout.C:
+			switch {
+			case !s.isAcknowledged():
+				s.close(closeInitTimeout, "Connection initialisation timeout")
+				return
+			case acknowledged != nil: // just now
+				continue
+			}
+			s.finish()
+			s.close(closeForbidden, "Forbidden: the token has expired")
+		case <-s.expired:
+			s.finish()
+			s.close(closeForbidden, "Forbidden: the token has expired")
+		case <-s.Stopping:
+			s.finish()
+			s.close(websocket.StatusGoingAway, "the server stops: connect again")
+		}
+		return
+	}
+}
+
+// finish begins no more operations and waits for those under way: a write must be told
+// how it ended. Subscriptions end by themselves when the token or the server does.
+func (s *socket) finish() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	s.work.Wait()
+}
+
+// beat sends both pings, the one that clients see and the one that every WebSocket
+// must answer, and drops a client that does not.
+func (s *socket) beat() {
+	ticker := time.NewTicker(s.timing.orUsual().heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := s.send(message{Type: "ping"})
+		if err == nil {
+			ctx, cancel := context.WithTimeout(s.ctx, s.timing.orUsual().send)
+			err = s.conn.Ping(ctx)
+			cancel()
+		}
+		if err != nil && s.ctx.Err() == nil {
+			_ = s.conn.CloseNow()
+			return
+		}
+	}
+}
+
+// handle does what a message asks for.
+func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte) *closing {
+	if kind != websocket.MessageText {
+		return &closing{closeBadRequest, "Invalid message: it must be text"}
+	}
+	m, bad := parseMessage(data)
+	if bad != nil {
+		return bad
+	}
+	switch m.kind {
+	case "connection_init":
+		if s.isAcknowledged() {
+			return &closing{closeTwoInits, "Too many initialisation requests"}
+		}
+		v, bad := s.identify(r, m.payload)
+		if bad != nil {
+			return bad
+		}
+		left, ok := s.open.Begin(v, maxSockets)
+		if !ok { // a client tries again later
+			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
+		}
+		s.viewer, s.left = v, left
+		if info := infoOf(r.Context()); info != nil {
+			info.noteViewer(auth.WithViewer(r.Context(), v))
+		}
+		s.conn.SetReadLimit(maxBody)
+		close(s.acknowledged)
+		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone
+	case "ping":
+		_ = s.send(message{Type: "pong", Payload: json.RawMessage(m.payload.Raw)})
+	case "pong":
+	case "complete":
+		s.complete(m.id)
+	case "subscribe":
+		if !s.isAcknowledged() {
+			return &closing{closeUnauthorized, "Unauthorized"}
+		}
+		return s.subscribe(m)
+	}
+	return nil
+}
+
+func (s *socket) isAcknowledged() bool {
+	select {
+	case <-s.acknowledged:
+		return true
+	default:
+		return false
+	}
+}
+
+// identify returns whose token the payload of connection_init holds; without one, whose
+// the header of the request held.
+func (s *socket) identify(r *http.Request, payload gjson.Result) (auth.Viewer, *closing) {
+	var given []gjson.Result
+	payload.ForEach(func(key, value gjson.Result) bool {
+		if strings.EqualFold(key.Str, "Authorization") {
+			given = append(given, value)
+		}
+		return true
+	})
+	v, known := auth.FromContext(r.Context())
+	switch {
+	case len(given) > 1:
+		return v, &closing{closeForbidden, "Forbidden: more than one Authorization"}
+	case len(given) == 0 && known:
+		return v, nil
+	case len(given) == 0:
+		return v, &closing{closeForbidden, "Forbidden: a bearer token is required in the payload of connection_init, as Authorization"}
+	}
+	token, ok := auth.ParseBearer(given[0].Str)
+	if !ok {
+		return v, &closing{closeForbidden, `Forbidden: Authorization must be "Bearer" and a token`}
+	}
+	v, err := s.Verifier.Verify(r.Context(), token)
+	if err != nil {
+		s.Log.InfoContext(r.Context(), "request refused", "reason", err)
+		return v, &closing{closeForbidden, "Forbidden: " + auth.PublicReason(err)}
+	}
+	return v, nil
+}

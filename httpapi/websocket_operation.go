@@ -1,0 +1,144 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+// running is an operation of a WebSocket.
+type running struct {
+	id     string
+	cancel context.CancelFunc
+}
+
+// errNotAwaited is why nothing more is told of an operation that the client completed.
+var errNotAwaited = errors.New("the client has completed it")
+
+// subscribe begins an operation.
+func (s *socket) subscribe(m *received) *closing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.running[m.id] != nil:
+		return &closing{closeSameID, fmt.Sprintf("Subscriber for %s already exists", m.id)}
+	case s.ending: // the socket is closed in a moment, and the client comes again
+		return nil
+	case !time.Now().Before(s.viewer.Expires):
+		return &closing{closeForbidden, "Forbidden: the token has expired"}
+	case len(s.running) >= maxAtOnce:
+		m.tooMuch = limitExceeded("this WebSocket has %d operations under way, and may have no more at once", maxAtOnce)
+	}
+	if m.tooMuch != nil {
+		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(s.ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
+		return nil
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	op := &running{m.id, cancel}
+	s.running[m.id] = op
+	s.work.Go(func() {
+		defer cancel()
+		s.run(ctx, op, m.params)
+	})
+	return nil
+}
+
+// complete ends an operation that the client awaits no more. One that is not there has
+// ended meanwhile.
+func (s *socket) complete(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op := s.running[id]; op != nil {
+		op.cancel()
+		delete(s.running, id)
+	}
+}
+
+// tell sends a message of an operation, unless the client has completed it. After the
+// last one its id is free.
+func (s *socket) tell(op *running, m message, last bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[op.id] != op {
+		return errNotAwaited
+	}
+	if last {
+		delete(s.running, op.id)
+	}
+	return s.send(m)
+}
+
+// run carries an operation out and tells its answers.
+func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
+	began := time.Now()
+	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer))
+	defer sent()
+	ctx, info := forOperation(ctx)
+	ended := endedFailed
+	defer func() {
+		if cause := recover(); cause != nil {
+			fault := resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
+			s.countInternal(fault)
+			_ = s.tell(op, errorsMessage(op.id, fault), true)
+		}
+		info.transport, info.ended = overWebSocket, ended
+		info.logOperation(ctx, s.Log, time.Since(began))
+	}()
+	now := graphql.Now()
+	params.ReadTime = graphql.TraceTiming{Start: now, End: now}
+	ctx = graphql.StartOperationTrace(ctx)
+	rc, errs := s.exec.CreateOperationContext(ctx, params)
+	ctx = graphql.WithOperationContext(ctx, rc)
+	if errs != nil {
+		_ = s.tell(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
+		return
+	}
+	ended = s.tellAll(ctx, s.metrics, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
+		text, err := json.Marshal(response)
+		if err != nil {
+			return err
+		}
+		return s.tell(op, message{ID: op.id, Type: "next", Payload: text}, false)
+	})
+	switch ended {
+	case endedComplete:
+		_ = s.tell(op, message{ID: op.id, Type: "complete"}, true)
+	case endedExpired: // the socket ends, and with it the operation: its client comes again
+		select {
+		case s.expired <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func errorsMessage(id string, errs ...*gqlerror.Error) message {
+	return message{ID: id, Type: "error", Payload: json.RawMessage(errorsJSON(errs))}
+}
+
+// forOperation gives an operation of a WebSocket a line of its own in the log.
+func forOperation(ctx context.Context) (context.Context, *requestInfo) {
+	info := &requestInfo{}
+	if socket := infoOf(ctx); socket != nil {
+		info.id = socket.id
+	}
+	info.noteViewer(ctx)
+	return context.WithValue(ctx, requestInfoKey{}, info), info
+}
+
+func (info *requestInfo) logOperation(ctx context.Context, log *slog.Logger, took time.Duration) {
+	asked := info.operation.Load()
+	if asked == nil {
+		asked = &operation{}
+	}
+	log.InfoContext(ctx, "GraphQL operation", "operation_name", asked.name, "operation_type", string(asked.kind),
+		"transport", info.transport, "ended", info.ended, "ms", float64(took.Microseconds())/1000)
+}
