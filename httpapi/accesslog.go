@@ -86,14 +86,23 @@ func accessLog(o Options, next http.Handler) http.Handler {
 func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took time.Duration) {
 	ms := slog.Float64("ms", float64(took.Microseconds())/1000)
 	if !info.graphql { // the path is as we wrote it, not as it was asked for
-		log.DebugContext(r.Context(), "request", "method", r.Method, "route", r.Pattern, "status", status, ms)
+		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms)
 		return
 	}
 	asked := info.operation.Load()
 	if asked == nil {
 		asked = &operation{}
 	}
-	log.InfoContext(r.Context(), "GraphQL request", "method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms)
+	log.InfoContext(r.Context(), "GraphQL request", "method", method(r), "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms)
+}
+
+// method is a method of HTTP; "other": what a caller took for one.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
 }
 
 // statusWriter remembers the status of an answer.
