@@ -421,7 +421,7 @@ func (c *canary) callers(p *Process) {
 	const marked = "Zelbruk Qavorim 0209 7731 884"
 	for _, path := range []string{"/Qavorim?Zelbruk=Wixomar", "/graphql/Qavorim", "/readyz?Qavorim", "/metrics?Zelbruk", "/fhir-notification/Patient/Qavorim", "/schema.graphql?Qavorim", "/%51avorim"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodOptions, "QAVORIM"} {
-			send(p.Request(method, path, marked, "Origin", "https://qavorim.example", "X-Request-Id", marked, "Accept-Language", marked, "X-Subscription-Secret", "zecret-typed", "User-Agent", marked, "Referer", marked,
+			send(p.Request(method, path, marked, "Origin", "https://elsewhere.example", "X-Request-Id", marked, "Accept-Language", marked, "X-Subscription-Secret", "zecret-typed", "User-Agent", marked, "Referer", marked,
 				"Traceparent", marked, "X-Forwarded-For", marked, "Access-Control-Request-Method", "QAVORIM", "Access-Control-Request-Headers", "zelbruk", "Last-Event-Id", marked, "Idempotency-Key", marked))
 		}
 	}

@@ -171,6 +171,9 @@ func (table *rolesTable) askAgain(w *ward, c caller) {
 	for _, update := range w.updates {
 		for _, field := range table.schema.Query.Fields {
 			table.askBy(w, c, field, "operationId", update.id, update.number)
+			if field.Name == "node" {
+				table.askBy(w, c, field, "id", update.id, update.number)
+			}
 		}
 	}
 }
