@@ -248,6 +248,7 @@ func chattyAnswers(t *testing.T) map[string]func(w http.ResponseWriter, r *http.
 		"503":         plain(503, "text/plain", same, everywhere...),
 		"302":         plain(302, text, page, everywhere...),
 		"200 no JSON": plain(200, fhirJSON, same, everywhere...),
+		"200 outcome": plain(200, fhirJSON, outcome, everywhere...),
 		"200 another type": plain(200, fhirJSON, func(repeated string) string {
 			return `{"resourceType":"Qavorim Zelbruk","id":"Wixomar","text":` + JSON(t, repeated) + `}`
 		}),
