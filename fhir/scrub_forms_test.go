@@ -55,6 +55,8 @@ func TestScrubHidesValuesInOtherForms(t *testing.T) {
 		{`{"name":[{"family":"Sharma","given":["Priya"]}],"birthDate":"1958-05-14","telecom":[{"system":"phone","value":"+91 98765 43210"}]}`, "Priyaben Sharmaji 9876543210 98-76-54-32-10 (98765)43210 0 98765 43210, 14 मई 1958, 14 May 1958, may 14", "Priya Sharma 98 765 43210 मई May"},
 		{`{"name":[{"family":"Field","given":["Grace"]}],"birthDate":"1958-05-14"}`, "Grace Field: field telecom invalid", "Grace Field"},
 		{`{"name":[{"family":"Aune","given":["Solveig"]}],"extension":[{"url":"http://x/mothersMaidenName","valueString":"Ødegård"}],"generalPractitioner":[{"display":"Dr. Kåre Moe"}],"maritalStatus":{"text":"Enke etter Leif"}}`, "mother's maiden name Odegaard / ØDEGÅRD / Oedegaard; GP Moe, Kaare; widow of Leif", "Odegaard ØDEG Oedegaard Moe Kaare Leif"},
+		{`{"name":[{"family":"Aune","given":["Solveig"]}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"73 55 01 02"}]}`,
+			"SAune, Aune^Solveig, FHIRSolveig, AUNE/SOLVEIG; 7 3 5 5 0 1 0 2, [73][55][01][02], 0047 73550102; 17/IV/38, Apr-17-1938, 1938年4月17日, 38/4/17, ๑๗ เมษายน ๒๔๘๑, S13.4.17", "Aune Solveig AUNE 55 0102 17 IV Apr 1938 เมษายน S13.4"},
 	} {
 		got := SecretsOf([]byte(c.resource)).Text(c.reason, "value")
 		for secret := range strings.FieldsSeq(c.secrets) {
