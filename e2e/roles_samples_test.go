@@ -286,6 +286,7 @@ func (table *rolesTable) hear(w *ward) {
 		if ended {
 			table.t.Errorf("%s hears nothing of %s", c.name, number)
 		}
+		table.wantNoIdentifiers(c, event)
 		value := event.At("data", field)
 		table.walk(c, c.whose(number), typename, value)
 		for _, coordinate := range []string{"Subscription." + field, "Subscription." + field + "(" + argument + ":)"} {

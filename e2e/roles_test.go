@@ -170,9 +170,24 @@ func (table *rolesTable) ask(p *Product, c caller, class, root, field, arguments
 	default:
 		table.t.Fatalf("%s asks for %s%s: %v", c.name, field, arguments, answer)
 	}
+	table.wantNoIdentifiers(c, answer.Object)
 	value = answer.At("data", field)
 	table.walk(c, class, operation.Fields.ForName(field).Type.Name(), value)
 	return value, code
+}
+
+// wantNoIdentifiers fails if an answer to who sees no identifiers has one, be it encoded in
+// a cursor or an error.
+func (table *rolesTable) wantNoIdentifiers(c caller, answer Object) {
+	if !slices.Contains([]string{"none", "unknown", "analyst", "analyst:own.rs", "admin:u", "patient:write"}, c.name) {
+		return
+	}
+	text := readings(JSON(table.t, answer))
+	for _, identifier := range []string{"okoro", "amara", "1990-05-17", "main st", "ngozi", "1111-2222", "ins-77"} {
+		if strings.Contains(text, identifier) {
+			table.t.Errorf("%s is told %s: %s", c.name, identifier, text)
+		}
+	}
 }
 
 func tokenOf(t *testing.T, c caller) string {
