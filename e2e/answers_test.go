@@ -5,13 +5,10 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/auth"
-	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -145,31 +142,4 @@ func TestWhatIsNotTriedBringsTheRecord(t *testing.T) {
 			"__typename": "FhirUnavailable", "applied": "NO", "patient.phone": OldPhone, "patient.syncState": "PENDING",
 		})
 	})
-}
-
-// TestWhoMayNotReadSeesNothingOfTheRecord, whatever the answer.
-func TestWhoMayNotReadSeesNothingOfTheRecord(t *testing.T) {
-	t.Parallel()
-	s := StartSystem(t, dbtest.SQLite(t))
-	token := TokenOf(t, Object{"role": string(auth.RolePatient), "patient_id": Number, "scope": "patient/Patient.write"})
-	nothing := Object{"id": Number, "phone": nil, "email": nil, "syncState": "SYNCED"}
-	for _, c := range []struct {
-		fault    fhirsim.Fault
-		phone    string
-		typename string
-	}{
-		{fhirsim.Fault{}, "invalid-phone", "FhirRejected"},
-		{fhirsim.Fault{Status: http.StatusServiceUnavailable}, NewPhone, "FhirUnavailable"},
-	} {
-		s.FHIR.SetFault("", c.fault)
-		answer := s.As(token).Update(Object{"patientId": Number, "phone": c.phone})
-		Want(t, answer, Object{"__typename": c.typename})
-		for field, value := range nothing {
-			Want(t, answer, Object{"patient." + field: value})
-		}
-		s.FHIR.ClearFaults()
-		if strings.Contains(JSON(t, answer), OldPhone) {
-			t.Errorf("%v", answer)
-		}
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	. "patientgraph/app/apptest"
-	"patientgraph/auth"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 )
@@ -221,26 +220,4 @@ func TestWithoutAToken(t *testing.T) {
 			t.Errorf("%s: status %d, %v", name, answer.Status, answer)
 		}
 	}
-}
-
-func TestAnalystSeesNoIdentifiers(t *testing.T) {
-	t.Parallel()
-	OnEachDatabase(t, func(t *testing.T, databaseURL string) {
-		s := StartSystem(t, databaseURL)
-		analyst := Token(t, auth.RoleAnalyst, "")
-		Want(t, s.As(analyst).Query(PatientQuery, Object{"id": Number}), Object{
-			"patient.familyName": nil, "patient.givenName": nil, "patient.fullName": nil, "patient.phone": nil, "patient.email": nil,
-			"patient.address": nil, "patient.emergencyContact": nil, "patient.birthDate": nil, "patient.birthYear": 1990, "patient.gender": "MALE",
-		})
-		for _, arguments := range []string{`filter: {name: "길동"}`, `filter: {phone: "010"}`, `filter: {birthDate: "1990"}`, `orderBy: NAME_ASC`, `orderBy: BIRTH_DATE_DESC`} {
-			answer := s.As(analyst).Post(Body(t, `{ patients(`+arguments+`) { totalCount } }`, nil))
-			if code := answer.ErrorCode(); code != "BAD_USER_INPUT" {
-				t.Errorf("%s: code %q: %v", arguments, code, answer)
-			}
-		}
-		Want(t, s.As(Token(t, auth.RolePatient, Number)).Query(`{ patients { totalCount nodes { id fullName } } }`, nil), Object{
-			"patients": Object{"totalCount": 1, "nodes": []Object{{"id": Number, "fullName": "홍길동"}}},
-		})
-		Want(t, s.As(Token(t, "stranger", "")).Query(`{ patients { totalCount } viewer { role } }`, nil), Object{"patients.totalCount": 0, "viewer.role": "stranger"})
-	})
 }

@@ -34,6 +34,9 @@ var unaccented = map[rune]string{
 	'ø': "o", 'æ': "ae", 'œ': "oe", 'đ': "d", 'ð': "d", 'ł': "l", 'ħ': "h", 'ı': "i", 'þ': "th", 'ŋ': "n", 'ß': "ss",
 }
 
+// sameLetter has the letters that are written for each other in Arabic and Persian.
+var sameLetter = map[rune]rune{'ة': 'ه', 'ى': 'ي', 'ی': 'ي', 'ک': 'ك'}
+
 // umlauts makes Mueller, Müller and Muller one.
 var umlauts = strings.NewReplacer("ae", "a", "oe", "o", "ue", "u", "aa", "a")
 
@@ -122,6 +125,12 @@ func (f *folder) plain(r rune, from, to int, capital bool) {
 		return
 	}
 	for _, r := range norm.NFD.String(string(r)) {
+		if same, known := sameLetter[r]; known {
+			r = same
+		}
+		if r >= 'ぁ' && r <= 'ゖ' { // Hiragana as Katakana
+			r += 'ァ' - 'ぁ'
+		}
 		switch {
 		case unicode.In(r, unicode.Mn, unicode.Me), isInvisible(r):
 		case unaccented[r] != "":

@@ -14,6 +14,7 @@ import (
 type parts struct {
 	words      []string        // of minPartLetters and more; in order once sort was called
 	beginnings map[string]bool // of words: minBeginning letters and more, and at least half
+	stems      map[string]bool // of the words of names and places: what stays of them when they are inflected
 	fours      map[string]bool // each four digits in a row of a number of minPartDigits and more
 }
 
@@ -22,14 +23,15 @@ const (
 	maxPartLetters = 64 // of a longer word its beginning is looked for
 	minBeginning   = 4
 	minPartDigits  = 7
+	maxEnding      = 5 // letters that an inflected word may have behind its stem
 )
 
 func newParts() parts {
-	return parts{beginnings: map[string]bool{}, fours: map[string]bool{}}
+	return parts{beginnings: map[string]bool{}, stems: map[string]bool{}, fours: map[string]bool{}}
 }
 
-// add adds the words and numbers of a value.
-func (p *parts) add(f folded) {
+// add adds the words and numbers of a value; those of names and places are inflected.
+func (p *parts) add(f folded, inflected bool) {
 	digits, end := "", 0
 	for _, t := range f.tokens {
 		text := f.text[t.at:t.end]
@@ -42,6 +44,9 @@ func (p *parts) add(f folded) {
 		} else if !t.glued && !commonWords[t.word] {
 			p.addWord(t.word)
 			p.addWord(text)
+			if inflected {
+				p.addStem(t.word)
+			}
 			if last, size := utf8.DecodeLastRuneInString(text); unicode.In(last, unicode.Cyrillic, unicode.Greek) {
 				p.addWord(text[:len(text)-size]) // their endings change: Иванова, Ивановой
 			}
@@ -67,6 +72,28 @@ func (p *parts) addWord(word string) {
 		letters++
 	}
 	p.words = append(p.words, word)
+}
+
+// addStem adds what other forms of a name begin with: Zofi of Zofia, Zofii, Virt of
+// Virtanen, Virtasen. Of three letters all stay: Kim, Kims.
+func (p *parts) addStem(word string) {
+	letters := []rune(word)
+	if n := len(letters); n >= 3 && n <= maxPartLetters {
+		p.stems[word] = true
+		p.stems[string(letters[:max(3, n-max(1, n*3/8))])] = true
+	}
+}
+
+// isForm reports whether a word may be another form of a name: a stem and an ending, of
+// one letter where the stem is as short as many words' beginnings.
+func (p *parts) isForm(word string) bool {
+	letters := []rune(word)
+	for ending := 0; ending <= min(maxEnding, len(letters)-3); ending++ {
+		if stem := letters[:len(letters)-ending]; p.stems[string(stem)] && (len(stem) > 3 || ending <= 1) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *parts) addNumber(digits string) {
@@ -128,7 +155,7 @@ func (r *reading) findPart(i int) {
 	if t.digits || t.glued || commonWords[t.word] || r.isSafe(t.at) {
 		return
 	}
-	if text := r.text[t.at:t.end]; !p.inWord(t.word) && (text == t.word || !p.inWord(text)) {
+	if text := r.text[t.at:t.end]; !p.inWord(t.word) && !p.isForm(t.word) && (text == t.word || !p.inWord(text)) {
 		return
 	}
 	at := span{t.at, t.end}

@@ -267,24 +267,41 @@ func (r *reading) joinFragments() {
 		}
 	}
 	join := func(tokens []token) {
-		if s := r.secrets; !s.fragments[tokens[0].word] && !(len(tokens) > 1 && s.fillers[tokens[0].word] && s.fragments[tokens[1].word]) {
+		first := tokens[0]
+		if !r.secrets.fragments[first.word] && !r.leadsToFragment(tokens) {
 			return
 		}
-		if at := (span{tokens[0].at, tokens[0].end}); !covered[at.from] && !r.isSafe(at.from) {
+		if at := (span{first.at, first.end}); !covered[at.from] && !r.isSafe(at.from) {
 			r.hidden = append(r.hidden, at)
 			cover(at)
 		}
 	}
 	for i, t := range r.tokens {
 		if r.beside(covered, t.at-1, -1) {
-			join(r.tokens[i:min(i+2, len(r.tokens))])
+			join(r.tokens[i:min(i+3, len(r.tokens))])
 		}
 	}
 	for i := len(r.tokens) - 1; i >= 0; i-- {
 		if r.beside(covered, r.tokens[i].end, 1) {
-			join([]token{r.tokens[i], r.tokens[max(i-1, 0)]})
+			before := slices.Clone(r.tokens[max(i-2, 0) : i+1])
+			slices.Reverse(before)
+			join(before)
 		}
 	}
+}
+
+// leadsToFragment reports whether the first of these tokens, and with it the second, is
+// what stands between two parts of a date: so "of" in "17 of April".
+func (r *reading) leadsToFragment(tokens []token) bool {
+	for i, t := range tokens {
+		if i > 0 && r.secrets.fragments[t.word] {
+			return true
+		}
+		if !r.secrets.fillers[t.word] {
+			return false
+		}
+	}
+	return false
 }
 
 // beside reports whether, going from at, something hidden comes after three

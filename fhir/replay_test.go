@@ -153,7 +153,7 @@ var hapiErrors = map[string]struct {
 }{
 	"full-put-us-core":         {Rejected, "Profile reference 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient' has not been checked because it could not be found", 8, ""},
 	"repository-put-bad-phone": {Conflict, "Constraint failed: phone-1: 'Invalid phone format'", 7, "Patient.telecom[0]"},
-	"search-unknown-parameter": {Rejected, `HAPI-0524: Unknown search parameter "foo" for resource type "Patient". Valid search parameters for this search are: [_id, _lastUpdated, _profile, _security, _source, _tag, active, address, address-city, address-country, address-postalcode, address-state, address-use, birthdate, death-date,…`, 1, ""},
+	"search-unknown-parameter": {Rejected, `HAPI-0524: Unknown search parameter "…" for resource type "Patient". Valid search parameters for this search are: [_id, _lastUpdated, _profile, _security, _source, _tag, active, address, address-city, address-country, address-postalcode, address-state, address-use, birthdate, death-date, deceased,…`, 1, ""},
 }
 
 func TestReplayOpenEMR(t *testing.T) {

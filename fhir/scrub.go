@@ -146,11 +146,12 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 	return merged(spans), true
 }
 
-// apart puts blanks between the words of SolveigAune.
+// apart puts blanks between the words of SolveigAune and of SAune.
 func apart(list []glyph) []glyph {
 	out := make([]glyph, 0, len(list))
 	for i, g := range list {
-		if i > 0 && unicode.IsUpper(g.r) && unicode.IsLower(list[i-1].r) {
+		if i > 0 && unicode.IsUpper(g.r) && (unicode.IsLower(list[i-1].r) ||
+			unicode.IsUpper(list[i-1].r) && i+1 < len(list) && unicode.IsLower(list[i+1].r)) {
 			out = append(out, glyph{' ', g.from, g.from})
 		}
 		out = append(out, g)

@@ -73,19 +73,21 @@ func isCommon(value string) bool {
 	return len(tokens) == 1 && commonWords[tokens[0].word]
 }
 
-// TestReadsLeaveOrdinaryWordsOnly: what a server says of a patient that is not
-// at hand may name it.
-func TestReadsLeaveOrdinaryWordsOnly(t *testing.T) {
+// TestOnlyOrdinaryWordsAreLeftWhereNoPatientIsAtHand: what a server says of a read, a
+// search or an export may name whom it likes.
+func TestOnlyOrdinaryWordsAreLeftWhereNoPatientIsAtHand(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"Missing or wrong bearer token":            "Missing or wrong bearer token",
 		"No token to read Solveig Aune, born 1938": "No token to read … …, … …",
 	} {
-		a := answer{request: request{op: OpRead, id: "p", want: "Patient"}, status: 401, header: http.Header{}, now: testNow,
-			body: []byte(`{"message":` + quote(text) + `}`)}
-		var e *Error
-		if !errors.As(a.failure(), &e) || e.Reason != want {
-			t.Errorf("%q: %v, want %q", text, e, want)
+		for _, op := range []string{OpRead, OpSearch, OpHistory, OpCapabilities, OpExport} {
+			a := answer{request: request{op: op, id: "p", want: "Patient"}, status: 401, header: http.Header{}, now: testNow,
+				body: []byte(`{"message":` + quote(text) + `}`)}
+			var e *Error
+			if !errors.As(a.failure(), &e) || e.Reason != want {
+				t.Errorf("%s, %q: %v, want %q", op, text, e, want)
+			}
 		}
 	}
 }

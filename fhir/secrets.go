@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -165,6 +166,9 @@ func (s *Secrets) addString(key, parent, text string) {
 		s.add(text, name)
 	case "line", "city", "district", "state", "postalCode", "country":
 		s.add(text, place)
+		if key == "postalCode" {
+			s.addNumbers(foldText(text), whole) // 620 014
+		}
 	case "div":
 		s.add(withoutTags(text), free)
 	case "text":
@@ -218,7 +222,7 @@ func (s *Secrets) addFolded(f folded, k kind) {
 	}
 	s.addWhole(f, k)
 	s.addNumbers(f, k)
-	s.parts.add(f)
+	s.parts.add(f, k == name || k == place)
 	if k == name || k == place || k == free {
 		for i := 0; i < len(f.tokens); {
 			n := 1
@@ -239,7 +243,7 @@ func (s *Secrets) addFolded(f folded, k kind) {
 		}
 		f = foldText(joined)
 		s.insert(f.tokens, hides)
-		s.parts.add(f)
+		s.parts.add(f, k == name || k == place)
 	}
 }
 
@@ -282,6 +286,13 @@ func (s *Secrets) addWhole(f folded, k kind) {
 			n.literals = append(n.literals, l)
 		}
 	}
+}
+
+// isIdeographic reports whether two letters of a word's script say as much as a short word
+// of another one.
+func isIdeographic(letter string) bool {
+	r, _ := utf8.DecodeRuneInString(letter)
+	return unicode.In(r, unicode.Han, unicode.Hangul, unicode.Katakana)
 }
 
 func hasLetters(f folded) bool {
@@ -329,13 +340,16 @@ func (s *Secrets) addWord(word []token, of int, k kind) {
 // addNumberOrGlued adds a number, or a word of a script without blanks:
 //
 //	                      name              place     free
-//	several glued (길동)    hides             hides     hides
+//	several glued (길동)    hides             hides     hides, but not its beginning
 //	one glued (김)         alone, fragment   fragment  -
 //	digits, 3 and more    fragment          hides     hides
 //	digits, 1 or 2        fragment          fragment  -
 func (s *Secrets) addNumberOrGlued(word []token, k kind) {
 	first := word[0]
 	if longNumber := first.digits && len(first.word) >= 3; len(word) > 1 || longNumber && k != name {
+		for n := 2; n < len(word) && n <= 4 && k != free && isIdeographic(first.word); n++ { // 서울 of 서울특별시
+			s.insert(word[:n], hides)
+		}
 		s.insert(word, hides)
 		return
 	}

@@ -338,12 +338,14 @@ func (a *answer) issues() []Issue {
 		return nil
 	}
 	secrets := SecretsOf()
-	if a.op != OpSubscribe { // a Subscription holds no patient, and its words are what may be wrong
+	if a.op == OpUpdate {
 		secrets = SecretsOf(a.request.body)
 	}
 	secrets.addCredentials(a.ownSecrets...)
 	secrets.add(a.id, whole)
-	secrets.commonOnly = a.op == OpRead || a.op == OpHistory || a.op == OpExport
+	// Only of an update the patient is at hand. A Subscription holds none, and its words
+	// are what may be wrong.
+	secrets.commonOnly = a.op != OpUpdate && a.op != OpSubscribe
 	for i := range issues {
 		issues[i] = secrets.Scrub(issues[i])
 		if a.op == OpExport {

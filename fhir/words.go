@@ -44,7 +44,7 @@ var commonWords = func() map[string]bool {
 		which while whitespace who will with within without word words work would write wrong xml year yes yet you
 		your zip zone male female why columns
 		generally means logged resourcetype versionid lastupdated
-		bulk complete completed export exported occurred progress`) {
+		bulk complete completed death export exported occurred progress`) {
 		words[foldWord(w)] = true
 	}
 	for _, name := range append(elementNames, elementParts...) {

@@ -1319,9 +1319,11 @@ type Viewer {
 }
 
 """
-A patient as the cache holds it. For the role analyst, every direct identifier is null. A token whose
-scopes let it write but not read the record sees of it id, version, sync state and times alone: the
-rest is null or UNKNOWN, and as of an active patient.
+A patient as the cache holds it. Null for the role analyst: familyName, givenName, fullName, birthDate,
+phone, email, address and emergencyContact. It gets id, birthYear, gender, allergies, bloodType, active,
+deceased, replacedBy, fhirId, isSynced, lastSyncedAt, syncState, version, changeCursor, createdAt and
+updatedAt. Who may write the record but not read it gets id, isSynced, lastSyncedAt, syncState, version,
+changeCursor, createdAt and updatedAt. The rest is null or UNKNOWN then, and as of an active patient.
 """
 type Patient implements Node {
   "The hospital's patient number where PATIENT_ID_SYSTEM finds one, else P-<year>-<sequence>."

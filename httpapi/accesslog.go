@@ -83,18 +83,27 @@ func accessLog(o Options, next http.Handler) http.Handler {
 func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took time.Duration) {
 	ms, client := slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("client", info.client.String())
 	if !info.graphql { // the path is as we wrote it, not as it was asked for
-		log.DebugContext(r.Context(), "request", "method", r.Method, "route", r.Pattern, "status", status, ms, client)
+		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms, client)
 		return
 	}
 	asked := info.operation.Load()
 	if asked == nil {
 		asked = &operation{}
 	}
-	line := []any{"method", r.Method, "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
+	line := []any{"method", method(r), "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
 	if info.transport != "" {
 		line = append(line, "transport", info.transport, "ended", info.ended)
 	}
 	log.InfoContext(r.Context(), "GraphQL request", line...)
+}
+
+// method is a method of HTTP; "other": what a caller took for one.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
 }
 
 // statusWriter remembers the status of an answer.

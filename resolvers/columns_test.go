@@ -165,59 +165,6 @@ func TestEachFieldOfAPatientIsShown(t *testing.T) {
 	}
 }
 
-// mayOnlyWrite is an admin whose token has the scope to write records, not to read
-// them.
-func mayOnlyWrite(t *testing.T) auth.Viewer {
-	t.Helper()
-	secret := []byte(strings.Repeat("s", 32))
-	token, err := auth.Sign(secret, auth.Config{PatientClaim: "scope"}, auth.RoleAdmin, []string{"user/Patient.u"}, time.Hour, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := auth.NewVerifier(context.Background(), auth.Config{Secret: secret})
-	if err != nil {
-		t.Fatal(err)
-	}
-	viewer, err := verifier.Verify(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return viewer
-}
-
-// A new field is shown to nobody who was not to see it.
-func TestWhoSeesWhichFields(t *testing.T) {
-	t.Parallel()
-	always := "Active ChangeSeq CreatedAt ID IsSynced LastSyncedAt SyncState UpdatedAt Version"
-	for _, c := range []struct {
-		viewer auth.Viewer
-		want   string
-	}{
-		{mayOnlyWrite(t), always},
-		{auth.Viewer{Role: auth.RoleAnalyst}, always + " Allergies BirthYear BloodType Deceased FhirID Gender MergedInto"},
-	} {
-		want := strings.Fields(c.want)
-		p := reflect.ValueOf((&Resolver{}).toPatient(fullRow(), c.viewer)).Elem()
-		for n := range p.NumField() {
-			name := p.Type().Field(n).Name
-			shown := !p.Field(n).IsZero() && p.Field(n).Interface() != graph.GenderUnknown
-			if shown != slices.Contains(want, name) {
-				t.Errorf("%+v sees %s: %v", c.viewer, name, shown)
-			}
-		}
-	}
-	row := fullRow()
-	row.Inactive = true
-	for _, c := range []struct {
-		viewer auth.Viewer
-		active bool
-	}{{mayOnlyWrite(t), true}, {auth.Viewer{Role: auth.RoleAnalyst}, false}} {
-		if p := (&Resolver{}).toPatient(row, c.viewer); p.Active != c.active {
-			t.Errorf("%+v is told of an inactive record that it is active: %v", c.viewer, p.Active)
-		}
-	}
-}
-
 // Whom to call is what was recorded here, else what FHIR has; and nothing recorded is
 // not nothing known.
 func TestWhatWasRecordedHereGoesFirst(t *testing.T) {

@@ -1,0 +1,68 @@
+package fhir
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestScrubHidesValuesInOtherForms: names in any order, inflected, glued, abbreviated and
+// in the spelling of another keyboard; dates as people write them in many languages;
+// numbers in other groups; parts of addresses.
+func TestScrubHidesValuesInOtherForms(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ resource, reason, secrets string }{
+		{`{"name":[{"family":"Иванова","given":["Анна","Сергеевна"]},{"use":"maiden","family":"Кузнецова"}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"+7 912 345-67-89"}],"address":[{"line":["ул. Ленина, д. 5, кв. 12"],"city":"Екатеринбург","postalCode":"620014"}]}`,
+			"Пациентка Ивановой Анне Сергеевне (17 апреля 1938 г.р.), телефон 8 (912) 345 67 89, проживает в Екатеринбурге, Ленина 5-12, 620 014, урожд. Кузнецовой", "Иванов Анн Сергеев апреля 17 1938 912 345 67 89 Екатеринб Ленин 620 014 Кузнецов"},
+		{`{"name":[{"family":"Kowalska","given":["Zofia"]}],"birthDate":"1951-09-03","telecom":[{"system":"phone","value":"601 234 567"}],"address":[{"line":["ul. Długa 7"],"city":"Kraków"}]}`,
+			"Pacjentka Zofii Kowalskiej ur. 3 września 1951 (3.IX.1951), tel. 60-12-34-567, w Krakowie przy Długiej 7", "Zofii Kowalsk wrze 1951 IX 60-12 567 Krak Długiej"},
+		{`{"name":[{"family":"Nguyễn","given":["Thị","Mai"]}],"birthDate":"1962-11-08","address":[{"line":["12 Lê Lợi"],"city":"Huế"}]}`,
+			"bệnh nhân Mai Nguyen Thi sinh ngày 8 tháng 11 năm 1962 tại 12 Le Loi, Hue; NGUYỄN THỊ MAI", "Nguyen Thi 8 11 1962 Loi Hue"},
+		{`{"name":[{"family":"山田","given":["花子"]},{"family":"ヤマダ","given":["ハナコ"]}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"03-1234-5678"}],"address":[{"line":["神宮前1丁目2-3"],"city":"渋谷区","postalCode":"150-0001"}]}`,
+			"花子山田様 昭和13年4月17日生 (ﾔﾏﾀﾞ ﾊﾅｺ) 電話０３（１２３４）５６７８ 〒1500001 渋谷 神宮前一丁目", "花子 山田 13年 4月 17 ﾔﾏﾀﾞ ﾊﾅｺ １２３４ ５６７８ 1500001 渋谷 神宮前"},
+		{`{"name":[{"family":"홍","given":["길동"]}],"birthDate":"1990-05-03","telecom":[{"system":"phone","value":"010-1111-2222"}],"address":[{"line":["테헤란로 152"],"city":"서울특별시","district":"강남구"}]}`,
+			"길동 홍님(90년 5월 3일생, 900503-1234567)의 번호 010.1111.2222(+82 10 1111 2222)이 서울 강남 테헤란로152에", "길동 홍 90년 5월 3일 900503 1111 2222 서울 강남 테헤란"},
+		{`{"name":[{"family":"García Lorca","given":["José","María"]}],"birthDate":"1944-02-29","contact":[{"name":{"family":"Quiñones","given":["Begoña"]},"telecom":[{"system":"phone","value":"600 11 22 33"}],"address":{"line":["Calle Mayor 3"],"city":"Ávila"}}]}`,
+			"Lorca, J. M.; José Mª; G. Lorca; contacto Begona Quinones 600-112-233, C/ Mayor 3 - AVILA; nacido el 29 de febrero de 1944; 29feb44; 1944-060", "Lorca José Begona Quinones 600 112 Mayor AVILA 29 febrero 1944 29feb44"},
+		{`{"name":[{"family":"Aune","given":["Solveig"]}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"73 55 01 02"}],"address":[{"line":["Fjordgata 8"],"city":"Trondheim","postalCode":"7010"}]}`,
+			"Patient Aune,Solveig DOB=17APR1938 dob:38-04-17 born on the 17th of April, 1938; Sunday 17.4.; tel:+4773550102; 7355-0102; 735 50 102; Fjordgt 8; Fjordgaten 8; 8, Fjordgata", "Aune Solveig 17APR 38-04 17th April 17.4 7355 735 Fjordg"},
+		{`{"name":[{"family":"Kim","given":["Min-su"]}],"birthDate":"2001-12-25","telecom":[{"system":"phone","value":"+82-10-9999-8888"}]}`,
+			"Minsu KIM / Min Su Kim / KimMinSu / kim.minsu / M. Kim / Kim M.S.; 25 Aralık 2001; 25. joulukuuta 2001; 25 декабря 2001; 25 grudnia 2001; 25. prosince 2001; 25 декабря; ๒๕ ธันวาคม ๒๕๔๔; 2544", "Minsu KIM Kim kim Su Aralık joulukuuta декабря grudnia prosince ๒๕"},
+		{`{"name":[{"family":"O'Connor","given":["Siobhán"]}],"birthDate":"1970-07-04","telecom":[{"system":"email","value":"siobhan.oconnor@mail.example.ie"}]}`,
+			"OConnor O Connor O’Connor o-connor Siobhan siobhan[at]mail.example.ie siobhan.oconnor at mail dot example dot ie; July 4th; 4th July; 4 Jul '70; 07/04/70", "Connor Siobhan siobhan mail.example July Jul 07/04"},
+		{`{"name":[{"family":"بن علي","given":["فاطمة"]}],"birthDate":"1980-01-02","telecom":[{"system":"phone","value":"٠٥٠ ١٢٣ ٤٥٦٧"}],"address":[{"city":"الرياض"}]}`,
+			"المريضة فاطمة بنت علي، وفاطمه بن على، مواليد ٢ يناير ١٩٨٠ هاتف 0501234567 في الرياض والرياض", "فاطم يناير ٢ 0501 رياض"},
+		{`{"name":[{"family":"Παπαδόπουλος","given":["Γιώργος"]}],"birthDate":"1955-03-25"}`,
+			"του Γιώργου Παπαδόπουλου, γεν. 25 Μαρτίου 1955, ΠΑΠΑΔΟΠΟΥΛΟΣ ΓΙΩΡΓΟΣ", "Γιώργου Παπαδόπ Μαρτίου 25 ΠΑΠΑΔ ΓΙΩΡ"},
+		{`{"name":[{"family":"Virtanen","given":["Aino"]}],"birthDate":"1949-06-21","address":[{"line":["Mannerheimintie 4"],"city":"Turku"}]}`,
+			"Ainon Virtasen, s. 21.6.1949 eli 21. kesäkuuta 1949, osoite Mannerheimintiellä 4 Turussa", "Ainon Virta 21 kesäkuuta 1949 Manner"},
+		{`{"name":[{"family":"Li","given":["Wei"]}],"birthDate":"1960-10-10","address":[{"line":["Nanjing Lu 1"],"city":"Shanghai"}]}`,
+			"Wei Li; LiWei; Li_Wei; wei.li; liwei1960; LI,WEI", "Wei Li liwei LI"},
+		{`{"name":[{"family":"May","given":["Will"]}],"birthDate":"1960-10-10"}`, "Patient Will May may not be updated", "Will May"},
+		{`{"name":[{"family":"Иванова","given":["Анна"]}],"birthDate":"1938-04-17"}`, "b. 17 April; Пациент А. Иванова; ИВАНОВА А.С.", "17 April Иван ИВАН"},
+		{`{"name":[{"family":"홍","given":["길동"]}]}`, "길동씨; 홍씨; 홍 환자", "길동 홍"},
+		{`{"name":[{"family":"Müller","given":["Jürgen"]}],"birthDate":"1971-03-01","telecom":[{"system":"phone","value":"0171 2345678"}],"address":[{"line":["Königstraße 12b"],"city":"Köln","postalCode":"50667"}]}`,
+			"Herr Muellers Juergen (*1.3.71, 01. März 1971) Tel. +49 171 23 45 678 / 0171/234-5678 / 171 2345 678, Koenigstr. 12 b, D-50667 Koeln, Königstr.12b", "Mueller Juergen 1.3 März 171 234 345 Koenigstr Königstr 50667 Koeln"},
+		{`{"name":[{"family":"Smith","given":["John","Q"]}],"birthDate":"1980-12-24","telecom":[{"system":"phone","value":"(212) 555-0143"}],"address":[{"line":["221B Baker Street","Apt. 4"],"city":"New York","state":"NY","postalCode":"10001-1234"}]}`,
+			"Smith, John Q. DOB 12-24-80 / 24Dec1980 / Dec. 24th, 1980 / 19801224 / 1980/12/24 / 12241980, 212.555.0143 / 1 212 555 0143 / 5550143 / x0143, 221-B Baker St, New York NY 10001", "Smith John 12-24 24Dec Dec 24th 19801224 12241980 555 0143 221 Baker York NY 10001"},
+		{`{"contact":[{"name":{"family":"Haugen","given":["Ragnhild"]},"telecom":[{"system":"phone","value":"22 86 00 11"}]}],"name":[{"family":"Aune","given":["Bo"]}]}`,
+			"contact[0]: Ragnhild Haugen (mother of Bo), tlf 2286 0011; B. Aune; R. Haugens", "Ragnhild Haugen 2286 Bo Aune"},
+		{`{"identifier":[{"system":"urn:x","value":"19380417-12345"}],"name":[{"family":"Berg"}]}`, "fnr 170438 12345, 193804 1712345, 1938041712345, ID:19380417/12345; Bergs", "12345 1938 Berg"},
+		{`{"name":[{"text":"Dr. Anne-Marie de la Cruz"}],"birthDate":"1966"}`, "de la Cruz A-M; AnneMarie; Annemarie; anne.marie", "Cruz Anne anne Marie"},
+		{`{"name":[{"family":"Ó Briain","given":["Seán"]}],"birthDate":"1990-01-31"}`, "O Briain S; OBriain; Ui Bhriain Sean; 31ú Eanáir 1990; 31-I-1990; 31/1; 1/31", "Briain Sean 31-I 31/1 1/31"},
+		{`{"name":[{"family":"王","given":["小明"]},{"family":"Wang","given":["Xiaoming"]}],"birthDate":"1985-08-15","address":[{"text":"北京市朝阳区建国路88号","city":"北京市","district":"朝阳区","line":["建国路88号"]}]}`, "王小明（1985年08月15日生）住北京朝阳建国路88号; Xiao-ming Wang; XM Wang; 小明王", "王 小明 1985 08月 15日 北京 朝阳 建国 88号 Xiao Wang"},
+		{`{"name":[{"family":"Yılmaz","given":["Ayşe"]}],"birthDate":"1975-11-02","address":[{"city":"İstanbul","line":["Atatürk Cad. 5"]}]}`, "Ayşe'nin Yılmaz'ın YILMAZ AYSE ISTANBUL'da Atatürk Caddesi 5, 2 Kasım 1975", "Ay Y ılmaz YILMAZ AYSE ISTANBUL Atat Kasım 1975"},
+		{`{"name":[{"family":"שרון","given":["דוד"]}],"birthDate":"1958-05-14"}`, "דוד שרון נולד ב-14 במאי 1958", "דוד שרון 14 במאי"},
+		{`{"name":[{"family":"Sharma","given":["Priya"]}],"birthDate":"1958-05-14","telecom":[{"system":"phone","value":"+91 98765 43210"}]}`, "Priyaben Sharmaji 9876543210 98-76-54-32-10 (98765)43210 0 98765 43210, 14 मई 1958, 14 May 1958, may 14", "Priya Sharma 98 765 43210 मई May"},
+		{`{"name":[{"family":"Field","given":["Grace"]}],"birthDate":"1958-05-14"}`, "Grace Field: field telecom invalid", "Grace Field"},
+		{`{"name":[{"family":"Aune","given":["Solveig"]}],"extension":[{"url":"http://x/mothersMaidenName","valueString":"Ødegård"}],"generalPractitioner":[{"display":"Dr. Kåre Moe"}],"maritalStatus":{"text":"Enke etter Leif"}}`, "mother's maiden name Odegaard / ØDEGÅRD / Oedegaard; GP Moe, Kaare; widow of Leif", "Odegaard ØDEG Oedegaard Moe Kaare Leif"},
+		{`{"name":[{"family":"Aune","given":["Solveig"]}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"73 55 01 02"}]}`,
+			"SAune, Aune^Solveig, FHIRSolveig, AUNE/SOLVEIG; 7 3 5 5 0 1 0 2, [73][55][01][02], 0047 73550102; 17/IV/38, Apr-17-1938, 1938年4月17日, 38/4/17, ๑๗ เมษายน ๒๔๘๑, S13.4.17", "Aune Solveig AUNE 55 0102 17 IV Apr 1938 เมษายน S13.4"},
+	} {
+		got := SecretsOf([]byte(c.resource)).Text(c.reason, "value")
+		for secret := range strings.FieldsSeq(c.secrets) {
+			if strings.Contains(got, secret) {
+				t.Errorf("%q is left in %q", secret, got)
+			}
+		}
+	}
+}
