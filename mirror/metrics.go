@@ -38,7 +38,7 @@ func newMetrics(m *Mirror) *metrics {
 	}
 	m.Metrics.MustRegister(c.polls, c.sweeps, c.patients, c.refused,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "patientgraph_mirror_last_look_timestamp_seconds", Help: "When the last completed look at the changes of the FHIR server began; 0: never.",
+			Name: "patientgraph_mirror_last_look_timestamp_seconds", Help: "When the last completed look at the changes of the FHIR server began, in seconds since 1970; 0: there was none.",
 		}, func() float64 {
 			at := m.LookedAt()
 			if at.IsZero() {
@@ -47,7 +47,7 @@ func newMetrics(m *Mirror) *metrics {
 			return float64(at.UnixMilli()) / 1000
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "patientgraph_mirror_lag_seconds", Help: "How long ago that was, or this process began if never; 0 with SYNC_INTERVAL=0.",
+			Name: "patientgraph_mirror_lag_seconds", Help: "Seconds since the last completed look at the changes of the FHIR server began, or since this process began if there was none; 0 with SYNC_INTERVAL=0.",
 		}, func() float64 {
 			at := m.LookedAt()
 			if at.IsZero() {
