@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,74 +24,70 @@ import (
 // the same name in capitals; a secret may also come from a file named by
 // NAME_FILE. It is read once, at start.
 type Config struct {
-	ListenAddr  string `default:"127.0.0.1:8080" help:"Address to serve on."`
+	// The FHIR server, and its patients.
+	FHIRBaseURL      string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
+	FHIRServer       string        `name:"fhir-server" default:"auto" enum:"${fhir_servers}" help:"Kind of FHIR server: ${enum}."`
+	FHIRTimeout      time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
+	FHIRAuth         string        `name:"fhir-auth" default:"none" help:"none, bearer, basic, client_credentials, refresh_token or password."`
+	FHIRToken        string        `name:"fhir-token" help:"Token for FHIR_AUTH=bearer."`
+	FHIRTokenFile    string        `name:"fhir-token-file" help:"File that holds FHIR_TOKEN; read again when it changes."`
+	FHIRUsername     string        `name:"fhir-username" help:"User for FHIR_AUTH=basic or password."`
+	FHIRPassword     string        `name:"fhir-password" help:"Password for FHIR_AUTH=basic or password."`
+	FHIRClientID     string        `name:"fhir-client-id" help:"OAuth client."`
+	FHIRClientSecret string        `name:"fhir-client-secret" help:"Its secret; none for a public client, or with FHIR_PRIVATE_KEY."`
+	FHIRPrivateKey   string        `name:"fhir-private-key" help:"Its private key, PEM or JWK, RSA (RS384) or EC P-384 (ES384)."`
+	FHIRRefreshToken string        `name:"fhir-refresh-token" help:"First refresh token for FHIR_AUTH=refresh_token; those that follow are kept in the database, encrypted with a key made from it."`
+	FHIRTokenURL     string        `name:"fhir-token-url" help:"Token endpoint (default: as the FHIR server's SMART configuration says)."`
+	FHIRScopes       string        `name:"fhir-scopes" help:"OAuth scopes to ask for, separated by blanks."`
+	FHIRCAFile       string        `name:"fhir-ca-file" help:"PEM file of the authorities to trust instead of the system's."`
+	FHIRClientCert   string        `name:"fhir-client-cert" help:"PEM file of our client certificate."`
+	FHIRClientKey    string        `name:"fhir-client-key" help:"PEM file of its private key."`
+	FHIRRewriteLinks bool          `name:"fhir-rewrite-links" help:"Ask FHIR_BASE_URL for next links that name another host."`
+	PatientIDSystem  string        `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
+	PhoneRegion      string        `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
+	DemoServer       string        `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
+
+	// The database.
 	DatabaseURL string `name:"database-url" help:"sqlite:PATH, sqlite::memory: or postgres://…, with ?pool=transaction behind PgBouncer and its like (default sqlite:patientgraph.db; demo: a temporary file)."`
 
-	FHIRBaseURL string        `name:"fhir-base-url" help:"FHIR R4 base URL, e.g. https://hapi.example/fhir; none starts the demo."`
-	FHIRServer  string        `name:"fhir-server" default:"auto" enum:"${fhir_servers}" help:"Kind of FHIR server: ${enum}."`
-	FHIRTimeout time.Duration `name:"fhir-timeout" help:"Bound of the whole FHIR conversation of one write (default 10s; demo 3s)."`
-	FHIRAuth    string        `name:"fhir-auth" default:"none" help:"none, bearer, basic, client_credentials, refresh_token or password."`
-
-	FHIRToken        string `name:"fhir-token" help:"Token for FHIR_AUTH=bearer."`
-	FHIRTokenFile    string `name:"fhir-token-file" help:"File that holds FHIR_TOKEN; read again when it changes."`
-	FHIRUsername     string `name:"fhir-username" help:"User for FHIR_AUTH=basic or password."`
-	FHIRPassword     string `name:"fhir-password" help:"Password for FHIR_AUTH=basic or password."`
-	FHIRTokenURL     string `name:"fhir-token-url" help:"Token endpoint (default: as the FHIR server's SMART configuration says)."`
-	FHIRClientID     string `name:"fhir-client-id" help:"OAuth client."`
-	FHIRClientSecret string `name:"fhir-client-secret" help:"Its secret; none for a public client, or with FHIR_PRIVATE_KEY."`
-	FHIRPrivateKey   string `name:"fhir-private-key" help:"Its private key, PEM or JWK, RSA (RS384) or EC P-384 (ES384)."`
-	FHIRRefreshToken string `name:"fhir-refresh-token" help:"First refresh token for FHIR_AUTH=refresh_token; those that follow are kept in the database, encrypted with a key made from it."`
-	FHIRScopes       string `name:"fhir-scopes" help:"OAuth scopes to ask for, separated by blanks."`
-	FHIRCAFile       string `name:"fhir-ca-file" help:"PEM file of the authorities to trust instead of the system's."`
-	FHIRClientCert   string `name:"fhir-client-cert" help:"PEM file of our client certificate."`
-	FHIRClientKey    string `name:"fhir-client-key" help:"PEM file of its private key."`
-	FHIRRewriteLinks bool   `name:"fhir-rewrite-links" help:"Ask FHIR_BASE_URL for next links that name another host."`
-
-	SubscriptionURL    string `name:"subscription-url" help:"Where the FHIR server reaches this server, e.g. https://graph.example, to tell at once that a patient has changed."`
-	SubscriptionSecret string `name:"subscription-secret" help:"Secret that it sends with that, at least 32 bytes."`
-
-	SchemaPublic *bool `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
-
-	PatientIDSystem string `name:"patient-id-system" help:"identifier.system whose value is the hospital's patient number."`
-
+	// The tokens of callers.
 	JWTSecret           string `name:"jwt-secret" help:"HS256 secret, at least 32 bytes (demo: generated)."`
 	JWTJWKSURL          string `name:"jwt-jwks-url" help:"JWKS of the token issuer (RS, ES, EdDSA)."`
 	JWTIssuer           string `name:"jwt-issuer" help:"Required iss claim."`
 	JWTAudience         string `name:"jwt-audience" help:"Required aud claim."`
 	JWTRoleClaim        string `name:"jwt-role-claim" default:"role" help:"Claim that holds the role; dotted paths allowed."`
 	JWTPatientClaim     string `name:"jwt-patient-claim" default:"patient_id" help:"Claim that names the patient, or a list of patients; dotted paths allowed."`
-	JWTPatientClaimKind string `name:"jwt-patient-claim-kind" default:"number" help:"What that claim holds: number (Patient.id) or fhir (FHIR id)."`
+	JWTPatientClaimKind string `name:"jwt-patient-claim-kind" default:"number" enum:"number,fhir" help:"What that claim holds: number (Patient.id) or fhir (FHIR id)."`
 
-	PhoneRegion          string   `name:"phone-region" help:"Check phone numbers for this region (KR, US, …)."`
-	Playground           *bool    `help:"Serve GraphiQL at / (default: only in the demo)."`
-	Introspection        *bool    `help:"Answer introspection (default: only in the demo)."`
-	TrustedDocuments     string   `help:"File of the only operations that are accepted: Apollo's persisted-query manifest, or Relay's ids and texts; read again when it changes."`
-	TrustedDocumentsMode string   `default:"enforce" enum:"enforce,log" help:"What becomes of others: enforce refuses them, log writes a line about them."`
-	CORSOrigins          []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated; https://*.example.org are the subdomains of example.org."`
-	LogLevel             string   `default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
-	LogFormat            string   `enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
+	// What is served.
+	ListenAddr     string   `name:"listen-addr" default:"127.0.0.1:8080" help:"Address to serve on."`
+	BasePath       string   `name:"base-path" default:"/" help:"Path below which everything is served."`
+	TrustedProxies []string `name:"trusted-proxies" help:"Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated."`
+	CORSOrigins    []string `name:"cors-origins" help:"Origins whose pages may call /graphql, comma-separated; https://*.example.org are the subdomains of example.org."`
+	Playground     *bool    `name:"playground" help:"Serve GraphiQL at / (default: only in the demo)."`
+	Introspection  *bool    `name:"introspection" help:"Answer introspection (default: only in the demo)."`
+	SchemaPublic   *bool    `name:"schema-public" help:"Serve /schema.graphql and /possibleTypes.json to everybody, not only to who has a token (default: as INTROSPECTION)."`
+	LogLevel       string   `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write."`
+	LogFormat      string   `name:"log-format" enum:"json,text,auto" default:"auto" help:"json, or text (default on a terminal)."`
 
-	IdempotencyTTL time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
-	SyncInterval   time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
-	StaleAfter     time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
+	// What is accepted, and remembered.
+	RateLimit            int           `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
+	TrustedDocuments     string        `name:"trusted-documents" help:"File of the only operations that are accepted: Apollo's persisted-query manifest, or Relay's ids and texts; read again when it changes."`
+	TrustedDocumentsMode string        `name:"trusted-documents-mode" default:"enforce" enum:"enforce,log" help:"What becomes of others: enforce refuses them, log writes a line about them."`
+	IdempotencyTTL       time.Duration `name:"idempotency-ttl" default:"24h" help:"How long a settled contact update and its idempotency key are remembered."`
 
-	VerifyInterval time.Duration `default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
-
-	BasePath       string   `default:"/" help:"Path below which everything is served."`
-	TrustedProxies []string `help:"Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated."`
-
-	RateLimit int `name:"rate-limit" default:"1000" help:"Requests to /graphql that one caller may make in a second, and five times as many at once; 0: any number."`
-
-	DemoServer string `name:"demo-server" default:"hapi" enum:"hapi,openemr,medplum" help:"What the demo's FHIR server behaves as: hapi, openemr or medplum."`
+	// Following the FHIR server.
+	SyncInterval       time.Duration `name:"sync-interval" default:"30s" help:"From one look at the FHIR server's changes to the next; 0: none, and no first fill."`
+	StaleAfter         time.Duration `name:"stale-after" default:"5m" help:"How old the last look may be before SYNCED becomes STALE."`
+	VerifyInterval     time.Duration `name:"verify-interval" default:"10s" help:"Pause between two rows that are compared with the FHIR server while the server runs; 0: none are."`
+	SubscriptionURL    string        `name:"subscription-url" help:"Where the FHIR server reaches this server, e.g. https://graph.example, to tell at once that a patient has changed."`
+	SubscriptionSecret string        `name:"subscription-secret" help:"Secret that it sends with that, at least 32 bytes."`
 
 	Demo bool `kong:"-"` // runs on synthetic patients of its own: no FHIR_BASE_URL was given
 }
 
-// Values of JWT_PATIENT_CLAIM_KIND.
-const (
-	claimNumber = "number"
-	claimFHIR   = "fhir"
-)
+// The value of JWT_PATIENT_CLAIM_KIND that stands for FHIR ids.
+const claimFHIR = "fhir"
 
 // The value of TRUSTED_DOCUMENTS_MODE that refuses what is not listed.
 const trustedEnforce = "enforce"
@@ -98,7 +96,7 @@ const trustedEnforce = "enforce"
 // is not among them: its file is a setting of its own, for it is read again.
 var secrets = []string{"DATABASE_URL", "FHIR_PASSWORD", "FHIR_CLIENT_SECRET", "FHIR_PRIVATE_KEY", "FHIR_REFRESH_TOKEN", "JWT_SECRET", "SUBSCRIPTION_SECRET"}
 
-// complete fills in the defaults that differ in the demo.
+// complete fills in the defaults that depend on other settings.
 func (c *Config) complete() {
 	c.Demo = c.FHIRBaseURL == ""
 	if c.FHIRTimeout == 0 {
@@ -107,6 +105,17 @@ func (c *Config) complete() {
 			c.FHIRTimeout = 3 * time.Second // one of its patients shows a timeout
 		}
 	}
+	c.Playground = orDefault(c.Playground, c.Demo)
+	c.Introspection = orDefault(c.Introspection, c.Demo)
+	c.SchemaPublic = orDefault(c.SchemaPublic, *c.Introspection) // who may introspect has the schema anyway
+}
+
+// orDefault returns the setting, or if it was not given its default.
+func orDefault(setting *bool, byDefault bool) *bool {
+	if setting == nil {
+		return &byDefault
+	}
+	return setting
 }
 
 // databaseURL returns where the cache is.
@@ -124,7 +133,7 @@ func environment(getenv func(string) string) kong.Resolver {
 		if path.App == nil || flag.Name == "help" { // what a command is told is no setting
 			return nil, nil
 		}
-		name := variable(flag)
+		name := variable(flag.Name)
 		value, file := getenv(name), ""
 		if slices.Contains(secrets, name) {
 			file = getenv(name + "_FILE")
@@ -156,7 +165,7 @@ func givenTwice(command *kong.Context, getenv func(string) string) error {
 		if path.Flag == nil || path.Resolved {
 			continue
 		}
-		name := variable(path.Flag)
+		name := variable(path.Flag.Name)
 		if slices.Contains(secrets, name) && getenv(name+"_FILE") != "" {
 			return fmt.Errorf("--%s and %s_FILE exclude each other", path.Flag.Name, name)
 		}
@@ -164,9 +173,21 @@ func givenTwice(command *kong.Context, getenv func(string) string) error {
 	return nil
 }
 
-// variable is the environment variable of a flag.
-func variable(flag *kong.Flag) string {
-	return strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+var leadingFlag = regexp.MustCompile(`^--([a-z0-9-]+)`)
+
+// namedAsGiven names a setting of the environment by its variable: kong knows its flag alone.
+func namedAsGiven(err error, args []string) error {
+	flag := leadingFlag.FindStringSubmatch(err.Error())
+	if flag == nil || slices.ContainsFunc(args, func(arg string) bool { return arg == flag[0] || strings.HasPrefix(arg, flag[0]+"=") }) {
+		return err
+	}
+	name, says := variable(flag[1]), strings.TrimPrefix(err.Error(), flag[0])
+	return errors.New(name + strings.TrimPrefix(says, ": "+name)) // what environment refuses has it already
+}
+
+// variable is the environment variable of the flag that is called so.
+func variable(flag string) string {
+	return strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // check refuses a missing or unsafe setting; the error names it.
@@ -188,9 +209,6 @@ func (c *Config) check() error {
 	}
 	if c.StaleAfter <= 0 || c.StaleAfter <= c.SyncInterval {
 		return errors.New("STALE_AFTER must be longer than SYNC_INTERVAL: else every patient is STALE between two looks")
-	}
-	if c.JWTPatientClaimKind != claimNumber && c.JWTPatientClaimKind != claimFHIR {
-		return fmt.Errorf("JWT_PATIENT_CLAIM_KIND is number or fhir, not %q", c.JWTPatientClaimKind)
 	}
 	if _, err := httpapi.ParseOrigins(c.CORSOrigins); err != nil {
 		return fmt.Errorf("CORS_ORIGINS: %w", err)
@@ -273,7 +291,7 @@ func (c *Config) checkJWT() error {
 // warnings are settings that have no effect, which nobody wants who sets them.
 func (c *Config) warnings() (told []string) {
 	told = fhirAuth(c, nil).Unused()
-	if c.on(c.Playground) && !c.on(c.Introspection) {
+	if *c.Playground && !*c.Introspection {
 		told = append(told, "PLAYGROUND without INTROSPECTION: GraphiQL has no schema to show; set INTROSPECTION=true")
 	}
 	if !c.Demo && c.DemoServer != "hapi" {
@@ -291,56 +309,37 @@ func (c *Config) warnings() (told []string) {
 	return told
 }
 
-// on returns a setting that is true only in the demo unless it is given.
-func (c *Config) on(setting *bool) bool {
-	if setting == nil {
-		return c.Demo
-	}
-	return *setting
-}
+// on returns a setting that complete has filled in.
+func (c *Config) on(setting *bool) bool { return *setting }
 
-// schemaPublic reports whether everybody may have the schema: who may ask for it by
-// introspection has it anyway.
-func (c *Config) schemaPublic() bool {
-	if c.SchemaPublic == nil {
-		return c.on(c.Introspection)
-	}
-	return *c.SchemaPublic
-}
+// schemaPublic reports whether everybody may have the schema.
+func (c *Config) schemaPublic() bool { return *c.SchemaPublic }
 
-// LogValue shows the settings without secrets, and durations so that people can read them.
+// LogValue shows every setting but the secrets, in the order of Config, as people read it.
 func (c *Config) LogValue() slog.Value {
-	attrs := []slog.Attr{
-		slog.String("listen_addr", c.ListenAddr),
-		slog.String("database", databaseKind(c.databaseURL())),
-		slog.String("fhir_base_url", c.FHIRBaseURL),
-		slog.String("fhir_server", c.FHIRServer),
-		slog.String("fhir_timeout", c.FHIRTimeout.String()),
-		slog.String("fhir_auth", c.FHIRAuth),
-		slog.String("fhir_client_id", c.FHIRClientID),
-		slog.String("fhir_ca_file", c.FHIRCAFile),
-		slog.String("fhir_client_cert", c.FHIRClientCert),
-		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
-		slog.String("idempotency_ttl", c.IdempotencyTTL.String()),
-		slog.String("verify_interval", c.VerifyInterval.String()),
-		slog.String("sync_interval", c.SyncInterval.String()),
-		slog.String("stale_after", c.StaleAfter.String()),
-		slog.String("subscription_url", c.SubscriptionURL),
-		slog.String("patient_id_system", c.PatientIDSystem),
-		slog.Bool("schema_public", c.schemaPublic()),
-		slog.String("jwt_jwks_url", withoutQuery(c.JWTJWKSURL)),
-		slog.String("jwt_patient_claim_kind", c.JWTPatientClaimKind),
-		slog.String("phone_region", c.PhoneRegion),
-		slog.String("trusted_documents", c.TrustedDocuments),
-		slog.String("trusted_documents_mode", c.TrustedDocumentsMode),
-		slog.Bool("playground", c.on(c.Playground)),
-		slog.Bool("introspection", c.on(c.Introspection)),
-		slog.String("cors_origins", strings.Join(c.CORSOrigins, ",")),
-		slog.String("base_path", c.BasePath),
-		slog.String("trusted_proxies", strings.Join(c.TrustedProxies, ",")),
-	}
-	if c.Demo {
-		attrs = append(attrs, slog.String("demo_server", c.DemoServer))
+	var attrs []slog.Attr
+	for n, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name := field.Tag.Get("name")
+		setting := variable(name)
+		value := reflect.ValueOf(c).Elem().Field(n).Interface()
+		if setting == "DATABASE_URL" {
+			value = databaseKind(c.databaseURL())
+		} else if name == "" || setting == "FHIR_TOKEN" || slices.Contains(secrets, setting) {
+			continue
+		}
+		switch v := value.(type) {
+		case *bool:
+			value = *v
+		case time.Duration:
+			value = v.String()
+		case []string:
+			value = strings.Join(v, ",")
+		case string:
+			if strings.HasSuffix(name, "-url") && setting != "DATABASE_URL" {
+				value = withoutQuery(v)
+			}
+		}
+		attrs = append(attrs, slog.Any(strings.ToLower(setting), value))
 	}
 	return slog.GroupValue(attrs...)
 }

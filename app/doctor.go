@@ -95,7 +95,7 @@ func (d doctorCommand) report(w io.Writer, findings []finding) error {
 		_, err = io.WriteString(w, lines(findings))
 	}
 	if bad > 0 {
-		err = errors.Join(fmt.Errorf("doctor: %d checks failed", bad), err)
+		err = errors.Join(fmt.Errorf("doctor: failed checks: %d", bad), err)
 	}
 	return err
 }

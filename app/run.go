@@ -43,10 +43,11 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = givenTwice(command, getenv)
 	}
 	if err != nil {
+		told := namedAsGiven(err, args)
 		if isDoctor(command, err) {
-			return reportUnread(stdout, args, err)
+			return reportUnread(stdout, args, told)
 		}
-		return err
+		return told
 	}
 	c.complete()
 	p := &program{ctx: ctx, config: &c.Config, getenv: getenv, log: newLog(&c.Config, stderr), stdout: stdout, stderr: stderr}

@@ -154,7 +154,7 @@ func TestDoctorTriesTheDoor(t *testing.T) {
 		"no port":          {[]string{"LISTEN_ADDR=127.0.0.1:port"}, "address", "LISTEN_ADDR"},
 		"two secrets":      {[]string{"JWT_SECRET_FILE=" + filepath.Join(dir, "none")}, "settings", "JWT_SECRET and JWT_SECRET_FILE exclude each other"},
 		"two tokens":       {[]string{"FHIR_TOKEN_FILE=" + filepath.Join(dir, "none")}, "settings", "FHIR_TOKEN and FHIR_TOKEN_FILE exclude each other"},
-		"no duration":      {[]string{"FHIR_TIMEOUT=soon"}, "settings", "fhir-timeout"},
+		"no duration":      {[]string{"FHIR_TIMEOUT=soon"}, "settings", "FHIR_TIMEOUT: expected duration"},
 		"no token":         {[]string{"FHIR_TOKEN="}, "settings", "needs FHIR_TOKEN"},
 		"authority":        {[]string{"FHIR_CA_FILE=" + filepath.Join(dir, "none.pem")}, "settings", "FHIR_CA_FILE"},
 		"directory":        {[]string{"DATABASE_URL=sqlite:" + filepath.Join(dir, "none", "x.db")}, "database", "DATABASE_URL"},
