@@ -87,7 +87,7 @@ func TestDoctorRefusesWhatServeRefuses(t *testing.T) {
 		{[]string{"FHIR_AUTH=oauth"}, "FHIR_AUTH"},
 		{[]string{"FHIR_AUTH=client_credentials", "FHIR_CLIENT_ID=us", "FHIR_PRIVATE_KEY=" + goodToken}, "FHIR_PRIVATE_KEY"},
 		{[]string{"FHIR_BASE_URL=" + base + "?token=" + goodToken}, "FHIR_BASE_URL"},
-		{[]string{"FHIR_SERVER=epic"}, "fhir-server"},
+		{[]string{"FHIR_SERVER=epic"}, "FHIR_SERVER must be one of"},
 		{[]string{"FHIR_CLIENT_CERT=" + filepath.Join(t.TempDir(), "none.pem")}, "FHIR_CLIENT_KEY"},
 		{[]string{"DATABASE_URL=postgres://127.0.0.1:1/x?pool=statement"}, "pool="},
 	} {
