@@ -157,6 +157,30 @@ func runNode(t *testing.T, files, server string, args ...string) {
 	}
 }
 
+// TestClientsRunAsTheyAreDocumented: what TestClients runs stands in docs/clients.md to
+// the letter, but for the server and the token.
+func TestClientsRunAsTheyAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := filepath.Glob("clients/examples/*.js")
+	if err != nil || len(examples) < 6 {
+		t.Fatalf("the examples are %v (%v)", examples, err)
+	}
+	for _, file := range examples {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(file)
+		if block := "```js\n// " + name + "\n" + string(code) + "```\n"; name != "session.js" && !strings.Contains(string(page), block) {
+			t.Errorf("docs/clients.md has not, as it runs,\n%s", block)
+		}
+	}
+}
+
 // TestClientVersionsAreDocumented holds docs/clients.md to what is installed.
 func TestClientVersionsAreDocumented(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 // Apollo Client 4 against a server that accepts the manifest's operations alone.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { ApolloLink, HttpLink } from '@apollo/client'
+import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/client'
 import { PersistedQueryLink } from '@apollo/client/link/persisted-queries'
 import { generatePersistedQueryIdsFromManifest } from '@apollo/persisted-query-lists'
 import { runApollo } from './apollo-run.js'
@@ -21,7 +21,7 @@ const link = ApolloLink.from([
     },
   }),
 ])
-await runApollo(link, link, possibleTypes)
+await runApollo(new ApolloClient({ link, cache: new InMemoryCache({ possibleTypes }) }))
 
 const unlisted = await fetch(url, {
   method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: '{"query": "{ viewer { role } }"}',

@@ -1,8 +1,6 @@
 // graphql-sse, distinct connections mode: each operation is a stream of its own.
-import { createClient } from 'graphql-sse'
-import { headers, scenario, texts, url } from './scenario.js'
-
-const client = createClient({ url, headers })
+import { sse as client } from './examples/graphql-sse.js'
+import { scenario, texts } from './scenario.js'
 
 const subscribe = (name, variables, { next, error, complete }) =>
   client.subscribe({ query: texts[name], variables }, {

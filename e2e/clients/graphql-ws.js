@@ -1,8 +1,6 @@
 // graphql-ws: everything over one WebSocket.
-import { createClient } from 'graphql-ws'
-import { headers, scenario, texts, websocketURL } from './scenario.js'
-
-const client = createClient({ url: websocketURL, connectionParams: headers })
+import { socket as client } from './examples/graphql-ws.js'
+import { scenario, texts } from './scenario.js'
 
 const subscribe = (name, variables, { next, error, complete }) =>
   client.subscribe({ query: texts[name], variables }, {

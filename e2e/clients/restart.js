@@ -1,17 +1,9 @@
 // Subscriptions of three clients, each as it comes, outlive the replica that served them.
 import { setTimeout as pause } from 'node:timers/promises'
-import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/client'
-import { RetryLink } from '@apollo/client/link/retry'
-import { createClient as createSSE } from 'graphql-sse'
-import { createClient as createWS } from 'graphql-ws'
-import { base, documents, headers, own, texts, url, websocketURL } from './scenario.js'
-
-const apollo = new ApolloClient({
-  link: ApolloLink.from([new RetryLink(), new HttpLink({ uri: url, headers })]), // multipart
-  cache: new InMemoryCache(),
-})
-const ws = createWS({ url: websocketURL, connectionParams: headers })
-const sse = createSSE({ url, headers })
+import { client as apollo } from './examples/apollo.js' // multipart
+import { socket } from './examples/graphql-ws.js'
+import { sse } from './examples/graphql-sse.js'
+import { base, documents, own, texts } from './scenario.js'
 
 const heard = new Set()
 const observer = name => ({
@@ -24,7 +16,7 @@ const observer = name => ({
 })
 const variables = { id: own }
 apollo.subscribe({ query: documents.PatientChanged, variables }).subscribe(observer('Apollo'))
-for (const [name, client] of Object.entries({ 'graphql-ws': ws, 'graphql-sse': sse })) {
+for (const [name, client] of Object.entries({ 'graphql-ws': socket, 'graphql-sse': sse })) {
   client.subscribe({ query: texts.PatientChanged, variables }, observer(name))
 }
 

@@ -4,14 +4,10 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse, print, separateOperations } from 'graphql'
-import WebSocket from 'ws'
 
-globalThis.WebSocket ??= WebSocket // as browsers have it, and Node since 22
-
-export const { SERVER: base, TOKEN: token } = process.env
+export const base = process.env.SERVER
 export const url = `${base}/graphql`
-export const websocketURL = url.replace(/^http/, 'ws')
-export const headers = { Authorization: `Bearer ${token}` }
+export const headers = { Authorization: `Bearer ${process.env.TOKEN}` }
 
 /** The operations by name, each with its fragments. */
 export const documents = separateOperations(parse(

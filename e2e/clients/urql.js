@@ -1,11 +1,9 @@
 // urql: subscriptions over graphql-ws, then over fetch (SSE or multipart, as the server likes).
-import { cacheExchange, Client, fetchExchange, subscriptionExchange } from '@urql/core'
-import { retryExchange } from '@urql/exchange-retry'
-import { createClient } from 'graphql-ws'
 import { onEnd, pipe, subscribe as onResult } from 'wonka'
-import { documents, headers, scenario, url, websocketURL } from './scenario.js'
-
-const retry = retryExchange({ initialDelayMs: 100, retryIf: error => Boolean(error.networkError) })
+import { socket } from './examples/graphql-ws.js'
+import { client } from './examples/urql.js'
+import { client as clientWithSocket } from './examples/urql-ws.js'
+import { documents, scenario } from './scenario.js'
 
 async function run(client) {
   const data = async result => {
@@ -30,18 +28,6 @@ async function run(client) {
   })
 }
 
-const ws = createClient({ url: websocketURL, connectionParams: headers })
-await run(new Client({
-  url,
-  fetchOptions: { headers },
-  exchanges: [cacheExchange, retry, fetchExchange, subscriptionExchange({
-    forwardSubscription: ({ query = '', variables }) => ({
-      subscribe: sink => ({ unsubscribe: ws.subscribe({ query, variables }, sink) }),
-    }),
-  })],
-}))
-await ws.dispose()
-
-await run(new Client({
-  url, fetchOptions: { headers }, fetchSubscriptions: true, exchanges: [cacheExchange, retry, fetchExchange],
-}))
+await run(clientWithSocket)
+await socket.dispose()
+await run(client)
