@@ -5,10 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +45,7 @@ var allEnds = []string{endedComplete, endedFailed, endedLeft, endedExpired, ende
 type framing struct {
 	name        string // of the transport
 	mediaType   string
+	spec        string // that a client must name as its subscriptionSpec; "": none
 	contentType string
 	begin       string // at once, before anything is resolved
 	heartbeat   string
@@ -59,37 +57,8 @@ type framing struct {
 	stoppedBefore, stoppedAfter string
 }
 
-// chosenFraming is what the client likes best; nil: JSON, or nothing that streams. Of
-// what it likes equally the first counts.
-func chosenFraming(r *http.Request) *framing {
-	var best *framing
-	bestQuality := 0.0
-	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		mediaType, parameters, err := mime.ParseMediaType(accepted)
-		if err != nil {
-			continue
-		}
-		quality := 1.0
-		if q, given := parameters["q"]; given {
-			quality, _ = strconv.ParseFloat(q, 64) // what is no number is not liked
-		}
-		if !(quality > bestQuality) {
-			continue
-		}
-		switch {
-		case mediaType == sse.mediaType:
-			best = &sse
-		case mediaType == multipartMixed.mediaType && parameters["subscriptionspec"] == "1.0":
-			best = &multipartMixed
-		case mediaType == "application/json", mediaType == "application/graphql-response+json", mediaType == "application/*", mediaType == "*/*":
-			best = nil
-		default:
-			continue
-		}
-		bestQuality = quality
-	}
-	return best
-}
+// streamTypes is how a client names them.
+var streamTypes = sse.mediaType + " or " + multipartMixed.mediaType + ";subscriptionSpec=" + multipartMixed.spec
 
 // streams is the transport for operations whose answers are told in one HTTP response:
 // server-sent events, and the multipart protocol of Apollo. gqlgen's own for events takes
@@ -100,12 +69,10 @@ type streams struct {
 	metrics *streamMetrics
 }
 
-func (streams) Supports(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && chosenFraming(r) != nil
-}
+func (streams) Supports(r *http.Request) bool { return agreedOn(r.Context()).stream != nil }
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	f := chosenFraming(r)
+	f := agreedOn(r.Context()).stream
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	params := *parametersOf(ctx)

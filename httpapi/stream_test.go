@@ -36,33 +36,42 @@ func TestWhatAClientLikesBestIsChosen(t *testing.T) {
 		"text/event-stream, multipart/mixed":  &sse, // urql
 		"application/json, text/event-stream": nil,
 		"application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed": nil, // urql's queries
-		"application/json;q=0.9, text/event-stream":                                &sse,
-		"text/event-stream;q=0.5, application/json":                                nil,
-		"text/event-stream;q=0":                                                    nil,
-		"text/event-stream;q=x":                                                    nil,
-		"text/html, text/event-stream":                                             &sse,
-		"multipart/mixed":                                                          nil,
-		"multipart/mixed;deferSpec=20220824, */*":                                  nil,
-		"multipart/mixed;subscriptionSpec=1.0":                                     &multipartMixed,
-		`multipart/mixed;subscriptionSpec="1.0"`:                                   &multipartMixed,
-		"multipart/mixed;subscriptionSpec=2.0":                                     nil,
-		"multipart/mixed; boundary=graphql; SUBSCRIPTIONSPEC=1.0,application/json": &multipartMixed,
+		"application/json;q=0.9, text/event-stream":     &sse,
+		"text/event-stream;q=0.5, application/json":     nil,
+		"text/event-stream;q=0":                         nil,
+		"text/event-stream;q=x":                         &sse,
+		"text/event-stream;q=2":                         &sse,
+		"text/*":                                        &sse,
+		"application/*;q=0, */*":                        &sse,
+		"multipart/*":                                   &multipartMixed,
+		"multipart/mixed;subscriptionSpec=1.0;q=0, */*": nil,
+		"text/html, text/event-stream":                  &sse,
+		"multipart/mixed":                               nil,
+		"multipart/mixed;deferSpec=20220824, */*":       nil,
+		"multipart/mixed;subscriptionSpec=1.0":          &multipartMixed,
+		`multipart/mixed;subscriptionSpec="1.0"`:        &multipartMixed,
+		"multipart/mixed;subscriptionSpec=2.0":          nil,
+		"multipart/mixed; boundary=graphql; SUBSCRIPTIONSPEC=1.0,application/json":                                       &multipartMixed,
 		"multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9": &multipartMixed, // Apollo Client
 		`multipart/mixed;boundary="graphql";subscriptionSpec=1.0, application/json`:                                      &multipartMixed,
 		"multipart/mixed;deferSpec=20220824,multipart/mixed;subscriptionSpec=1.0,application/json":                       &multipartMixed,
-		strings.Repeat("text/event-stream;q=0.1,", 2000) + "multipart/mixed;subscriptionSpec=1.0;q=0.2, ;;;, a/b;c, \"":  &multipartMixed,
+		strings.Repeat("text/event-stream;q=0.1,", 50) + "multipart/mixed;subscriptionSpec=1.0;q=0.2, ;;;, a/b;c, \"":    &multipartMixed,
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
-		r.Header.Set("Accept", accept)
-		if got := chosenFraming(r); got != want {
+		if got := streamFor(accept); got != want {
 			t.Errorf("%.100q: %+v", accept, got)
 		}
 	}
-	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
-	r.Header["Accept"] = []string{"application/json;q=0.1", "text/event-stream"}
-	if chosenFraming(r) != &sse {
+	if streamFor("application/json;q=0.1", "text/event-stream") != &sse {
 		t.Error("of two headers the second is not read")
 	}
+}
+
+// streamFor is how a client that sends these headers gets a stream; nil: it gets none.
+func streamFor(accept ...string) (stream *framing) {
+	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
+	r.Header["Accept"] = accept
+	negotiated(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stream = agreedOn(r.Context()).stream })).ServeHTTP(httptest.NewRecorder(), r)
+	return stream
 }
 
 // undecided is a Writer with one update, whose end nobody learns.
@@ -82,7 +91,7 @@ func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url str
 	t.Helper()
 	o.Log = slog.New(slog.DiscardHandler)
 	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
-	handler := checkedRequest(newGraphQL(o))
+	handler := negotiated(checkedRequest(newGraphQL(o)))
 	if executor != nil {
 		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })

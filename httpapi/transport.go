@@ -26,13 +26,8 @@ func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
 
 // Do sends an answer of 1 KiB and more compressed, as the client takes it.
 func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	mediaType := singleAnswer(acceptable(r))
-	if mediaType == "" { // it takes a stream alone, and of a kind that there is not
-		notAcceptable(w)
-		return
-	}
 	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		execute(r, exec).write(w, r, mediaType)
+		execute(r, exec).write(w, r, agreedOn(r.Context()).single)
 	})).ServeHTTP(w, r)
 }
 
@@ -61,7 +56,7 @@ func execute(r *http.Request, exec graphql.GraphExecutor) answer {
 	case kind == ast.Mutation && r.Method == http.MethodGet:
 		return answer{Response: refused(badInput("a GET request can only query; use POST")), status: http.StatusMethodNotAllowed}
 	case kind == ast.Subscription:
-		return answer{Response: refused(badInput("a subscription has more than one answer: put " + eventStreamType + " or " + multipartType + ";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
 	}
 	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)
