@@ -66,7 +66,7 @@ func accessLog(o Options, next http.Handler) http.Handler {
 				o.countInternal(fault)
 				if answer.status == 0 {
 					guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-						writeError(w, http.StatusInternalServerError, resolvers.CodeInternal, fault.Message)
+						refuse(w, r, http.StatusInternalServerError, coded(resolvers.CodeInternal, fault.Message))
 					})).ServeHTTP(answer, r)
 					cause = nil
 				}

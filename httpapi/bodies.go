@@ -2,17 +2,14 @@ package httpapi
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/semaphore"
 
 	"patientgraph/jsonlimit"
-	"patientgraph/resolvers"
 )
 
 const (
@@ -23,9 +20,12 @@ const (
 )
 
 // bodyRoom is what is left of maxBodies.
-type bodyRoom struct{ *semaphore.Weighted }
+type bodyRoom struct {
+	*semaphore.Weighted
+	*faults
+}
 
-func newBodyRoom() bodyRoom { return bodyRoom{semaphore.NewWeighted(maxBodies)} }
+func newBodyRoom(f *faults) bodyRoom { return bodyRoom{semaphore.NewWeighted(maxBodies), f} }
 
 func (b bodyRoom) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,10 +35,9 @@ func (b bodyRoom) middleware(next http.Handler) http.Handler {
 		}
 		if size > largeBody {
 			if !b.TryAcquire(size) {
-				writeLater(w, http.StatusServiceUnavailable, &gqlerror.Error{
-					Message:    "too many large requests are under way: try again in a moment, or send less at once; nothing was done",
-					Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-				})
+				crowded := unavailable("too many large requests are under way: try again in a moment, or send less at once; nothing was done", 1)
+				b.countUnavailable(crowded)
+				refuse(w, r, http.StatusServiceUnavailable, crowded)
 				return
 			}
 			defer b.Release(size)
@@ -52,13 +51,13 @@ func (b bodyRoom) middleware(next http.Handler) http.Handler {
 // refused for its length alone it replaces by a shorter one that is too long as well.
 func checkBody(body []byte) ([]byte, *badRequest) {
 	if len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks {
-		return nil, &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the body has more than %d blanks between its values", maxBlanks)}
+		return nil, &badRequest{err: limitExceeded("the JSON of the body has more than %d blanks between its values", maxBlanks)}
 	}
 	if bad := checkJSON("body", body); bad != nil { // gjson recurses
 		return nil, bad
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-		return nil, &badRequest{code: resolvers.CodeBadUserInput, message: "batches are not supported: send each operation as a request of its own"}
+		return nil, badParameters("batches are not supported: send each operation as a request of its own")
 	}
 	if len(body) <= maxQuery {
 		return body, nil

@@ -114,7 +114,7 @@ func (t *TrustedDocuments) notListed(ctx context.Context, text string) *gqlerror
 	if !t.enforce {
 		return nil
 	}
-	return badInput("this server answers listed operations only, and this one is not among them: have it added to the list (TRUSTED_DOCUMENTS), to the letter as the client sends it")[0]
+	return badInput("this server answers listed operations only, and this one is not among them: have it added to the list (TRUSTED_DOCUMENTS), to the letter as the client sends it")
 }
 
 // documentList is what a file of trusted documents holds. A nil one trusts all.

@@ -52,9 +52,7 @@ const (
 
 // limitExceeded is the error for a request that is over one of the limits.
 func limitExceeded(format string, args ...any) *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: fmt.Sprintf(format, args...), Extensions: map[string]any{"code": resolvers.CodeLimitExceeded},
-	}
+	return coded(resolvers.CodeLimitExceeded, fmt.Sprintf(format, args...))
 }
 
 // codedLimit says of the one rule of validation that is a limit that it is one, and
@@ -195,10 +193,9 @@ func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql
 	context.AfterFunc(ctx, func() { d.queries.Add(-counted) })
 	if underWay > maxQueries && counted > 0 {
 		cancel()
-		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
-			Message:    fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries),
-			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-		}}})
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{
+			unavailable(fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries), 1),
+		}})
 	}
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"patientgraph/resolvers"
 )
 
 // The media types of one answer in JSON.
@@ -138,12 +136,11 @@ func negotiated(next http.Handler) http.Handler {
 		setMediaType(w, a.single)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodPost:
-			w.Header().Set("Allow", "GET, POST")
-			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET or POST")
+			refuseMethod(w, r, "GET, POST", badInput("use GET or POST"))
 			return
 		case isWebSocket(r):
 		case len(taken) == 0:
-			writeError(w, http.StatusNotAcceptable, resolvers.CodeBadUserInput, "answers are "+graphQLType+" or "+jsonType+", those of a subscription "+streamTypes+": name one of them in Accept")
+			refuse(w, r, http.StatusNotAcceptable, badInput("answers are "+graphQLType+" or "+jsonType+", those of a subscription "+streamTypes+": name one of them in Accept"))
 			return
 		default:
 			a.stream = taken[0].stream

@@ -3,8 +3,6 @@ package httpapi
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"sync/atomic"
@@ -67,21 +65,11 @@ func (l requestRate) middleware(next http.Handler) http.Handler {
 		c := &caller{name: callerName(v, r.Header.Get("Authorization"))}
 		c.paid.Store(true)
 		if err := l.refusal(c.name); err != nil {
-			writeLater(w, http.StatusTooManyRequests, err)
+			refuse(w, r, http.StatusTooManyRequests, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
-}
-
-// writeLater answers a request that may be made again after retryAfterSeconds.
-func writeLater(w http.ResponseWriter, status int, err *gqlerror.Error) {
-	w.Header().Set("Retry-After", fmt.Sprint(err.Extensions["retryAfterSeconds"]))
-	if w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", "application/json")
-	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{err}}) // the client is gone if this fails
 }
 
 // refusal is what a caller is told who asks too often; nil lets it pass.

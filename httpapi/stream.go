@@ -14,7 +14,6 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
-	"patientgraph/resolvers"
 )
 
 // timing is what tests shorten; what is 0 is as usual.
@@ -81,8 +80,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	rc, errs := exec.CreateOperationContext(ctx, &params)
 	ctx = graphql.WithOperationContext(ctx, rc)
 	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
-		w.Header().Set("Allow", http.MethodPost)
-		writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "a GET request can only query or subscribe; use POST")
+		refuseMethod(w, r, http.MethodPost, mutationByGET())
 		return
 	}
 	s := newStream(w, f)
@@ -163,22 +161,16 @@ func (o Options) stops() bool {
 
 // notInTime is for an operation whose time was over before it began.
 func notInTime() *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-	}
+	return unavailable("the operation could not begin in time: try again", 1)
 }
 
 func tokenExpired() *gqlerror.Error {
-	return &gqlerror.Error{Message: "the token has expired: subscribe again with a new one", Extensions: map[string]any{"code": codeUnauthenticated}}
+	return coded(codeUnauthenticated, "the token has expired: subscribe again with a new one")
 }
 
 func serverStops() *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: "the server stops: subscribe again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-	}
+	return unavailable("the server stops: subscribe again", 1)
 }
-
-const codeUnauthenticated = "UNAUTHENTICATED"
 
 func errorsJSON(errs gqlerror.List) string {
 	text, _ := json.Marshal(errs) // of texts and numbers

@@ -54,20 +54,16 @@ func execute(r *http.Request, exec graphql.GraphExecutor) answer {
 	kind := operation.Operation.Operation
 	switch {
 	case kind == ast.Mutation && r.Method == http.MethodGet:
-		return answer{Response: refused(badInput("a GET request can only query; use POST")), status: http.StatusMethodNotAllowed}
+		return answer{Response: refused(gqlerror.List{mutationByGET()}), status: http.StatusMethodNotAllowed}
 	case kind == ast.Subscription:
-		return answer{Response: refused(badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
+		return answer{Response: refused(gqlerror.List{badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS)})}
 	}
 	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)
 	if response == nil { // its time was over before it began
-		response = refused(gqlerror.List{{Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1}}})
+		response = refused(gqlerror.List{notInTime()})
 	}
 	return answer{Response: response, cacheable: persisted && r.Method == http.MethodGet && len(response.Errors) == 0}
-}
-
-func badInput(message string) gqlerror.List {
-	return gqlerror.List{{Message: message, Extensions: map[string]any{"code": resolvers.CodeBadUserInput}}}
 }
 
 func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {
@@ -88,8 +84,8 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 		tag := entityTag(r, mediaType, body)
 		header.Set("ETag", tag)
 		header.Set("Cache-Control", "private, no-cache") // kept by who asked, and shown after asking us again
-		for _, name := range []string{"Authorization", "Accept", "Accept-Language"} {
-			header.Add("Vary", name) // Accept-Encoding is there already
+		for _, name := range []string{"Authorization", "Accept"} {
+			header.Add("Vary", name) // Accept-Language and Accept-Encoding are there already
 		}
 		if matches(r.Header.Values("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)
