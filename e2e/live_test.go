@@ -242,7 +242,7 @@ func TestWebSocketsAreClosedAsTheProtocolSays(t *testing.T) {
 		"an expired token":              {[]string{initOf(Object{"authorization": "Bearer " + TokenOf(t, Object{"role": "admin", "exp": 1_000_000_000})})}, 4403, "the token has expired"},
 		"an id that is under way":       {[]string{init, follow, follow}, 4409, "Subscriber for 1 already exists"},
 		"two inits":                     {[]string{init, init}, 4429, "Too many initialisation requests"},
-		"a large message":               {[]string{init, `{"type":"ping","payload":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`}, 1009, ""},
+		"a large message":               {[]string{init, `{"type":"ping","payload":{"x":"` + strings.Repeat("x", 128<<10) + `"}}`}, 1009, ""},
 		"a large init":                  {[]string{initOf(Object{"x": strings.Repeat("x", 64<<10)})}, 1009, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -129,11 +129,20 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// noted marks a request as one for GraphQL, and notes who asks.
-func noted(next http.Handler) http.Handler {
+// isGraphQL marks a request as one for GraphQL.
+func isGraphQL(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if info := infoOf(r.Context()); info != nil {
 			info.graphql = true
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// noteViewer notes who asks.
+func noteViewer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if info := infoOf(r.Context()); info != nil {
 			info.noteViewer(r.Context())
 		}
 		next.ServeHTTP(w, r)

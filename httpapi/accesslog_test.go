@@ -108,7 +108,7 @@ func TestRolesInTheLogAreOurs(t *testing.T) {
 	for role, want := range map[auth.Role]string{auth.RoleNurse: `"role":"nurse"`, "Okoro 1960": `"role":"other"`} {
 		o, log := logged()
 		handler := accessLog(o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			noted(http.NotFoundHandler()).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
+			isGraphQL(noteViewer(http.NotFoundHandler())).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
 		}))
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil))
 		if text := log.String(); !strings.Contains(text, want) || strings.Contains(text, "Okoro") {

@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/semaphore"
@@ -14,7 +16,7 @@ import (
 
 const (
 	// largeBody is from where on a body shares maxBodies with all others: it is in
-	// memory, about three times, until its request is answered.
+	// memory, about three times, until its request is answered or its stream begins.
 	largeBody = 64 << 10
 	maxBodies = 64 << 20
 )
@@ -40,10 +42,21 @@ func (b bodyRoom) middleware(next http.Handler) http.Handler {
 				refuse(w, r, http.StatusServiceUnavailable, crowded)
 				return
 			}
-			defer b.Release(size)
+			leave := sync.OnceFunc(func() { b.Release(size) })
+			defer leave()
+			r = r.WithContext(context.WithValue(r.Context(), bodyRoomKey{}, leave))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+type bodyRoomKey struct{}
+
+// leaveBodyRoom gives back the room of a body that has been read.
+func leaveBodyRoom(ctx context.Context) {
+	if leave, ok := ctx.Value(bodyRoomKey{}).(func()); ok {
+		leave()
+	}
 }
 
 // checkBody looks at a body before it is decoded, which takes five times as long. It

@@ -32,7 +32,6 @@ func newGraphQL(o Options) http.Handler {
 	s.SetQueryCache(parsed)
 	s.Use(tellErrors{o.faults})
 	s.Use(noteOperation{})
-	s.Use(o.rate)
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))

@@ -50,8 +50,3 @@ func refuseMethod(w http.ResponseWriter, r *http.Request, allowed string, err *g
 	w.Header().Set("Allow", allowed)
 	refuse(w, r, http.StatusMethodNotAllowed, err)
 }
-
-// mutationByGET is for what a page elsewhere could send.
-func mutationByGET() *gqlerror.Error {
-	return badInput("a GET request can query or subscribe, and not change anything: use POST")
-}

@@ -82,7 +82,11 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 	if bad != nil {
 		return nil, bad
 	}
-	return readParameters(body)
+	parameters, bad := readParameters(body)
+	if bad != nil {
+		return nil, bad
+	}
+	return parameters, checkQuery(parameters)
 }
 
 // expectedBody is up to which size memory is taken before a body has arrived.
@@ -198,9 +202,6 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 		seen[key.Str] = slices.Contains(members, key.Str)
 		return bad == nil
 	})
-	if bad != nil {
-		return nil, bad
-	}
 	nameDocument(parameters, documentIDOf(body))
-	return parameters, checkQuery(parameters)
+	return parameters, bad
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,8 @@ type Options struct {
 	// a token names; nil: it holds them.
 	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
 	Resolver       *resolvers.Resolver
-	RateLimit      int // requests of one caller in a second; 0: any number
+	RateLimit      int    // requests of one caller in a second; 0: any number
+	Used           func() // is told of each; nil: nobody is
 	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
@@ -80,7 +82,21 @@ func New(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	authenticated := o.Verifier.Middleware(unauthenticated)
 	withCORS := crossOrigin(o.Log, origins)
-	mux.Handle("/graphql", noted(withCORS(withLanguage(negotiated(orTokenLater(authenticated, noted(o.rate.middleware(newBodyRoom(o.faults).middleware(checkedRequest(newGraphQL(o)))))))))))
+	graphQL := newGraphQL(o)
+	for _, wrap := range slices.Backward([]func(http.Handler) http.Handler{ // the first is the outermost
+		isGraphQL,                        // the log has a line of each request, whatever becomes of it
+		withCORS,                         // before the token, which no preflight has; pages may read what is refused
+		withLanguage,                     // before anything is refused in words
+		negotiated,                       // and in a media type
+		orTokenLater(authenticated),      // whoever goes on is known, or says it in a WebSocket
+		noteViewer,                       // now it is known
+		o.admitted,                       // counts it; before the body, which costs more
+		newBodyRoom(o.faults).middleware, // before the body is in memory
+		checkedRequest,                   // reads it
+	}) {
+		graphQL = wrap(graphQL)
+	}
+	mux.Handle("/graphql", graphQL)
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))

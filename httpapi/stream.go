@@ -74,15 +74,12 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	f := agreedOn(r.Context()).stream
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	params := *parametersOf(ctx)
-	params.Headers = r.Header
-	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
-	rc, errs := exec.CreateOperationContext(ctx, &params)
-	ctx = graphql.WithOperationContext(ctx, rc)
-	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
-		refuseMethod(w, r, http.MethodPost, mutationByGET())
+	ctx, rc, status, errs := begin(ctx, exec, *parametersOf(ctx), r.Method)
+	if status == http.StatusMethodNotAllowed {
+		refuseMethod(w, r, http.MethodPost, errs[0])
 		return
 	}
+	leaveBodyRoom(ctx) // it may last for hours
 	s := newStream(w, f)
 	if s.write(f.begin) != nil {
 		return

@@ -89,6 +89,12 @@ func (undecided) Await(ctx context.Context, _ string) (*writethrough.Update, err
 // listening serves subscriptions that wait, to an admin; with an executor, that alone.
 func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url string) {
 	t.Helper()
+	server := httptest.NewServer(waiting(o, executor))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func waiting(o Options, executor graphql.GraphExecutor) http.Handler {
 	o.Log = slog.New(slog.DiscardHandler)
 	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
 	handler := negotiated(checkedRequest(newGraphQL(o)))
@@ -97,11 +103,9 @@ func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url str
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
-	server := httptest.NewServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
-	})))
-	t.Cleanup(server.Close)
-	return server.URL
+	}))
 }
 
 // dial opens a WebSocket and sends messages.
@@ -166,6 +170,35 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 		if err != nil || string(text) != `{"type":"ping"}` && string(text) != `{"type":"connection_ack"}` {
 			t.Fatalf("message %d is %s, %v", n, text, err)
 		}
+	}
+}
+
+// TestAStreamKeepsNoRoomForItsBody, for it may last as long as its token.
+func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
+	t.Parallel()
+	room := newBodyRoom(nil)
+	server := httptest.NewServer(room.middleware(waiting(Options{}, nil)))
+	defer server.Close()
+	for accept, first := range map[string]string{"text/event-stream": sse.begin, "multipart/mixed;subscriptionSpec=1.0": multipartMixed.begin} {
+		ctx, leave := context.WithCancel(t.Context())
+		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, strings.NewReader(`{"id":"`+strings.Repeat("x", largeBody)+`",`+waitingSubscription[1:]))
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Accept", accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := make([]byte, len(first))
+		if _, err := io.ReadFull(response.Body, begun); err != nil || string(begun) != first {
+			t.Errorf("it begins with %q, %v", begun, err)
+		}
+		if !room.TryAcquire(maxBodies) {
+			t.Errorf("%s: it keeps room", accept)
+		} else {
+			room.Release(maxBodies)
+		}
+		leave()
+		response.Body.Close()
 	}
 }
 

@@ -38,32 +38,36 @@ type answer struct {
 	cacheable bool // it is of a persisted query, and may be kept by who asked
 }
 
+// begin reads an operation that came by a method. The status is 0 but for what that
+// method cannot ask for.
+func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawParams, method string) (
+	_ context.Context, _ *graphql.OperationContext, status int, errs gqlerror.List,
+) {
+	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
+	rc, errs := exec.CreateOperationContext(ctx, &params)
+	if errs == nil && method == http.MethodGet && rc.Operation.Operation == ast.Mutation {
+		status = http.StatusMethodNotAllowed
+		errs = gqlerror.List{badInput("a GET request can query or subscribe, and not change anything: use POST")}
+	}
+	return graphql.WithOperationContext(ctx, rc), rc, status, errs
+}
+
 func execute(r *http.Request, exec graphql.GraphExecutor) answer {
-	ctx := r.Context()
-	parameters := *parametersOf(ctx)
-	parameters.Headers = r.Header
-	parameters.ReadTime.Start, parameters.ReadTime.End = graphql.Now(), graphql.Now()
-	persisted := parameters.Query == ""
-	operation, errs := exec.CreateOperationContext(ctx, &parameters)
-	refused := func(errs gqlerror.List) *graphql.Response {
-		return exec.DispatchError(graphql.WithOperationContext(ctx, operation), errs)
-	}
-	if errs != nil {
-		return answer{Response: refused(errs)}
-	}
-	kind := operation.Operation.Operation
+	parameters := parametersOf(r.Context())
+	ctx, operation, status, errs := begin(r.Context(), exec, *parameters, r.Method)
+	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(ctx, errs) }
 	switch {
-	case kind == ast.Mutation && r.Method == http.MethodGet:
-		return answer{Response: refused(gqlerror.List{mutationByGET()}), status: http.StatusMethodNotAllowed}
-	case kind == ast.Subscription:
-		return answer{Response: refused(gqlerror.List{badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS)})}
+	case errs != nil:
+		return answer{Response: refused(errs...), status: status}
+	case operation.Operation.Operation == ast.Subscription:
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
 	}
 	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)
 	if response == nil { // its time was over before it began
-		response = refused(gqlerror.List{notInTime()})
+		response = refused(notInTime())
 	}
-	return answer{Response: response, cacheable: persisted && r.Method == http.MethodGet && len(response.Errors) == 0}
+	return answer{Response: response, cacheable: parameters.Query == "" && r.Method == http.MethodGet && len(response.Errors) == 0}
 }
 
 func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {

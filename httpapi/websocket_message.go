@@ -94,7 +94,10 @@ func parseMessage(data []byte) (*received, *closing) {
 	m := &received{kind: kind.Str, id: envelope.Get("id").Str, payload: envelope.Get("payload")}
 	if m.kind == "subscribe" {
 		var bad *badRequest
-		if m.params, bad = readParameters([]byte(m.payload.Raw)); bad != nil {
+		if m.params, bad = readParameters([]byte(m.payload.Raw)); bad == nil && !m.payload.Get("query").Exists() {
+			bad = checkQuery(m.params) // an empty one ends its operation alone
+		}
+		if bad != nil {
 			return invalid(bad.err.Message)
 		}
 	}
