@@ -93,7 +93,7 @@ func (p persistedDocuments) MutateOperationParameters(ctx context.Context, reque
 	case hash == "":
 	case request.Query == "" && isListed:
 		request.Query = listed
-	case request.Query == "" && trusted.refuses():
+	case request.Query == "" && p.trusted.refuses():
 		return coded(codePersistedQueryNotSupported, "PersistedQueryNotSupported")
 	case request.Query == "":
 		var found bool
