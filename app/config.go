@@ -309,12 +309,6 @@ func (c *Config) warnings() (told []string) {
 	return told
 }
 
-// on returns a setting that complete has filled in.
-func (c *Config) on(setting *bool) bool { return *setting }
-
-// schemaPublic reports whether everybody may have the schema.
-func (c *Config) schemaPublic() bool { return *c.SchemaPublic }
-
 // LogValue shows every setting but the secrets, in the order of Config, as people read it.
 func (c *Config) LogValue() slog.Value {
 	var attrs []slog.Attr

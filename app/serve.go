@@ -181,11 +181,11 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 			Store: store, Validation: validation, Rate: resolvers.NewChangeRate(time.Now), Log: p.log, Now: time.Now, NewID: newID, Writer: writer,
 			Mirror: follower, StaleAfter: c.StaleAfter, FHIRBase: c.FHIRBaseURL, PhoneRegion: c.PhoneRegion,
 		},
-		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: c.on(c.Introspection),
+		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: *c.Introspection,
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
 		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
-		SchemaPublic: c.schemaPublic(),
+		SchemaPublic: *c.SchemaPublic,
 		Stopping:     writer.Stopping(), Sockets: &sockets,
 	})
 	if err != nil {
@@ -197,7 +197,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 // playground is the page at /, if it is wanted; the demo's has its token.
 func playground(c *Config, demo *demo) *web.Page {
 	switch {
-	case !c.on(c.Playground):
+	case !*c.Playground:
 		return nil
 	case demo == nil:
 		return &web.Page{}
