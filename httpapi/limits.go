@@ -56,8 +56,8 @@ func limitExceeded(format string, args ...any) *gqlerror.Error {
 	return coded(resolvers.CodeLimitExceeded, fmt.Sprintf(format, args...))
 }
 
-// codedLimit says of the one rule of validation that is a limit that it is one, and
-// which: gqlparser's own words have neither.
+// codedLimit gives the code and the words of a limit to the one rule of validation that is
+// a limit: gqlparser's own error has no code, and does not say which.
 func codedLimit(e *gqlerror.Error) {
 	if e.Rule == rules.MaxIntrospectionDepth.Name {
 		limit := limitExceeded("the query has more than %d of the lists fields, interfaces, possibleTypes and inputFields of introspection within each other", maxIntrospected)

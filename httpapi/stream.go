@@ -51,8 +51,8 @@ type framing struct {
 	before      string // an answer
 	after       string
 	complete    string
-	// stopped is what a client hears that shall come again, around the errors; "": the
-	// body ends, which its client takes for a lost connection.
+	// stopped wraps the errors when the client should reconnect; "": the body ends, which
+	// its client takes for a lost connection.
 	stoppedBefore, stoppedAfter string
 }
 
