@@ -172,7 +172,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 	var sockets sync.WaitGroup
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: s.verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
-		RateLimit: c.RateLimit,
+		RateLimit: c.RateLimit, Used: follower.Used,
 		FHIR: func(ctx context.Context) error {
 			_, err := probe.Capabilities(ctx)
 			return err
@@ -188,13 +188,10 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		SchemaPublic: c.schemaPublic(),
 		Stopping:     writer.Stopping(), Sockets: &sockets,
 	})
-	used := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/graphql") { // by somebody, not by what watches it
-			follower.Used()
-		}
-		handler.ServeHTTP(w, r)
-	})
-	return &product{used, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics), &sockets}, err
+	if err != nil {
+		return nil, err
+	}
+	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics), &sockets}, nil
 }
 
 // playground is the page at /, if it is wanted; the demo's has its token.

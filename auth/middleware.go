@@ -3,34 +3,48 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 )
 
 // Middleware lets requests with a valid token through, with their Viewer in
-// the context; to others it answers 401 with a GraphQL-shaped body. Answer
-// CORS preflight requests before it: they carry no token.
-func (v *Verifier) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		values := r.Header.Values("Authorization")
-		if len(values) > 1 {
-			unauthenticated(w, true, "more than one Authorization header")
-			return
-		}
-		token, ok := ParseBearer(r.Header.Get("Authorization"))
-		if !ok {
-			unauthenticated(w, false, "a bearer token is required")
-			return
-		}
-		viewer, err := v.Verify(r.Context(), token)
-		if err != nil {
-			v.config.Log.InfoContext(r.Context(), "request refused", "reason", err)
-			unauthenticated(w, true, PublicReason(err))
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(WithViewer(r.Context(), viewer)))
-	})
+// the context; for others it sets the challenge, and refuse answers 401 with the reason.
+// Answer CORS preflight requests before it: they carry no token.
+func (v *Verifier) Middleware(refuse func(w http.ResponseWriter, r *http.Request, reason string)) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			viewer, given, reason := v.authenticate(r)
+			if reason == "" {
+				next.ServeHTTP(w, r.WithContext(WithViewer(r.Context(), viewer)))
+				return
+			}
+			// RFC 6750 section 3.1: the challenge names an error only if a token was given.
+			challenge := "Bearer"
+			if given {
+				challenge += ` error="invalid_token", error_description="` + reason + `"`
+			}
+			w.Header().Set("WWW-Authenticate", challenge)
+			refuse(w, r, reason)
+		})
+	}
+}
+
+// authenticate returns whose token a request has. reason is why it has none that is
+// valid, a constant without quotes.
+func (v *Verifier) authenticate(r *http.Request) (viewer Viewer, given bool, reason string) {
+	if len(r.Header.Values("Authorization")) > 1 {
+		return Viewer{}, true, "more than one Authorization header"
+	}
+	token, ok := ParseBearer(r.Header.Get("Authorization"))
+	if !ok {
+		return Viewer{}, false, "a bearer token is required"
+	}
+	viewer, err := v.Verify(r.Context(), token)
+	if err != nil {
+		v.config.Log.InfoContext(r.Context(), "request refused", "reason", err)
+		return Viewer{}, true, PublicReason(err)
+	}
+	return viewer, true, ""
 }
 
 // ParseBearer returns the token of an Authorization value such as
@@ -59,21 +73,4 @@ func PublicReason(err error) string {
 		return fmt.Sprintf("the patient claim of the token lists more than %d patients", maxPatients)
 	}
 	return "the token is invalid"
-}
-
-// unauthenticated writes a 401. RFC 6750 section 3.1: the challenge names an
-// error only if a token was given. message is a constant without quotes.
-func unauthenticated(w http.ResponseWriter, given bool, message string) {
-	challenge := "Bearer"
-	if given {
-		challenge += ` error="invalid_token", error_description="` + message + `"`
-	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	if w.Header().Get("Content-Type") == "" { // else the client has asked for another form of JSON
-		w.Header().Set("Content-Type", "application/json")
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusUnauthorized)
-	// A failed write means that the client has gone: there is nobody to tell.
-	_, _ = io.WriteString(w, `{"errors":[{"message":"`+message+`","extensions":{"code":"UNAUTHENTICATED"}}]}`+"\n")
 }

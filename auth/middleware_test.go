@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -44,7 +43,7 @@ func TestMiddleware(t *testing.T) {
 			t.Parallel()
 			var logged locked.Buffer
 			v, _ := newTestVerifier(t, Config{Secret: testSecret, Log: slog.New(slog.NewTextHandler(&logged, nil))})
-			handler := v.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handler := v.Middleware(refused)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if viewer, ok := FromContext(r.Context()); !ok || viewer.Subject != "dr-kim" || viewer.Role != RoleDoctor {
 					t.Errorf("viewer in the context = %+v, %v", viewer, ok)
 				}
@@ -69,30 +68,19 @@ func TestMiddleware(t *testing.T) {
 	}
 }
 
+func refused(w http.ResponseWriter, _ *http.Request, reason string) {
+	http.Error(w, reason, http.StatusUnauthorized)
+}
+
 func checkUnauthenticated(t *testing.T, w *httptest.ResponseRecorder, challenge string) {
 	t.Helper()
 	if w.Code != http.StatusUnauthorized {
 		t.Errorf("status = %d, want 401", w.Code)
 	}
-	for name, want := range map[string]string{
-		"WWW-Authenticate": challenge,
-		"Content-Type":     "application/json",
-		"Cache-Control":    "no-store",
-	} {
-		if got := w.Header().Get(name); got != want {
-			t.Errorf("%s = %q, want %q", name, got, want)
-		}
+	if got := w.Header().Get("WWW-Authenticate"); got != challenge {
+		t.Errorf("WWW-Authenticate = %q, want %q", got, challenge)
 	}
-	var body struct {
-		Errors []struct {
-			Message    string
-			Extensions struct{ Code string }
-		}
-	}
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-		t.Fatalf("body %q: %v", w.Body, err)
-	}
-	if len(body.Errors) != 1 || body.Errors[0].Message == "" || body.Errors[0].Extensions.Code != "UNAUTHENTICATED" {
-		t.Errorf("body = %s", w.Body)
+	if w.Body.Len() == 0 {
+		t.Error("no reason is given")
 	}
 }

@@ -130,7 +130,7 @@ func wantRefused(t *testing.T, v *Verifier, token, reason string) {
 	t.Helper()
 	r, w := httptest.NewRequest(http.MethodPost, "/graphql", nil), httptest.NewRecorder()
 	r.Header.Set("Authorization", "Bearer "+token)
-	v.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })).ServeHTTP(w, r)
+	v.Middleware(refused)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })).ServeHTTP(w, r)
 	checkUnauthenticated(t, w, `Bearer error="invalid_token", error_description="`+reason+`"`)
 	if !strings.Contains(w.Body.String(), reason) {
 		t.Errorf("body = %s", w.Body)

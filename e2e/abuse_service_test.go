@@ -103,6 +103,34 @@ func TestAbusePatientsChangeTheirRecordAtABoundedRate(t *testing.T) {
 	Want(t, s.Update(Object{"patientId": Number, "phone": "010-2345-6789"}), Object{"__typename": "UpdatePatientContactSuccess"})
 }
 
+// TestAbuseAWebSocketIsCountedForWhoItActsAs: its header has one token, and
+// connection_init another.
+func TestAbuseAWebSocketIsCountedForWhoItActsAs(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t), "RATE_LIMIT=1")
+	nurse, doctor := TokenOf(t, Object{"sub": "nurse", "role": "nurse"}), TokenOf(t, Object{"sub": "doctor", "role": "doctor"})
+	socket, _, err := s.Dial("graphql-transport-ws", "Authorization", "Bearer "+nurse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket.Send(Object{"type": "connection_init", "payload": Object{"Authorization": "Bearer " + doctor}})
+	Want(t, socket.Next(), Object{"type": "connection_ack"})
+	refused := false
+	for i := 0; i < 3_000 && !refused; i++ {
+		socket.Subscribe(fmt.Sprint(i), `{ viewer { role } }`, nil)
+		message := socket.Next()
+		if refused = message["type"] == "error"; !refused {
+			Want(t, message, Object{"payload.data.viewer.role": "doctor"})
+			socket.Next() // complete
+		}
+	}
+	answer := s.As(doctor).Post(Body(t, `{ viewer { role } }`, nil))
+	if !refused || answer.Status != http.StatusTooManyRequests {
+		t.Errorf("refused over the WebSocket: %v; then by HTTP: %d", refused, answer.Status)
+	}
+	Want(t, s.As(nurse).Query(`{ viewer { role } }`, nil), Object{"viewer.role": "nurse"})
+}
+
 // TestAbuseACallerAsksTooOften asks until that is refused; another caller is not.
 func TestAbuseACallerAsksTooOften(t *testing.T) {
 	t.Parallel()

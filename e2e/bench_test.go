@@ -112,7 +112,10 @@ func handWritten(b *testing.B, databaseURL string) string {
 		Phone     string `json:"phone"`
 		Email     string `json:"email"`
 	}
-	handler := verifier.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	refuse := func(w http.ResponseWriter, _ *http.Request, reason string) {
+		http.Error(w, reason, http.StatusUnauthorized)
+	}
+	handler := verifier.Middleware(refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct{ ID string }
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 			http.Error(w, "bad request", http.StatusBadRequest)

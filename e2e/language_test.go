@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -92,6 +93,43 @@ func TestAnswersSayTheirLanguage(t *testing.T) {
 			t.Errorf("%q: Content-Language %q, Vary %q", header, is, response.Header.Values("Vary"))
 		}
 	}
+}
+
+// A refusal speaks the language of the caller wherever it comes from, and so does an
+// answer to a client that offers to go on with another protocol (curl --http2).
+func TestRefusalsSpeakTheLanguageOfTheCaller(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t), "RATE_LIMIT=1")
+	const query = `{"query":"{ viewer { role } }"}`
+	ask := func(c *Client, body string, headers ...string) (*http.Response, string) {
+		response, err := http.DefaultClient.Do(c.Request(http.MethodPost, "/graphql", body, append(headers, "Accept-Language", "ko")...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.Header.Get("Content-Language") != "ko" || response.Header.Get("Vary") == "" {
+			t.Errorf("status %d: Content-Language %q, Vary %q", response.StatusCode, response.Header.Get("Content-Language"), response.Header.Values("Vary"))
+		}
+		return response, string(text)
+	}
+	ask(s.As("x"), query)
+	ask(s.Client, "{")
+	ask(s.Client, query, "Accept", "text/html")
+	ask(s.Client, query, "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c")
+	flood := s.As(TokenOf(t, Object{"sub": "flood", "role": "nurse"}))
+	for range 3_000 { // it takes six unless each takes a second
+		if response, text := ask(flood, query); response.StatusCode == http.StatusTooManyRequests {
+			if !isKorean(text) {
+				t.Errorf("429: %s", text)
+			}
+			return
+		}
+	}
+	t.Error("no request was refused")
 }
 
 // Errors of the request that its user may see are told in the user's language; the name

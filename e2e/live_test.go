@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -267,7 +269,7 @@ func TestWebSocketsAreClosedAsTheProtocolSays(t *testing.T) {
 		"variables that are a list":     {[]string{init, `{"type":"subscribe","id":"1","payload":{"query":"{x}","variables":[]}}`}, 4400, "variables"},
 		"an operationName of an object": {[]string{init, `{"type":"subscribe","id":"1","payload":{"query":"{x}","operationName":{}}}`}, 4400, "operationName"},
 		"extensions of a text":          {[]string{init, `{"type":"subscribe","id":"1","payload":{"query":"{x}","extensions":"x"}}`}, 4400, "extensions"},
-		"deeper than JSON may be":       {[]string{init, `{"type":"ping","payload":` + strings.Repeat("[", 500_000)}, 4400, "deep"},
+		"deeper than JSON may be":       {[]string{init, `{"type":"ping","payload":` + strings.Repeat("[", 50_000)}, 4400, "deep"},
 		"subscribe before init":         {[]string{follow}, 4401, "Unauthorized"},
 		"no token":                      {[]string{`{"type":"connection_init"}`}, 4403, "bearer token is required"},
 		"no token, payload null":        {[]string{`{"type":"connection_init","payload":null}`}, 4403, "bearer token is required"},
@@ -278,7 +280,7 @@ func TestWebSocketsAreClosedAsTheProtocolSays(t *testing.T) {
 		"an expired token":              {[]string{initOf(Object{"authorization": "Bearer " + TokenOf(t, Object{"role": "admin", "exp": 1_000_000_000})})}, 4403, "the token has expired"},
 		"an id that is under way":       {[]string{init, follow, follow}, 4409, "Subscriber for 1 already exists"},
 		"two inits":                     {[]string{init, init}, 4429, "Too many initialisation requests"},
-		"a large message":               {[]string{init, `{"type":"ping","payload":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`}, 1009, ""},
+		"a large message":               {[]string{init, `{"type":"ping","payload":{"x":"` + strings.Repeat("x", 128<<10) + `"}}`}, 1009, ""},
 		"a large init":                  {[]string{initOf(Object{"x": strings.Repeat("x", 64<<10)})}, 1009, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -298,6 +300,28 @@ func TestWebSocketsAreClosedAsTheProtocolSays(t *testing.T) {
 				t.Errorf("it was closed with %d %q, want %d and %q", code, reason, c.code, c.says)
 			}
 		})
+	}
+}
+
+// TestDocumentsAreNamedOverEveryTransport without their text, in each way that there is.
+func TestDocumentsAreNamedOverEveryTransport(t *testing.T) {
+	t.Parallel()
+	s := StartSystem(t, dbtest.SQLite(t))
+	const query = `{ viewer { role } }`
+	sum := sha256.Sum256([]byte(query))
+	hash := hex.EncodeToString(sum[:])
+	persisted := Object{"persistedQuery": Object{"version": 1, "sha256Hash": hash}}
+	s.Post(JSON(t, Object{"query": query, "extensions": persisted}))
+	socket := s.Socket()
+	for name, payload := range map[string]Object{
+		"documentId": {"documentId": hash}, "doc_id": {"doc_id": hash}, "extensions": {"extensions": persisted}, "null": {"query": nil, "doc_id": hash},
+	} {
+		socket.Send(Object{"type": "subscribe", "id": name, "payload": payload})
+		Want(t, socket.Next(), Object{"type": "next", "id": name, "payload.data.viewer.role": "admin"})
+		Want(t, socket.Next(), Object{"type": "complete", "id": name})
+	}
+	for _, name := range []string{"documentId", "doc_id"} {
+		Want(t, s.Send(s.Request(http.MethodGet, "/graphql?"+name+"="+hash, "")).Object, Object{"data.viewer.role": "admin"})
 	}
 }
 

@@ -66,7 +66,7 @@ func accessLog(o Options, next http.Handler) http.Handler {
 				o.countInternal(fault)
 				if answer.status == 0 {
 					guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-						writeError(w, http.StatusInternalServerError, resolvers.CodeInternal, fault.Message)
+						refuse(w, r, http.StatusInternalServerError, coded(resolvers.CodeInternal, fault.Message))
 					})).ServeHTTP(answer, r)
 					cause = nil
 				}
@@ -129,11 +129,20 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// noted marks a request as one for GraphQL, and notes who asks.
-func noted(next http.Handler) http.Handler {
+// isGraphQL marks a request as one for GraphQL.
+func isGraphQL(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if info := infoOf(r.Context()); info != nil {
 			info.graphql = true
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// noteViewer notes who asks.
+func noteViewer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if info := infoOf(r.Context()); info != nil {
 			info.noteViewer(r.Context())
 		}
 		next.ServeHTTP(w, r)

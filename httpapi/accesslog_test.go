@@ -19,7 +19,7 @@ import (
 func logged() (Options, *locked.Buffer) {
 	var log locked.Buffer
 	return Options{
-		Log: slog.New(LogHandler(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))), internalErrors: newInternalErrors(),
+		Log: slog.New(LogHandler(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))), faults: newFaults(prometheus.NewRegistry()),
 	}, &log
 }
 
@@ -71,12 +71,18 @@ func TestAPanicIsOneLineAndAnAnswer(t *testing.T) {
 		!strings.Contains(text, "accesslog_test.go") || strings.Count(text, "\n") != 2 {
 		t.Errorf("the log:\n%s", text)
 	}
-	metrics, shown := prometheus.NewRegistry(), httptest.NewRecorder()
-	metrics.MustRegister(o.internalErrors)
-	promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(shown, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	if !strings.Contains(shown.Body.String(), "\npatientgraph_internal_errors_total 1\n") {
-		t.Errorf("the metrics: %s", shown.Body)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(o.internal)
+	if shown := gathered(metrics); !strings.Contains(shown, "\npatientgraph_internal_errors_total 1\n") {
+		t.Errorf("the metrics: %s", shown)
 	}
+}
+
+// gathered is what /metrics shows.
+func gathered(metrics *prometheus.Registry) string {
+	shown := httptest.NewRecorder()
+	promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(shown, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return shown.Body.String()
 }
 
 func TestAPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
@@ -102,7 +108,7 @@ func TestRolesInTheLogAreOurs(t *testing.T) {
 	for role, want := range map[auth.Role]string{auth.RoleNurse: `"role":"nurse"`, "Okoro 1960": `"role":"other"`} {
 		o, log := logged()
 		handler := accessLog(o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			noted(http.NotFoundHandler()).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
+			isGraphQL(noteViewer(http.NotFoundHandler())).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
 		}))
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil))
 		if text := log.String(); !strings.Contains(text, want) || strings.Contains(text, "Okoro") {

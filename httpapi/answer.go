@@ -9,8 +9,6 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
-
-	"patientgraph/resolvers"
 )
 
 const (
@@ -137,10 +135,7 @@ func answerTooLong() *gqlerror.Error {
 }
 
 func tooManyLarge() *gqlerror.Error {
-	return &gqlerror.Error{
-		Message:    "too many large answers are under way: try again in a moment, or ask for less at once (what a mutation changed stays changed)",
-		Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-	}
+	return unavailable("too many large answers are under way: try again in a moment, or ask for less at once (what a mutation changed stays changed)", 1)
 }
 
 // isLong reports whether a field's texts are worth counting.

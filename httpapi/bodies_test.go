@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
@@ -21,15 +22,17 @@ import (
 func TestAbuseLargeBodiesShareABound(t *testing.T) {
 	t.Parallel()
 	begun, leave := make(chan bool), make(chan bool)
-	handler := newBodyRoom().middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	metrics := prometheus.NewRegistry()
+	handler := withLanguage(newBodyRoom(newFaults(metrics)).middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			begun <- true
 			<-leave
 		}
-	}))
+	})))
 	send := func(size int64) *httptest.ResponseRecorder {
 		answer, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil)
 		r.ContentLength = size
+		r.Header.Set("Accept-Language", "ko")
 		handler.ServeHTTP(answer, r)
 		return answer
 	}
@@ -41,6 +44,12 @@ func TestAbuseLargeBodiesShareABound(t *testing.T) {
 	refused := send(maxBody)
 	if refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") != "1" || !strings.Contains(refused.Body.String(), resolvers.CodeUnavailable) {
 		t.Errorf("status %d, %v, %s", refused.Code, refused.Header(), refused.Body)
+	}
+	if !strings.Contains(refused.Body.String(), "큰 요청") || refused.Header().Get("Content-Language") != "ko" {
+		t.Errorf("in Korean: %v, %s", refused.Header(), refused.Body)
+	}
+	if counted := gathered(metrics); !strings.Contains(counted, "patientgraph_unavailable_answers_total 1\n") {
+		t.Errorf("the refusal is not counted: %s", counted)
 	}
 	if small := send(0); small.Code != http.StatusOK {
 		t.Errorf("a small one: status %d", small.Code)
@@ -72,7 +81,7 @@ func TestBodiesAreLookedAtBeforeTheyAreDecoded(t *testing.T) {
 		strings.Repeat("[", 1<<20):           "more than 32 deep",
 	} {
 		looked, bad := checkBody([]byte(body))
-		if said := bad != nil && strings.Contains(bad.message, says); said != (says != "") {
+		if said := bad != nil && strings.Contains(bad.err.Message, says); said != (says != "") {
 			t.Errorf("%.40s of %d bytes: %v, want %q", body, len(body), bad, says)
 		}
 		if says == "" && string(looked) != body {

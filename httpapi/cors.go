@@ -14,7 +14,6 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"patientgraph/auth"
-	"patientgraph/resolvers"
 )
 
 // Origins are those whose pages and apps may read what is answered here.
@@ -147,7 +146,7 @@ func crossOrigin(log *slog.Logger, origins Origins) func(http.Handler) http.Hand
 			if origin := r.Header.Get("Origin"); origin != "" && !isOwnOrigin(origin, r.Host) && !origins.Allow(origin) {
 				log.DebugContext(r.Context(), "an origin is not in CORS_ORIGINS", "origin", shownOrigin(origin))
 				if isWebSocket(r) { // a browser shows it to any page
-					writeError(w, http.StatusForbidden, resolvers.CodeBadUserInput, "a page of this origin may open no WebSocket here: its origin must be in CORS_ORIGINS")
+					refuse(w, r, http.StatusForbidden, badInput("a page of this origin may open no WebSocket here: its origin must be in CORS_ORIGINS"))
 					return
 				}
 			}

@@ -18,7 +18,7 @@ func TestEveryCodeOfARequestIsDocumented(t *testing.T) {
 	}
 	_, table, _ := strings.Cut(string(page), "\n## Errors of the request itself")
 	codes := map[string]bool{"GRAPHQL_PARSE_FAILED": true, "GRAPHQL_VALIDATION_FAILED": true}
-	said := regexp.MustCompile(`\bCode[A-Z]\w+ += "([A-Z_]+)"|"code":\s*"([A-Z_]+)"`)
+	said := regexp.MustCompile(`\b[cC]ode[A-Z]\w+ += "([A-Z_]+)"|"code":\s*"([A-Z_]+)"`)
 	for _, dir := range []string{"../resolvers", "../auth", "."} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {

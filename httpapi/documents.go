@@ -51,7 +51,6 @@ func OpenTrustedDocuments(path string, enforce bool, log *slog.Logger, now func(
 	if err != nil {
 		return nil, err
 	}
-	list.enforced = enforce
 	t.file = file
 	t.documents.Store(list)
 	return t, nil
@@ -89,7 +88,6 @@ func (t *TrustedDocuments) look(ctx context.Context) {
 		return
 	}
 	t.file = file
-	list.enforced = t.enforce
 	t.documents.Store(list)
 	t.log.InfoContext(ctx, "TRUSTED_DOCUMENTS was read again", "operations", len(list.texts))
 }
@@ -100,6 +98,9 @@ func unchanged(before, now os.FileInfo) bool {
 	}
 	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
 }
+
+// refuses reports whether what is not listed is refused.
+func (t *TrustedDocuments) refuses() bool { return t != nil && t.enforce }
 
 // notListed refuses a document that is not listed, or lets it pass; the log has it once.
 func (t *TrustedDocuments) notListed(ctx context.Context, text string) *gqlerror.Error {
@@ -114,14 +115,13 @@ func (t *TrustedDocuments) notListed(ctx context.Context, text string) *gqlerror
 	if !t.enforce {
 		return nil
 	}
-	return badInput("this server answers listed operations only, and this one is not among them: have it added to the list (TRUSTED_DOCUMENTS), to the letter as the client sends it")[0]
+	return badInput("this server answers listed operations only, and this one is not among them: have it added to the list (TRUSTED_DOCUMENTS), to the letter as the client sends it")
 }
 
 // documentList is what a file of trusted documents holds. A nil one trusts all.
 type documentList struct {
-	byID     map[string]string
-	texts    map[string]bool
-	enforced bool
+	byID  map[string]string
+	texts map[string]bool
 }
 
 func (l *documentList) text(id string) (text string, listed bool) {
@@ -133,9 +133,6 @@ func (l *documentList) text(id string) (text string, listed bool) {
 }
 
 func (l *documentList) has(text string) bool { return l.texts[text] }
-
-// refuses reports whether what is not listed is refused.
-func (l *documentList) refuses() bool { return l != nil && l.enforced }
 
 // apolloManifest is Apollo's persisted-query manifest.
 type apolloManifest struct {

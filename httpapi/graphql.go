@@ -30,9 +30,8 @@ func newGraphQL(o Options) http.Handler {
 	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
-	s.Use(newTellErrors(o.Metrics))
+	s.Use(tellErrors{o.faults})
 	s.Use(noteOperation{})
-	s.Use(o.rate)
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))

@@ -19,14 +19,15 @@ import (
 // The limits of one request; docs/security.md has what a request at each of
 // them costs.
 const (
-	maxBody   = 1 << 20  // bytes
-	maxQuery  = 64 << 10 // bytes of the document
-	maxTokens = 5_000
-	maxName   = 100 // characters: an unknown name is compared with every name of the schema
-	maxNested = 50  // brackets of any kind: the parser recurses
-	maxDepth  = 20  // of fields
-	maxWithin = 10  // fragments within each other: gqlgen merges the fields of each into the next
-	maxFields = 500 // of one object: gqlgen looks for each among those before it
+	maxBody         = 1 << 20  // bytes
+	maxQuery        = 64 << 10 // bytes of the document
+	maxTokens       = 5_000
+	maxName         = 100 // characters: an unknown name is compared with every name of the schema
+	maxNested       = 50  // brackets of any kind: the parser recurses
+	maxDepth        = 20  // of fields
+	maxIntrospected = 2   // lists of types within each other: as gqlparser 2.5.64 has it
+	maxWithin       = 10  // fragments within each other: gqlgen merges the fields of each into the next
+	maxFields       = 500 // of one object: gqlgen looks for each among those before it
 	// Fields, fragments, directives, arguments and values, those of a fragment
 	// counted wherever it is spread, and once for itself.
 	maxParts = 3_000
@@ -52,17 +53,15 @@ const (
 
 // limitExceeded is the error for a request that is over one of the limits.
 func limitExceeded(format string, args ...any) *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: fmt.Sprintf(format, args...), Extensions: map[string]any{"code": resolvers.CodeLimitExceeded},
-	}
+	return coded(resolvers.CodeLimitExceeded, fmt.Sprintf(format, args...))
 }
 
 // codedLimit says of the one rule of validation that is a limit that it is one, and
 // which: gqlparser's own words have neither.
 func codedLimit(e *gqlerror.Error) {
 	if e.Rule == rules.MaxIntrospectionDepth.Name {
-		e.Message = "the query has more than 2 of the lists fields, interfaces, possibleTypes and inputFields of introspection within each other"
-		e.Extensions = map[string]any{"code": resolvers.CodeLimitExceeded}
+		limit := limitExceeded("the query has more than %d of the lists fields, interfaces, possibleTypes and inputFields of introspection within each other", maxIntrospected)
+		e.Message, e.Extensions = limit.Message, limit.Extensions
 	}
 }
 
@@ -195,10 +194,9 @@ func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql
 	context.AfterFunc(ctx, func() { d.queries.Add(-counted) })
 	if underWay > maxQueries && counted > 0 {
 		cancel()
-		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
-			Message:    fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries),
-			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-		}}})
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{
+			unavailable(fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries), 1),
+		}})
 	}
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {

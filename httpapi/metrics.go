@@ -1,24 +1,46 @@
 package httpapi
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/resolvers"
 )
 
-func newInternalErrors() prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "patientgraph_internal_errors_total", Help: "Errors that callers saw as INTERNAL; the log has each with its incident id.",
-	})
+// faults counts what callers see of faults that are not theirs.
+type faults struct{ internal, unavailable prometheus.Counter }
+
+func newFaults(r *prometheus.Registry) *faults {
+	with := promauto.With(r)
+	return &faults{
+		internal: with.NewCounter(prometheus.CounterOpts{
+			Name: "patientgraph_internal_errors_total", Help: "Errors that callers saw as INTERNAL; the log has each with its incident id.",
+		}),
+		unavailable: with.NewCounter(prometheus.CounterOpts{
+			Name: "patientgraph_unavailable_answers_total", Help: "Answers with an error that callers saw as UNAVAILABLE: the database was away, or there was too much to do at once.",
+		}),
+	}
 }
 
 // countInternal counts an error that a caller is shown, if only the operator may see its
 // cause.
-func (o Options) countInternal(shown *gqlerror.Error) {
-	if o.internalErrors != nil && shown.Extensions["incident"] != nil {
-		o.internalErrors.Inc()
+func (f *faults) countInternal(shown *gqlerror.Error) {
+	if f != nil && shown.Extensions["incident"] != nil {
+		f.internal.Inc()
 	}
 }
+
+// countUnavailable counts an answer with these errors.
+func (f *faults) countUnavailable(shown ...*gqlerror.Error) {
+	if f != nil && slices.ContainsFunc(shown, isUnavailable) {
+		f.unavailable.Inc()
+	}
+}
+
+func isUnavailable(e *gqlerror.Error) bool { return e.Extensions["code"] == resolvers.CodeUnavailable }
 
 // streamMetrics counts subscriptions, by transport, and WebSockets.
 type streamMetrics struct {

@@ -13,6 +13,7 @@ const (
 var multipartMixed = framing{
 	name:          "multipart",
 	mediaType:     "multipart/mixed",
+	spec:          "1.0",
 	contentType:   `multipart/mixed;boundary="graphql";subscriptionSpec=1.0`,
 	begin:         "--graphql\r\n" + part + "{}" + partEnd,
 	heartbeat:     part + "{}" + partEnd,

@@ -2,63 +2,67 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-
-	"patientgraph/resolvers"
 )
 
-// The media types of an answer.
+// The media types of one answer in JSON.
 const (
-	jsonType        = "application/json"
-	graphQLType     = "application/graphql-response+json"
-	eventStreamType = "text/event-stream"
-	multipartType   = "multipart/mixed"
+	jsonType    = "application/json"
+	graphQLType = "application/graphql-response+json"
 )
 
-// offered are the media types that can be asked for, the one first that is sent where
-// the client has no preference (*/*).
-var offered = []string{jsonType, graphQLType, eventStreamType, multipartType}
+// form is how a client can have its answers.
+type form struct {
+	mediaType string
+	stream    *framing // nil: one answer, in JSON
+}
+
+// forms can be asked for, the one first that is sent where the client has no preference
+// (*/*).
+var forms = []form{{jsonType, nil}, {graphQLType, nil}, {sse.mediaType, &sse}, {multipartMixed.mediaType, &multipartMixed}}
 
 // maxAccept bounds the header, in bytes: clients send less than 200.
 const maxAccept = 2 << 10
 
-// acceptable returns what of offered a client takes, what it likes best first: by q, then
+// acceptable returns which forms a client takes, what it likes best first: by q, then
 // as it stands in Accept (RFC 9110 section 12.5.1). Without that header, or with one that
 // is too long to be read, it takes all.
-func acceptable(r *http.Request) []string {
+func acceptable(r *http.Request) []form {
 	accept := strings.Join(r.Header.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" || len(accept) > maxAccept {
-		return offered
+		return forms
 	}
-	var types []string
+	var taken []form
 	ranges := mediaRanges(accept)
 	wanted := map[string]mediaRange{}
-	for _, offer := range offered {
+	for _, f := range forms {
 		var best *mediaRange // the most specific one decides
 		for i := range ranges {
-			if r := &ranges[i]; r.matches(offer) && (best == nil || r.specific() > best.specific()) {
+			if r := &ranges[i]; r.matches(f) && (best == nil || r.specific() > best.specific()) {
 				best = r
 			}
 		}
 		if best != nil && best.q > 0 {
-			types = append(types, offer)
-			wanted[offer] = *best
+			taken = append(taken, f)
+			wanted[f.mediaType] = *best
 		}
 	}
-	slices.SortStableFunc(types, func(a, b string) int {
-		x, y := wanted[a], wanted[b]
+	slices.SortStableFunc(taken, func(a, b form) int {
+		x, y := wanted[a.mediaType], wanted[b.mediaType]
 		return cmp.Or(cmp.Compare(y.q, x.q), cmp.Compare(x.place, y.place))
 	})
-	return types
+	return taken
 }
 
 // mediaRange is one element of an Accept header.
 type mediaRange struct {
 	name  string // "application/json", "application/*", "*/*"
+	spec  string // subscriptionSpec, of the multipart protocol
 	q     float64
 	place int
 }
@@ -70,7 +74,7 @@ func mediaRanges(accept string) (ranges []mediaRange) {
 		if err != nil || !strings.Contains(name, "/") {
 			continue
 		}
-		r := mediaRange{name, 1, len(ranges)}
+		r := mediaRange{name, parameters["subscriptionspec"], 1, len(ranges)}
 		if text, given := parameters["q"]; given {
 			if q, err := strconv.ParseFloat(text, 64); err == nil && q >= 0 && q <= 1 {
 				r.q = q
@@ -84,9 +88,12 @@ func mediaRanges(accept string) (ranges []mediaRange) {
 	return ranges
 }
 
-func (r mediaRange) matches(mediaType string) bool {
+func (r mediaRange) matches(f form) bool {
 	group, any := strings.CutSuffix(r.name, "/*")
-	return r.name == mediaType || any && (group == "*" || strings.HasPrefix(mediaType, group+"/"))
+	if any {
+		return group == "*" || strings.HasPrefix(f.mediaType, group+"/")
+	}
+	return r.name == f.mediaType && (f.stream == nil || f.stream.spec == "" || f.stream.spec == r.spec)
 }
 
 // specific orders */*, application/* and application/json.
@@ -104,45 +111,44 @@ func isUTF8(charset string) bool {
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
-// singleAnswer is the media type of one JSON answer that the client likes best; "" if it
-// takes none.
-func singleAnswer(types []string) string {
-	for _, t := range types {
-		if t == jsonType || t == graphQLType {
-			return t
-		}
-	}
-	return ""
+// agreed is how the answers to a request are sent.
+type agreed struct {
+	single string   // as what one answer is sent
+	stream *framing // nil: there is one answer
+}
+
+type agreedKey struct{}
+
+func agreedOn(ctx context.Context) agreed {
+	a, _ := ctx.Value(agreedKey{}).(agreed)
+	return a
 }
 
 // negotiated settles how a request to /graphql is answered before anything may refuse
-// it: whoever answers finds the Content-Type set, and Accept names no stream where the
-// client likes a single answer better.
+// it: whoever answers finds the Content-Type set.
 func negotiated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		types := acceptable(r)
-		single := singleAnswer(types)
-		setMediaType(w, cmp.Or(single, jsonType)) // also of what is refused before a stream begins
+		taken := acceptable(r)
+		a := agreed{single: jsonType} // also of what is refused before a stream begins
+		if i := slices.IndexFunc(taken, func(f form) bool { return f.stream == nil }); i >= 0 {
+			a.single = taken[i].mediaType
+		}
+		setMediaType(w, a.single)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodPost:
-			w.Header().Set("Allow", "GET, POST")
-			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET or POST")
+			refuseMethod(w, r, "GET, POST", badInput("use GET or POST"))
 			return
-		case len(types) == 0 && !isWebSocket(r):
-			notAcceptable(w)
+		case isWebSocket(r):
+		case len(taken) == 0:
+			refuse(w, r, http.StatusNotAcceptable, badInput("answers are "+graphQLType+" or "+jsonType+", those of a subscription "+streamTypes+": name one of them in Accept"))
 			return
-		case len(types) > 0 && types[0] == single:
-			r = r.Clone(r.Context())
-			r.Header.Set("Accept", single)
+		default:
+			a.stream = taken[0].stream
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), agreedKey{}, a)))
 	})
 }
 
 func setMediaType(w http.ResponseWriter, mediaType string) {
 	w.Header().Set("Content-Type", mediaType+"; charset=utf-8")
-}
-
-func notAcceptable(w http.ResponseWriter) {
-	writeError(w, http.StatusNotAcceptable, resolvers.CodeBadUserInput, "answers are "+graphQLType+" or "+jsonType+", those of a subscription "+eventStreamType+": name one of them in Accept")
 }

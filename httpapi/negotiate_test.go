@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,6 +31,9 @@ func TestTheMediaTypeThatTheClientLikesBest(t *testing.T) {
 		"application/json;q=0.5, text/event-stream":                              "text/event-stream",
 		"multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json": "multipart/mixed",
 		"application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed": "application/graphql-response+json",
+		"text/*":                                 "text/event-stream",
+		"text/event-stream;q=abc":                "text/event-stream",
+		"multipart/mixed":                        "",
 		"text/html":                              "",
 		"application/json;q=0":                   "",
 		"application/json;charset=utf-16":        "",
@@ -46,7 +50,7 @@ func TestTheMediaTypeThatTheClientLikesBest(t *testing.T) {
 		}
 		got := ""
 		if types := acceptable(request); len(types) > 0 {
-			got = types[0]
+			got = types[0].mediaType
 		}
 		if got != want {
 			t.Errorf("%.100q: %q, want %q", accept, got, want)
@@ -63,11 +67,18 @@ func TestAStreamIsForWhoLikesItBest(t *testing.T) {
 		"application/graphql-response+json, application/json, text/event-stream, multipart/mixed": "application/graphql-response+json; charset=utf-8",
 		"text/event-stream":                   "text/event-stream",
 		"text/event-stream, application/json": "text/event-stream",
+		"application/*;q=0, */*":              "text/event-stream",
+		"text/event-stream;q=abc":             "text/event-stream",
+		"text/*":                              "text/event-stream",
 		"multipart/mixed;deferSpec=20220824,application/graphql-response+json,application/json": "application/graphql-response+json; charset=utf-8",
 	} {
 		response := ask(handler, http.MethodPost, "/graphql", `{"query":"{ viewer { role } }"}`, "Accept", accept)
 		if got := response.Header.Get("Content-Type"); got != want || response.StatusCode != 200 {
 			t.Errorf("%s: status %d, %s", accept, response.StatusCode, got)
 		}
+	}
+	refused := ask(handler, http.MethodPost, "/graphql", `{"query":"{ viewer { role } }"}`, "Accept", "multipart/mixed")
+	if body, _ := read(t, refused); refused.StatusCode != 406 || !strings.Contains(fmt.Sprint(body), "multipart/mixed;subscriptionSpec=1.0") {
+		t.Errorf("status %d, %v", refused.StatusCode, body)
 	}
 }

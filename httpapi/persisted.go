@@ -27,10 +27,12 @@ const (
 	codePersistedQueryNotSupported = "PERSISTED_QUERY_NOT_SUPPORTED"
 )
 
-// documentID is how a body names its document in other ways: documentId (the draft of
-// GraphQL over HTTP) or doc_id (Relay).
-func documentID(body []byte) string {
-	for _, name := range []string{"documentId", "doc_id"} {
+// documentIDs are other names for the id of a document: in the draft of GraphQL over HTTP,
+// and Relay's.
+var documentIDs = [...]string{"documentId", "doc_id"}
+
+func documentIDOf(body []byte) string {
+	for _, name := range documentIDs {
 		if id := gjson.GetBytes(body, name); id.Type == gjson.String && id.Str != "" {
 			return id.Str
 		}
@@ -39,16 +41,15 @@ func documentID(body []byte) string {
 }
 
 // nameDocument writes the id of a document as the extension, which every transport
-// carries, if the request has neither that nor a query. It reports whether it did.
-func nameDocument(parameters *graphql.RawParams, id string) bool {
+// carries, if the request has neither that nor a query.
+func nameDocument(parameters *graphql.RawParams, id string) {
 	if id == "" || parameters.Query != "" || parameters.Extensions[persistedQuery] != nil {
-		return false
+		return
 	}
 	if parameters.Extensions == nil {
 		parameters.Extensions = map[string]any{}
 	}
 	parameters.Extensions[persistedQuery] = map[string]any{"version": json.Number("1"), "sha256Hash": plainID(id)}
-	return true
 }
 
 // plainID is an id without the prefix that the draft gives to a SHA-256.
@@ -63,7 +64,7 @@ func hashOf(extensions map[string]any) (hash string, bad *gqlerror.Error) {
 	extension, _ := given.(map[string]any)
 	hash, _ = extension["sha256Hash"].(string)
 	if fmt.Sprint(extension["version"]) != "1" || hash == "" {
-		return "", badInput("extensions." + persistedQuery + ` must be {"version": 1, "sha256Hash": "…"}`)[0]
+		return "", badInput("extensions." + persistedQuery + ` must be {"version": 1, "sha256Hash": "…"}`)
 	}
 	return hash, nil
 }
@@ -92,15 +93,15 @@ func (p persistedDocuments) MutateOperationParameters(ctx context.Context, reque
 	case hash == "":
 	case request.Query == "" && isListed:
 		request.Query = listed
-	case request.Query == "" && trusted.refuses():
-		return &gqlerror.Error{Message: "PersistedQueryNotSupported", Extensions: map[string]any{"code": codePersistedQueryNotSupported}}
+	case request.Query == "" && p.trusted.refuses():
+		return coded(codePersistedQueryNotSupported, "PersistedQueryNotSupported")
 	case request.Query == "":
 		var found bool
 		if request.Query, found = p.seen.get(hash); !found {
-			return &gqlerror.Error{Message: "PersistedQueryNotFound", Extensions: map[string]any{"code": codePersistedQueryNotFound}}
+			return coded(codePersistedQueryNotFound, "PersistedQueryNotFound")
 		}
 	case request.Query != listed && sha256Of(request.Query) != hash:
-		return badInput("extensions." + persistedQuery + ".sha256Hash is not the SHA-256 of query, in lower-case hexadecimal")[0]
+		return badInput("extensions." + persistedQuery + ".sha256Hash is not the SHA-256 of query, in lower-case hexadecimal")
 	}
 	if trusted == nil || trusted.has(request.Query) || p.introspection && onlyIntrospects(request.Query) {
 		return nil

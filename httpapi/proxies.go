@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Proxies are the networks of the proxies that are believed whom they speak for.
+// Proxies are the networks of the proxies whose X-Forwarded-For and -Proto are believed.
 type Proxies []netip.Prefix
 
 // ParseProxies reads TRUSTED_PROXIES: networks (10.0.0.0/8) and single addresses.

@@ -1,16 +1,11 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
-	"sync/atomic"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/time/rate"
 
@@ -22,9 +17,7 @@ import (
 const burstSeconds = 5
 
 // requestRate bounds how many operations one caller may ask for, whatever they cost.
-// A request pays before its body is read; the further operations of a WebSocket pay
-// one by one. Who has no valid token is not known, and is the matter of the proxy in
-// front.
+// Who has no valid token is not known, and is the matter of the proxy in front.
 type requestRate struct {
 	perSecond int
 	callers   *resolvers.Rates // nil: there is no bound
@@ -36,14 +29,6 @@ func newRequestRate(perSecond int, now func() time.Time) requestRate {
 	}
 	return requestRate{perSecond, resolvers.NewRates(now, rate.Limit(perSecond), burstSeconds*perSecond)}
 }
-
-// caller is who made a request.
-type caller struct {
-	name string
-	paid atomic.Bool // for the next operation
-}
-
-type callerKey struct{}
 
 // callerName tells callers apart: by the subject of their tokens, else by the token.
 func callerName(v auth.Viewer, token string) string {
@@ -57,35 +42,41 @@ func callerName(v auth.Viewer, token string) string {
 	return v.Actor()
 }
 
-func (l requestRate) middleware(next http.Handler) http.Handler {
+// bearerOf is the token of a request, if it has one.
+func bearerOf(r *http.Request) string {
+	token, _ := auth.ParseBearer(r.Header.Get("Authorization"))
+	return token
+}
+
+// admitted counts a request before its body is read.
+func (o Options) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, known := auth.FromContext(r.Context())
-		if l.callers == nil || !known {
-			next.ServeHTTP(w, r)
-			return
+		if v, known := auth.FromContext(r.Context()); known { // else it is a WebSocket whose token comes later
+			if err := o.admit(callerName(v, bearerOf(r))); err != nil {
+				refuse(w, r, http.StatusTooManyRequests, err)
+				return
+			}
 		}
-		c := &caller{name: callerName(v, r.Header.Get("Authorization"))}
-		c.paid.Store(true)
-		if err := l.refusal(c.name); err != nil {
-			writeLater(w, http.StatusTooManyRequests, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+		next.ServeHTTP(w, r)
 	})
 }
 
-// writeLater answers a request that may be made again after retryAfterSeconds.
-func writeLater(w http.ResponseWriter, status int, err *gqlerror.Error) {
-	w.Header().Set("Retry-After", fmt.Sprint(err.Extensions["retryAfterSeconds"]))
-	if w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", "application/json")
+// admit counts what a caller asks for. The error is for who asks too often.
+func (o Options) admit(caller string) *gqlerror.Error {
+	if err := o.rate.refusal(caller); err != nil {
+		return err
 	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": gqlerror.List{err}}) // the client is gone if this fails
+	if o.Used != nil {
+		o.Used()
+	}
+	return nil
 }
 
 // refusal is what a caller is told who asks too often; nil lets it pass.
 func (l requestRate) refusal(name string) *gqlerror.Error {
+	if l.callers == nil {
+		return nil
+	}
 	wait := l.callers.Wait(name)
 	if wait == 0 {
 		return nil
@@ -94,22 +85,4 @@ func (l requestRate) refusal(name string) *gqlerror.Error {
 	err := limitExceeded("one caller may make %d requests at once and then %d in a second: try again in %d s", burstSeconds*l.perSecond, l.perSecond, seconds)
 	err.Extensions["retryAfterSeconds"] = seconds
 	return err
-}
-
-func (requestRate) ExtensionName() string                   { return "RequestRate" }
-func (requestRate) Validate(graphql.ExecutableSchema) error { return nil }
-
-func (l requestRate) MutateOperationParameters(ctx context.Context, _ *graphql.RawParams) *gqlerror.Error {
-	if l.callers == nil {
-		return nil
-	}
-	c, _ := ctx.Value(callerKey{}).(*caller)
-	switch {
-	case c == nil: // a WebSocket whose token came after its handshake
-		v, _ := auth.FromContext(ctx)
-		return l.refusal(callerName(v, ""))
-	case c.paid.Swap(false):
-		return nil
-	}
-	return l.refusal(c.name)
 }

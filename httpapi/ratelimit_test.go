@@ -1,14 +1,14 @@
 package httpapi
 
 import (
-	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql"
+	"github.com/coder/websocket"
 
 	"patientgraph/auth"
 	"patientgraph/internal/wait"
@@ -20,7 +20,7 @@ func askAs(l requestRate, v auth.Viewer, token string, next http.HandlerFunc) *h
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer := httptest.NewRecorder()
-	l.middleware(next).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
+	Options{rate: l}.admitted(next).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
 	return answer
 }
 
@@ -65,26 +65,29 @@ func TestACallerAsksAtABoundedRate(t *testing.T) {
 }
 
 // One request of HTTP may be a WebSocket with any number of operations.
-func TestEachOperationOfAConnectionCounts(t *testing.T) {
+func TestEachOperationOfAWebSocketCounts(t *testing.T) {
 	t.Parallel()
-	l := newRequestRate(2, wait.NewClock(time.Now()).Now)
-	operations := func(ctx context.Context) (passed int) {
-		for range 20 {
-			if err := l.MutateOperationParameters(ctx, &graphql.RawParams{}); err == nil {
-				passed++
-			} else if err.Extensions["code"] != resolvers.CodeLimitExceeded || err.Extensions["retryAfterSeconds"] != 1 {
-				t.Fatal(err)
-			}
+	used := 0
+	messages := []string{initMessage}
+	for n := range 20 {
+		messages = append(messages, fmt.Sprintf(`{"type":"subscribe","id":"%d","payload":{"query":"{ viewer { role } }"}}`, n))
+	}
+	o := Options{rate: newRequestRate(2, wait.NewClock(time.Now()).Now), Used: func() { used++ }}
+	conn := dial(t, listening(t, o, nil), websocket.DialOptions{}, messages...)
+	passed, refused := 0, 0
+	for passed+refused < 20 {
+		_, text, err := conn.Read(t.Context())
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case strings.Contains(string(text), `"type":"complete"`):
+			passed++
+		case strings.Contains(string(text), resolvers.CodeLimitExceeded) && strings.Contains(string(text), `"retryAfterSeconds":1`):
+			refused++
 		}
-		return passed
 	}
-	passed := 0
-	askAs(l, auth.Viewer{Subject: "kim"}, "a", func(_ http.ResponseWriter, r *http.Request) { passed = operations(r.Context()) })
-	if passed != 10 { // the handshake paid for the first
-		t.Errorf("%d operations passed, want 10", passed)
-	}
-	if passed := operations(auth.WithViewer(t.Context(), auth.Viewer{Subject: "lee"})); passed != 10 {
-		t.Errorf("%d operations of a connection passed whose token came after its handshake, want 10", passed)
+	if passed != 10 || used != 10 {
+		t.Errorf("%d operations passed, %d were told of, want 10", passed, used)
 	}
 }
 
@@ -92,11 +95,7 @@ func TestNoRateIsNoBound(t *testing.T) {
 	t.Parallel()
 	l := newRequestRate(0, time.Now)
 	for range 100 {
-		if answer := askAs(l, auth.Viewer{}, "a", func(_ http.ResponseWriter, r *http.Request) {
-			if err := l.MutateOperationParameters(r.Context(), nil); err != nil {
-				t.Error(err)
-			}
-		}); answer.Code != http.StatusOK {
+		if answer := askAs(l, auth.Viewer{}, "a", func(http.ResponseWriter, *http.Request) {}); answer.Code != http.StatusOK {
 			t.Fatal(answer.Code)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -16,9 +15,9 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/tidwall/gjson"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/jsonlimit"
-	"patientgraph/resolvers"
 )
 
 // checkedRequest refuses what is no GraphQL request, and reads the body before anything
@@ -37,7 +36,7 @@ func checkedRequest(next http.Handler) http.Handler {
 			parameters, bad = parametersOfBody(w, r)
 		}
 		if bad != nil {
-			writeError(w, cmp.Or(bad.status, http.StatusBadRequest), bad.code, bad.message)
+			refuse(w, r, cmp.Or(bad.status, http.StatusBadRequest), bad.err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(withParameters(r.Context(), parameters)))
@@ -63,7 +62,7 @@ func checkContent(w http.ResponseWriter, r *http.Request) *badRequest {
 	default:
 		return nil
 	}
-	return &badRequest{http.StatusUnsupportedMediaType, resolvers.CodeBadUserInput, message}
+	return &badRequest{http.StatusUnsupportedMediaType, badInput(message)}
 }
 
 // parametersOfBody reads the body of a POST.
@@ -75,7 +74,7 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &badRequest{http.StatusRequestEntityTooLarge, resolvers.CodeLimitExceeded, "the request is larger than 1 MiB"}
+		return nil, &badRequest{http.StatusRequestEntityTooLarge, limitExceeded("the request is larger than %d MiB", maxBody>>20)}
 	case err != nil:
 		return nil, badParameters("the request body did not arrive whole")
 	}
@@ -87,16 +86,7 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 	if bad != nil {
 		return nil, bad
 	}
-	if nameDocument(parameters, documentID(body)) { // for gqlgen's transports, which read it themselves
-		if body, err = json.Marshal(parameters); err != nil {
-			return nil, badParameters(noRequest)
-		}
-	}
-	if bad := checkQuery(parameters); bad != nil {
-		return nil, bad
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return parameters, nil
+	return parameters, checkQuery(parameters)
 }
 
 // expectedBody is up to which size memory is taken before a body has arrived.
@@ -112,21 +102,19 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // badRequest is what is wrong with a request.
 type badRequest struct {
-	status        int // 0: 400
-	code, message string
+	status int // 0: 400
+	err    *gqlerror.Error
 }
 
-func badParameters(message string) *badRequest {
-	return &badRequest{code: resolvers.CodeBadUserInput, message: message}
-}
+func badParameters(message string) *badRequest { return &badRequest{err: badInput(message)} }
 
 // checkJSON bounds what is decoded from a part of a request.
 func checkJSON[T ~string | ~[]byte](part string, text T) *badRequest {
 	switch err := jsonlimit.Check(text, maxJSONDepth, maxJSONValues); {
 	case errors.Is(err, jsonlimit.ErrTooDeep):
-		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the %s is more than %d deep", part, maxJSONDepth)}
+		return &badRequest{err: limitExceeded("the JSON of the %s is more than %d deep", part, maxJSONDepth)}
 	case err != nil:
-		return &badRequest{code: resolvers.CodeLimitExceeded, message: fmt.Sprintf("the JSON of the %s has more than %d brackets and commas", part, maxJSONValues)}
+		return &badRequest{err: limitExceeded("the JSON of the %s has more than %d brackets and commas", part, maxJSONValues)}
 	}
 	return nil
 }
@@ -137,7 +125,7 @@ func parametersOfURL(rawQuery string) (*graphql.RawParams, *badRequest) {
 	if err != nil {
 		return nil, badParameters("the parameters of the URL are not encoded as a form's are")
 	}
-	for _, name := range append([]string{"documentId"}, members...) {
+	for _, name := range slices.Concat(members, documentIDs[:]) {
 		switch given := values[name]; {
 		case len(given) > 1:
 			return nil, badParameters("the URL has " + name + " twice")
@@ -158,7 +146,7 @@ func parametersOfURL(rawQuery string) (*graphql.RawParams, *badRequest) {
 			return nil, badParameters("the parameter " + name + " is no JSON object")
 		}
 	}
-	nameDocument(parameters, values.Get("documentId"))
+	nameDocument(parameters, cmp.Or(values.Get(documentIDs[0]), values.Get(documentIDs[1])))
 	return parameters, checkQuery(parameters)
 }
 
@@ -188,12 +176,10 @@ var members = []string{"query", "operationName", "variables", "extensions"}
 
 const noRequest = "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"
 
-// readParameters refuses a body that encoding/json would take for another: it takes QUERY
-// for query, of a member given twice the last, and puts a mark where a byte is no UTF-8.
+// readParameters reads what is within the limits of JSON. It refuses what encoding/json
+// would take for another: it takes QUERY for query, of a member given twice the last, and
+// puts a mark where a byte is no UTF-8.
 func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
-	if bad := checkJSON("body", body); bad != nil {
-		return nil, bad
-	}
 	if !utf8.Valid(body) {
 		return nil, badParameters("the body is not UTF-8")
 	}
@@ -216,16 +202,6 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 		seen[key.Str] = slices.Contains(members, key.Str)
 		return bad == nil
 	})
+	nameDocument(parameters, documentIDOf(body))
 	return parameters, bad
-}
-
-// writeError answers in the shape of GraphQL, in the media type that is set if one is.
-func writeError(w http.ResponseWriter, status int, code, message string) {
-	if w.Header().Get("Content-Type") == "" {
-		setMediaType(w, jsonType)
-	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{ // the client is gone if this fails
-		map[string]any{"message": message, "extensions": map[string]any{"code": code}},
-	}})
 }

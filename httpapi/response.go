@@ -9,8 +9,8 @@ import (
 // a whole answer, or one event.
 const sendTimeout = 30 * time.Second
 
-// guarded sends every answer with the headers that patient data needs, and
-// cuts off a client that does not receive.
+// guarded has an answer kept nowhere unless its handler says otherwise, and cuts off a
+// client that does not receive.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(&guardedWriter{ResponseWriter: w, control: http.NewResponseController(w), timeout: sendTimeout}, r)
@@ -28,8 +28,7 @@ type guardedWriter struct {
 func (w *guardedWriter) WriteHeader(status int) {
 	if !w.begun {
 		w.begun = true
-		header := w.Header()
-		if _, isPage := header["Etag"]; !isPage { // the page's files hold no patient data and may be kept
+		if header := w.Header(); header.Get("Cache-Control") == "" {
 			header.Set("Cache-Control", "no-store")
 		}
 	}

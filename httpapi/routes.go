@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,8 @@ type Options struct {
 	// a token names; nil: it holds them.
 	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
 	Resolver       *resolvers.Resolver
-	RateLimit      int // requests of one caller in a second; 0: any number
+	RateLimit      int    // requests of one caller in a second; 0: any number
+	Used           func() // is told of each; nil: nobody is
 	Metrics        *prometheus.Registry
 
 	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
@@ -50,9 +52,9 @@ type Options struct {
 	BasePath       string   // below which everything is served, see ParseBasePath
 	TrustedProxies []string // see ParseProxies
 
-	internalErrors prometheus.Counter // nil: not counted
-	timing         timing
-	proxies        Proxies
+	*faults // nil: not counted
+	timing  timing
+	proxies Proxies
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
@@ -76,11 +78,25 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("base path: %w", err)
 	}
 	o.rate = newRequestRate(o.RateLimit, time.Now)
-	o.internalErrors = newInternalErrors()
-	o.Metrics.MustRegister(o.internalErrors)
+	o.faults = newFaults(o.Metrics)
 	mux := http.NewServeMux()
+	authenticated := o.Verifier.Middleware(unauthenticated)
 	withCORS := crossOrigin(o.Log, origins)
-	mux.Handle("/graphql", noted(withCORS(negotiated(orTokenLater(o.Verifier.Middleware, noted(o.rate.middleware(newBodyRoom().middleware(checkedRequest(withLanguage(newGraphQL(o)))))))))))
+	graphQL := newGraphQL(o)
+	for _, wrap := range slices.Backward([]func(http.Handler) http.Handler{ // the first is the outermost
+		isGraphQL,                        // the log has a line of each request, whatever becomes of it
+		withCORS,                         // before the token, which no preflight has; pages may read what is refused
+		withLanguage,                     // before anything is refused in words
+		negotiated,                       // and in a media type
+		orTokenLater(authenticated),      // whoever goes on is known, or says it in a WebSocket
+		noteViewer,                       // now it is known
+		o.admitted,                       // counts it; before the body, which costs more
+		newBodyRoom(o.faults).middleware, // before the body is in memory
+		checkedRequest,                   // reads it
+	}) {
+		graphQL = wrap(graphQL)
+	}
+	mux.Handle("/graphql", graphQL)
 	mux.HandleFunc("/healthz", onlyGET(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	mux.HandleFunc("/readyz", onlyGET(newReadiness(o).ServeHTTP))
 	mux.HandleFunc("/metrics", onlyGET(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}).ServeHTTP))
@@ -89,7 +105,7 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle(NotificationPath, notifications)
 		mux.Handle(NotificationPath+"/", notifications)
 	}
-	if err := handleSchema(mux, o, withCORS); err != nil {
+	if err := handleSchema(mux, o, authenticated, withCORS); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if o.Playground != nil {
@@ -122,8 +138,7 @@ func NewServer(handler http.Handler, errors *log.Logger) *http.Server {
 func onlyGET(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET")
+			refuseMethod(w, r, "GET, HEAD", badInput("use GET"))
 			return
 		}
 		next(w, r)
@@ -140,7 +155,7 @@ func onlyThisMachine(next http.Handler) http.Handler {
 			host = name
 		}
 		if !auth.IsLoopback(strings.Trim(host, "[]")) {
-			writeError(w, http.StatusMisdirectedRequest, resolvers.CodeBadUserInput, "this server answers to localhost and loopback addresses only")
+			refuse(w, r, http.StatusMisdirectedRequest, badInput("this server answers to localhost and loopback addresses only"))
 			return
 		}
 		next.ServeHTTP(w, r)

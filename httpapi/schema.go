@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"patientgraph/graph"
-	"patientgraph/resolvers"
 )
 
 // handleSchema serves what client code is made from: to everybody if the schema is
 // public, else to whoever has a token.
-func handleSchema(mux *http.ServeMux, o Options, protect func(http.Handler) http.Handler) error {
+func handleSchema(mux *http.ServeMux, o Options, authenticated, withCORS func(http.Handler) http.Handler) error {
 	possibleTypes, err := graph.PossibleTypesJSON()
 	if err != nil {
 		return err
@@ -23,9 +22,9 @@ func handleSchema(mux *http.ServeMux, o Options, protect func(http.Handler) http
 		"/possibleTypes.json": schemaFile("application/json", possibleTypes),
 	} {
 		if !o.SchemaPublic {
-			file = o.Verifier.Middleware(file)
+			file = authenticated(file)
 		}
-		mux.Handle(path, protect(file))
+		mux.Handle(path, withCORS(file))
 	}
 	return nil
 }
@@ -35,12 +34,7 @@ func handleSchema(mux *http.ServeMux, o Options, protect func(http.Handler) http
 func schemaFile(contentType string, content []byte) http.Handler {
 	sum := sha256.Sum256(content)
 	etag := `"` + hex.EncodeToString(sum[:8]) + `"`
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "use GET or HEAD")
-			return
-		}
+	return onlyGET(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Type", contentType)
 		header.Set("Cache-Control", "private, no-cache")

@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +45,7 @@ var allEnds = []string{endedComplete, endedFailed, endedLeft, endedExpired, ende
 type framing struct {
 	name        string // of the transport
 	mediaType   string
+	spec        string // that a client must name as its subscriptionSpec; "": none
 	contentType string
 	begin       string // at once, before anything is resolved
 	heartbeat   string
@@ -59,37 +57,8 @@ type framing struct {
 	stoppedBefore, stoppedAfter string
 }
 
-// chosenFraming is what the client likes best; nil: JSON, or nothing that streams. Of
-// what it likes equally the first counts.
-func chosenFraming(r *http.Request) *framing {
-	var best *framing
-	bestQuality := 0.0
-	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		mediaType, parameters, err := mime.ParseMediaType(accepted)
-		if err != nil {
-			continue
-		}
-		quality := 1.0
-		if q, given := parameters["q"]; given {
-			quality, _ = strconv.ParseFloat(q, 64) // what is no number is not liked
-		}
-		if !(quality > bestQuality) {
-			continue
-		}
-		switch {
-		case mediaType == sse.mediaType:
-			best = &sse
-		case mediaType == multipartMixed.mediaType && parameters["subscriptionspec"] == "1.0":
-			best = &multipartMixed
-		case mediaType == "application/json", mediaType == "application/graphql-response+json", mediaType == "application/*", mediaType == "*/*":
-			best = nil
-		default:
-			continue
-		}
-		bestQuality = quality
-	}
-	return best
-}
+// streamTypes is how a client names them.
+var streamTypes = sse.mediaType + " or " + multipartMixed.mediaType + ";subscriptionSpec=" + multipartMixed.spec
 
 // streams is the transport for operations whose answers are told in one HTTP response:
 // server-sent events, and the multipart protocol of Apollo. gqlgen's own for events takes
@@ -100,24 +69,18 @@ type streams struct {
 	metrics *streamMetrics
 }
 
-func (streams) Supports(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && chosenFraming(r) != nil
-}
+func (streams) Supports(r *http.Request) bool { return agreedOn(r.Context()).stream != nil }
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	f := chosenFraming(r)
+	f := agreedOn(r.Context()).stream
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	params := *parametersOf(ctx)
-	params.Headers = r.Header
-	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
-	rc, errs := exec.CreateOperationContext(ctx, &params)
-	ctx = graphql.WithOperationContext(ctx, rc)
-	if r.Method == http.MethodGet && rc.Operation != nil && rc.Operation.Operation == ast.Mutation {
-		w.Header().Set("Allow", http.MethodPost)
-		writeError(w, http.StatusMethodNotAllowed, resolvers.CodeBadUserInput, "a GET request can only query or subscribe; use POST")
+	ctx, rc, status, errs := begin(ctx, exec, *parametersOf(ctx), r.Method)
+	if status == http.StatusMethodNotAllowed {
+		refuseMethod(w, r, http.MethodPost, errs[0])
 		return
 	}
+	leaveBodyRoom(ctx) // it may last for hours
 	s := newStream(w, f)
 	if s.write(f.begin) != nil {
 		return
@@ -194,22 +157,16 @@ func (m *streamMetrics) deliver(
 
 // notInTime is for an operation whose time was over before it began.
 func notInTime() *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-	}
+	return unavailable("the operation could not begin in time: try again", 1)
 }
 
 func tokenExpired() *gqlerror.Error {
-	return &gqlerror.Error{Message: "the token has expired: subscribe again with a new one", Extensions: map[string]any{"code": codeUnauthenticated}}
+	return coded(codeUnauthenticated, "the token has expired: subscribe again with a new one")
 }
 
 func serverStops() *gqlerror.Error {
-	return &gqlerror.Error{
-		Message: "the server stops: subscribe again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1},
-	}
+	return unavailable("the server stops: subscribe again", 1)
 }
-
-const codeUnauthenticated = "UNAUTHENTICATED"
 
 func errorsJSON(errs gqlerror.List) string {
 	text, _ := json.Marshal(errs) // of texts and numbers

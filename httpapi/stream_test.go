@@ -36,33 +36,42 @@ func TestWhatAClientLikesBestIsChosen(t *testing.T) {
 		"text/event-stream, multipart/mixed":  &sse, // urql
 		"application/json, text/event-stream": nil,
 		"application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed": nil, // urql's queries
-		"application/json;q=0.9, text/event-stream":                                &sse,
-		"text/event-stream;q=0.5, application/json":                                nil,
-		"text/event-stream;q=0":                                                    nil,
-		"text/event-stream;q=x":                                                    nil,
-		"text/html, text/event-stream":                                             &sse,
-		"multipart/mixed":                                                          nil,
-		"multipart/mixed;deferSpec=20220824, */*":                                  nil,
-		"multipart/mixed;subscriptionSpec=1.0":                                     &multipartMixed,
-		`multipart/mixed;subscriptionSpec="1.0"`:                                   &multipartMixed,
-		"multipart/mixed;subscriptionSpec=2.0":                                     nil,
-		"multipart/mixed; boundary=graphql; SUBSCRIPTIONSPEC=1.0,application/json": &multipartMixed,
+		"application/json;q=0.9, text/event-stream":     &sse,
+		"text/event-stream;q=0.5, application/json":     nil,
+		"text/event-stream;q=0":                         nil,
+		"text/event-stream;q=x":                         &sse,
+		"text/event-stream;q=2":                         &sse,
+		"text/*":                                        &sse,
+		"application/*;q=0, */*":                        &sse,
+		"multipart/*":                                   &multipartMixed,
+		"multipart/mixed;subscriptionSpec=1.0;q=0, */*": nil,
+		"text/html, text/event-stream":                  &sse,
+		"multipart/mixed":                               nil,
+		"multipart/mixed;deferSpec=20220824, */*":       nil,
+		"multipart/mixed;subscriptionSpec=1.0":          &multipartMixed,
+		`multipart/mixed;subscriptionSpec="1.0"`:        &multipartMixed,
+		"multipart/mixed;subscriptionSpec=2.0":          nil,
+		"multipart/mixed; boundary=graphql; SUBSCRIPTIONSPEC=1.0,application/json":                                       &multipartMixed,
 		"multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9": &multipartMixed, // Apollo Client
 		`multipart/mixed;boundary="graphql";subscriptionSpec=1.0, application/json`:                                      &multipartMixed,
 		"multipart/mixed;deferSpec=20220824,multipart/mixed;subscriptionSpec=1.0,application/json":                       &multipartMixed,
-		strings.Repeat("text/event-stream;q=0.1,", 2000) + "multipart/mixed;subscriptionSpec=1.0;q=0.2, ;;;, a/b;c, \"":  &multipartMixed,
+		strings.Repeat("text/event-stream;q=0.1,", 50) + "multipart/mixed;subscriptionSpec=1.0;q=0.2, ;;;, a/b;c, \"":    &multipartMixed,
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
-		r.Header.Set("Accept", accept)
-		if got := chosenFraming(r); got != want {
+		if got := streamFor(accept); got != want {
 			t.Errorf("%.100q: %+v", accept, got)
 		}
 	}
-	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
-	r.Header["Accept"] = []string{"application/json;q=0.1", "text/event-stream"}
-	if chosenFraming(r) != &sse {
+	if streamFor("application/json;q=0.1", "text/event-stream") != &sse {
 		t.Error("of two headers the second is not read")
 	}
+}
+
+// streamFor is how a client that sends these headers gets a stream; nil: it gets none.
+func streamFor(accept ...string) (stream *framing) {
+	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
+	r.Header["Accept"] = accept
+	negotiated(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stream = agreedOn(r.Context()).stream })).ServeHTTP(httptest.NewRecorder(), r)
+	return stream
 }
 
 // undecided is a Writer with one update, whose end nobody learns.
@@ -80,19 +89,23 @@ func (undecided) Await(ctx context.Context, _ string) (*writethrough.Update, err
 // listening serves subscriptions that wait, to an admin; with an executor, that alone.
 func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url string) {
 	t.Helper()
+	server := httptest.NewServer(waiting(o, executor))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func waiting(o Options, executor graphql.GraphExecutor) http.Handler {
 	o.Log = slog.New(slog.DiscardHandler)
 	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
-	handler := checkedRequest(newGraphQL(o))
+	handler := negotiated(checkedRequest(newGraphQL(o)))
 	if executor != nil {
 		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
-	server := httptest.NewServer(guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
-	})))
-	t.Cleanup(server.Close)
-	return server.URL
+	}))
 }
 
 // dial opens a WebSocket and sends messages.
@@ -157,6 +170,35 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 		if err != nil || string(text) != `{"type":"ping"}` && string(text) != `{"type":"connection_ack"}` {
 			t.Fatalf("message %d is %s, %v", n, text, err)
 		}
+	}
+}
+
+// TestAStreamKeepsNoRoomForItsBody, for it may last as long as its token.
+func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
+	t.Parallel()
+	room := newBodyRoom(nil)
+	server := httptest.NewServer(room.middleware(waiting(Options{}, nil)))
+	defer server.Close()
+	for accept, first := range map[string]string{"text/event-stream": sse.begin, "multipart/mixed;subscriptionSpec=1.0": multipartMixed.begin} {
+		ctx, leave := context.WithCancel(t.Context())
+		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, strings.NewReader(`{"id":"`+strings.Repeat("x", largeBody)+`",`+waitingSubscription[1:]))
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Accept", accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := make([]byte, len(first))
+		if _, err := io.ReadFull(response.Body, begun); err != nil || string(begun) != first {
+			t.Errorf("it begins with %q, %v", begun, err)
+		}
+		if !room.TryAcquire(maxBodies) {
+			t.Errorf("%s: it keeps room", accept)
+		} else {
+			room.Release(maxBodies)
+		}
+		leave()
+		response.Body.Close()
 	}
 }
 

@@ -3,33 +3,18 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/resolvers"
 )
 
 // tellErrors sends the errors of an answer in the language of its caller, and says in
 // Retry-After too when to try again: clients and proxies look there.
-type tellErrors struct {
-	unavailable prometheus.Counter
-}
-
-func newTellErrors(metrics *prometheus.Registry) tellErrors {
-	t := tellErrors{prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "patientgraph_unavailable_answers_total", Help: "Answers with an error that callers saw as UNAVAILABLE: the database was away, or there was too much to do at once.",
-	})}
-	if metrics != nil {
-		metrics.MustRegister(t.unavailable)
-	}
-	return t
-}
+type tellErrors struct{ *faults }
 
 // answerHeaderKey is where the context of a request has the header of its answer.
 type answerHeaderKey struct{}
@@ -42,8 +27,8 @@ func (t tellErrors) InterceptOperation(ctx context.Context, next graphql.Operati
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
 		response := told(ctx, respond(ctx))
-		if response != nil && slices.ContainsFunc(response.Errors, isUnavailable) {
-			t.unavailable.Inc()
+		if response != nil {
+			t.countUnavailable(response.Errors...)
 		}
 		return response
 	}
@@ -76,8 +61,6 @@ func isStream(ctx context.Context) bool {
 	return operation != nil && operation.Operation == ast.Subscription
 }
 
-func isUnavailable(e *gqlerror.Error) bool { return e.Extensions["code"] == resolvers.CodeUnavailable }
-
 // maxAcceptLanguage bounds the header, in bytes: browsers send less.
 const maxAcceptLanguage = 256
 
@@ -89,7 +72,7 @@ func withLanguage(next http.Handler) http.Handler {
 			languages = ""
 		}
 		ctx := resolvers.WithAcceptLanguage(r.Context(), languages)
-		if r.Header.Get("Upgrade") == "" { // the answers of a WebSocket have no headers
+		if !isWebSocket(r) { // the answers of a WebSocket have no headers
 			ctx = context.WithValue(ctx, answerHeaderKey{}, w.Header())
 			w.Header().Set("Content-Language", resolvers.Language(ctx))
 			w.Header().Add("Vary", "Accept-Language")

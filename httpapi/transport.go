@@ -26,13 +26,8 @@ func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
 
 // Do sends an answer of 1 KiB and more compressed, as the client takes it.
 func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	mediaType := singleAnswer(acceptable(r))
-	if mediaType == "" { // it takes a stream alone, and of a kind that there is not
-		notAcceptable(w)
-		return
-	}
 	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		execute(r, exec).write(w, r, mediaType)
+		execute(r, exec).write(w, r, agreedOn(r.Context()).single)
 	})).ServeHTTP(w, r)
 }
 
@@ -43,36 +38,36 @@ type answer struct {
 	cacheable bool // it is of a persisted query, and may be kept by who asked
 }
 
+// begin reads an operation that came by a method. The status is 0 but for what that
+// method cannot ask for.
+func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawParams, method string) (
+	_ context.Context, _ *graphql.OperationContext, status int, errs gqlerror.List,
+) {
+	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
+	rc, errs := exec.CreateOperationContext(ctx, &params)
+	if errs == nil && method == http.MethodGet && rc.Operation.Operation == ast.Mutation {
+		status = http.StatusMethodNotAllowed
+		errs = gqlerror.List{badInput("a GET request can query or subscribe, and not change anything: use POST")}
+	}
+	return graphql.WithOperationContext(ctx, rc), rc, status, errs
+}
+
 func execute(r *http.Request, exec graphql.GraphExecutor) answer {
-	ctx := r.Context()
-	parameters := *parametersOf(ctx)
-	parameters.Headers = r.Header
-	parameters.ReadTime.Start, parameters.ReadTime.End = graphql.Now(), graphql.Now()
-	persisted := parameters.Query == ""
-	operation, errs := exec.CreateOperationContext(ctx, &parameters)
-	refused := func(errs gqlerror.List) *graphql.Response {
-		return exec.DispatchError(graphql.WithOperationContext(ctx, operation), errs)
-	}
-	if errs != nil {
-		return answer{Response: refused(errs)}
-	}
-	kind := operation.Operation.Operation
+	parameters := parametersOf(r.Context())
+	ctx, operation, status, errs := begin(r.Context(), exec, *parameters, r.Method)
+	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(ctx, errs) }
 	switch {
-	case kind == ast.Mutation && r.Method == http.MethodGet:
-		return answer{Response: refused(badInput("a GET request can only query; use POST")), status: http.StatusMethodNotAllowed}
-	case kind == ast.Subscription:
-		return answer{Response: refused(badInput("a subscription has more than one answer: put " + eventStreamType + " or " + multipartType + ";subscriptionSpec=1.0 first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
+	case errs != nil:
+		return answer{Response: refused(errs...), status: status}
+	case operation.Operation.Operation == ast.Subscription:
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
 	}
 	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)
 	if response == nil { // its time was over before it began
-		response = refused(gqlerror.List{{Message: "the operation could not begin in time: try again", Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 1}}})
+		response = refused(notInTime())
 	}
-	return answer{Response: response, cacheable: persisted && r.Method == http.MethodGet && len(response.Errors) == 0}
-}
-
-func badInput(message string) gqlerror.List {
-	return gqlerror.List{{Message: message, Extensions: map[string]any{"code": resolvers.CodeBadUserInput}}}
+	return answer{Response: response, cacheable: parameters.Query == "" && r.Method == http.MethodGet && len(response.Errors) == 0}
 }
 
 func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {
@@ -93,8 +88,8 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 		tag := entityTag(r, mediaType, body)
 		header.Set("ETag", tag)
 		header.Set("Cache-Control", "private, no-cache") // kept by who asked, and shown after asking us again
-		for _, name := range []string{"Authorization", "Accept", "Accept-Language"} {
-			header.Add("Vary", name) // Accept-Encoding is there already
+		for _, name := range []string{"Authorization", "Accept"} {
+			header.Add("Vary", name) // Accept-Language and Accept-Encoding are there already
 		}
 		if matches(r.Header.Values("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)

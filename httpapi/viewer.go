@@ -9,7 +9,6 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
-	"patientgraph/resolvers"
 )
 
 // viewerPatients looks up the patients of the viewer's token once for each
@@ -35,10 +34,9 @@ func (p viewerPatients) InterceptOperation(ctx context.Context, next graphql.Ope
 		if ctx.Err() == nil { // else the client is gone
 			p.log.ErrorContext(ctx, "the patients of a token cannot be looked up", "error", err)
 		}
-		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{{
-			Message:    "the database cannot be asked whose records you may see: nothing was read or changed; try again later",
-			Extensions: map[string]any{"code": resolvers.CodeUnavailable, "retryAfterSeconds": 5},
-		}}})
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{
+			unavailable("the database cannot be asked whose records you may see: nothing was read or changed; try again later", 5),
+		}})
 	}
 	slices.Sort(numbers)
 	v.PatientIDs = slices.Compact(numbers)

@@ -27,6 +27,9 @@ const (
 	// maxInit bounds a message of a client that we do not know yet, in bytes, as the
 	// headers of a request are bounded.
 	maxInit = 64 << 10
+	// maxReceived bounds a message of one that we know, in bytes: a document of the most
+	// that there may be, and as much beside it. Those of all take no part in bodyRoom.
+	maxReceived = 128 << 10
 	// maxSockets is how many WebSockets one viewer may have at once in one process, for
 	// each takes memory even if nothing is subscribed to. Viewers are told apart as by Actor.
 	maxSockets = 50
@@ -60,15 +63,17 @@ func hasToken(h http.Header, name, token string) bool {
 
 // orTokenLater lets a WebSocket without an Authorization header through, which no
 // browser can send: its token comes with connection_init.
-func orTokenLater(authenticated func(http.Handler) http.Handler, next http.Handler) http.Handler {
-	now := authenticated(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isWebSocket(r) && len(r.Header.Values("Authorization")) == 0 {
-			next.ServeHTTP(w, r)
-			return
-		}
-		now.ServeHTTP(w, r)
-	})
+func orTokenLater(authenticated func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		now := authenticated(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isWebSocket(r) && len(r.Header.Values("Authorization")) == 0 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			now.ServeHTTP(w, r)
+		})
+	}
 }
 
 // webSockets is the transport graphql-transport-ws. gqlgen's own closes with none of the
@@ -114,6 +119,7 @@ type socket struct {
 	cancel context.CancelFunc
 
 	viewer       auth.Viewer   // once it is acknowledged
+	caller       string        // as it is counted
 	left         func()        // of its viewer's count
 	acknowledged chan struct{} // closed then
 	expired      chan struct{} // holds an element when an operation found the token expired
@@ -264,7 +270,7 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 		if s.isAcknowledged() {
 			return &closing{closeTwoInits, "Too many initialisation requests"}
 		}
-		v, bad := s.identify(r, m.payload)
+		v, caller, bad := s.identify(r, m.payload)
 		if bad != nil {
 			return bad
 		}
@@ -272,11 +278,11 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 		if !ok { // a client tries again later
 			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
 		}
-		s.viewer, s.left = v, left
+		s.viewer, s.caller, s.left = v, caller, left
 		if info := infoOf(r.Context()); info != nil {
 			info.noteViewer(auth.WithViewer(r.Context(), v))
 		}
-		s.conn.SetReadLimit(maxBody)
+		s.conn.SetReadLimit(maxReceived)
 		close(s.acknowledged)
 		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone
 	case "ping":
@@ -303,8 +309,8 @@ func (s *socket) isAcknowledged() bool {
 }
 
 // identify returns whose token the payload of connection_init holds; without one, whose
-// the header of the request held.
-func (s *socket) identify(r *http.Request, payload gjson.Result) (auth.Viewer, *closing) {
+// the header of the request held. The caller is as callerName has it.
+func (s *socket) identify(r *http.Request, payload gjson.Result) (v auth.Viewer, caller string, bad *closing) {
 	var given []gjson.Result
 	payload.ForEach(func(key, value gjson.Result) bool {
 		if strings.EqualFold(key.Str, "Authorization") {
@@ -315,20 +321,20 @@ func (s *socket) identify(r *http.Request, payload gjson.Result) (auth.Viewer, *
 	v, known := auth.FromContext(r.Context())
 	switch {
 	case len(given) > 1:
-		return v, &closing{closeForbidden, "Forbidden: more than one Authorization"}
+		return v, "", &closing{closeForbidden, "Forbidden: more than one Authorization"}
 	case len(given) == 0 && known:
-		return v, nil
+		return v, callerName(v, bearerOf(r)), nil
 	case len(given) == 0:
-		return v, &closing{closeForbidden, "Forbidden: a bearer token is required in the payload of connection_init, as Authorization"}
+		return v, "", &closing{closeForbidden, "Forbidden: a bearer token is required in the payload of connection_init, as Authorization"}
 	}
 	token, ok := auth.ParseBearer(given[0].Str)
 	if !ok {
-		return v, &closing{closeForbidden, `Forbidden: Authorization must be "Bearer" and a token`}
+		return v, "", &closing{closeForbidden, `Forbidden: Authorization must be "Bearer" and a token`}
 	}
 	v, err := s.Verifier.Verify(r.Context(), token)
 	if err != nil {
 		s.Log.InfoContext(r.Context(), "request refused", "reason", err)
-		return v, &closing{closeForbidden, "Forbidden: " + auth.PublicReason(err)}
+		return v, "", &closing{closeForbidden, "Forbidden: " + auth.PublicReason(err)}
 	}
-	return v, nil
+	return v, callerName(v, token), nil
 }

@@ -8,8 +8,6 @@ import (
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
-
-	"patientgraph/resolvers"
 )
 
 // maxOperationID bounds what each answer repeats, in bytes.
@@ -30,6 +28,39 @@ type received struct {
 	tooMuch  *gqlerror.Error    // the limit that it is over, which is told as the end of its operation
 }
 
+// member is a part of a message.
+type member struct {
+	path   string
+	isGood func(gjson.Result) bool
+	wanted string
+}
+
+// messages are the types that clients send, with what each must hold.
+var messages = map[string][]member{
+	"connection_init": {{"payload", isObjectOrNull, "must be an object"}},
+	"ping":            {{"payload", isObjectOrNull, "must be an object"}},
+	"pong":            {{"payload", isObjectOrNull, "must be an object"}},
+	"complete":        {{"id", isNotEmpty, "must be a text that is not empty"}, {"id", isShort, "is too long"}},
+	"subscribe": {
+		{"id", isNotEmpty, "must be a text that is not empty"}, {"id", isShort, "is too long"},
+		{"payload", gjson.Result.IsObject, "must be an object"},
+		{"payload.query", isTextOrNull, "must be a text"},
+		{"payload.operationName", isTextOrNull, "must be a text"},
+		{"payload.variables", isObjectOrNull, "must be an object"},
+		{"payload.extensions", isObjectOrNull, "must be an object"},
+	},
+}
+
+func isNotEmpty(value gjson.Result) bool { return value.Type == gjson.String && value.Str != "" }
+
+func isShort(value gjson.Result) bool { return len(value.Str) <= maxOperationID }
+
+func isObjectOrNull(value gjson.Result) bool { return value.Type == gjson.Null || value.IsObject() }
+
+func isTextOrNull(value gjson.Result) bool {
+	return value.Type == gjson.Null || value.Type == gjson.String
+}
+
 // parseMessage refuses what the protocol does not have.
 func parseMessage(data []byte) (*received, *closing) {
 	invalid := func(why string) (*received, *closing) {
@@ -37,9 +68,9 @@ func parseMessage(data []byte) (*received, *closing) {
 	}
 	// Before anything that recurses.
 	if bad := checkJSON("message", data); bad != nil {
-		m := &received{kind: gjson.GetBytes(data, "type").String(), id: gjson.GetBytes(data, "id").String(), tooMuch: limitExceeded("%s", bad.message)}
+		m := &received{kind: gjson.GetBytes(data, "type").String(), id: gjson.GetBytes(data, "id").String(), tooMuch: bad.err}
 		if m.kind != "subscribe" || m.id == "" || len(m.id) > maxOperationID {
-			return invalid(bad.message)
+			return invalid(bad.err.Message)
 		}
 		return m, nil
 	}
@@ -47,56 +78,30 @@ func parseMessage(data []byte) (*received, *closing) {
 		return invalid("it must be JSON")
 	}
 	envelope := gjson.ParseBytes(data)
-	kind, id, payload := envelope.Get("type"), envelope.Get("id"), envelope.Get("payload")
-	m := &received{kind: kind.Str, id: id.Str, payload: payload}
+	kind := envelope.Get("type")
+	members, known := messages[kind.Str]
 	switch {
 	case !envelope.IsObject():
 		return invalid("it must be a JSON object")
-	case kind.Type != gjson.String:
-		return invalid("its type must be a text")
-	}
-	switch m.kind {
-	case "connection_init", "ping", "pong":
-		if !isObjectOrNull(payload) {
-			return invalid("the payload of " + m.kind + " must be an object")
-		}
-	case "subscribe", "complete":
-		switch {
-		case id.Type != gjson.String || m.id == "":
-			return invalid(m.kind + " needs an id, a text that is not empty")
-		case len(m.id) > maxOperationID:
-			return invalid("the id is too long")
-		case m.kind == "complete":
-			return m, nil
-		case !payload.IsObject():
-			return invalid("the payload of subscribe must be an object")
-		case payload.Get("query").Type != gjson.String:
-			return invalid("the query must be a text")
-		case !isTextOrNull(payload.Get("operationName")):
-			return invalid("the operationName must be a text")
-		case !isObjectOrNull(payload.Get("variables")), !isObjectOrNull(payload.Get("extensions")):
-			return invalid("variables and extensions must be objects")
-		}
-		params, bad := readParameters([]byte(payload.Raw))
-		switch {
-		case bad != nil && bad.code == resolvers.CodeLimitExceeded:
-			m.tooMuch = limitExceeded("%s", bad.message)
-			return m, nil
-		case bad != nil:
-			return invalid(bad.message)
-		}
-		nameDocument(params, documentID([]byte(payload.Raw)))
-		m.params = params
-	default:
+	case kind.Type != gjson.String || !known:
 		return invalid("a client sends no message of this type")
 	}
+	for _, member := range members {
+		if !member.isGood(envelope.Get(member.path)) {
+			return invalid(member.path + " " + member.wanted)
+		}
+	}
+	m := &received{kind: kind.Str, id: envelope.Get("id").Str, payload: envelope.Get("payload")}
+	if m.kind == "subscribe" {
+		var bad *badRequest
+		if m.params, bad = readParameters([]byte(m.payload.Raw)); bad == nil && !m.payload.Get("query").Exists() {
+			bad = checkQuery(m.params) // an empty one ends its operation alone
+		}
+		if bad != nil {
+			return invalid(bad.err.Message)
+		}
+	}
 	return m, nil
-}
-
-func isObjectOrNull(value gjson.Result) bool { return value.Type == gjson.Null || value.IsObject() }
-
-func isTextOrNull(value gjson.Result) bool {
-	return value.Type == gjson.Null || value.Type == gjson.String
 }
 
 // send writes a message. A client that does not receive it in time is cut off.

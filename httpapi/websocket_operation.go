@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -37,6 +38,9 @@ func (s *socket) subscribe(m *received) *closing {
 		return &closing{closeForbidden, "Forbidden: the token has expired"}
 	case len(s.running) >= maxAtOnce:
 		m.tooMuch = limitExceeded("this WebSocket has %d operations under way, and may have no more at once", maxAtOnce)
+	}
+	if m.tooMuch == nil {
+		m.tooMuch = s.admit(s.caller)
 	}
 	if m.tooMuch != nil {
 		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(s.ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
@@ -93,11 +97,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log, time.Since(began))
 	}()
-	now := graphql.Now()
-	params.ReadTime = graphql.TraceTiming{Start: now, End: now}
-	ctx = graphql.StartOperationTrace(ctx)
-	rc, errs := s.exec.CreateOperationContext(ctx, params)
-	ctx = graphql.WithOperationContext(ctx, rc)
+	ctx, rc, _, errs := begin(graphql.StartOperationTrace(ctx), s.exec, *params, http.MethodPost)
 	if errs != nil {
 		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return
