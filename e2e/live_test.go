@@ -145,6 +145,44 @@ func TestChangesAreToldByEachTransport(t *testing.T) {
 	untilSubscribed(s.Product, 0)
 }
 
+// TestABrokenSubscriptionIsAnError by each transport: no client subscribes again after
+// a mere complete.
+func TestABrokenSubscriptionIsAnError(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.SQLite(t)
+	s := StartSystem(t, databaseURL)
+	subscription := `subscription { patientChanged(id: "` + Number + `") { allergies } }`
+	events, parts, socket := s.Subscribe(subscription), s.SubscribeMultipart(subscription), s.Socket()
+	socket.Subscribe("1", subscription, nil)
+	untilSubscribed(s.Product, 3)
+	if _, err := dbtest.Open(t, databaseURL).Exec("UPDATE patients SET allergies = '{', change_seq = 0 WHERE id = $1", Number); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []*Stream{events, parts} {
+		if event, ended := stream.Next(); ended || event.ErrorCode() != "INTERNAL" {
+			t.Errorf("told %v, ended: %v", event, ended)
+		}
+		if event, ended := stream.Next(); !ended || !stream.Whole {
+			t.Errorf("and then %v", event)
+		}
+	}
+	message := socket.Next()
+	Want(t, message, Object{"type": "error", "id": "1"})
+	if errors, _ := message["payload"].([]any); (Object{"errors": errors}).ErrorCode() != "INTERNAL" {
+		t.Errorf("by WebSocket came %v", message)
+	}
+	untilSubscribed(s.Product, 0)
+	metrics := scrape(s.Product).text
+	for _, line := range []string{
+		`patientgraph_internal_errors_total 3`, `patientgraph_subscriptions_ended_total{reason="failed",transport="sse"} 1`,
+		`patientgraph_subscriptions_ended_total{reason="failed",transport="multipart"} 1`, `patientgraph_subscriptions_ended_total{reason="failed",transport="websocket"} 1`,
+	} {
+		if !strings.Contains(metrics, "\n"+line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+}
+
 // TestWebSocketsCarryQueriesAndMutations with all limits of a request.
 func TestWebSocketsCarryQueriesAndMutations(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -13,7 +14,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"patientgraph/auth"
+	"patientgraph/resolvers"
 )
 
 // timing is what tests shorten; what is 0 is as usual.
@@ -84,18 +85,23 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	if s.write(f.begin) != nil {
 		return
 	}
-	ended := endedFailed
+	ended, failure := endedFailed, (*gqlerror.Error)(nil)
 	defer func() { noteStream(ctx, f.name, ended) }()
 	if errs != nil {
 		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
 		return
 	}
-	ended = s.tellAll(ctx, t, exec, rc)
+	stopBeat := s.beat(t.timing.orUsual().heartbeat)
+	defer stopBeat() // also in a panic
+	ended, failure = t.metrics.deliver(ctx, f.name, exec, rc, s.send)
+	stopBeat()
 	switch ended {
 	case endedComplete:
 		_ = s.write(f.complete)
 	case endedExpired:
 		_ = s.end(exec.DispatchError(ctx, gqlerror.List{tokenExpired()}).Errors)
+	case endedFailed:
+		_ = s.end(exec.DispatchError(ctx, gqlerror.List{failure}).Errors)
 	case endedStopped:
 		if f.stoppedBefore != "" {
 			_ = s.write(f.stoppedBefore, errorsJSON(exec.DispatchError(ctx, gqlerror.List{serverStops()}).Errors), f.stoppedAfter)
@@ -103,56 +109,49 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	}
 }
 
-// tellAll tells all answers, with heartbeats in between, and reports why there are no more.
-func (s *stream) tellAll(ctx context.Context, t streams, exec graphql.GraphExecutor, rc *graphql.OperationContext) string {
-	defer s.beat(t.timing.orUsual().heartbeat)()
-	return t.tellAll(ctx, t.metrics, s.name, exec, rc, s.tell)
-}
-
-// tellAll sends all answers of an operation, and reports why there are no more.
-func (o Options) tellAll(
-	ctx context.Context, metrics *streamMetrics, transport string,
-	exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
-) (ended string) {
-	if rc.Operation.Operation == ast.Subscription {
-		metrics.open.WithLabelValues(transport).Inc()
+// deliver sends all answers of an operation, and reports why there are no more; of what
+// has failed, the error that its client is to hear.
+func (m *streamMetrics) deliver(
+	ctx context.Context, transport string, exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
+) (ended string, failure *gqlerror.Error) {
+	ended = endedFailed // in a panic
+	subscribed := rc.Operation.Operation == ast.Subscription
+	if subscribed {
+		m.open.WithLabelValues(transport).Inc()
 		defer func() {
-			metrics.open.WithLabelValues(transport).Dec()
-			metrics.ended.WithLabelValues(transport, ended).Inc()
+			m.open.WithLabelValues(transport).Dec()
+			m.ended.WithLabelValues(transport, ended).Inc()
 		}()
 	}
+	ctx, end := resolvers.WithEnd(ctx)
 	responses, answering := exec.DispatchOperation(ctx, rc)
 	answered := false
 	for response := responses(answering); response != nil; response = responses(answering) {
 		if send(response) != nil {
-			return endedLeft
+			return endedLeft, nil
 		}
 		answered = true
 	}
-	if rc.Operation.Operation != ast.Subscription {
+	if !subscribed {
 		if !answered && send(exec.DispatchError(ctx, gqlerror.List{notInTime()})) != nil {
-			return endedLeft
+			return endedLeft, nil
 		}
-		return endedComplete
+		return endedComplete, nil
 	}
-	v, _ := auth.FromContext(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return endedLeft
-	case o.stops():
-		return endedStopped
-	case !time.Now().Before(v.Expires):
-		return endedExpired
+	if ctx.Err() != nil {
+		return endedLeft, nil
 	}
-	return endedComplete
-}
-
-func (o Options) stops() bool {
 	select {
-	case <-o.Stopping:
-		return true
+	case err := <-end:
+		switch {
+		case errors.Is(err, resolvers.ErrTokenExpired):
+			return endedExpired, nil
+		case errors.Is(err, resolvers.ErrStopping):
+			return endedStopped, nil
+		}
+		return endedFailed, gqlerror.WrapIfUnwrapped(err)
 	default:
-		return false
+		return endedComplete, nil
 	}
 }
 
@@ -202,7 +201,7 @@ func (s *stream) write(texts ...string) error {
 	return s.control.Flush()
 }
 
-func (s *stream) tell(response *graphql.Response) error {
+func (s *stream) send(response *graphql.Response) error {
 	text, err := json.Marshal(response)
 	if err != nil {
 		return err
@@ -210,7 +209,7 @@ func (s *stream) tell(response *graphql.Response) error {
 	return s.write(s.before, string(text), s.after)
 }
 
-// end tells errors that have no data beside them, the last that is told.
+// end sends errors that have no data beside them, the last that is sent.
 func (s *stream) end(errs gqlerror.List) error {
 	return s.write(s.before, `{"errors":`, errorsJSON(errs), "}", s.after, s.complete)
 }
@@ -231,8 +230,8 @@ func (s *stream) beat(every time.Duration) (stop func()) {
 			}
 		}
 	}()
-	return func() {
+	return sync.OnceFunc(func() {
 		close(stopped)
 		<-done
-	}
+	})
 }

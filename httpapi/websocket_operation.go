@@ -67,9 +67,9 @@ func (s *socket) complete(id string) {
 	}
 }
 
-// tell sends a message of an operation, unless the client has completed it. After the
+// reply sends a message of an operation, unless the client has completed it. After the
 // last one its id is free.
-func (s *socket) tell(op *running, m message, last bool) error {
+func (s *socket) reply(op *running, m message, last bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running[op.id] != op {
@@ -81,37 +81,39 @@ func (s *socket) tell(op *running, m message, last bool) error {
 	return s.send(m)
 }
 
-// run carries an operation out and tells its answers.
+// run carries an operation out and sends its answers.
 func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
 	began := time.Now()
 	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer))
 	defer sent()
 	ctx, info := forOperation(ctx)
-	ended := endedFailed
+	ended, failure := endedFailed, (*gqlerror.Error)(nil)
 	defer func() {
 		if cause := recover(); cause != nil {
 			fault := resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 			s.countInternal(fault)
-			_ = s.tell(op, errorsMessage(op.id, fault), true)
+			_ = s.reply(op, errorsMessage(op.id, fault), true)
 		}
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log, time.Since(began))
 	}()
 	ctx, rc, _, errs := begin(graphql.StartOperationTrace(ctx), s.exec, *params, http.MethodPost)
 	if errs != nil {
-		_ = s.tell(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
+		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return
 	}
-	ended = s.tellAll(ctx, s.metrics, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
+	ended, failure = s.metrics.deliver(ctx, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
 		text, err := json.Marshal(response)
 		if err != nil {
 			return err
 		}
-		return s.tell(op, message{ID: op.id, Type: "next", Payload: text}, false)
+		return s.reply(op, message{ID: op.id, Type: "next", Payload: text}, false)
 	})
 	switch ended {
 	case endedComplete:
-		_ = s.tell(op, message{ID: op.id, Type: "complete"}, true)
+		_ = s.reply(op, message{ID: op.id, Type: "complete"}, true)
+	case endedFailed:
+		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, gqlerror.List{failure}).Errors...), true)
 	case endedExpired: // the socket ends, and with it the operation: its client comes again
 		select {
 		case s.expired <- struct{}{}:

@@ -19,7 +19,7 @@ type feed struct {
 	id      string // as asked for
 	columns []db.Column
 	me      *follower
-	told    *db.Patient // what the client was told last, or could read when it subscribed; nil: nothing
+	sent    *db.Patient // what was sent last, or what the client could read when it subscribed; nil: nothing
 }
 
 // follow begins a subscription. The error is for the caller.
@@ -28,20 +28,20 @@ func (r *Resolver) follow(ctx context.Context, v auth.Viewer, id string, columns
 	r.changes.follow(f.me, name{number: id}) // before it is read: no change falls in between
 	err := r.watchChanges(ctx)
 	if err == nil {
-		f.told, err = f.read(ctx)
+		f.sent, err = f.read(ctx)
 	}
 	switch {
 	case err != nil:
 		err = r.internal(ctx, err)
-	case f.told == nil:
+	case f.sent == nil:
 		err = requestError(ctx, CodeBadUserInput, "there is no patient with this id that you may see")
 	}
 	if err != nil {
 		r.changes.leave(f.me)
 		return nil, err
 	}
-	if came := arrival(ctx); !came.IsZero() && !f.told.UpdatedAt.Before(came) {
-		f.told = &db.Patient{} // it has changed since the client was promised a stream
+	if came := arrival(ctx); !came.IsZero() && !f.sent.UpdatedAt.Before(came) {
+		f.sent = &db.Patient{} // it has changed since the client was promised a stream
 		f.me.wake()
 	}
 	return f, nil
@@ -71,57 +71,45 @@ func (f *feed) read(ctx context.Context) (*db.Patient, error) {
 	return row, nil
 }
 
-// tell sends the newest state after each change, until the client is gone, its token
-// has expired or the server stops, and then calls end. A client that reads slowly keeps
+// send sends the newest state after each change. A client that reads slowly keeps
 // nobody waiting: what changes meanwhile takes the place of what it has not taken yet.
-func (f *feed) tell(ctx context.Context, end func()) <-chan *graph.Patient {
-	out := make(chan *graph.Patient)
-	ctx, cancel := context.WithTimeout(ctx, f.viewer.Expires.Sub(f.Now()))
-	go func() {
-		defer end()
-		defer cancel()
-		defer close(out)
+func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
+	return send(ctx, f.Resolver, f.viewer, left, func(ctx context.Context, events chan<- *graph.Patient) error {
 		defer f.changes.leave(f.me)
-		defer func() {
-			if cause := recover(); cause != nil { // one row must not end the process
-				_ = Internal(ctx, f.Log, Panic(cause))
-			}
-		}()
 		var row *db.Patient
 		var shown *graph.Patient
-		var ready chan<- *graph.Patient // out, while there is something to tell
+		var ready chan<- *graph.Patient // events, while there is something to send
 		for {
 			select {
 			case <-ctx.Done():
-				return
+				return context.Cause(ctx)
 			case <-f.Writer.Stopping():
-				return
+				return ErrStopping
 			case ready <- shown:
-				f.told, ready = row, nil
+				f.sent, ready = row, nil
 				continue
 			case <-f.me.changed:
 			}
 			now, err := f.read(ctx)
 			switch {
-			// By the clock: a process that stood still may come by before its timers.
-			case ctx.Err() != nil, !f.Now().Before(f.viewer.Expires):
-				return
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case !f.Now().Before(f.viewer.Expires): // a process that stood still may come by before its timers
+				return ErrTokenExpired
 			case errors.Is(err, db.ErrUnreadable):
-				f.Log.WarnContext(ctx, "a subscription to a patient ended early", "error", err)
-				return
+				return err
 			case err != nil: // the database is away
 				time.AfterFunc(lookEvery, f.me.wake)
 				continue
 			}
-			if row, ready = now, nil; !sameState(row, f.told) {
-				ready, shown = out, nil
+			if row, ready = now, nil; !sameState(row, f.sent) {
+				ready, shown = events, nil
 				if row != nil {
 					shown = f.toPatient(row, f.viewer)
 				}
 			}
 		}
-	}()
-	return out
+	})
 }
 
 // sameState reports whether both are one patient at one version, or none.

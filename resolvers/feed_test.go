@@ -83,7 +83,7 @@ func (f *following) subscribe(t *testing.T, v auth.Viewer, id string) <-chan *gr
 	if err != nil {
 		t.Fatal(err)
 	}
-	return feed.tell(t.Context(), func() {})
+	return feed.send(t.Context(), func() {})
 }
 
 func wantEvent(t *testing.T, events <-chan *graph.Patient, bloodType string) {
@@ -125,7 +125,7 @@ func TestWhatChangesAsASubscriptionBeginsIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		events := feed.tell(ctx, func() {})
+		events := feed.send(ctx, func() {})
 		if told {
 			wantEvent(t, events, "at once")
 		}
@@ -231,7 +231,7 @@ func TestFollowingEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		events := feed.tell(ctx, func() {})
+		events := feed.send(ctx, func() {})
 		leave()
 		ended(t, f, events)
 		wait.Until(t, "nothing is looked for any more", func() bool {

@@ -186,7 +186,7 @@ func (r *subscriptionResolver) PatientChanged(ctx context.Context, id string) (<
 		end()
 		return nil, err
 	}
-	return feed.tell(ctx, end), nil
+	return feed.send(ctx, end), nil
 }
 
 // ContactUpdateSettled is the resolver for the contactUpdateSettled field.

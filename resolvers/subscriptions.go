@@ -2,8 +2,11 @@ package resolvers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
 	"patientgraph/graph"
@@ -51,36 +54,89 @@ func (p *PerViewer) Begin(v auth.Viewer, most int) (end func(), ok bool) {
 	}, true
 }
 
-// settled tells once how an update ended. It closes without a word when the client is
-// gone, the viewer's token has expired or the server stops, and then calls end.
-func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, end func()) <-chan *graph.ContactUpdate {
-	out := make(chan *graph.ContactUpdate, 1)
-	ctx, cancel := context.WithTimeout(ctx, v.Expires.Sub(r.Now()))
+// Why a subscription ends before it is complete, but for faults and for clients that leave.
+var (
+	ErrTokenExpired = errors.New("the token has expired")
+	ErrStopping     = errors.New("the server stops")
+)
+
+type endKey struct{}
+
+// WithEnd is a context for one subscription. When its events are over the channel holds
+// why, unless it is complete or its client has left: ErrTokenExpired, ErrStopping, or an
+// error for the client.
+func WithEnd(ctx context.Context) (context.Context, <-chan error) {
+	end := make(chan error, 1)
+	return context.WithValue(ctx, endKey{}, end), end
+}
+
+// send lets produce send events until it returns why there are no more (see WithEnd), and
+// then calls left. The context of produce ends with the token too, by ErrTokenExpired.
+func send[T any](ctx context.Context, r *Resolver, v auth.Viewer, left func(), produce func(ctx context.Context, events chan<- T) error) <-chan T {
+	events := make(chan T)
 	go func() {
-		defer end()
+		defer left()
+		defer close(events)
+		limited, cancel := context.WithTimeoutCause(ctx, v.Expires.Sub(r.Now()), ErrTokenExpired)
 		defer cancel()
-		defer close(out)
-		defer func() {
-			if cause := recover(); cause != nil { // one line of the journal must not end the process
-				_ = Internal(ctx, r.Log, Panic(cause))
-			}
-		}()
-		u, err := r.Writer.Await(ctx, operationID)
-		// By the clock: a process that stood still may come by before its timers.
-		if ctx.Err() != nil || !r.Now().Before(v.Expires) || err == nil && !v.MayAskAbout(u.Actor, u.PatientID) {
-			return
+		err := withoutPanic(func() error { return produce(limited, events) })
+		var shown *gqlerror.Error
+		if err != nil && err != ErrTokenExpired && err != ErrStopping && !errors.As(err, &shown) {
+			err = r.internal(ctx, err)
 		}
-		if err == nil && u.State.Open() {
-			return // the server stops
+		if end, ok := ctx.Value(endKey{}).(chan error); ok && err != nil {
+			end <- err
 		}
-		if err == nil {
-			var shown *graph.ContactUpdate
-			if shown, err = r.toContactUpdate(ctx, v, u); err == nil {
-				out <- shown
-				return
-			}
-		}
-		r.Log.WarnContext(ctx, "a subscription to a contact update ended early", "operation", operationID, "error", err)
 	}()
-	return out
+	return events
+}
+
+// withoutPanic makes a panic an error: one row or line must not end the process.
+func withoutPanic(do func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = Panic(cause)
+		}
+	}()
+	return do()
+}
+
+// settled sends once how an update ended.
+func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, left func()) <-chan *graph.ContactUpdate {
+	return send(ctx, r, v, left, func(ctx context.Context, events chan<- *graph.ContactUpdate) error {
+		u, err := r.Writer.Await(ctx, operationID)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !r.Now().Before(v.Expires): // a process that stood still may come by before its timers
+			return ErrTokenExpired
+		case err != nil && r.stops():
+			return ErrStopping
+		case err != nil:
+			return fmt.Errorf("contact update %s: %w", operationID, err)
+		case !v.MayAskAbout(u.Actor, u.PatientID):
+			return nil
+		case u.State.Open():
+			return ErrStopping
+		}
+		shown, err := r.toContactUpdate(ctx, v, u)
+		if err != nil {
+			return err
+		}
+		select {
+		case events <- shown:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
+
+func (r *Resolver) stops() bool {
+	select {
+	case <-r.Writer.Stopping():
+		return true
+	default:
+		return false
+	}
 }

@@ -56,6 +56,16 @@ func (r *Resolver) subscribe(ctx context.Context, v auth.Viewer) (<-chan *graph.
 	return r.Subscription().ContactUpdateSettled(auth.WithViewer(ctx, v), "op")
 }
 
+// reason is why a subscription ended whose events are over; nil: it is complete.
+func reason(end <-chan error) error {
+	select {
+	case err := <-end:
+		return err
+	default:
+		return nil
+	}
+}
+
 func atTestTime() time.Time { return testTime }
 
 func (p *PerViewer) count() (n int) {
@@ -156,11 +166,12 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 		r := (&waiting{await: untilDone}).resolver(time.Now)
 		v := subscriber("a")
 		v.Expires = time.Now().Add(50 * time.Millisecond)
-		events, err := r.subscribe(t.Context(), v)
+		ctx, end := WithEnd(t.Context())
+		events, err := r.subscribe(ctx, v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if event := <-events; event != nil {
+		if event := <-events; event != nil || reason(end) != ErrTokenExpired {
 			t.Errorf("told %+v", event)
 		}
 	})
@@ -174,12 +185,17 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 				now.Add(int64(late))
 				return settled, nil
 			}}
-			events, err := w.resolver(func() time.Time { return time.Unix(0, now.Load()) }).subscribe(t.Context(), subscriber("a"))
+			ctx, end := WithEnd(t.Context())
+			events, err := w.resolver(func() time.Time { return time.Unix(0, now.Load()) }).subscribe(ctx, subscriber("a"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if event := <-events; (event != nil) != (late == 0) {
 				t.Errorf("%v after the start, of a token good for an hour: told %+v", late, event)
+			}
+			<-events
+			if why := reason(end); (why == nil) != (late == 0) || late > 0 && why != ErrTokenExpired {
+				t.Errorf("%v after the start it ended with %v", late, why)
 			}
 		})
 	}
@@ -191,11 +207,12 @@ func TestAServerThatStopsTellsNoOutcome(t *testing.T) {
 	w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
 		return &writethrough.Update{OperationID: "op", PatientID: "P-1", State: db.UpdateUnknown}, nil
 	}}
-	events, err := w.resolver(atTestTime).subscribe(t.Context(), subscriber("a"))
+	ctx, end := WithEnd(t.Context())
+	events, err := w.resolver(atTestTime).subscribe(ctx, subscriber("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event := <-events; event != nil {
+	if event := <-events; event != nil || reason(end) != ErrStopping {
 		t.Errorf("told %+v", event)
 	}
 }
@@ -210,12 +227,13 @@ func TestBrokenLineEndsOnlyItsSubscription(t *testing.T) {
 	var logged bytes.Buffer
 	r := w.resolver(atTestTime)
 	r.Log = slog.New(slog.NewTextHandler(&logged, nil))
-	events, err := r.subscribe(t.Context(), subscriber("a"))
+	ctx, end := WithEnd(t.Context())
+	events, err := r.subscribe(ctx, subscriber("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event := <-events; event != nil {
-		t.Errorf("told %+v", event)
+	if event, why := <-events, reason(end); event != nil || codeOf(why) != CodeInternal {
+		t.Errorf("told %+v, and then %v", event, why)
 	}
 	if !bytes.Contains(logged.Bytes(), []byte("level=ERROR")) {
 		t.Error(fmt.Sprint("no error in the log: ", logged.String()))
