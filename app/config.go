@@ -316,9 +316,8 @@ func (c *Config) LogValue() slog.Value {
 		name := field.Tag.Get("name")
 		setting := variable(name)
 		value := reflect.ValueOf(c).Elem().Field(n).Interface()
-		if setting == "DATABASE_URL" {
-			value = databaseKind(c.databaseURL())
-		} else if name == "" || setting == "FHIR_TOKEN" || slices.Contains(secrets, setting) {
+		isSecret := setting == "FHIR_TOKEN" || slices.Contains(secrets, setting)
+		if name == "" || isSecret && setting != "DATABASE_URL" {
 			continue
 		}
 		switch v := value.(type) {
@@ -329,7 +328,10 @@ func (c *Config) LogValue() slog.Value {
 		case []string:
 			value = strings.Join(v, ",")
 		case string:
-			if strings.HasSuffix(name, "-url") && setting != "DATABASE_URL" {
+			switch {
+			case setting == "DATABASE_URL":
+				value = databaseKind(c.databaseURL())
+			case strings.HasSuffix(setting, "_URL"):
 				value = withoutQuery(v)
 			}
 		}
