@@ -165,27 +165,63 @@ func (s *Store) NewestFHIR(ctx context.Context) (at time.Time, fhirID string, er
 	return at, fhirID, nil
 }
 
-// keepFilled says why a row stays as it is, "" if it does not.
+// keepFilled says why a row stays as it is, "" if it takes what is shown. The first line
+// that applies counts:
+//
+//	the row, or what is shown of it       by a list      by a read of its own
+//	an update is open (PENDING)           KeptPending    KeptPending
+//	LOCAL_ONLY                            taken          taken
+//	written since it was asked for        KeptMoved      KeptMoved
+//	an older version, by number and time  KeptDoubtful   KeptDoubtful, until it is believed
+//	a tombstone                           KeptDoubtful   taken
+//	an older time alone                   KeptDoubtful   KeptSame, or taken if something differs
+//	the same time, something differs      KeptDoubtful   taken
+//	nothing differs                       KeptSame       KeptSame
+//	nothing, an older program filled it   taken          taken
+//	newer                                 taken          taken
 func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
-	at := n.State.FHIRUpdatedAt
 	switch {
-	case row.SyncState == Pending, i.open[row.ID]:
+	case row.SyncState == Pending, i.open[row.ID]: // whoever settles the update reads the patient
 		return KeptPending
 	case row.FHIRID == "": // it becomes synced, and what was written here since is kept in the journal
 		return ""
-	case i.fill.isOvertaken(row):
+	case i.fill.isOvertaken(row): // the answer may be from before that
 		return KeptMoved
-	case !row.GoneAt.IsZero() && !i.fill.Single,
-		i.fill.Single && isOlder(n.State, row.FHIRState) && !i.fill.believes(row):
+	case i.fill.Single:
+		return i.fill.keepRead(row, n.State)
+	}
+	return keepListed(row, n.State)
+}
+
+// keepRead is keepFilled for a read of its own: it shows what the server has.
+func (f *Fill) keepRead(row *Patient, shown FHIRState) KeptReason {
+	switch {
+	case isOlder(shown, row.FHIRState) && !f.believes(row): // a copy that lags may have answered
 		return KeptDoubtful
-	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State) && (i.fill.Single || !at.Before(row.FHIRUpdatedAt)):
+	case row.showsAll(shown):
 		return KeptSame
-	case i.fill.Single, row.filled < shape && at.Equal(row.FHIRUpdatedAt):
-		return ""
-	case !at.After(row.FHIRUpdatedAt):
-		return KeptDoubtful
 	}
 	return ""
+}
+
+// keepListed is keepFilled for a list, which may come out of a cache.
+func keepListed(row *Patient, shown FHIRState) KeptReason {
+	switch at := shown.FHIRUpdatedAt; {
+	case !row.GoneAt.IsZero(): // the list may be from before the deletion
+		return KeptDoubtful
+	case at.Before(row.FHIRUpdatedAt):
+		return KeptDoubtful
+	case row.showsAll(shown):
+		return KeptSame
+	case at.After(row.FHIRUpdatedAt), row.filled < shape: // an older program filled it
+		return ""
+	}
+	return KeptDoubtful // nothing says which of the two is newer
+}
+
+// showsAll reports whether a row shows all that the server does, of a patient that it has.
+func (p *Patient) showsAll(shown FHIRState) bool {
+	return p.GoneAt.IsZero() && p.filled == shape && showsSame(p.FHIRState, shown)
 }
 
 // isOlder reports whether the one version is older than the other by its number and by its
@@ -240,7 +276,7 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 	for row, k := range i.came {
 		switch n, o := i.batch[k], i.outcomes[k]; {
 		case o.Why == KeptDoubtful && !row.UnseenSince.IsZero() && isOlder(n.State, row.FHIRState):
-			continue // since when decides when it is believed
+			continue // keep the old time: Believe is measured from it
 		case o.Why.again():
 			unseen = append(unseen, row.ID)
 			continue

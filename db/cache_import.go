@@ -40,7 +40,7 @@ type KeptReason string
 const (
 	KeptPending KeptReason = "a write of the patient is under way"
 	KeptNewer   KeptReason = "the record here is as new or newer"
-	KeptSame    KeptReason = "without a time, and nothing differs"
+	KeptSame    KeptReason = "without a time, and nothing differs" // of a fill: nothing differs
 	KeptWritten KeptReason = "without a time, and the patient was written here lately"
 	KeptLocal   KeptReason = "without a FHIR id, and the number is known"
 	KeptGone    KeptReason = "the FHIR server does not have the patient any more"
