@@ -16,7 +16,7 @@ import (
 type Fill struct {
 	Owner    string    // who follows the server (LeadMirror): ErrLostLease if it does not any more; "" = whoever
 	Mark     int64     // what NumberChanges said before they were asked for
-	At       time.Time // when they were asked for
+	AskedAt  time.Time // when they were asked for
 	Single   bool      // each by a read of its own: it shows what the server has, and a list may not
 	Believe  time.Time // a read of its own that shows an older version than the row is taken if the row is unseen since then; zero: never
 	Gone     []string  // FHIR ids of patients that the server does not have: each was asked for by itself
@@ -59,10 +59,10 @@ func (why KeptReason) again() bool {
 // (but see Fill.Believe). These rows are noted as unseen until a read of their own that was
 // asked for since has taken or confirmed them. Of a row that another session holds locked
 // nothing can be noted: it is named, and all others are stored. ErrLostLease.
-func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
-	filled, err := s.importBatch(ctx, batch, at, &f)
+func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, now time.Time, f Fill) (Filled, error) {
+	filled, err := s.importBatch(ctx, batch, now, &f)
 	if isLocked(err) {
-		filled, err = s.fillOneByOne(ctx, batch, at, f)
+		filled, err = s.fillOneByOne(ctx, batch, now, f)
 	}
 	if err != nil {
 		return Filled{}, fmt.Errorf("store what the FHIR server shows: %w", err)
@@ -76,10 +76,10 @@ const mostLocked = 20
 
 // fillOneByOne stores each patient of a batch in a transaction of its own, and leaves out
 // whose row, or a row that goes with it, stays locked.
-func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
+func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, now time.Time, f Fill) (Filled, error) {
 	var all Filled
 	store := func(fhirID string, batch []NewPatient, part Fill) error {
-		filled, err := s.importBatch(ctx, batch, at, &part)
+		filled, err := s.importBatch(ctx, batch, now, &part)
 		if isLocked(err) && len(all.Locked) < mostLocked {
 			all.Locked = append(all.Locked, fhirID)
 			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(batch))}, nil
@@ -206,14 +206,14 @@ func (f *Fill) keepRead(row *Patient, shown FHIRState) KeptReason {
 
 // keepListed is keepFilled for a list, which may come out of a cache.
 func keepListed(row *Patient, shown FHIRState) KeptReason {
-	switch at := shown.FHIRUpdatedAt; {
+	switch shownAs := shown.FHIRUpdatedAt; {
 	case !row.GoneAt.IsZero(): // the list may be from before the deletion
 		return KeptDoubtful
-	case at.Before(row.FHIRUpdatedAt):
+	case shownAs.Before(row.FHIRUpdatedAt):
 		return KeptDoubtful
 	case row.showsAll(shown):
 		return KeptSame
-	case at.After(row.FHIRUpdatedAt), row.filled < shape: // an older program filled it
+	case shownAs.After(row.FHIRUpdatedAt), row.filled < shape: // an older program filled it
 		return ""
 	}
 	return KeptDoubtful // nothing says which of the two is newer
@@ -242,7 +242,7 @@ func (f *Fill) believes(row *Patient) bool {
 // and no older one, out of a list or from a read that was asked for before the row was
 // confirmed last: with that the row would look older than it is.
 func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
-	if i.fill.Single && i.fill.At.After(row.LastSyncedAt) {
+	if i.fill.Single && i.fill.AskedAt.After(row.LastSyncedAt) {
 		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
 	}
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
@@ -251,7 +251,7 @@ func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
 // settles reports whether the fill ends what makes the row unseen: what a list shows may
 // be older than that, and so may a read that was asked for before.
 func (f *Fill) settles(row *Patient) bool {
-	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.At)
+	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.AskedAt)
 }
 
 // isOvertaken reports whether a row was written since the batch was asked for.
@@ -281,7 +281,7 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 			unseen = append(unseen, row.ID)
 			continue
 		case o.Why == KeptSame && i.isAgain(row, n.State):
-			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.At), row.ID); err != nil {
+			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.AskedAt), row.ID); err != nil {
 				return err
 			}
 		}
@@ -297,14 +297,14 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 }
 
 // endFill entombs who is gone, and keeps the progress.
-func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+func (s *Store) endFill(ctx context.Context, tx bun.Tx, now time.Time, f *Fill) (gone []string, err error) {
 	if len(f.Gone)+len(f.Deleted) > 0 {
-		if gone, err = s.entombAll(ctx, tx, at, f); err != nil {
+		if gone, err = s.entombAll(ctx, tx, now, f); err != nil {
 			return nil, err
 		}
 	}
 	if len(f.Unusable) > 0 {
-		if _, err := s.exec(ctx, tx, markFHIR, toMicros(at), s.list(cleanAll(f.Unusable))); err != nil {
+		if _, err := s.exec(ctx, tx, markFHIR, toMicros(now), s.list(cleanAll(f.Unusable))); err != nil {
 			return nil, err
 		}
 	}
@@ -327,7 +327,7 @@ func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (
 
 // entombAll notes who is gone, but for rows that were written since, whose update is open,
 // or that are from after the deletion, as far as is known.
-func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+func (s *Store) entombAll(ctx context.Context, tx bun.Tx, now time.Time, f *Fill) (gone []string, err error) {
 	var rows []*Patient
 	fhirIDs, deletedAt := slices.Clone(f.Gone), map[string]time.Time{}
 	for _, d := range f.Deleted {
@@ -357,11 +357,11 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 			continue
 		}
 		gone = append(gone, row.ID)
-		if err := s.entomb(ctx, tx, row, at); err != nil {
+		if err := s.entomb(ctx, tx, row, now); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := s.exec(ctx, tx, markUnseen, toMicros(at), s.list(unseen)); err != nil {
+	if _, err := s.exec(ctx, tx, markUnseen, toMicros(now), s.list(unseen)); err != nil {
 		return nil, err
 	}
 	_, err = s.exec(ctx, tx, seen, s.list(done))
@@ -370,10 +370,10 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 
 // entomb notes that the FHIR server does not have the patient any more. The row stays,
 // with what is known here alone; its number is for who claims it.
-func (s *Store) entomb(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
+func (s *Store) entomb(ctx context.Context, tx bun.Tx, p *Patient, now time.Time) error {
 	if _, err := s.exec(ctx, tx, unclaimNumber, p.ID); err != nil {
 		return err
 	}
-	p.GoneAt = fromMicros(toMicros(at))
-	return s.update(ctx, tx, p, at)
+	p.GoneAt = fromMicros(toMicros(now))
+	return s.update(ctx, tx, p, now)
 }

@@ -409,7 +409,7 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) err
 // shownAt is when the FHIR server showed the batch.
 func (i *importing) shownAt() time.Time {
 	if i.fill != nil {
-		return i.fill.At
+		return i.fill.AskedAt
 	}
 	return i.at
 }

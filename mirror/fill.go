@@ -35,7 +35,7 @@ func (m *Mirror) ask(ctx context.Context) (*batch, error) {
 		return nil, err
 	}
 	now := m.Now()
-	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, At: now, Believe: now.Add(-m.StaleAfter)}}, nil
+	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, AskedAt: now, Believe: now.Add(-m.StaleAfter)}}, nil
 }
 
 // add sorts what was shown.
@@ -166,7 +166,7 @@ func (b *batch) noteLocked(fhirIDs []string) error {
 	}
 	for _, id := range fhirIDs {
 		if b.m.locked[id].IsZero() {
-			b.m.locked[id] = b.fill.At
+			b.m.locked[id] = b.fill.AskedAt
 		}
 	}
 	if len(b.m.locked) > mostUnseen {

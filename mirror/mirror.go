@@ -37,7 +37,7 @@ type Cache interface {
 	SaveMirror(owner string, lookedAt time.Time, progress string) error
 	WakeMirror() error
 	NumberChanges(ctx context.Context) (int64, error)
-	FillPatients(ctx context.Context, batch []db.NewPatient, at time.Time, f db.Fill) (db.Filled, error)
+	FillPatients(ctx context.Context, batch []db.NewPatient, now time.Time, f db.Fill) (db.Filled, error)
 	SettleNumbers(ctx context.Context, system string, at time.Time) ([]db.RefusedNumber, error)
 	Unseen(ctx context.Context, limit int) ([]string, error)
 	KnownOfFHIR(ctx context.Context, after string, before time.Time, limit int) ([]string, error)

@@ -345,7 +345,7 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	r.looks()
 	doubt := func() {
 		t.Helper()
-		fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a", "b"}}
+		fill := db.Fill{Owner: r.owner, AskedAt: r.clock.Now(), Unusable: []string{"a", "b"}}
 		if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
 			t.Fatal(err)
 		}
@@ -397,7 +397,7 @@ func TestALookCountsOnce(t *testing.T) {
 	r.walks()
 	r.looks()
 	before := r.outcomes()
-	fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a"}}
+	fill := db.Fill{Owner: r.owner, AskedAt: r.clock.Now(), Unusable: []string{"a"}}
 	if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
 		t.Fatal(err)
 	}

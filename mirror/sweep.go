@@ -195,13 +195,13 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 	next.Sweep = &s
 	if next.From.IsZero() { // the changes from the first page on are looked at
 		if serverAt.IsZero() {
-			serverAt = b.fill.At
+			serverAt = b.fill.AskedAt
 		}
 		next.From = serverAt.Add(-wide)
 		m.Wake()
 	}
 	if !next.Filled && b.newest.After(next.Newest) {
-		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.At
+		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.AskedAt
 	}
 	if err := b.store(ctx, next.encode()); err != nil {
 		return err
