@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"patientgraph/fhir"
@@ -198,79 +197,6 @@ func (m *Mirror) sweepsAlone() {
 	m.progress.Alone = true
 }
 
-// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
-// many changes to go through.
-func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
-	for pause := m.Interval; sleep(ctx, pause) == nil; {
-		result, err := m.lookWide(ctx)
-		taken(result)
-		if ctx.Err() != nil || isLost(err) {
-			return
-		}
-		if failed := err != nil; failed != m.wideFails.Swap(failed) {
-			if failed {
-				m.Log.Warn("what the FHIR server may show late cannot be looked for; what is shown may become old", "error", err)
-			} else {
-				m.Log.Info("what the FHIR server may show late is looked for again")
-			}
-		}
-		pause = asServerAsks(m.Interval, err)
-	}
-}
-
-// lookWide is a look, where one is due, at what other looks have seen already: some of it
-// may have become visible late.
-func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
-	began := m.Now()
-	m.mu.Lock()
-	p := m.progress
-	m.mu.Unlock()
-	if !p.isWideDue(began, m.StaleAfter) {
-		return Result{}, nil
-	}
-	var seen sight
-	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
-	if since := p.sinceWide(began); err == nil && !since.IsZero() {
-		seen, err = m.changes(ctx, since)
-	}
-	if isUnfollowable(err) {
-		m.sweepsAlone()
-		return seen.result, nil
-	}
-	if err == nil {
-		err = m.settle(ctx, seen.claimed)
-	}
-	if err != nil {
-		return seen.result, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.progress.WideAt = began
-	return seen.result, m.save(time.Time{})
-}
-
-// findWay finds out how changes are found, and says when that is another way than before.
-func (m *Mirror) findWay(ctx context.Context) error {
-	way, err := m.FHIR.Following(ctx)
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
-		if m.way, m.alone = way, err != nil; m.alone {
-			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
-		} else {
-			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
-		}
-	}
-	return err
-}
-
-// isUnfollowable reports whether the server cannot be asked for changes: it is followed
-// by sweeps alone.
-func isUnfollowable(err error) bool {
-	var f *fhir.Error
-	return errors.As(err, &f) && f.Cause == fhir.NotFollowable
-}
-
 // sight is what a look at the changes has shown.
 type sight struct {
 	serverAt time.Time // by the server: when it answered the first request
@@ -312,95 +238,6 @@ func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
 		}
 	}
 	return s, nil
-}
-
-// retry says when a patient that cannot be read is tried again.
-type retry struct {
-	at   time.Time
-	wait time.Duration
-}
-
-const (
-	// mostUnseen bounds how many patients are read by themselves in one look.
-	mostUnseen = 500
-	// togetherUnseen of them are stored together.
-	togetherUnseen = 25
-	// leastRead is how long that may take at least.
-	leastRead = 10 * time.Second
-)
-
-// readUnseen reads the patients whose rows could not be brought up to date before, and
-// those who have none because they could not be used, as many as the time until the next
-// look allows.
-func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
-	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
-	if err != nil {
-		return err
-	}
-	waiting := map[string]retry{}
-	var due []string
-	for _, id := range m.withUnusable(ids) {
-		if r := m.retries[id]; r.at.After(m.Now()) {
-			waiting[id] = r
-		} else {
-			due = append(due, id)
-		}
-	}
-	before := m.retries
-	m.retries = waiting
-	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
-	defer cancel()
-	for some := range slices.Chunk(due, togetherUnseen) {
-		if bound.Err() != nil {
-			break
-		}
-		b, err := m.readTogether(bound, some, m.refuses())
-		if err != nil && bound.Err() != nil && ctx.Err() == nil {
-			break // those that take so long wait, so that others come first
-		}
-		if err != nil {
-			return err
-		}
-		result.add(b.result)
-		for _, id := range b.unread {
-			wait := min(max(2*before[id].wait, m.Interval), longestWait)
-			waiting[id] = retry{m.Now().Add(wait), wait}
-		}
-	}
-	return ctx.Err()
-}
-
-// readTogether reads patients by themselves and takes what is shown. Some may stay unread,
-// though the server answers; with kept, those that it does not have as well.
-func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*batch, error) {
-	b, err := m.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b.fill.Single = true
-	for _, id := range ids {
-		patient, err := m.FHIR.Read(ctx, id)
-		var f *fhir.Error
-		switch {
-		case err == nil:
-			b.add([]fhir.Change{{ID: id, Patient: patient}})
-		case !errors.As(err, &f), f.Kind == fhir.NotSent, f.Kind == fhir.AuthFailed, f.Kind == fhir.RateLimited:
-			return nil, err
-		case f.Kind == fhir.Gone && !kept:
-			b.fill.Gone = append(b.fill.Gone, id)
-		default:
-			b.unread = append(b.unread, id)
-		}
-	}
-	b.fill.Unusable = append(b.fill.Unusable, b.unread...)
-	return b, b.store(ctx, "")
-}
-
-// refuses reports whether nobody is taken for gone who is only missing.
-func (m *Mirror) refuses() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.progress.Refused
 }
 
 // settle gives patients the numbers that others had when they came.

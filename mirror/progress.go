@@ -45,9 +45,9 @@ const (
 	// overlap is looked at again each time: a change becomes visible a moment after the
 	// time that it bears.
 	overlap = 10 * time.Second
-	// wide is half of what is looked at again once in a while: longer transactions than that
-	// are found by a sweep.
-	wide = 5 * time.Minute
+	// late is how much later than the time that it bears a change may become visible, and is
+	// looked at again once in a while. What a longer transaction changes is found by a sweep.
+	late = 10 * time.Minute
 )
 
 // since returns from when changes are to be looked at. It goes by the time that the latest
@@ -58,7 +58,7 @@ func (p *progress) since(now time.Time) time.Time {
 	case p.ServerAt.IsZero():
 		return p.From
 	case p.Newest.IsZero(): // that clock is all we know
-		return p.ServerAt.Add(-2 * wide)
+		return p.ServerAt.Add(-late)
 	case p.isQuiet(now): // the last that changed may have been many
 		return p.latest()
 	}
@@ -71,7 +71,7 @@ func (p *progress) sinceWide(now time.Time) time.Time {
 	if p.Newest.IsZero() || p.isQuiet(now) {
 		return time.Time{}
 	}
-	return p.latest().Add(-2 * wide)
+	return p.latest().Add(-late)
 }
 
 // latest is the time up to which the changes were shown.
@@ -83,7 +83,7 @@ func (p *progress) latest() time.Time {
 }
 
 // isQuiet reports whether nothing has changed for so long that nothing can become visible late.
-func (p *progress) isQuiet(now time.Time) bool { return now.Sub(p.NewestAt) >= 2*wide }
+func (p *progress) isQuiet(now time.Time) bool { return now.Sub(p.NewestAt) >= late }
 
 // isWideDue reports whether it is time for a wide look. The first look is one, and a server
 // that cannot be asked for changes has none.
@@ -102,5 +102,5 @@ func (p *progress) setBack(serverAt, asked time.Time) time.Time {
 	if !serverAt.Before(p.ServerAt.Add(passed - overlap/2)) {
 		return time.Time{}
 	}
-	return serverAt.Add(-passed - wide)
+	return serverAt.Add(-passed - late/2)
 }

@@ -15,7 +15,7 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 		return progress{From: at(-time.Hour), ServerAt: noon, PolledAt: noon, WideAt: at(-time.Minute), Newest: at(newest), NewestAt: noon}
 	}
 	quiet := followed(-time.Hour)
-	quiet.NewestAt = at(-2 * wide)
+	quiet.NewestAt = at(-late)
 	unknown := followed(0)
 	unknown.Newest = time.Time{}
 	for name, c := range map[string]struct {
@@ -24,11 +24,11 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 	}{
 		"nothing is known":          {progress{}, time.Time{}, time.Time{}},
 		"nobody has looked":         {progress{From: at(-time.Hour)}, at(-time.Hour), time.Time{}},
-		"after the last change":     {followed(-time.Minute), at(-time.Minute - overlap), at(-time.Minute - 2*wide)},
-		"by a clock that is behind": {followed(-time.Hour), at(-time.Hour - overlap), at(-time.Hour - 2*wide)},
+		"after the last change":     {followed(-time.Minute), at(-time.Minute - overlap), at(-time.Minute - late)},
+		"by a clock that is behind": {followed(-time.Hour), at(-time.Hour - overlap), at(-time.Hour - late)},
 		"that change was long ago":  {quiet, at(-time.Hour), time.Time{}},
-		"nobody knows of a change":  {unknown, at(-2 * wide), time.Time{}},
-		"it is dated in the future": {followed(time.Hour), at(-overlap), at(-2 * wide)},
+		"nobody knows of a change":  {unknown, at(-late), time.Time{}},
+		"it is dated in the future": {followed(time.Hour), at(-overlap), at(-late)},
 	} {
 		since, wide := c.progress.since(at(time.Second)), c.progress.sinceWide(at(time.Second))
 		if !since.Equal(c.since) || !wide.Equal(c.wide) {
@@ -76,8 +76,8 @@ func TestTheServersClockWasSetBack(t *testing.T) {
 		"as much time has passed":    {p, at(passed), asked, time.Time{}},
 		"a little less":              {p, at(passed - overlap/2), asked, time.Time{}},
 		"more":                       {p, at(time.Hour), asked, time.Time{}},
-		"set back by an hour":        {p, at(passed - time.Hour), asked, at(-time.Hour - wide)},
-		"set back by seconds":        {p, at(passed - overlap), asked, at(-overlap - wide)},
+		"set back by an hour":        {p, at(passed - time.Hour), asked, at(-time.Hour - late/2)},
+		"set back by seconds":        {p, at(passed - overlap), asked, at(-overlap - late/2)},
 		"nobody has looked before":   {progress{}, at(-time.Hour), asked, time.Time{}},
 		"the server tells no time":   {p, time.Time{}, asked, time.Time{}},
 		"our own clock was set back": {p, at(passed), at(0), time.Time{}},

@@ -16,7 +16,7 @@ import (
 // farBack stands before the server's answers to wide looks alone.
 func farBack(r *rig, answer func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]) {
 	r.fhir.changed = func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error] {
-		if since.Before(r.clock.Now().Add(-wide - time.Minute)) {
+		if since.Before(r.clock.Now().Add(-late/2 - time.Minute)) {
 			return answer(ctx, since)
 		}
 		return r.fhir.Client.Changed(ctx, since)

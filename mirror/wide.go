@@ -1,0 +1,82 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"patientgraph/fhir"
+)
+
+// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
+// many changes to go through.
+func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
+	for pause := m.Interval; sleep(ctx, pause) == nil; {
+		result, err := m.lookWide(ctx)
+		taken(result)
+		if ctx.Err() != nil || isLost(err) {
+			return
+		}
+		if failed := err != nil; failed != m.wideFails.Swap(failed) {
+			if failed {
+				m.Log.Warn("what the FHIR server may show late cannot be looked for; what is shown may become old", "error", err)
+			} else {
+				m.Log.Info("what the FHIR server may show late is looked for again")
+			}
+		}
+		pause = asServerAsks(m.Interval, err)
+	}
+}
+
+// lookWide is a look, where one is due, at what other looks have seen already: some of it
+// may have become visible late.
+func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
+	began := m.Now()
+	m.mu.Lock()
+	p := m.progress
+	m.mu.Unlock()
+	if !p.isWideDue(began, m.StaleAfter) {
+		return Result{}, nil
+	}
+	var seen sight
+	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
+	if since := p.sinceWide(began); err == nil && !since.IsZero() {
+		seen, err = m.changes(ctx, since)
+	}
+	if isUnfollowable(err) {
+		m.sweepsAlone()
+		return seen.result, nil
+	}
+	if err == nil {
+		err = m.settle(ctx, seen.claimed)
+	}
+	if err != nil {
+		return seen.result, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress.WideAt = began
+	return seen.result, m.save(time.Time{})
+}
+
+// findWay finds out how changes are found, and says when that is another way than before.
+func (m *Mirror) findWay(ctx context.Context) error {
+	way, err := m.FHIR.Following(ctx)
+	m.saying.Lock()
+	defer m.saying.Unlock()
+	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
+		if m.way, m.alone = way, err != nil; m.alone {
+			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
+		} else {
+			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
+		}
+	}
+	return err
+}
+
+// isUnfollowable reports whether the server cannot be asked for changes: it is followed
+// by sweeps alone.
+func isUnfollowable(err error) bool {
+	var f *fhir.Error
+	return errors.As(err, &f) && f.Cause == fhir.NotFollowable
+}
