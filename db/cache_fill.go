@@ -77,46 +77,47 @@ const mostLocked = 20
 // fillOneByOne stores each patient of a batch in a transaction of its own, and leaves out
 // whose row, or a row that goes with it, stays locked.
 func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, now time.Time, f Fill) (Filled, error) {
-	var all Filled
-	store := func(fhirID string, batch []NewPatient, part Fill) error {
-		filled, err := s.importBatch(ctx, batch, now, &part)
-		if isLocked(err) && len(all.Locked) < mostLocked {
-			all.Locked = append(all.Locked, fhirID)
-			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(batch))}, nil
-		}
-		all.Outcomes, all.Gone = append(all.Outcomes, filled.Outcomes...), append(all.Gone, filled.Gone...)
-		return err
+	own := f // what each of them has of the fill
+	own.Gone, own.Deleted, own.Unusable, own.Progress = nil, nil, nil, ""
+	type part struct {
+		fhirID string
+		batch  []NewPatient
+		fill   Fill
 	}
-	part := f
-	part.Gone, part.Deleted, part.Unusable, part.Progress = nil, nil, nil, ""
+	var parts []part
 	for _, n := range batch {
-		if err := store(n.FHIRID, []NewPatient{n}, part); err != nil {
-			return Filled{}, err
-		}
+		parts = append(parts, part{n.FHIRID, []NewPatient{n}, own})
 	}
 	for _, id := range f.Gone {
-		gone := part
-		gone.Gone = []string{id}
-		if err := store(id, nil, gone); err != nil {
-			return Filled{}, err
-		}
+		fill := own
+		fill.Gone = []string{id}
+		parts = append(parts, part{id, nil, fill})
 	}
 	for _, d := range f.Deleted {
-		deleted := part
-		deleted.Deleted = []Deletion{d}
-		if err := store(d.FHIRID, nil, deleted); err != nil {
-			return Filled{}, err
-		}
+		fill := own
+		fill.Deleted = []Deletion{d}
+		parts = append(parts, part{d.FHIRID, nil, fill})
 	}
 	for _, id := range f.Unusable {
-		unusable := part
-		unusable.Unusable = []string{id}
-		if err := store(id, nil, unusable); err != nil {
+		fill := own
+		fill.Unusable = []string{id}
+		parts = append(parts, part{id, nil, fill})
+	}
+	own.Progress = f.Progress // of all of them
+	parts = append(parts, part{"", nil, own})
+	var all Filled
+	for _, p := range parts {
+		filled, err := s.importBatch(ctx, p.batch, now, &p.fill)
+		if isLocked(err) && len(all.Locked) < mostLocked {
+			all.Locked = append(all.Locked, p.fhirID)
+			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(p.batch))}, nil
+		}
+		if err != nil {
 			return Filled{}, err
 		}
+		all.Outcomes, all.Gone = append(all.Outcomes, filled.Outcomes...), append(all.Gone, filled.Gone...)
 	}
-	part.Progress = f.Progress // of all of them
-	return all, store("", nil, part)
+	return all, nil
 }
 
 var (
