@@ -108,7 +108,7 @@ func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, now time.T
 	var all Filled
 	for _, p := range parts {
 		filled, err := s.importBatch(ctx, p.batch, now, &p.fill)
-		if isLocked(err) && len(all.Locked) < mostLocked {
+		if isLocked(err) && p.fhirID != "" && len(all.Locked) < mostLocked {
 			all.Locked = append(all.Locked, p.fhirID)
 			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(p.batch))}, nil
 		}
@@ -123,8 +123,8 @@ func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, now time.T
 var (
 	// markUnseen and clearUnseen make no new version: the column is of no record, and a
 	// statement that writes a whole row leaves it alone.
-	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
-	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`) // else it would never be old
+	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND (unseen_since = 0 OR unseen_since <= last_synced_at)`) // else it would never be old, nor believed
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`)
 	// markImported: what a file brings is looked up where the server is followed.
 	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
 	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
@@ -175,7 +175,7 @@ func (s *Store) NewestFHIR(ctx context.Context) (at time.Time, fhirID string, er
 //	written since it was asked for        KeptMoved      KeptMoved
 //	an older version, by number and time  KeptDoubtful   KeptDoubtful, until it is believed
 //	a tombstone                           KeptDoubtful   taken
-//	an older time alone                   KeptDoubtful   KeptSame, or taken if something differs
+//	an older number or time alone         KeptDoubtful   KeptSame, or taken if something differs
 //	the same time, something differs      KeptDoubtful   taken
 //	nothing differs                       KeptSame       KeptSame
 //	nothing, an older program filled it   taken          taken
@@ -210,7 +210,7 @@ func keepListed(row *Patient, shown FHIRState) KeptReason {
 	switch shownAs := shown.FHIRUpdatedAt; {
 	case !row.GoneAt.IsZero(): // the list may be from before the deletion
 		return KeptDoubtful
-	case shownAs.Before(row.FHIRUpdatedAt):
+	case shownAs.Before(row.FHIRUpdatedAt), hasLowerNumber(shown, row.FHIRState): // a clock that was set back dates newer ones earlier
 		return KeptDoubtful
 	case row.showsAll(shown):
 		return KeptSame
@@ -228,9 +228,13 @@ func (p *Patient) showsAll(shown FHIRState) bool {
 // isOlder reports whether the one version is older than the other by its number and by its
 // time. A server that was restored from a backup shows such ones, too.
 func isOlder(a, b FHIRState) bool {
+	return hasLowerNumber(a, b) && !a.FHIRUpdatedAt.IsZero() && a.FHIRUpdatedAt.Before(b.FHIRUpdatedAt)
+}
+
+func hasLowerNumber(a, b FHIRState) bool {
 	x, err := strconv.ParseUint(a.FHIRVersionID, 10, 64)
 	y, err2 := strconv.ParseUint(b.FHIRVersionID, 10, 64)
-	return err == nil && err2 == nil && x < y && !a.FHIRUpdatedAt.IsZero() && a.FHIRUpdatedAt.Before(b.FHIRUpdatedAt)
+	return err == nil && err2 == nil && x < y
 }
 
 // believes reports whether the server has shown something else than the row for so long
@@ -276,8 +280,6 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 	var unseen, done []string
 	for row, k := range i.came {
 		switch n, o := i.batch[k], i.outcomes[k]; {
-		case o.Why == KeptDoubtful && !row.UnseenSince.IsZero() && isOlder(n.State, row.FHIRState):
-			continue // keep the old time: Believe is measured from it
 		case o.Why.again():
 			unseen = append(unseen, row.ID)
 			continue

@@ -186,7 +186,7 @@ func TestWhatIsShownOfARow(t *testing.T) {
 	}{
 		{"newer", shownAs(6), "", ""},
 		{"older", shownAs(4), KeptDoubtful, KeptDoubtful},
-		{"older by the version alone", at(4, 6), "", ""},
+		{"older by the version alone", at(4, 6), KeptDoubtful, ""},
 		{"older by the time alone", at(6, 4), KeptDoubtful, ""},
 		{"older, by a version without an order", version(4, "x4"), KeptDoubtful, ""},
 		{"as old, with other content", at(4, 5), KeptDoubtful, ""},
@@ -363,6 +363,25 @@ func TestOnlyAReadOfItsOwnEndsTheDoubt(t *testing.T) {
 		late.AskedAt = fillTime.Add(time.Minute)
 		fills(t, s, late, fromFHIR(5))
 		still("a read of its own", false)
+	})
+}
+
+// Doubt that is raised again is as old as it was: else nobody would be told of it.
+func TestDoubtIsAsOldAsItIs(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: shownAs(5)})
+		doubts := func(at time.Time) time.Time {
+			t.Helper()
+			if _, err := s.FillPatients(t.Context(), []NewPatient{fromFHIR(4)}, at, asks(t, s, false)); err != nil {
+				t.Fatal(err)
+			}
+			return row(t, s, "P-1").UnseenSince
+		}
+		first := doubts(fillTime)
+		if again := doubts(fillTime.Add(time.Hour)); first.IsZero() || !again.Equal(first) {
+			t.Errorf("in doubt since %v, and an hour later since %v", first, again)
+		}
 	})
 }
 

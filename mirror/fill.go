@@ -151,13 +151,13 @@ var errLocked = errors.New("too many patients' rows are locked by other sessions
 func (b *batch) noteLocked(fhirIDs []string) error {
 	for _, id := range fhirIDs {
 		if b.m.isNews(b.m.told, "locked "+id) {
-			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is STALE, and tried again with each look", "fhirId", id)
+			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is tried again with each look, and STALE if that takes longer than STALE_AFTER", "fhirId", id)
 		}
 	}
 	b.m.saying.Lock()
 	defer b.m.saying.Unlock()
 	if b.fill.Single {
-		for _, id := range slices.Concat(b.ids, b.fill.Gone, b.fill.Unusable) {
+		for _, id := range slices.Concat(b.ids, b.fill.Gone) {
 			if !slices.Contains(fhirIDs, id) {
 				delete(b.m.locked, id)
 				delete(b.m.told, "locked "+id)

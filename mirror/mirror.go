@@ -69,15 +69,14 @@ const (
 // Mirror keeps the cache as the FHIR server is. It is safe for concurrent use.
 type Mirror struct {
 	Config
-	owner     string
-	metrics   *metrics
-	leading   atomic.Bool
-	state     atomic.Pointer[state] // as it was read last
-	wake      chan struct{}         // holds one: look at once
-	hurries   bool                  // somebody waits for the end of a sweep
-	used      atomic.Int64          // when Used was called, in ns
-	wideFails atomic.Bool           // the last wide look broke off
-	storing   atomic.Int64          // how long a sweep's last page took to be stored, in ns
+	owner   string
+	metrics *metrics
+	leading atomic.Bool
+	state   atomic.Pointer[state] // as it was read last
+	wake    chan struct{}         // holds one: look at once
+	hurries bool                  // somebody waits for the end of a sweep
+	used    atomic.Int64          // when Used was called, in ns
+	storing atomic.Int64          // how long a sweep's last page took to be stored, in ns
 
 	mu        sync.Mutex // of progress; held while it is stored
 	progress  progress

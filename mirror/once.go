@@ -48,11 +48,11 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 			return result, cause(ctx, err)
 		}
 	}
-	changed, err := m.poll(ctx)
+	changed, err := m.lookWide(ctx) // without it the next look would not count
 	if err == nil {
-		var late Result
-		late, err = m.lookWide(ctx)
-		changed.add(late)
+		var more Result
+		more, err = m.poll(ctx)
+		changed.add(more)
 	}
 	if result.Read() > 0 { // they were counted a moment ago
 		changed.Same = 0

@@ -74,7 +74,7 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	m.mu.Lock()
 	p := m.progress
 	m.mu.Unlock()
-	since := p.since(began)
+	since := p.since()
 	if since.IsZero() {
 		return result, nil // the first page of the first sweep will say what time it is there
 	}
@@ -94,12 +94,13 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	switch {
 	case isUnfollowable(err): // a sweep that ends has looked
 		m.sweepsAlone()
-		return seen.result, nil
 	case err != nil:
 		return seen.result, err
 	}
-	if err := m.saveLook(began, since, p.From, seen); err != nil {
-		return seen.result, err
+	if err == nil {
+		if err := m.saveLook(began, since, p.From, seen); err != nil {
+			return seen.result, err
+		}
 	}
 	result = seen.result
 	again := result.Again
@@ -167,14 +168,14 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 		return nil
 	}
 	first := p.ServerAt.IsZero()
-	if first { // all that may come late is still to be shown
-		p.WideAt = began
-	}
 	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
 		p.ServerAt = began
 	}
 	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
 		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
+	}
+	if first { // it has gone as far back as there is something to show
+		p.WideAt, p.WideTo = began, p.latest()
 	}
 	if seen.deletes && !p.Deletes && !first { // who was deleted while it did not tell is still to be found
 		p.SweptAt = time.Time{}
@@ -184,7 +185,7 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 		p.Filled, p.Sweep, p.SweptAt = true, nil, began
 	}
 	lookedAt := began
-	if p.Imported && !p.Filled || m.wideFails.Load() { // nobody knows whether all of the rows were right before
+	if p.Imported && !p.Filled || p.isWideLate(began, m.StaleAfter) { // nobody knows whether all of the rows were right before
 		lookedAt = time.Time{}
 	}
 	return m.save(lookedAt)

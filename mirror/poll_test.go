@@ -230,6 +230,19 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 	r.wants("after a walk", "a", "010-2222-2222")
 	r.wants("after a walk", "b", "")
 
+	doubt, err := r.ask(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubt.fill.Unusable = []string{"a"}
+	if err := doubt.store(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	r.looks()
+	if !r.row("a").UnseenSince.IsZero() {
+		t.Error("who is to be read was not read")
+	}
+
 	// One that breaks off has not looked, and nor has the one that goes on: who was shown
 	// before is not known any more.
 	r.clock.Pass(time.Minute)

@@ -197,7 +197,7 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 		if serverAt.IsZero() {
 			serverAt = b.fill.AskedAt
 		}
-		next.From = serverAt.Add(-late / 2)
+		next.From = serverAt.Add(-late)
 		m.Wake()
 	}
 	if !next.Filled && b.newest.After(next.Newest) {

@@ -103,7 +103,7 @@ func (v *Verifier) look(ctx context.Context, fhirID string, m db.Mirror, found t
 	case err != nil:
 		return nil, err
 	}
-	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && row.UnseenSince.IsZero() {
+	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && (row.UnseenSince.IsZero() || at.Before(row.UnseenSince)) {
 		row.UnseenSince = at // which could not be noted in the row
 	}
 	d := &Difference{Patient: row.ID, version: row.Version}

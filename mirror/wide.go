@@ -11,14 +11,15 @@ import (
 // lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
 // many changes to go through.
 func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
-	for pause := m.Interval; sleep(ctx, pause) == nil; {
+	failing := false
+	for pause := time.Duration(0); sleep(ctx, pause) == nil; {
 		result, err := m.lookWide(ctx)
 		taken(result)
 		if ctx.Err() != nil || isLost(err) {
 			return
 		}
-		if failed := err != nil; failed != m.wideFails.Swap(failed) {
-			if failed {
+		if failed := err != nil; failed != failing {
+			if failing = failed; failed {
 				m.Log.Warn("what the FHIR server may show late cannot be looked for; what is shown may become old", "error", err)
 			} else {
 				m.Log.Info("what the FHIR server may show late is looked for again")
@@ -40,7 +41,7 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 	}
 	var seen sight
 	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
-	if since := p.sinceWide(began); err == nil && !since.IsZero() {
+	if since := p.sinceWide(); err == nil && !since.IsZero() {
 		seen, err = m.changes(ctx, since)
 	}
 	if isUnfollowable(err) {
@@ -55,7 +56,10 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.progress.WideAt = began
+	if m.progress.isWideLate(began, m.StaleAfter) { // a look counts from now on
+		m.Wake()
+	}
+	m.progress.WideAt, m.progress.WideTo = began, p.latest()
 	return seen.result, m.save(time.Time{})
 }
 
