@@ -9,7 +9,7 @@ type metrics struct {
 	polls    *prometheus.CounterVec
 	sweeps   *prometheus.CounterVec
 	patients *prometheus.CounterVec
-	refused  prometheus.Gauge
+	missing  prometheus.Gauge
 }
 
 func newMetrics(m *Mirror) *metrics {
@@ -24,7 +24,7 @@ func newMetrics(m *Mirror) *metrics {
 		patients: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "patientgraph_mirror_patients_total", Help: "Patients that the FHIR server has shown, by what became of them in the cache.",
 		}, []string{"result"}),
-		refused: prometheus.NewGauge(prometheus.GaugeOpts{
+		missing: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "patientgraph_mirror_missing_patients", Help: "Patients of the cache that the FHIR server does not show, too many to be taken for deleted.",
 		}),
 	}
@@ -36,7 +36,7 @@ func newMetrics(m *Mirror) *metrics {
 	if m.Metrics == nil {
 		return c
 	}
-	m.Metrics.MustRegister(c.polls, c.sweeps, c.patients, c.refused,
+	m.Metrics.MustRegister(c.polls, c.sweeps, c.patients, c.missing,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "patientgraph_mirror_last_look_timestamp_seconds", Help: "When the last completed look at the changes of the FHIR server began, in seconds since 1970; 0: there was none.",
 		}, func() float64 {

@@ -74,7 +74,7 @@ type Mirror struct {
 	leading   atomic.Bool
 	state     atomic.Pointer[state] // as it was read last
 	wake      chan struct{}         // holds one: look at once
-	hurries   bool                  // somebody waits for the end of a sweep
+	hurries   bool                  // somebody waits for the end of a sweep, and hears by an error that too many are missing
 	used      atomic.Int64          // when Used was called, in ns
 	wideFails atomic.Bool           // the last wide look broke off
 	storing   atomic.Int64          // how long a sweep's last page took to be stored, in ns

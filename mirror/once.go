@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -65,11 +66,15 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 // as whoever follows would.
 func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (Result, error) {
 	m.hurries = true
-	refuse := m.refusesMany
+	missing, cached := 0, 0
+	tooMany := func(lost, known int) bool {
+		missing, cached = lost, known
+		return areTooMany(lost, known)
+	}
 	if full {
-		m.progress.Sweep = nil  // from the beginning: then it is known who was shown
-		if m.progress.Refused { // the operator was warned, and says that it is so
-			refuse = func(int, int) bool { return false }
+		m.progress.Sweep = nil         // from the beginning: then it is known who was shown
+		if m.progress.TooManyMissing { // the operator was warned, and says that it is so
+			tooMany = func(int, int) bool { return false }
 		}
 	}
 	polling, stop := context.WithCancel(ctx)
@@ -85,12 +90,14 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 		polls.Go(func() { m.pollAgainAndAgain(polling, count) })
 		polls.Go(func() { m.lookWideAgainAndAgain(polling, count) })
 	}
-	result, err := m.sweep(ctx, refuse, each)
+	result, err := m.sweep(ctx, tooMany, each)
 	stop()
 	polls.Wait()
 	result.add(changed)
-	if err == nil && m.progress.Refused {
-		err = errManyMissing
+	if err == nil && m.progress.TooManyMissing {
+		if err = errManyMissing; cached > 0 {
+			err = fmt.Errorf("%w (%d of %d)", err, missing, cached)
+		}
 	}
 	return result, err
 }

@@ -237,7 +237,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 		r.puts(fmt.Sprint("p", n), "010-1111-1111")
 	}
 	r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 1, Status: http.StatusInternalServerError})
-	if _, err := r.sweep(t.Context(), r.refusesMany, func(Result) {}); err == nil {
+	if _, err := r.sweep(t.Context(), areTooMany, func(Result) {}); err == nil {
 		t.Fatal("the walk did not break off")
 	}
 	r.walks()

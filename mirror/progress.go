@@ -8,22 +8,22 @@ import (
 // progress is how far the FHIR server was followed, as it is stored. Times named
 // "by the server" are its clock's.
 type progress struct {
-	Base     string    `json:"base"`               // the FHIR server
-	From     time.Time `json:"from,omitzero"`      // by the server: changes since then were never looked at
-	Imported bool      `json:"imported,omitempty"` // From is the newest time of a cache that was filled from files
-	System   string    `json:"system,omitempty"`   // of the patient numbers
-	ServerAt time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed look began
-	PolledAt time.Time `json:"polledAt,omitzero"`  // the same by our clock
-	Newest   time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
-	NewestID string    `json:"newestId,omitempty"` // whose it was
-	NewestAt time.Time `json:"newestAt,omitzero"`  // when it was shown first
-	WideAt   time.Time `json:"wideAt,omitzero"`    // when the last wide look began
-	Deletes  bool      `json:"deletes,omitempty"`  // the changes show who was deleted
-	Alone    bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
-	Refused  bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
-	Sweep    *sweep    `json:"sweep,omitempty"`    // that is under way
-	SweptAt  time.Time `json:"sweptAt,omitzero"`   // when the last one ended
-	Filled   bool      `json:"filled,omitempty"`   // one came to its end
+	Base           string    `json:"base"`               // the FHIR server
+	From           time.Time `json:"from,omitzero"`      // by the server: changes since then were never looked at
+	Imported       bool      `json:"imported,omitempty"` // From is the newest time of a cache that was filled from files
+	System         string    `json:"system,omitempty"`   // of the patient numbers
+	ServerAt       time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed look began
+	PolledAt       time.Time `json:"polledAt,omitzero"`  // the same by our clock
+	Newest         time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
+	NewestID       string    `json:"newestId,omitempty"` // whose it was
+	NewestAt       time.Time `json:"newestAt,omitzero"`  // when it was shown first
+	WideAt         time.Time `json:"wideAt,omitzero"`    // when the last wide look began
+	Deletes        bool      `json:"deletes,omitempty"`  // the changes show who was deleted
+	Alone          bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
+	TooManyMissing bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
+	Sweep          *sweep    `json:"sweep,omitempty"`    // that is under way
+	SweptAt        time.Time `json:"sweptAt,omitzero"`   // when the last one ended
+	Filled         bool      `json:"filled,omitempty"`   // one came to its end
 
 	// Locked are FHIR ids of patients whose rows could not be written, since when: they are
 	// read again with each look.

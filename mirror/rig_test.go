@@ -145,7 +145,7 @@ func (r *rig) looks() Result {
 // walks goes through all patients, which must work.
 func (r *rig) walks() Result {
 	r.t.Helper()
-	result, err := r.sweep(r.t.Context(), r.refusesMany, func(Result) {})
+	result, err := r.sweep(r.t.Context(), areTooMany, func(Result) {})
 	if err != nil {
 		r.t.Fatal(err)
 	}

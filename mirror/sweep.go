@@ -32,7 +32,7 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := m.untilSweep()
 		if pause == 0 {
-			result, err := m.sweep(ctx, m.refusesMany, func(Result) {})
+			result, err := m.sweep(ctx, areTooMany, func(Result) {})
 			if ctx.Err() != nil || isLost(err) {
 				return
 			}
@@ -79,9 +79,9 @@ type shown struct {
 }
 
 // sweep goes through all patients, from where the last one broke off. At its end it asks
-// for those of the cache that were not shown, unless refuse says that they are too many
-// to be believed. each hears of every page.
-func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool, each func(Result)) (Result, error) {
+// for those of the cache that were not shown, unless tooMany says that they are too many
+// to be taken for deleted. each hears of every page.
+func (m *Mirror) sweep(ctx context.Context, tooMany func(missing, known int) bool, each func(Result)) (Result, error) {
 	m.mu.Lock()
 	if m.progress.Sweep == nil {
 		m.progress.Sweep = &sweep{Began: m.Now()}
@@ -123,7 +123,7 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		return result, err
 	}
 	if whole {
-		gone, err := m.missing(ctx, met, s.Began, refuse)
+		gone, err := m.missing(ctx, met, s.Began, tooMany)
 		result.add(gone)
 		if err != nil {
 			return result, err
@@ -262,14 +262,14 @@ const (
 // errManyMissing: the operator has to say whether that is true.
 var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if it is right, and they are deleted, run patientgraph sync --full")
 
-// refusesMany is the refuse of sweeps that nobody has asked for.
-func (*Mirror) refusesMany(missing, known int) bool {
+// areTooMany is the tooMany of sweeps that nobody has asked for.
+func areTooMany(missing, known int) bool {
 	return missing > manyMissing && missing > known/10 || missing >= allMissing && missing == known
 }
 
 // missing asks for each patient of the cache that a whole sweep did not show: a list may
 // leave somebody out, and only an answer about the patient says that he is gone.
-func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse func(missing, known int) bool) (Result, error) {
+func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, tooMany func(missing, known int) bool) (Result, error) {
 	var result Result
 	known, lost := 0, []string(nil)
 	for after := ""; ; {
@@ -288,14 +288,16 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse 
 		known += len(some)
 		after = some[len(some)-1]
 	}
-	refused := refuse(len(lost), known)
+	stay := tooMany(len(lost), known)
 	m.mu.Lock()
-	m.progress.Refused = refused
+	m.progress.TooManyMissing = stay
 	m.mu.Unlock()
-	m.metrics.refused.Set(0)
-	if refused {
-		m.metrics.refused.Set(float64(len(lost)))
-		m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+	m.metrics.missing.Set(0)
+	if stay {
+		m.metrics.missing.Set(float64(len(lost)))
+		if !m.hurries {
+			m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+		}
 		return result, m.markStale(ctx, lost)
 	}
 	for some := range slices.Chunk(lost, togetherMissing) {

@@ -113,7 +113,7 @@ func TestAWalkGoesOnWhereItBrokeOff(t *testing.T) {
 	read := 0
 	for after := range 3 {
 		r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 2, Status: http.StatusInternalServerError})
-		result, err := r.sweep(t.Context(), r.refusesMany, func(Result) {})
+		result, err := r.sweep(t.Context(), areTooMany, func(Result) {})
 		if err == nil {
 			t.Fatalf("walk %d did not break off", after)
 		}
@@ -198,7 +198,7 @@ func TestAWalkInBoundedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages, peak := 0, uint64(0)
-	result, err := m.sweep(t.Context(), m.refusesMany, func(Result) {
+	result, err := m.sweep(t.Context(), areTooMany, func(Result) {
 		if pages++; pages%16 == 0 {
 			var now runtime.MemStats
 			runtime.ReadMemStats(&now)

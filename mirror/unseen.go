@@ -49,7 +49,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 		if bound.Err() != nil {
 			break
 		}
-		b, err := m.readTogether(bound, some, m.refuses())
+		b, err := m.readTogether(bound, some, m.tooManyMissing())
 		if err != nil && bound.Err() != nil && ctx.Err() == nil {
 			break // those that take so long wait, so that others come first
 		}
@@ -91,9 +91,9 @@ func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*ba
 	return b, b.store(ctx, "")
 }
 
-// refuses reports whether nobody is taken for gone who is only missing.
-func (m *Mirror) refuses() bool {
+// tooManyMissing reports whether nobody is taken for gone who is only missing.
+func (m *Mirror) tooManyMissing() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.progress.Refused
+	return m.progress.TooManyMissing
 }
