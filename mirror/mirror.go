@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,23 +78,20 @@ type Mirror struct {
 	wideFails atomic.Bool           // the last wide look broke off
 	storing   atomic.Int64          // how long a sweep's last page took to be stored, in ns
 
-	mu        sync.Mutex // of progress; held while it is stored
-	progress  progress
-	saying    sync.Mutex           // of the next six
-	told      map[string]bool      // the unusable patients that the log has named
-	refusals  map[string]bool      // the numbers that it has said to be refused
-	unusable  map[string]bool      // FHIR ids of patients that could not be used when they were shown last
-	way       fhir.Following       // how changes are found, as the log has said
-	alone     bool                 // it has said that they are not
-	locked    map[string]time.Time // see progress.Locked
+	mu       sync.Mutex // of progress; held while it is stored
+	progress progress
+
+	said       said       // has a lock of its own
+	remembered remembered // likewise
+
+	// What polls alone use, one after the other.
 	retries   map[string]retry
-	clockTold bool // it has said that the server's clock was set back
+	clockTold bool // the log has said that the server's clock was set back
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{},
-		refusals: map[string]bool{}, unusable: map[string]bool{}, locked: map[string]time.Time{}}
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), said: newSaid(), remembered: newRemembered(), retries: map[string]retry{}}
 	m.state.Store(&state{})
 	m.metrics = newMetrics(m)
 	return m
@@ -284,10 +280,7 @@ func (m *Mirror) begin(ctx context.Context) error {
 	if m.progress.System != m.PatientIDSystem { // everybody may have another number
 		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
 	}
-	m.saying.Lock()
-	m.locked = map[string]time.Time{}
-	maps.Copy(m.locked, m.progress.Locked)
-	m.saying.Unlock()
+	m.remembered.setLocked(m.progress.Locked)
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
 		m.progress.From, m.progress.NewestID, err = m.Cache.NewestFHIR(ctx)
@@ -301,9 +294,7 @@ func (m *Mirror) save(lookedAt time.Time) error {
 	if lookedAt.IsZero() {
 		lookedAt = m.LookedAt()
 	}
-	m.saying.Lock()
-	m.progress.Locked = maps.Clone(m.locked)
-	m.saying.Unlock()
+	m.progress.Locked = m.remembered.allLocked()
 	if err := m.Cache.SaveMirror(m.owner, lookedAt, m.progress.encode()); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	}
 	waiting := map[string]retry{}
 	var due []string
-	for _, id := range m.withUnusable(ids) {
+	for _, id := range m.remembered.with(ids) {
 		if r := m.retries[id]; r.at.After(m.Now()) {
 			waiting[id] = r
 		} else {

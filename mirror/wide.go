@@ -62,10 +62,10 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 // findWay finds out how changes are found, and says when that is another way than before.
 func (m *Mirror) findWay(ctx context.Context) error {
 	way, err := m.FHIR.Following(ctx)
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
-		if m.way, m.alone = way, err != nil; m.alone {
+	m.said.Lock()
+	defer m.said.Unlock()
+	if (err == nil || isUnfollowable(err)) && (way != m.said.way || err != nil && !m.said.alone) {
+		if m.said.way, m.said.alone = way, err != nil; m.said.alone {
 			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
 		} else {
 			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
