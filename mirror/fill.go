@@ -90,7 +90,7 @@ var errLocked = errors.New("too many patients' rows are locked by other sessions
 func (b *batch) noteLocked(fhirIDs []string) error {
 	for _, id := range fhirIDs {
 		if b.m.said.isNews(b.m.said.locked, id) {
-			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is STALE, and tried again with each look", "fhirId", id)
+			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is STALE, and tried again with each poll", "fhirId", id)
 		}
 	}
 	if b.fill.Single {

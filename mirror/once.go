@@ -10,7 +10,7 @@ import (
 // Once brings the cache up to date and returns: by what has changed since the last time, or
 // by every patient if that was never done or full says so. Where too many are missing to be
 // gone it is an error at first; after such a warning full takes them for gone. A process
-// that follows is interrupted meanwhile. each hears of what a page of a walk through all has shown.
+// that follows is interrupted meanwhile. each hears of what a page of a sweep has shown.
 func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result Result, err error) {
 	for leads := false; !leads; { // it is not ours yet while another process stores something long
 		if leads, err = m.Cache.LeadMirror(m.owner, lease, true); err == nil && !leads {
@@ -52,7 +52,7 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	changed, err := m.poll(ctx)
 	if err == nil {
 		var late Result
-		late, err = m.lookWide(ctx)
+		late, err = m.pollWide(ctx)
 		changed.add(late)
 	}
 	if result.Read() > 0 { // they were counted a moment ago
@@ -62,7 +62,7 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	return result, cause(ctx, err)
 }
 
-// sweepOnce goes through all patients without a rest, and looks at the changes meanwhile,
+// sweepOnce sweeps without a rest, and polls meanwhile,
 // as whoever follows would.
 func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (Result, error) {
 	m.hurries = true
@@ -80,7 +80,7 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 	polling, stop := context.WithCancel(ctx)
 	var polls sync.WaitGroup
 	var counting sync.Mutex
-	var changed Result // beside the walk, which may have come by too early or too late to count it
+	var changed Result // beside the sweep, which may have come by too early or too late to count it
 	count := func(r Result) {
 		counting.Lock()
 		defer counting.Unlock()
@@ -88,7 +88,7 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 	}
 	if m.Interval > 0 {
 		polls.Go(func() { m.pollAgainAndAgain(polling, count) })
-		polls.Go(func() { m.lookWideAgainAndAgain(polling, count) })
+		polls.Go(func() { m.pollWideAgainAndAgain(polling, count) })
 	}
 	result, err := m.sweep(ctx, tooMany, each)
 	stop()

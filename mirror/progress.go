@@ -12,12 +12,12 @@ type progress struct {
 	From           time.Time `json:"from,omitzero"`      // by the server: changes since then were never looked at
 	Imported       bool      `json:"imported,omitempty"` // From is the newest time of a cache that was filled from files
 	System         string    `json:"system,omitempty"`   // of the patient numbers
-	ServerAt       time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed look began
+	ServerAt       time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed poll began
 	PolledAt       time.Time `json:"polledAt,omitzero"`  // the same by our clock
 	Newest         time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
 	NewestID       string    `json:"newestId,omitempty"` // whose it was
 	NewestAt       time.Time `json:"newestAt,omitzero"`  // when it was shown first
-	WideAt         time.Time `json:"wideAt,omitzero"`    // when the last wide look began
+	WideAt         time.Time `json:"wideAt,omitzero"`    // when the last wide poll began
 	Deletes        bool      `json:"deletes,omitempty"`  // the changes show who was deleted
 	Alone          bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
 	TooManyMissing bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
@@ -26,11 +26,11 @@ type progress struct {
 	Filled         bool      `json:"filled,omitempty"`   // one came to its end
 
 	// Locked are FHIR ids of patients whose rows could not be written, since when: they are
-	// read again with each look.
+	// read again with each poll.
 	Locked map[string]time.Time `json:"locked,omitempty"`
 }
 
-// sweep is a walk through all patients.
+// sweep is one that goes through all patients of the server.
 type sweep struct {
 	Began time.Time `json:"began"`
 	Next  string    `json:"next,omitempty"` // where it goes on
@@ -65,7 +65,7 @@ func (p *progress) since(now time.Time) time.Time {
 	return p.latest().Add(-overlap)
 }
 
-// sinceWide is where a wide look begins, which finds what became visible late; zero: the
+// sinceWide is where a wide poll begins, which finds what became visible late; zero: the
 // others see as much.
 func (p *progress) sinceWide(now time.Time) time.Time {
 	if p.Newest.IsZero() || p.isQuiet(now) {
@@ -85,14 +85,14 @@ func (p *progress) latest() time.Time {
 // isQuiet reports whether nothing has changed for so long that nothing can become visible late.
 func (p *progress) isQuiet(now time.Time) bool { return now.Sub(p.NewestAt) >= late }
 
-// isWideDue reports whether it is time for a wide look. The first look is one, and a server
+// isWideDue reports whether it is time for a wide poll. The first poll is one, and a server
 // that cannot be asked for changes has none.
 func (p *progress) isWideDue(now time.Time, staleAfter time.Duration) bool {
 	return !p.ServerAt.IsZero() && !p.Alone && (now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt))
 }
 
 // setBack returns from when the changes must be looked at because the server's clock was
-// set back since the last look, else zero: what has changed since bears earlier times than
+// set back since the last poll, else zero: what has changed since bears earlier times than
 // were asked for.
 func (p *progress) setBack(serverAt, asked time.Time) time.Time {
 	if p.ServerAt.IsZero() || serverAt.IsZero() {

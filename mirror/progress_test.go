@@ -37,7 +37,7 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 	}
 }
 
-func TestWhenAWideLookIsDue(t *testing.T) {
+func TestWhenAWidePollIsDue(t *testing.T) {
 	t.Parallel()
 	const staleAfter = 5 * time.Minute
 	followed := progress{ServerAt: noon, WideAt: at(-time.Minute)}

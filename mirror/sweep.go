@@ -25,7 +25,7 @@ const (
 	restFactor = 4
 )
 
-// sweepAgainAndAgain goes through all patients: at once where that never came to its end,
+// sweepAgainAndAgain sweeps: at once where that never came to its end,
 // later from time to time.
 func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 	failed := "" // what the log has said of
@@ -39,13 +39,13 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 			m.metrics.sweep(err)
 			if err == nil {
 				failed = ""
-				m.Log.Info("all patients of the FHIR server were looked at", "read", result.Read(),
+				m.Log.Info("a sweep ended: all patients of the FHIR server were looked at", "read", result.Read(),
 					"inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone, "bad", result.Bad)
 				continue
 			}
 			if err.Error() != failed {
 				failed = err.Error()
-				m.Log.Warn("looking at all patients of the FHIR server broke off; it is tried again", "error", err)
+				m.Log.Warn("a sweep of the FHIR server broke off; it is tried again", "error", err)
 			}
 			pause = asServerAsks(min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval), err)
 		}
@@ -112,14 +112,14 @@ func (m *Mirror) sweep(ctx context.Context, tooMany func(missing, known int) boo
 		claimed = claimed || b.claimed
 		result.add(b.result)
 		each(b.result)
-		if b.result.Again > 0 { // they are read by themselves with the next look
+		if b.result.Again > 0 { // they are read by themselves with the next poll
 			m.Wake()
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return result, err
 	}
-	if err := m.settle(ctx, claimed); err != nil {
+	if err := m.settleNumbers(ctx, claimed); err != nil {
 		return result, err
 	}
 	if whole {
@@ -243,7 +243,7 @@ func (m *Mirror) endSweep(s sweep, whole bool) error {
 	if m.progress.Alone && whole {
 		return m.save(s.Began)
 	}
-	if m.LookedAt().IsZero() { // a look counts from now on
+	if m.LookedAt().IsZero() { // a poll counts from now on
 		m.Wake()
 	}
 	return m.save(time.Time{})

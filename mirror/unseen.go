@@ -16,7 +16,7 @@ type retry struct {
 }
 
 const (
-	// mostUnseen bounds how many patients are read by themselves in one look.
+	// mostUnseen bounds how many patients are read by themselves in one poll.
 	mostUnseen = 500
 	// togetherUnseen of them are stored together.
 	togetherUnseen = 25
@@ -26,7 +26,7 @@ const (
 
 // readUnseen reads the patients whose rows could not be brought up to date before, and
 // those who have none because they could not be used, as many as the time until the next
-// look allows.
+// poll allows.
 func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"patientgraph/fhir"
 )
 
-// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
+// pollWideAgainAndAgain makes wide polls when they are due, beside the others: there may be
 // many changes to go through.
-func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
+func (m *Mirror) pollWideAgainAndAgain(ctx context.Context, taken func(Result)) {
 	for pause := m.Interval; sleep(ctx, pause) == nil; {
-		result, err := m.lookWide(ctx)
+		result, err := m.pollWide(ctx)
 		taken(result)
 		if ctx.Err() != nil || isLost(err) {
 			return
@@ -28,9 +28,9 @@ func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) 
 	}
 }
 
-// lookWide is a look, where one is due, at what other looks have seen already: some of it
+// pollWide polls, where that is due, what other polls have seen already: some of it
 // may have become visible late.
-func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
+func (m *Mirror) pollWide(ctx context.Context) (Result, error) {
 	began := m.Now()
 	m.mu.Lock()
 	p := m.progress
@@ -38,7 +38,7 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 	if !p.isWideDue(began, m.StaleAfter) {
 		return Result{}, nil
 	}
-	var seen sight
+	var seen polled
 	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
 	if since := p.sinceWide(began); err == nil && !since.IsZero() {
 		seen, err = m.changes(ctx, since)
@@ -48,7 +48,7 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 		return seen.result, nil
 	}
 	if err == nil {
-		err = m.settle(ctx, seen.claimed)
+		err = m.settleNumbers(ctx, seen.claimed)
 	}
 	if err != nil {
 		return seen.result, err

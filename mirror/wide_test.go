@@ -13,7 +13,7 @@ import (
 	"patientgraph/internal/wait"
 )
 
-// farBack stands before the server's answers to wide looks alone.
+// farBack stands before the server's answers to wide polls alone.
 func farBack(r *rig, answer func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]) {
 	r.fhir.changed = func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error] {
 		if since.Before(r.clock.Now().Add(-late/2 - time.Minute)) {
@@ -35,8 +35,8 @@ func wideIsDue(r *rig) {
 	}
 }
 
-// A wide look may have much to go through: what changes meanwhile does not wait for it.
-func TestAWideLookHoldsNobodyUp(t *testing.T) {
+// A wide poll may have much to go through: what changes meanwhile does not wait for it.
+func TestAWidePollHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -48,7 +48,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	wideIsDue(r)
 	ended := make(chan error)
 	go func() {
-		_, err := r.lookWide(t.Context())
+		_, err := r.pollWide(t.Context())
 		ended <- err
 	}()
 	<-begun
@@ -57,7 +57,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	if _, err := r.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.wants("during a wide look", "a", "010-3333-3333")
+	r.wants("during a wide poll", "a", "010-3333-3333")
 	looked := r.LookedAt()
 	if !looked.Equal(r.clock.Now()) {
 		t.Errorf("looked at %v, now is %v", looked, r.clock.Now())
@@ -67,14 +67,14 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !r.LookedAt().Equal(looked) || r.progress.isWideDue(r.clock.Now(), r.StaleAfter) {
-		t.Errorf("after the wide look: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
+		t.Errorf("after the wide poll: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
 	}
 	r.wants("after it", "a", "010-3333-3333")
 }
 
 // While what becomes visible late cannot be looked for, nobody says that the cache is as
 // the server is.
-func TestAWideLookThatFailsIsTold(t *testing.T) {
+func TestAWidePollThatFailsIsTold(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
 	var works atomic.Bool
@@ -89,7 +89,7 @@ func TestAWideLookThatFailsIsTold(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.lookWideAgainAndAgain(ctx, func(Result) {})
+		r.pollWideAgainAndAgain(ctx, func(Result) {})
 	}()
 	defer func() { stop(); <-ended }()
 	wait.Until(t, "the failure is known", r.wideFails.Load)
