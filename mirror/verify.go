@@ -206,8 +206,8 @@ const (
 	maxFailedInARow = 20
 	// maxAgain bounds the rows that are looked at again after the mirror.
 	maxAgain = 1000
-	// pollPause is between the questions whether the mirror has looked.
-	pollPause = 250 * time.Millisecond
+	// awaitPause is between the questions whether the mirror has looked.
+	awaitPause = 250 * time.Millisecond
 )
 
 // Verify compares the rows with these FHIR ids. It tells each difference, and has every row
@@ -312,7 +312,7 @@ func (v *Verifier) awaitLook(ctx context.Context, began time.Time) error {
 			return err
 		}
 		select {
-		case <-time.After(pollPause):
+		case <-time.After(awaitPause):
 		case <-bound.Done():
 			return ctx.Err()
 		}

@@ -28,8 +28,8 @@ func (m *Mirror) pollWideAgainAndAgain(ctx context.Context, taken func(Result)) 
 	}
 }
 
-// pollWide polls, where that is due, what other polls have seen already: some of it
-// may have become visible late.
+// pollWide polls, where that is due, from so far back that what became visible late is
+// shown too.
 func (m *Mirror) pollWide(ctx context.Context) (Result, error) {
 	began := m.Now()
 	m.mu.Lock()
