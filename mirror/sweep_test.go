@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -71,6 +72,25 @@ func TestManyMissingPatientsAreNotTakenForGone(t *testing.T) {
 	result, err := r.Once(t.Context(), true, func(Result) {})
 	if err != nil || result.Gone != manyMissing+1 || r.gone(patients) != 2*manyMissing+1 {
 		t.Errorf("sync --full: %+v, %v, %d are gone", result, err, r.gone(patients))
+	}
+}
+
+// Who waits for a sweep hears of it by the error, with how many; the log does not say it too.
+func TestSyncTellsOnceThatTooManyAreMissing(t *testing.T) {
+	t.Parallel()
+	const patients = 60
+	r := filled(t, patients)
+	r.Interval = 0 // no poll beside it finds them deleted
+	for n := range manyMissing + 1 {
+		r.server.Delete(fmt.Sprint("p", n))
+	}
+	r.clock.Pass(time.Minute)
+	_, err := r.Once(t.Context(), true, func(Result) {})
+	if !errors.Is(err, errManyMissing) || !strings.HasSuffix(err.Error(), "(21 of 60)") || r.gone(patients) != 0 {
+		t.Errorf("%v, %d are gone", err, r.gone(patients))
+	}
+	if strings.Contains(r.log.String(), errManyMissing.Error()) {
+		t.Errorf("the log says it too: %s", r.log.String())
 	}
 }
 
