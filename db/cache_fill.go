@@ -253,9 +253,9 @@ func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
 }
 
-// settles reports whether the fill ends what makes the row unseen: what a list shows may
+// endsUnseen reports whether the fill ends what makes the row unseen: what a list shows may
 // be older than that, and so may a read that was asked for before.
-func (f *Fill) settles(row *Patient) bool {
+func (f *Fill) endsUnseen(row *Patient) bool {
 	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.AskedAt)
 }
 
@@ -288,7 +288,7 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 				return err
 			}
 		}
-		if i.fill.settles(row) {
+		if i.fill.endsUnseen(row) {
 			done = append(done, row.ID)
 		}
 	}
@@ -353,7 +353,7 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, now time.Time, f *Fill
 			unseen = append(unseen, row.ID)
 			continue
 		}
-		if f.settles(row) {
+		if f.endsUnseen(row) {
 			done = append(done, row.ID)
 		}
 		if !row.GoneAt.IsZero() {

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// leastGap is between two looks, however often the mirror is woken.
+	// leastGap is between two polls, however often the mirror is woken.
 	leastGap = time.Second
 	// longestWait bounds what a FHIR server can ask us to wait.
 	longestWait = 5 * time.Minute
 )
 
-// pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
-// was made, if a look takes no longer than a third of that, and says when looking begins to
-// fail and when it works again. taken hears of what each look has taken.
+// pollAgainAndAgain polls so often that each change is shown an Interval after it was made,
+// if a poll takes no longer than a third of that, and says when polls begin to fail and when
+// they work again. taken hears of what each poll has taken.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
@@ -43,7 +43,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// What this look has just missed shall be shown an Interval after it was made,
+			// What this poll has just missed shall be shown an Interval after it was made,
 			// should the next one take twice as long.
 			pause = max(pause-3*time.Since(began), pause/4)
 		}
@@ -67,7 +67,7 @@ func asServerAsks(pause time.Duration, err error) time.Duration {
 	return pause
 }
 
-// poll takes what has changed since the last look, and then reads by itself what could
+// poll takes what has changed since the last poll, and then reads by itself what could
 // not be taken.
 func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	began := m.Now()
@@ -78,7 +78,7 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if since.IsZero() {
 		return result, nil // the first page of the first sweep will say what time it is there
 	}
-	var seen sight
+	var seen polled
 	if p.ServerAt.IsZero() || p.Alone {
 		err = m.findWay(ctx)
 	}
@@ -86,19 +86,19 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 		seen, err = m.changes(ctx, since)
 	}
 	if err == nil {
-		err = m.lookFromSetBack(ctx, &p, began, &seen)
+		err = m.pollFromSetBack(ctx, &p, began, &seen)
 	}
 	if err == nil {
 		err = m.checkShown(ctx, &p, since, &seen)
 	}
 	switch {
-	case isUnfollowable(err): // a sweep that ends has looked
+	case isUnfollowable(err): // a sweep that ends is the look
 		m.sweepsAlone()
 	case err != nil:
 		return seen.result, err
 	}
 	if err == nil {
-		if err := m.saveLook(began, since, p.From, seen); err != nil {
+		if err := m.savePoll(began, since, p.From, seen); err != nil {
 			return seen.result, err
 		}
 	}
@@ -110,15 +110,15 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if result.Again > again { // they were written just then
 		m.Wake()
 	}
-	if err := m.settle(ctx, seen.claimed); err != nil {
+	if err := m.settleNumbers(ctx, seen.claimed); err != nil {
 		return result, err
 	}
 	m.metrics.polls.WithLabelValues("ok").Inc()
 	return result, nil
 }
 
-// lookFromSetBack looks again where the server's clock was set back.
-func (m *Mirror) lookFromSetBack(ctx context.Context, p *progress, began time.Time, seen *sight) error {
+// pollFromSetBack polls again where the server's clock was set back.
+func (m *Mirror) pollFromSetBack(ctx context.Context, p *progress, began time.Time, seen *polled) error {
 	earlier := p.setBack(seen.serverAt, began)
 	if earlier.IsZero() {
 		m.clockTold = false
@@ -140,9 +140,9 @@ func (m *Mirror) lookFromSetBack(ctx context.Context, p *progress, began time.Ti
 // errHides: what a server shows in such an answer is no ground to call anything SYNCED.
 var errHides = errors.New("the FHIR server shows no changes, and not even the latest that it has shown before: what it shows is not the whole")
 
-// checkShown makes sure of a look that has shown nobody: the latest change must be among
+// checkShown makes sure of a poll that has shown nobody: the latest change must be among
 // what is shown, unless that patient is gone.
-func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, seen *sight) error {
+func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, seen *polled) error {
 	if seen.shown > 0 || p.NewestID == "" || since.After(p.Newest) {
 		return nil
 	}
@@ -158,8 +158,8 @@ func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, s
 	return nil
 }
 
-// saveLook notes that a look has come to its end.
-func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
+// savePoll notes that a poll has come to its end.
+func (m *Mirror) savePoll(began, since, from time.Time, seen polled) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.progress
@@ -198,8 +198,8 @@ func (m *Mirror) sweepsAlone() {
 	m.progress.Alone = true
 }
 
-// sight is what a look at the changes has shown.
-type sight struct {
+// polled is what a poll has shown.
+type polled struct {
 	serverAt time.Time // by the server: when it answered the first request
 	newest   time.Time // by the server: the latest change
 	newestID string    // whose it is
@@ -211,8 +211,8 @@ type sight struct {
 }
 
 // changes takes what the server shows as changed.
-func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
-	var s sight
+func (m *Mirror) changes(ctx context.Context, since time.Time) (polled, error) {
+	var s polled
 	b, err := m.ask(ctx)
 	if err != nil {
 		return s, err
@@ -242,7 +242,7 @@ func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
 }
 
 // settle gives patients the numbers that others had when they came.
-func (m *Mirror) settle(ctx context.Context, claimed bool) error {
+func (m *Mirror) settleNumbers(ctx context.Context, claimed bool) error {
 	if !claimed {
 		return nil
 	}

@@ -48,16 +48,16 @@ func TestAPollThatFindsNothingCostsOneRequest(t *testing.T) {
 					t.Errorf("it asked %q", asked)
 				}
 			}
-			r.clock.Pass(2 * r.StaleAfter) // a wide look asks first how changes are found
+			r.clock.Pass(2 * r.StaleAfter) // a wide poll asks first how changes are found
 			if asked := r.requests(func() { r.looks() }); len(asked) > 5+most {
-				t.Errorf("a wide look asked %q", asked)
+				t.Errorf("a wide poll asked %q", asked)
 			}
 			if habits.OpenEMR {
 				r.clock.Pass(100 * time.Hour)
 				r.looks()
 			}
 			if asked := r.requests(func() { r.looks() }); len(asked) > most { // nothing has changed for long
-				t.Errorf("after a wide look it asked %q", asked)
+				t.Errorf("after a wide poll it asked %q", asked)
 			}
 		})
 	}
@@ -102,8 +102,8 @@ func TestAPollThatBreaksOffIsMadeAgain(t *testing.T) {
 	})
 }
 
-// What was committed later than the overlap of two polls is found by a wide look.
-func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
+// What was committed later than the overlap of two polls is found by a wide poll.
+func TestWhatIsCommittedLateIsFoundByTheWidePoll(t *testing.T) {
 	t.Parallel()
 	ways(t, func(t *testing.T, habits fhirsim.Habits) {
 		r := newRig(t, habits)
@@ -127,7 +127,7 @@ func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
 			r.clock.Pass(30 * time.Second)
 			r.looks()
 		}
-		r.wants("after a wide look", "a", "010-2222-2222")
+		r.wants("after a wide poll", "a", "010-2222-2222")
 	})
 }
 
@@ -250,7 +250,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 		r.puts(fmt.Sprint("p", n), "010-1111-1111")
 	}
 	r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 1, Status: http.StatusInternalServerError})
-	if _, err := r.sweep(t.Context(), r.refusesMany, func(Result) {}); err == nil {
+	if _, err := r.sweep(t.Context(), areTooMany, func(Result) {}); err == nil {
 		t.Fatal("the walk did not break off")
 	}
 	r.walks()

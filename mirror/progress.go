@@ -8,30 +8,30 @@ import (
 // progress is how far the FHIR server was followed, as it is stored. Times named
 // "by the server" are its clock's.
 type progress struct {
-	Base     string    `json:"base"`               // the FHIR server
-	From     time.Time `json:"from,omitzero"`      // by the server: changes since then were never looked at
-	Imported bool      `json:"imported,omitempty"` // From is the newest time of a cache that was filled from files
-	System   string    `json:"system,omitempty"`   // of the patient numbers
-	ServerAt time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed look began
-	PolledAt time.Time `json:"polledAt,omitzero"`  // the same by our clock
-	Newest   time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
-	NewestID string    `json:"newestId,omitempty"` // whose it was
-	NewestAt time.Time `json:"newestAt,omitzero"`  // when it was shown first
-	WideAt   time.Time `json:"wideAt,omitzero"`    // when the last wide look began
-	WideTo   time.Time `json:"wideTo,omitzero"`    // by the server: the latest change that had been shown then
-	Deletes  bool      `json:"deletes,omitempty"`  // the changes show who was deleted
-	Alone    bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
-	Refused  bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
-	Sweep    *sweep    `json:"sweep,omitempty"`    // that is under way
-	SweptAt  time.Time `json:"sweptAt,omitzero"`   // when the last one ended
-	Filled   bool      `json:"filled,omitempty"`   // one came to its end
+	Base           string    `json:"base"`               // the FHIR server
+	From           time.Time `json:"from,omitzero"`      // by the server: changes since then were never looked at
+	Imported       bool      `json:"imported,omitempty"` // From is the newest time of a cache that was filled from files
+	System         string    `json:"system,omitempty"`   // of the patient numbers
+	ServerAt       time.Time `json:"serverAt,omitzero"`  // by the server: when the last completed poll began
+	PolledAt       time.Time `json:"polledAt,omitzero"`  // the same by our clock
+	Newest         time.Time `json:"newest,omitzero"`    // by the server: the latest change that was shown
+	NewestID       string    `json:"newestId,omitempty"` // whose it was
+	NewestAt       time.Time `json:"newestAt,omitzero"`  // when it was shown first
+	WideAt         time.Time `json:"wideAt,omitzero"`    // when the last wide poll began
+	WideTo         time.Time `json:"wideTo,omitzero"`    // by the server: the latest change that had been shown then
+	Deletes        bool      `json:"deletes,omitempty"`  // the changes show who was deleted
+	Alone          bool      `json:"alone,omitempty"`    // no changes can be asked for: sweeps alone show them
+	TooManyMissing bool      `json:"refused,omitempty"`  // so many patients are missing that a 404 makes nobody gone
+	Sweep          *sweep    `json:"sweep,omitempty"`    // that is under way
+	SweptAt        time.Time `json:"sweptAt,omitzero"`   // when the last one ended
+	Filled         bool      `json:"filled,omitempty"`   // one came to its end
 
 	// Locked are FHIR ids of patients whose rows could not be written, since when: they are
-	// read again with each look.
+	// read again with each poll.
 	Locked map[string]time.Time `json:"locked,omitempty"`
 }
 
-// sweep is a walk through all patients.
+// sweep is one that goes through all patients of the server.
 type sweep struct {
 	Began time.Time `json:"began"`
 	Next  string    `json:"next,omitempty"` // where it goes on
@@ -66,7 +66,7 @@ func (p *progress) since() time.Time {
 	return p.latest().Add(-overlap)
 }
 
-// sinceWide is where a wide look begins: whatever bore an earlier time was visible when the
+// sinceWide is where a wide poll begins: whatever bore an earlier time was visible when the
 // last one began. Zero: nothing can have become visible since that the others do not see.
 func (p *progress) sinceWide() time.Time {
 	latest := p.latest()
@@ -87,20 +87,20 @@ func (p *progress) latest() time.Time {
 	return p.ServerAt
 }
 
-// isWideDue reports whether it is time for a wide look. The first look is one, and a server
+// isWideDue reports whether it is time for a wide poll. The first poll is one, and a server
 // that cannot be asked for changes has none.
 func (p *progress) isWideDue(now time.Time, staleAfter time.Duration) bool {
 	return !p.ServerAt.IsZero() && !p.Alone && (now.Sub(p.WideAt) >= staleAfter || now.Before(p.WideAt))
 }
 
-// isWideLate reports whether wide looks have failed, or taken, so long that no look says
+// isWideLate reports whether wide polls have failed, or taken, so long that no poll says
 // that the cache is as the server is.
 func (p *progress) isWideLate(now time.Time, staleAfter time.Duration) bool {
 	return !p.Alone && now.Sub(p.WideAt) > 2*staleAfter
 }
 
 // setBack returns from when the changes must be looked at because the server's clock was
-// set back since the last look, else zero: what has changed since bears earlier times than
+// set back since the last poll, else zero: what has changed since bears earlier times than
 // were asked for.
 func (p *progress) setBack(serverAt, asked time.Time) time.Time {
 	if p.ServerAt.IsZero() || serverAt.IsZero() {

@@ -36,10 +36,10 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 		"by a clock that is behind":          {followed(-time.Hour), at(-time.Hour - overlap), at(-2*time.Hour - late)},
 		"it is dated in the future":          {followed(time.Hour), at(-overlap), at(-2*time.Hour - late)},
 		"it was seen long before":            {quiet, at(-time.Hour), at(-2*time.Hour - late)},
-		"and a wide look came long after it": {seen, at(-time.Hour), time.Time{}},
+		"and a wide poll came long after it": {seen, at(-time.Hour), time.Time{}},
 		"or not quite so long":               {early, at(-time.Hour), at(-time.Hour - late)},
 		"nobody knows of a change":           {unknown, at(-late), time.Time{}},
-		"no wide look was made":              {never, at(-time.Minute - overlap), at(-time.Minute - 2*late)},
+		"no wide poll was made":              {never, at(-time.Minute - overlap), at(-time.Minute - 2*late)},
 		"the clock was set back since":       {back, at(-time.Minute - overlap), at(-time.Minute - 2*late)},
 	} {
 		if since, wide := c.progress.since(), c.progress.sinceWide(); !since.Equal(c.since) || !wide.Equal(c.wide) {
@@ -48,7 +48,7 @@ func TestFromWhenChangesAreLookedAt(t *testing.T) {
 	}
 }
 
-func TestWhenAWideLookIsDue(t *testing.T) {
+func TestWhenAWidePollIsDue(t *testing.T) {
 	t.Parallel()
 	const staleAfter = 5 * time.Minute
 	followed := progress{ServerAt: noon, WideAt: at(-time.Minute)}

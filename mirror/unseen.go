@@ -16,7 +16,7 @@ type retry struct {
 }
 
 const (
-	// mostUnseen bounds how many patients are read by themselves in one look.
+	// mostUnseen bounds how many patients are read by themselves in one poll.
 	mostUnseen = 500
 	// togetherUnseen of them are stored together.
 	togetherUnseen = 25
@@ -26,7 +26,7 @@ const (
 
 // readUnseen reads the patients whose rows could not be brought up to date before, and
 // those who have none because they could not be used, as many as the time until the next
-// look allows.
+// poll allows.
 func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
 	if err != nil {
@@ -34,7 +34,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 	}
 	waiting := map[string]retry{}
 	var due []string
-	for _, id := range m.withUnusable(ids) {
+	for _, id := range m.remembered.with(ids) {
 		if r := m.retries[id]; r.at.After(m.Now()) {
 			waiting[id] = r
 		} else {
@@ -49,7 +49,7 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 		if bound.Err() != nil {
 			break
 		}
-		b, err := m.readTogether(bound, some, m.refuses())
+		b, err := m.readTogether(bound, some, m.tooManyMissing())
 		if err != nil && bound.Err() != nil && ctx.Err() == nil {
 			break // those that take so long wait, so that others come first
 		}
@@ -91,9 +91,9 @@ func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*ba
 	return b, b.store(ctx, "")
 }
 
-// refuses reports whether nobody is taken for gone who is only missing.
-func (m *Mirror) refuses() bool {
+// tooManyMissing reports whether nobody is taken for gone who is only missing.
+func (m *Mirror) tooManyMissing() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.progress.Refused
+	return m.progress.TooManyMissing
 }

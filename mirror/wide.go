@@ -8,12 +8,12 @@ import (
 	"patientgraph/fhir"
 )
 
-// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
+// pollWideAgainAndAgain makes wide polls when they are due, beside the others: there may be
 // many changes to go through.
-func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
+func (m *Mirror) pollWideAgainAndAgain(ctx context.Context, taken func(Result)) {
 	failing := false
 	for pause := time.Duration(0); sleep(ctx, pause) == nil; {
-		result, err := m.lookWide(ctx)
+		result, err := m.pollWide(ctx)
 		taken(result)
 		if ctx.Err() != nil || isLost(err) {
 			return
@@ -29,9 +29,9 @@ func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) 
 	}
 }
 
-// lookWide is a look, where one is due, at what other looks have seen already: some of it
-// may have become visible late.
-func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
+// pollWide polls, where that is due, from so far back that what became visible late is
+// shown too.
+func (m *Mirror) pollWide(ctx context.Context) (Result, error) {
 	began := m.Now()
 	m.mu.Lock()
 	p := m.progress
@@ -39,7 +39,7 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 	if !p.isWideDue(began, m.StaleAfter) {
 		return Result{}, nil
 	}
-	var seen sight
+	var seen polled
 	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
 	if since := p.sinceWide(); err == nil && !since.IsZero() {
 		seen, err = m.changes(ctx, since)
@@ -49,14 +49,14 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 		return seen.result, nil
 	}
 	if err == nil {
-		err = m.settle(ctx, seen.claimed)
+		err = m.settleNumbers(ctx, seen.claimed)
 	}
 	if err != nil {
 		return seen.result, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.progress.isWideLate(began, m.StaleAfter) { // a look counts from now on
+	if m.progress.isWideLate(began, m.StaleAfter) { // a poll counts from now on
 		m.Wake()
 	}
 	m.progress.WideAt, m.progress.WideTo = began, p.latest()
@@ -66,10 +66,10 @@ func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
 // findWay finds out how changes are found, and says when that is another way than before.
 func (m *Mirror) findWay(ctx context.Context) error {
 	way, err := m.FHIR.Following(ctx)
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
-		if m.way, m.alone = way, err != nil; m.alone {
+	m.said.Lock()
+	defer m.said.Unlock()
+	if (err == nil || isUnfollowable(err)) && (way != m.said.way || err != nil && !m.said.alone) {
+		if m.said.way, m.said.alone = way, err != nil; m.said.alone {
 			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
 		} else {
 			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)

@@ -12,7 +12,7 @@ import (
 	"patientgraph/fhir/fhirsim"
 )
 
-// farBack stands before the server's answers to wide looks alone.
+// farBack stands before the server's answers to wide polls alone.
 func farBack(r *rig, answer func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]) {
 	r.fhir.changed = func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error] {
 		if since.Before(r.clock.Now().Add(-2*late + time.Minute)) {
@@ -34,8 +34,8 @@ func wideIsDue(r *rig) {
 	}
 }
 
-// A wide look may have much to go through: what changes meanwhile does not wait for it.
-func TestAWideLookHoldsNobodyUp(t *testing.T) {
+// A wide poll may have much to go through: what changes meanwhile does not wait for it.
+func TestAWidePollHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -47,7 +47,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	wideIsDue(r)
 	ended := make(chan error)
 	go func() {
-		_, err := r.lookWide(t.Context())
+		_, err := r.pollWide(t.Context())
 		ended <- err
 	}()
 	<-begun
@@ -56,7 +56,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	if _, err := r.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.wants("during a wide look", "a", "010-3333-3333")
+	r.wants("during a wide poll", "a", "010-3333-3333")
 	looked := r.LookedAt()
 	if !looked.Equal(r.clock.Now()) {
 		t.Errorf("looked at %v, now is %v", looked, r.clock.Now())
@@ -66,14 +66,14 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !r.LookedAt().Equal(looked) || r.progress.isWideDue(r.clock.Now(), r.StaleAfter) {
-		t.Errorf("after the wide look: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
+		t.Errorf("after the wide poll: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
 	}
 	r.wants("after it", "a", "010-3333-3333")
 }
 
 // While what becomes visible late cannot be looked for, nobody says that the cache is as
 // the server is: not this process, nor the next one, nor sync.
-func TestWhileWideLooksFailNoLookCounts(t *testing.T) {
+func TestWhileWidePollsFailNoPollCounts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
 	broken := errors.New("broken off")
@@ -84,7 +84,7 @@ func TestWhileWideLooksFailNoLookCounts(t *testing.T) {
 	poll := func(m *Mirror) {
 		t.Helper()
 		r.clock.Pass(time.Second)
-		if _, err := m.lookWide(t.Context()); err != nil && !errors.Is(err, broken) {
+		if _, err := m.pollWide(t.Context()); err != nil && !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
 		if _, err := m.poll(t.Context()); err != nil {
@@ -115,26 +115,26 @@ func TestWhileWideLooksFailNoLookCounts(t *testing.T) {
 }
 
 // What becomes visible late is found however long nobody has looked meanwhile, or the wide
-// looks have failed, or lie apart.
+// polls have failed, or lie apart.
 func TestWhatIsCommittedLateIsFoundAfterAGap(t *testing.T) {
 	t.Parallel()
 	for name, gap := range map[string]func(r *rig){
 		"stopped": func(*rig) {},
-		"wide looks fail": func(r *rig) {
+		"wide polls fail": func(r *rig) {
 			farBack(r, func(context.Context, time.Time) iter.Seq2[fhir.Listing, error] {
 				return func(yield func(fhir.Listing, error) bool) { yield(fhir.Listing{}, errors.New("broken off")) }
 			})
 			for n := range 4 {
 				r.clock.Pass(5 * time.Minute)
 				r.puts("b", fmt.Sprint("010-3333-000", n))
-				_, _ = r.lookWide(t.Context())
+				_, _ = r.pollWide(t.Context())
 				if _, err := r.poll(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
 			r.fhir.changed = nil
 		},
-		"wide looks lie apart": func(r *rig) {
+		"wide polls lie apart": func(r *rig) {
 			for n := range 4 {
 				r.clock.Pass(5 * time.Minute)
 				r.puts("b", fmt.Sprint("010-3333-000", n))
