@@ -14,7 +14,7 @@ type cli struct {
 	Config  `group:"settings"`
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve (the default)."`
 	Import  importCommand  `cmd:"" help:"Load FHIR Patients (NDJSON, Bundle, gzip) into the cache."`
-	Sync    syncCommand    `cmd:"" help:"Read every patient of the FHIR server into the cache."`
+	Sync    syncCommand    `cmd:"" help:"Bring the cache up to date: what has changed on the FHIR server, or every patient the first time."`
 	Verify  verifyCommand  `cmd:"" help:"Compare cached rows with the FHIR server: which fields of which patients differ; nothing is changed."`
 	Token   tokenCommand   `cmd:"" help:"Print a signed token for development (JWT_SECRET only)."`
 	Doctor  doctorCommand  `cmd:"" help:"Make the checks that serve makes, and say what the FHIR server can do; nothing is changed unless --write-test."`

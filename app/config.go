@@ -308,24 +308,23 @@ func (c *Config) schemaPublic() bool {
 	return *c.SchemaPublic
 }
 
-// LogValue shows the settings without secrets.
+// LogValue shows the settings without secrets, and durations so that people can read them.
 func (c *Config) LogValue() slog.Value {
-	return slog.GroupValue(
+	attrs := []slog.Attr{
 		slog.String("listen_addr", c.ListenAddr),
 		slog.String("database", databaseKind(c.databaseURL())),
 		slog.String("fhir_base_url", c.FHIRBaseURL),
-		slog.String("demo_server", c.DemoServer),
 		slog.String("fhir_server", c.FHIRServer),
-		slog.Duration("fhir_timeout", c.FHIRTimeout),
+		slog.String("fhir_timeout", c.FHIRTimeout.String()),
 		slog.String("fhir_auth", c.FHIRAuth),
 		slog.String("fhir_client_id", c.FHIRClientID),
 		slog.String("fhir_ca_file", c.FHIRCAFile),
 		slog.String("fhir_client_cert", c.FHIRClientCert),
 		slog.Bool("fhir_rewrite_links", c.FHIRRewriteLinks),
-		slog.Duration("idempotency_ttl", c.IdempotencyTTL),
-		slog.Duration("verify_interval", c.VerifyInterval),
-		slog.Duration("sync_interval", c.SyncInterval),
-		slog.Duration("stale_after", c.StaleAfter),
+		slog.String("idempotency_ttl", c.IdempotencyTTL.String()),
+		slog.String("verify_interval", c.VerifyInterval.String()),
+		slog.String("sync_interval", c.SyncInterval.String()),
+		slog.String("stale_after", c.StaleAfter.String()),
 		slog.String("subscription_url", c.SubscriptionURL),
 		slog.String("patient_id_system", c.PatientIDSystem),
 		slog.Bool("schema_public", c.schemaPublic()),
@@ -339,7 +338,11 @@ func (c *Config) LogValue() slog.Value {
 		slog.String("cors_origins", strings.Join(c.CORSOrigins, ",")),
 		slog.String("base_path", c.BasePath),
 		slog.String("trusted_proxies", strings.Join(c.TrustedProxies, ",")),
-	)
+	}
+	if c.Demo {
+		attrs = append(attrs, slog.String("demo_server", c.DemoServer))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // withoutQuery shows where a URL leads, without what it may hold of secrets.

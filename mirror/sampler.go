@@ -65,10 +65,10 @@ func NewSampler(c SamplerConfig) *Sampler {
 			Name: "patientgraph_verify_checked_total", Help: "Cached patients picked at random that were compared with the FHIR server.",
 		}),
 		different: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "patientgraph_verify_different_total", Help: "Those that said SYNCED and differed, by how long after they were found they still did.",
+			Name: "patientgraph_verify_different_total", Help: "Cached patients picked at random that said SYNCED and differed from the FHIR server, by how long after they were found they still did.",
 		}, []string{"after"}),
 		marked: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "patientgraph_verify_marked_total", Help: "Those that differed and said so: PENDING or STALE.",
+			Name: "patientgraph_verify_marked_total", Help: "Cached patients picked at random that differed from the FHIR server and said so: PENDING or STALE.",
 		}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "patientgraph_verify_failed_total", Help: "Comparisons that failed: the cached patient or the FHIR server's could not be read.",

@@ -110,7 +110,7 @@ func (f *feed) tell(ctx context.Context, end func()) <-chan *graph.Patient {
 				f.Log.WarnContext(ctx, "a subscription to a patient ended early", "error", err)
 				return
 			case err != nil: // the database is away
-				time.AfterFunc(lookEvery, f.me.wake)
+				time.AfterFunc(watchEvery, f.me.wake)
 				continue
 			}
 			if row, ready = now, nil; !sameState(row, f.told) {
