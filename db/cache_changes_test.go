@@ -181,7 +181,7 @@ func TestNobodyWhoFollowsMissesAChange(t *testing.T) {
 					for n := patients + from*page; n < patients+(from+1)*page; n++ {
 						shown = append(shown, NewPatient{Number: fmt.Sprint("P-", n), FHIRID: fmt.Sprint("a", n)})
 					}
-					if _, err := other.FillPatients(context.Background(), shown, testTime, Fill{At: testTime}); err != nil {
+					if _, err := other.FillPatients(context.Background(), shown, testTime, Fill{AskedAt: testTime}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -243,7 +243,7 @@ func TestAFillNumbersWhatItInserts(t *testing.T) {
 			{Number: "P-1", FHIRID: "a1", State: FHIRState{FamilyName: "Lee", FHIRUpdatedAt: testTime.Add(time.Hour)}},
 			{Number: "P-2", FHIRID: "a2"}, {Number: "P-3", FHIRID: "a3"},
 		}
-		if _, err := s.FillPatients(context.Background(), shown, testTime, Fill{Mark: mark, At: testTime}); err != nil {
+		if _, err := s.FillPatients(context.Background(), shown, testTime, Fill{Mark: mark, AskedAt: testTime}); err != nil {
 			t.Fatal(err)
 		}
 		for id, want := range map[string]int64{"P-1": 0, "P-2": mark + 1, "P-3": mark + 2} {

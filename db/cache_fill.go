@@ -16,7 +16,7 @@ import (
 type Fill struct {
 	Owner    string    // who follows the server (LeadMirror): ErrLostLease if it does not any more; "" = whoever
 	Mark     int64     // what NumberChanges said before they were asked for
-	At       time.Time // when they were asked for
+	AskedAt  time.Time // when they were asked for
 	Single   bool      // each by a read of its own: it shows what the server has, and a list may not
 	Believe  time.Time // a read of its own that shows an older version than the row is taken if the row is unseen since then; zero: never
 	Gone     []string  // FHIR ids of patients that the server does not have: each was asked for by itself
@@ -59,10 +59,10 @@ func (why KeptReason) again() bool {
 // (but see Fill.Believe). These rows are noted as unseen until a read of their own that was
 // asked for since has taken or confirmed them. Of a row that another session holds locked
 // nothing can be noted: it is named, and all others are stored. ErrLostLease.
-func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
-	filled, err := s.importBatch(ctx, batch, at, &f)
+func (s *Store) FillPatients(ctx context.Context, batch []NewPatient, now time.Time, f Fill) (Filled, error) {
+	filled, err := s.importBatch(ctx, batch, now, &f)
 	if isLocked(err) {
-		filled, err = s.fillOneByOne(ctx, batch, at, f)
+		filled, err = s.fillOneByOne(ctx, batch, now, f)
 	}
 	if err != nil {
 		return Filled{}, fmt.Errorf("store what the FHIR server shows: %w", err)
@@ -76,54 +76,55 @@ const mostLocked = 20
 
 // fillOneByOne stores each patient of a batch in a transaction of its own, and leaves out
 // whose row, or a row that goes with it, stays locked.
-func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, at time.Time, f Fill) (Filled, error) {
-	var all Filled
-	store := func(fhirID string, batch []NewPatient, part Fill) error {
-		filled, err := s.importBatch(ctx, batch, at, &part)
-		if isLocked(err) && len(all.Locked) < mostLocked {
-			all.Locked = append(all.Locked, fhirID)
-			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(batch))}, nil
-		}
-		all.Outcomes, all.Gone = append(all.Outcomes, filled.Outcomes...), append(all.Gone, filled.Gone...)
-		return err
+func (s *Store) fillOneByOne(ctx context.Context, batch []NewPatient, now time.Time, f Fill) (Filled, error) {
+	own := f // what each of them has of the fill
+	own.Gone, own.Deleted, own.Unusable, own.Progress = nil, nil, nil, ""
+	type part struct {
+		fhirID string
+		batch  []NewPatient
+		fill   Fill
 	}
-	part := f
-	part.Gone, part.Deleted, part.Unusable, part.Progress = nil, nil, nil, ""
+	var parts []part
 	for _, n := range batch {
-		if err := store(n.FHIRID, []NewPatient{n}, part); err != nil {
-			return Filled{}, err
-		}
+		parts = append(parts, part{n.FHIRID, []NewPatient{n}, own})
 	}
 	for _, id := range f.Gone {
-		gone := part
-		gone.Gone = []string{id}
-		if err := store(id, nil, gone); err != nil {
-			return Filled{}, err
-		}
+		fill := own
+		fill.Gone = []string{id}
+		parts = append(parts, part{id, nil, fill})
 	}
 	for _, d := range f.Deleted {
-		deleted := part
-		deleted.Deleted = []Deletion{d}
-		if err := store(d.FHIRID, nil, deleted); err != nil {
-			return Filled{}, err
-		}
+		fill := own
+		fill.Deleted = []Deletion{d}
+		parts = append(parts, part{d.FHIRID, nil, fill})
 	}
 	for _, id := range f.Unusable {
-		unusable := part
-		unusable.Unusable = []string{id}
-		if err := store(id, nil, unusable); err != nil {
+		fill := own
+		fill.Unusable = []string{id}
+		parts = append(parts, part{id, nil, fill})
+	}
+	own.Progress = f.Progress // of all of them
+	parts = append(parts, part{"", nil, own})
+	var all Filled
+	for _, p := range parts {
+		filled, err := s.importBatch(ctx, p.batch, now, &p.fill)
+		if isLocked(err) && p.fhirID != "" && len(all.Locked) < mostLocked {
+			all.Locked = append(all.Locked, p.fhirID)
+			filled, err = Filled{Outcomes: slices.Repeat([]ImportOutcome{{Result: Kept, Why: KeptLocked}}, len(p.batch))}, nil
+		}
+		if err != nil {
 			return Filled{}, err
 		}
+		all.Outcomes, all.Gone = append(all.Outcomes, filled.Outcomes...), append(all.Gone, filled.Gone...)
 	}
-	part.Progress = f.Progress // of all of them
-	return all, store("", nil, part)
+	return all, nil
 }
 
 var (
 	// markUnseen and clearUnseen make no new version: the column is of no record, and a
 	// statement that writes a whole row leaves it alone.
-	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?)`)
-	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`) // else it would never be old
+	markUnseen = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND (unseen_since = 0 OR unseen_since <= last_synced_at)`) // else it would never be old, nor believed
+	markFHIR   = prepared(`UPDATE patients SET unseen_since = ? WHERE fhir_id = ANY(?) AND unseen_since = 0`)
 	// markImported: what a file brings is looked up where the server is followed.
 	markImported = prepared(`UPDATE patients SET unseen_since = ? WHERE id = ANY(?) AND fhir_id IS NOT NULL AND EXISTS (SELECT 1 FROM mirror WHERE looked_at > 0)`)
 	seen         = prepared(`UPDATE patients SET unseen_since = 0 WHERE id = ANY(?) AND unseen_since > 0`)
@@ -165,35 +166,75 @@ func (s *Store) NewestFHIR(ctx context.Context) (at time.Time, fhirID string, er
 	return at, fhirID, nil
 }
 
-// keepFilled says why a row stays as it is, "" if it does not.
+// keepFilled says why a row stays as it is, "" if it takes what is shown. The first line
+// that applies counts:
+//
+//	the row, or what is shown of it       by a list      by a read of its own
+//	an update is open (PENDING)           KeptPending    KeptPending
+//	LOCAL_ONLY                            taken          taken
+//	written since it was asked for        KeptMoved      KeptMoved
+//	an older version, by number and time  KeptDoubtful   KeptDoubtful, until it is believed
+//	a tombstone                           KeptDoubtful   taken
+//	an older number or time alone         KeptDoubtful   KeptSame, or taken if something differs
+//	the same time, something differs      KeptDoubtful   taken
+//	nothing differs                       KeptSame       KeptSame
+//	nothing, an older program filled it   taken          taken
+//	newer                                 taken          taken
 func (i *importing) keepFilled(row *Patient, n NewPatient) KeptReason {
-	at := n.State.FHIRUpdatedAt
 	switch {
-	case row.SyncState == Pending, i.open[row.ID]:
+	case row.SyncState == Pending, i.open[row.ID]: // whoever settles the update reads the patient
 		return KeptPending
 	case row.FHIRID == "": // it becomes synced, and what was written here since is kept in the journal
 		return ""
-	case i.fill.isOvertaken(row):
+	case i.fill.isOvertaken(row): // the answer may be from before that
 		return KeptMoved
-	case !row.GoneAt.IsZero() && !i.fill.Single,
-		i.fill.Single && isOlder(n.State, row.FHIRState) && !i.fill.believes(row):
+	case i.fill.Single:
+		return i.fill.keepRead(row, n.State)
+	}
+	return keepListed(row, n.State)
+}
+
+// keepRead is keepFilled for a read of its own: it shows what the server has.
+func (f *Fill) keepRead(row *Patient, shown FHIRState) KeptReason {
+	switch {
+	case isOlder(shown, row.FHIRState) && !f.believes(row): // a copy that lags may have answered
 		return KeptDoubtful
-	case row.GoneAt.IsZero() && row.filled == shape && showsSame(row.FHIRState, n.State) && (i.fill.Single || !at.Before(row.FHIRUpdatedAt)):
+	case row.showsAll(shown):
 		return KeptSame
-	case i.fill.Single, row.filled < shape && at.Equal(row.FHIRUpdatedAt):
-		return ""
-	case !at.After(row.FHIRUpdatedAt):
-		return KeptDoubtful
 	}
 	return ""
+}
+
+// keepListed is keepFilled for a list, which may come out of a cache.
+func keepListed(row *Patient, shown FHIRState) KeptReason {
+	switch shownAs := shown.FHIRUpdatedAt; {
+	case !row.GoneAt.IsZero(): // the list may be from before the deletion
+		return KeptDoubtful
+	case shownAs.Before(row.FHIRUpdatedAt), hasLowerNumber(shown, row.FHIRState): // a clock that was set back dates newer ones earlier
+		return KeptDoubtful
+	case row.showsAll(shown):
+		return KeptSame
+	case shownAs.After(row.FHIRUpdatedAt), row.filled < shape: // an older program filled it
+		return ""
+	}
+	return KeptDoubtful // nothing says which of the two is newer
+}
+
+// showsAll reports whether a row shows all that the server does, of a patient that it has.
+func (p *Patient) showsAll(shown FHIRState) bool {
+	return p.GoneAt.IsZero() && p.filled == shape && showsSame(p.FHIRState, shown)
 }
 
 // isOlder reports whether the one version is older than the other by its number and by its
 // time. A server that was restored from a backup shows such ones, too.
 func isOlder(a, b FHIRState) bool {
+	return hasLowerNumber(a, b) && !a.FHIRUpdatedAt.IsZero() && a.FHIRUpdatedAt.Before(b.FHIRUpdatedAt)
+}
+
+func hasLowerNumber(a, b FHIRState) bool {
 	x, err := strconv.ParseUint(a.FHIRVersionID, 10, 64)
 	y, err2 := strconv.ParseUint(b.FHIRVersionID, 10, 64)
-	return err == nil && err2 == nil && x < y && !a.FHIRUpdatedAt.IsZero() && a.FHIRUpdatedAt.Before(b.FHIRUpdatedAt)
+	return err == nil && err2 == nil && x < y
 }
 
 // believes reports whether the server has shown something else than the row for so long
@@ -206,16 +247,16 @@ func (f *Fill) believes(row *Patient) bool {
 // and no older one, out of a list or from a read that was asked for before the row was
 // confirmed last: with that the row would look older than it is.
 func (i *importing) isAgain(row *Patient, shown FHIRState) bool {
-	if i.fill.Single && i.fill.At.After(row.LastSyncedAt) {
+	if i.fill.Single && i.fill.AskedAt.After(row.LastSyncedAt) {
 		return row.FHIRVersionID != shown.FHIRVersionID || !row.FHIRUpdatedAt.Equal(shown.FHIRUpdatedAt)
 	}
 	return shown.FHIRUpdatedAt.After(row.FHIRUpdatedAt)
 }
 
-// settles reports whether the fill ends what makes the row unseen: what a list shows may
+// endsUnseen reports whether the fill ends what makes the row unseen: what a list shows may
 // be older than that, and so may a read that was asked for before.
-func (f *Fill) settles(row *Patient) bool {
-	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.At)
+func (f *Fill) endsUnseen(row *Patient) bool {
+	return f.Single && !row.UnseenSince.IsZero() && !row.UnseenSince.After(f.AskedAt)
 }
 
 // isOvertaken reports whether a row was written since the batch was asked for.
@@ -239,17 +280,15 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 	var unseen, done []string
 	for row, k := range i.came {
 		switch n, o := i.batch[k], i.outcomes[k]; {
-		case o.Why == KeptDoubtful && !row.UnseenSince.IsZero() && isOlder(n.State, row.FHIRState):
-			continue // since when decides when it is believed
 		case o.Why.again():
 			unseen = append(unseen, row.ID)
 			continue
 		case o.Why == KeptSame && i.isAgain(row, n.State):
-			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.At), row.ID); err != nil {
+			if _, err := i.store.exec(ctx, i.tx, sameAgain, clean(n.State.FHIRVersionID), toMicros(n.State.FHIRUpdatedAt), toMicros(i.fill.AskedAt), row.ID); err != nil {
 				return err
 			}
 		}
-		if i.fill.settles(row) {
+		if i.fill.endsUnseen(row) {
 			done = append(done, row.ID)
 		}
 	}
@@ -261,14 +300,14 @@ func (i *importing) noteUnseen(ctx context.Context) error {
 }
 
 // endFill entombs who is gone, and keeps the progress.
-func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+func (s *Store) endFill(ctx context.Context, tx bun.Tx, now time.Time, f *Fill) (gone []string, err error) {
 	if len(f.Gone)+len(f.Deleted) > 0 {
-		if gone, err = s.entombAll(ctx, tx, at, f); err != nil {
+		if gone, err = s.entombAll(ctx, tx, now, f); err != nil {
 			return nil, err
 		}
 	}
 	if len(f.Unusable) > 0 {
-		if _, err := s.exec(ctx, tx, markFHIR, toMicros(at), s.list(cleanAll(f.Unusable))); err != nil {
+		if _, err := s.exec(ctx, tx, markFHIR, toMicros(now), s.list(cleanAll(f.Unusable))); err != nil {
 			return nil, err
 		}
 	}
@@ -291,7 +330,7 @@ func (s *Store) endFill(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (
 
 // entombAll notes who is gone, but for rows that were written since, whose update is open,
 // or that are from after the deletion, as far as is known.
-func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill) (gone []string, err error) {
+func (s *Store) entombAll(ctx context.Context, tx bun.Tx, now time.Time, f *Fill) (gone []string, err error) {
 	var rows []*Patient
 	fhirIDs, deletedAt := slices.Clone(f.Gone), map[string]time.Time{}
 	for _, d := range f.Deleted {
@@ -314,18 +353,18 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 			unseen = append(unseen, row.ID)
 			continue
 		}
-		if f.settles(row) {
+		if f.endsUnseen(row) {
 			done = append(done, row.ID)
 		}
 		if !row.GoneAt.IsZero() {
 			continue
 		}
 		gone = append(gone, row.ID)
-		if err := s.entomb(ctx, tx, row, at); err != nil {
+		if err := s.entomb(ctx, tx, row, now); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := s.exec(ctx, tx, markUnseen, toMicros(at), s.list(unseen)); err != nil {
+	if _, err := s.exec(ctx, tx, markUnseen, toMicros(now), s.list(unseen)); err != nil {
 		return nil, err
 	}
 	_, err = s.exec(ctx, tx, seen, s.list(done))
@@ -334,10 +373,10 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, at time.Time, f *Fill)
 
 // entomb notes that the FHIR server does not have the patient any more. The row stays,
 // with what is known here alone; its number is for who claims it.
-func (s *Store) entomb(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
+func (s *Store) entomb(ctx context.Context, tx bun.Tx, p *Patient, now time.Time) error {
 	if _, err := s.exec(ctx, tx, unclaimNumber, p.ID); err != nil {
 		return err
 	}
-	p.GoneAt = fromMicros(toMicros(at))
-	return s.update(ctx, tx, p, at)
+	p.GoneAt = fromMicros(toMicros(now))
+	return s.update(ctx, tx, p, now)
 }

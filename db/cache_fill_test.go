@@ -27,13 +27,13 @@ var unseenIsStale = Freshness{StaleBefore: fillTime.Add(time.Hour), Looked: true
 
 func asks(t testing.TB, s *Store, single bool) Fill {
 	t.Helper()
-	return Fill{Mark: numbered(t, s), At: fillTime, Single: single}
+	return Fill{Mark: numbered(t, s), AskedAt: fillTime, Single: single}
 }
 
 // fills stores what was shown.
 func fills(t testing.TB, s *Store, f Fill, batch ...NewPatient) Filled {
 	t.Helper()
-	filled, err := s.FillPatients(context.Background(), batch, f.At.Add(time.Second), f)
+	filled, err := s.FillPatients(context.Background(), batch, f.AskedAt.Add(time.Second), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestWhatIsShownOfARow(t *testing.T) {
 	}{
 		{"newer", shownAs(6), "", ""},
 		{"older", shownAs(4), KeptDoubtful, KeptDoubtful},
-		{"older by the version alone", at(4, 6), "", ""},
+		{"older by the version alone", at(4, 6), KeptDoubtful, ""},
 		{"older by the time alone", at(6, 4), KeptDoubtful, ""},
 		{"older, by a version without an order", version(4, "x4"), KeptDoubtful, ""},
 		{"as old, with other content", at(4, 5), KeptDoubtful, ""},
@@ -245,8 +245,8 @@ func TestAReadThatLagsTakesNothingBack(t *testing.T) {
 		shows := func(single bool, n int, want KeptReason) {
 			t.Helper()
 			fill := asks(t, s, single)
-			fill.At = fillTime.Add(time.Duration(minute) * time.Minute)
-			fill.Believe = fill.At.Add(-5 * time.Minute)
+			fill.AskedAt = fillTime.Add(time.Duration(minute) * time.Minute)
+			fill.Believe = fill.AskedAt.Add(-5 * time.Minute)
 			if o := fills(t, s, fill, fromFHIR(n)).Outcomes[0]; o.Why != want {
 				t.Errorf("after %d minutes: %+v, want %q", minute, o, want)
 			}
@@ -304,7 +304,7 @@ func TestADeletionFromBeforeTheRowDeletesNobody(t *testing.T) {
 				t.Errorf("%s: %v are gone, %q is to be read, %+v", c.name, filled.Gone, unseen(t, s), is)
 			}
 			read := asks(t, s, true)
-			read.At, read.Gone = fillTime.Add(time.Minute), []string{"a1"}
+			read.AskedAt, read.Gone = fillTime.Add(time.Minute), []string{"a1"}
 			fills(t, s, read)
 			if is := row(t, s, "P-1"); is.GoneAt.IsZero() || !is.UnseenSince.IsZero() {
 				t.Errorf("%s, and asked for: %+v", c.name, is)
@@ -350,19 +350,38 @@ func TestOnlyAReadOfItsOwnEndsTheDoubt(t *testing.T) {
 		closed(t, s, usual("op-2", begun.Patient, shownAs(4)))
 		still("another has, with the row", true)
 		list := asks(t, s, false)
-		list.At = fillTime.Add(30 * time.Second)
+		list.AskedAt = fillTime.Add(30 * time.Second)
 		fills(t, s, list, fromFHIR(4))
 		still("a list shows the same", true)
 		fills(t, s, list, fromFHIR(5))
 		still("a list shows something newer", true)
 		early.Mark = numbered(t, s) // as if nothing had been written
-		early.At = fillTime.Add(-time.Second)
+		early.AskedAt = fillTime.Add(-time.Second)
 		fills(t, s, early, fromFHIR(5))
 		still("a read that was asked for before", true)
 		late := asks(t, s, true)
-		late.At = fillTime.Add(time.Minute)
+		late.AskedAt = fillTime.Add(time.Minute)
 		fills(t, s, late, fromFHIR(5))
 		still("a read of its own", false)
+	})
+}
+
+// Doubt that is raised again is as old as it was: else nobody would be told of it.
+func TestDoubtIsAsOldAsItIs(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: shownAs(5)})
+		doubts := func(at time.Time) time.Time {
+			t.Helper()
+			if _, err := s.FillPatients(t.Context(), []NewPatient{fromFHIR(4)}, at, asks(t, s, false)); err != nil {
+				t.Fatal(err)
+			}
+			return row(t, s, "P-1").UnseenSince
+		}
+		first := doubts(fillTime)
+		if again := doubts(fillTime.Add(time.Hour)); first.IsZero() || !again.Equal(first) {
+			t.Errorf("in doubt since %v, and an hour later since %v", first, again)
+		}
 	})
 }
 
@@ -379,9 +398,9 @@ func TestAnUnusablePatientIsUnseen(t *testing.T) {
 		}
 		// Since when is kept: else who cannot be read would never be STALE.
 		fill = asks(t, s, false)
-		fill.Unusable, fill.At = []string{"a2"}, fillTime.Add(time.Minute)
+		fill.Unusable, fill.AskedAt = []string{"a2"}, fillTime.Add(time.Minute)
 		fills(t, s, fill)
-		fill.Unusable, fill.At = []string{"a1"}, fillTime.Add(2*time.Minute)
+		fill.Unusable, fill.AskedAt = []string{"a1"}, fillTime.Add(2*time.Minute)
 		fills(t, s, fill)
 		if got := unseen(t, s); got != "a1 a2" {
 			t.Errorf("in the order %q", got)
@@ -444,7 +463,7 @@ func TestATombstoneKeepsWhatIsRecordedHere(t *testing.T) {
 			t.Errorf("%+v, %q to read", o, unseen(t, s))
 		}
 		late := asks(t, s, true)
-		late.At = fillTime.Add(time.Minute)
+		late.AskedAt = fillTime.Add(time.Minute)
 		if o := fills(t, s, late, fromFHIR(2)).Outcomes[0]; o.Result != Updated {
 			t.Errorf("%+v", o)
 		}
@@ -658,7 +677,7 @@ func TestFillsWritersAndNumberersTogether(t *testing.T) {
 					slices.Reverse(batch)
 				}
 				if err == nil {
-					_, err = s.FillPatients(ctx, batch, fillTime, Fill{Mark: mark, At: fillTime})
+					_, err = s.FillPatients(ctx, batch, fillTime, Fill{Mark: mark, AskedAt: fillTime})
 				}
 				return err
 			})

@@ -29,7 +29,7 @@ func (f Freshness) Stale(p *Patient) bool {
 		return true
 	}
 	shown, unseen := p.LastSyncedAt, p.UnseenSince
-	if at, locked := f.Locked[p.FHIRID]; locked && unseen.IsZero() {
+	if at, locked := f.Locked[p.FHIRID]; locked && (unseen.IsZero() || at.Before(unseen)) {
 		unseen = at
 	}
 	if unseen.After(shown) {

@@ -3,6 +3,7 @@ package db
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"unicode"
@@ -29,6 +30,8 @@ const (
 
 // identifierRow is a row of patient_identifiers.
 type identifierRow struct{ kind, value, systemKey, key string }
+
+var errBadNumber = errors.New("its patient number is longer than 64 characters, holds control characters or nothing that is seen")
 
 // isNumber reports whether a text can be a patient number.
 func isNumber(s string) bool {

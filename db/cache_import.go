@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -40,7 +38,7 @@ type KeptReason string
 const (
 	KeptPending KeptReason = "a write of the patient is under way"
 	KeptNewer   KeptReason = "the record here is as new or newer"
-	KeptSame    KeptReason = "without a time, and nothing differs"
+	KeptSame    KeptReason = "without a time, and nothing differs" // of a fill: nothing differs
 	KeptWritten KeptReason = "without a time, and the patient was written here lately"
 	KeptLocal   KeptReason = "without a FHIR id, and the number is known"
 	KeptGone    KeptReason = "the FHIR server does not have the patient any more"
@@ -55,8 +53,6 @@ type ImportOutcome struct {
 	Refused error      // its number can be none; the rest was taken
 	Err     error      // this patient could not be taken; the others were
 }
-
-var errBadNumber = errors.New("its patient number is longer than 64 characters, holds control characters or nothing that is seen")
 
 // importTimeout bounds the transaction of a batch. It has up to 500 patients
 // and takes a fraction of a second.
@@ -139,14 +135,8 @@ func distinctPatients(batch []NewPatient) int {
 	return len(batch)
 }
 
-// The statements of an import.
-var (
-	takeNumbers = prepared(`INSERT INTO patient_sequences (year, last) VALUES (?, ?)
-		ON CONFLICT (year) DO UPDATE SET last = patient_sequences.last + excluded.last RETURNING last`)
-	takenNumbers = prepared(`SELECT id FROM patients WHERE id = ANY(?)
-		UNION SELECT value FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)`)
-	writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0 AND kind = 'UPDATE'`)
-)
+// writtenPatients: what a file without times shows may be from before these writes.
+var writtenPatients = prepared(`SELECT DISTINCT patient_id FROM contact_updates WHERE patient_id = ANY(?) AND settled_at > 0 AND kind = 'UPDATE'`)
 
 // importing is one batch on its way.
 type importing struct {
@@ -332,15 +322,6 @@ func (i *importing) bring(ctx context.Context, k int, row *Patient) error {
 	return nil
 }
 
-// isForeign reports whether no resource of the patient was taken under this system: there
-// is no number of it that an old file could bring back.
-func (i *importing) isForeign(row *Patient, system string) bool {
-	key := strings.TrimPrefix(numberKey(i.identifiers[row]), notClaimed)
-	return key != notKnown && key != identifierKey(system)
-}
-
-var assignedNumber = regexp.MustCompile(`^P-\d{4}-\d{6,}$`)
-
 // samePerson guards a LOCAL_ONLY row against a stranger with its number, which
 // may be one that we assigned.
 func samePerson(row *Patient, st FHIRState) bool {
@@ -409,7 +390,7 @@ func (i *importing) refresh(ctx context.Context, row *Patient, n NewPatient) err
 // shownAt is when the FHIR server showed the batch.
 func (i *importing) shownAt() time.Time {
 	if i.fill != nil {
-		return i.fill.At
+		return i.fill.AskedAt
 	}
 	return i.at
 }
@@ -449,32 +430,4 @@ func (i *importing) insert(ctx context.Context) error {
 		return err
 	}
 	return i.store.insertKeys(ctx, i.tx, i.inserts)
-}
-
-// assign takes as many numbers as are needed, passing over those that hospitals'
-// own numbers, in the database or just coming, already use.
-func (s *Store) assign(ctx context.Context, tx bun.Tx, at time.Time, need int, coming map[string]*Patient) ([]string, error) {
-	year := at.UTC().Year()
-	var numbers []string
-	for len(numbers) < need {
-		missing := need - len(numbers)
-		var last int64
-		if err := s.in(ctx, tx, takeNumbers).QueryRowContext(ctx, year, missing).Scan(&last); err != nil {
-			return nil, err
-		}
-		candidates := make([]string, 0, missing)
-		for n := last - int64(missing) + 1; n <= last; n++ {
-			candidates = append(candidates, fmt.Sprintf("P-%d-%06d", year, n))
-		}
-		taken, err := s.ids(ctx, tx, takenNumbers, s.list(candidates), s.list(candidates))
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range candidates {
-			if coming[id] == nil && !slices.Contains(taken, id) {
-				numbers = append(numbers, id)
-			}
-		}
-	}
-	return numbers, nil
 }

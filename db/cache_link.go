@@ -38,7 +38,7 @@ type aside struct {
 func takeAside(row *Patient, shown FHIRState) aside {
 	a := aside{was: *row}
 	if isStranger(row, shown) {
-		a.fields, _ = moveLocal(row, &Patient{})
+		a.fields, _ = moveLocal(row, &Patient{}) // to nobody: this clears them
 	}
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -34,7 +35,7 @@ const (
 var (
 	// mergesOf locks the rows: two imports do not settle the same merge.
 	mergesOf = prepared(`SELECT merged, survivor, by_survivor, settled FROM patient_merges
-		WHERE merged = ANY(?) OR survivor = ANY(?) AND (settled <> 1 OR by_survivor = 1) ORDER BY merged FOR UPDATE`)
+		WHERE merged = ANY(?) OR survivor = ANY(?) AND (settled <> ` + strconv.Itoa(mergeSettled) + ` OR by_survivor = 1) ORDER BY merged FOR UPDATE`)
 	// yieldAliases: an alias of two records is nobody's, but of a merged one it is not
 	// needed.
 	yieldAliases = prepared(`DELETE FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS') AND value = ANY(?)
@@ -53,9 +54,9 @@ type event struct {
 	args    []any
 }
 
-// linked returns the FHIR id that a link to another Patient names, "" where that is not
+// localIDOf returns the FHIR id that a link to another Patient names, "" where that is not
 // on our server.
-func (s *Store) linked(reference string) string {
+func (s *Store) localIDOf(reference string) string {
 	switch {
 	case s.LocalID != nil:
 		return s.LocalID(reference)
@@ -81,9 +82,9 @@ func (i *importing) findMerges(ctx context.Context) error {
 			continue
 		}
 		reach(clean(n.FHIRID))
-		reach(i.store.linked(n.State.ReplacedBy))
+		reach(i.store.localIDOf(n.State.ReplacedBy))
 		for _, reference := range n.Replaces {
-			reach(i.store.linked(reference))
+			reach(i.store.localIDOf(reference))
 		}
 	}
 	i.merges, i.changedMerges = map[string]merge{}, map[string]bool{}
@@ -190,7 +191,7 @@ func (i *importing) dropMerge(merged string) {
 func (i *importing) hearMerged() {
 	for fhirID, row := range i.byFHIRID {
 		m, known := i.merges[fhirID]
-		survivor := i.store.linked(row.ReplacedBy)
+		survivor := i.store.localIDOf(row.ReplacedBy)
 		switch {
 		case survivor != "" && survivor != fhirID:
 			i.setMerge(fhirID, survivor, false)
@@ -216,7 +217,7 @@ func (i *importing) hearSurvivors() {
 		}
 		replaces := map[string]bool{}
 		for _, reference := range n.Replaces {
-			merged := i.store.linked(reference)
+			merged := i.store.localIDOf(reference)
 			replaces[merged] = true
 			if _, known := i.merges[merged]; !known && merged != "" && merged != n.FHIRID {
 				i.setMerge(merged, n.FHIRID, true)

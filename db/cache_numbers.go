@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -330,4 +331,11 @@ func (c *claims) move(ctx context.Context, moving []*holder) error {
 		}
 	}
 	return c.store.writeIdentifiers(ctx, c.tx, before, after, numbers)
+}
+
+// isForeign reports whether no resource of the patient was taken under this system: there
+// is no number of it that an old file could bring back.
+func (i *importing) isForeign(row *Patient, system string) bool {
+	key := strings.TrimPrefix(numberKey(i.identifiers[row]), notClaimed)
+	return key != notKnown && key != identifierKey(system)
 }

@@ -43,8 +43,8 @@ const (
 	byDay         method = "_lastUpdated by day" // OpenEMR's wall clock without an offset that could be relied on
 )
 
-// found is the method in use.
-type found struct {
+// foundWay is the method in use, as the server was found to take it.
+type foundWay struct {
 	method
 	uncounted bool // a search with _count would show nobody
 	noTotal   bool // the total of a history is not of what changed since
@@ -100,8 +100,8 @@ func (c *Client) Changed(ctx context.Context, since time.Time) iter.Seq2[Listing
 				shown, l.Next = true, ""
 				return yield(l, err)
 			}
-			if other, changed := c.followOtherwise(ctx, since, w.how, err); changed != nil {
-				yield(Listing{}, changed)
+			if other, err := c.followOtherwise(ctx, since, w.method, err); err != nil {
+				yield(Listing{}, err)
 			} else {
 				other.run(ctx, func(l Listing, err error) bool {
 					l.Next = ""
@@ -137,8 +137,8 @@ func (c *Client) followOtherwise(ctx context.Context, since time.Time, was metho
 	return c.changesBy(ctx, *way, since)
 }
 
-// changesBy asks for changes by a method.
-func (c *Client) changesBy(ctx context.Context, how found, since time.Time) (*walk, error) {
+// changesBy asks for changes in a way.
+func (c *Client) changesBy(ctx context.Context, way foundWay, since time.Time) (*walk, error) {
 	w, err := c.newWalk(ctx)
 	if err != nil {
 		return nil, err
@@ -146,16 +146,16 @@ func (c *Client) changesBy(ctx context.Context, how found, since time.Time) (*wa
 	if since.Before(longAgo) {
 		since = longAgo
 	}
-	w.how, w.history, w.Sorted, w.Since = how.method, how.method == byHistory, how.method == byLastUpdated, instant(since)
-	if how.method == byDay {
+	w.method, w.history, w.Sorted, w.Since = way.method, way.method == byHistory, way.method == byLastUpdated, instant(since)
+	if way.method == byDay {
 		w.Since = since.UTC().Add(-dayMargin).Format(time.DateOnly)
 	}
 	if w.history {
 		w.ByOffset = false
 	}
-	w.noTotal = how.noTotal
-	if how.uncounted {
-		w.Count = 0
+	w.noTotal = way.noTotal
+	if way.uncounted {
+		w.PageSize = 0
 	}
 	return w, nil
 }
@@ -190,7 +190,7 @@ func (c *Client) Following(ctx context.Context) (Following, error) {
 	return tells, err
 }
 
-func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
+func (c *Client) findWay(ctx context.Context) (*foundWay, Following, error) {
 	profile, err := c.Profile(ctx)
 	if err != nil {
 		return nil, Following{}, err
@@ -209,8 +209,8 @@ func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 	if methods == nil {
 		methods = []method{byHistory, byLastUpdated}
 	}
-	for _, how := range methods {
-		way := found{method: how, uncounted: uncounted}
+	for _, method := range methods {
+		way := foundWay{method: method, uncounted: uncounted}
 		works, err := c.works(ctx, &way, some)
 		if err != nil {
 			return nil, Following{}, err
@@ -218,7 +218,7 @@ func (c *Client) findWay(ctx context.Context) (*found, Following, error) {
 		if works {
 			c.following.Store(&way)
 			c.pageCount.Store(min(2*c.pageCount.Load(), pageCount)) // a server may become faster
-			return &way, Following{Method: string(how), Deletes: how == byHistory}, nil
+			return &way, Following{Method: string(method), Deletes: method == byHistory}, nil
 		}
 	}
 	c.following.Store(nil)
@@ -232,29 +232,29 @@ func (c *Client) some(ctx context.Context) (p page, uncounted bool, err error) {
 	if err != nil {
 		return page{}, false, err
 	}
-	w.Count = 1
+	w.PageSize = 1
 	if p = w.probe(ctx); p.err == nil && len(p.entries) == 0 && w.profile.countHidesAll {
-		w.Count = 0
+		w.PageSize = 0
 		p = w.probe(ctx)
 	}
-	return p, w.Count == 0, p.err
+	return p, w.PageSize == 0, p.err
 }
 
-// works tries a method: it must show again what the server has, and nobody from the
+// works tries a way: it must show again what the server has, and nobody from the
 // future.
-func (c *Client) works(ctx context.Context, how *found, some page) (bool, error) {
+func (c *Client) works(ctx context.Context, way *foundWay, some page) (bool, error) {
 	known := longAgo
 	if len(some.entries) > 0 && !some.entries[0].at.IsZero() {
 		known = some.entries[0].at
 	}
 	future := cmp.Or(some.serverTime, c.now()).Add(10 * 24 * time.Hour)
 	for _, since := range []time.Time{known, future} {
-		w, err := c.changesBy(ctx, *how, since)
+		w, err := c.changesBy(ctx, *way, since)
 		if err != nil {
 			return false, err
 		}
-		if w.Count > 0 {
-			w.Count = 1
+		if w.PageSize > 0 {
+			w.PageSize = 1
 		}
 		p := w.probe(ctx)
 		switch shows := p.tooLong || len(p.entries) > 0; {
@@ -262,10 +262,10 @@ func (c *Client) works(ctx context.Context, how *found, some page) (bool, error)
 			return false, nil
 		case p.err != nil && !p.tooLong:
 			return false, p.err
-		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows && how.method != byHistory:
+		case since.Equal(known) && !shows && len(some.entries) > 0, since.Equal(future) && shows && way.method != byHistory:
 			return false, nil
 		case since.Equal(future) && !shows && p.total > 0:
-			how.noTotal = true
+			way.noTotal = true
 		}
 	}
 	return true, nil

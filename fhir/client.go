@@ -35,8 +35,8 @@ type Options struct {
 type Client struct {
 	base         *url.URL // without a slash at the end
 	chooser      *chooser
-	following    *atomic.Pointer[found] // how changes are found; nil: not known
-	pageCount    *atomic.Int32          // patients that a page is asked for at most
+	following    *atomic.Pointer[foundWay] // how changes are found; nil: not known
+	pageCount    *atomic.Int32             // patients that a page is asked for at most
 	credentials  credentials
 	secrets      []string // what no answer may repeat, besides the Authorization
 	tls          *tlsFiles
@@ -73,7 +73,7 @@ func NewClient(o Options) (*Client, error) {
 	c := &Client{
 		base: base, secrets: []string{o.Auth.Password, o.Auth.ClientSecret, o.Auth.RefreshToken}, rewriteLinks: o.RewriteLinks,
 		userAgent: o.UserAgent, timeout: o.Timeout, maxBody: o.MaxBody, observer: o.Observer, requestID: o.RequestID, now: time.Now,
-		following: new(atomic.Pointer[found]), pageCount: new(atomic.Int32),
+		following: new(atomic.Pointer[foundWay]), pageCount: new(atomic.Int32),
 	}
 	c.pageCount.Store(pageCount)
 	if c.chooser, err = newChooser(o.Server); err != nil {

@@ -241,7 +241,7 @@ func TestLiveChanges(t *testing.T) {
 	if change, times := find(); times != 1 || change.Deleted || !bytes.Contains(change.Patient.JSON, []byte(`"1990"`)) {
 		t.Errorf("lives again: %+v, %d times", change, times)
 	}
-	c.following.Store(&found{method: byLastUpdated})
+	c.following.Store(&foundWay{method: byLastUpdated})
 	shown := 0
 	for page, err := range c.Changed(ctx, since) {
 		if err != nil {

@@ -5,11 +5,11 @@ import (
 	"errors"
 )
 
-// order tells two versions of a patient apart.
-type order int
+// comparison is what one version of a patient is to another.
+type comparison int
 
 const (
-	unclear order = iota
+	unclear comparison = iota
 	older
 	newer
 	equal
@@ -17,7 +17,7 @@ const (
 
 // compare says what a is to b. Version ids count only as numbers; of HAPI's deletions
 // they are all that there is.
-func (a *entry) compare(b *entry) order {
+func (a *entry) compare(b *entry) comparison {
 	byNumber, byTime := unclear, unclear
 	if numberPattern.MatchString(a.version) && numberPattern.MatchString(b.version) && a.version != b.version {
 		byNumber = older
@@ -55,7 +55,7 @@ func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
 			kept = append(kept, e)
 			continue
 		}
-		if w.blind && !w.seen[e.id].final {
+		if w.blind && !w.versions[e.id].final {
 			var err error
 			if e, err = w.readDirectly(ctx, e); err != nil {
 				return kept, err
@@ -65,7 +65,7 @@ func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
 		var before *entry
 		if here {
 			before = &kept[i]
-		} else if seen, ok := w.seen[e.id]; ok {
+		} else if seen, ok := w.versions[e.id]; ok {
 			before = &seen
 		}
 		if before == nil {
@@ -96,7 +96,7 @@ func (w *walk) newest(ctx context.Context, entries []entry) ([]entry, error) {
 	if w.history {
 		for _, e := range kept {
 			if e.id != "" {
-				w.seen[e.id] = entry{id: e.id, version: e.version, at: e.at, deleted: e.deleted, final: e.final, hash: e.hash}
+				w.versions[e.id] = entry{id: e.id, version: e.version, at: e.at, deleted: e.deleted, final: e.final, hash: e.hash}
 			}
 		}
 	}

@@ -15,7 +15,7 @@ func (c *Client) SomePatient(ctx context.Context) (id string, hidden bool, err e
 	if err != nil {
 		return "", false, err
 	}
-	w.Count = 1
+	w.PageSize = 1
 	page := w.probe(ctx)
 	for _, e := range page.entries {
 		if e.err == nil {

@@ -14,10 +14,10 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// order learns how far a sorted search has come. Which patients it finds may be frozen
+// learnOrder learns how far a sorted search has come. Which patients it finds may be frozen
 // with its first page while their content is not: one that was changed since says
 // nothing of its place.
-func (w *walk) order(e *entry) {
+func (w *walk) learnOrder(e *entry) {
 	switch {
 	case !w.Sorted, w.history, e.err != nil && e.at.IsZero():
 	case e.at.IsZero(), e.at.Before(w.Lower):
@@ -58,7 +58,7 @@ func (w *walk) stepBack() bool {
 		return true
 	}
 	if w.Offset > 1 {
-		w.Offset = max(1, w.Offset-max(1, w.Count/2))
+		w.Offset = max(1, w.Offset-max(1, w.PageSize/2))
 		return true
 	}
 	// Nobody is left of those: what follows them can begin anywhere.
@@ -99,8 +99,8 @@ func (w *walk) simplify(p page) bool {
 	switch {
 	case w.Sorted:
 		w.Sorted = false
-	case nobody && w.profile.countHidesAll && w.Count > 0:
-		w.Count = 0
+	case nobody && w.profile.countHidesAll && w.PageSize > 0:
+		w.PageSize = 0
 	default:
 		return false
 	}
@@ -115,14 +115,14 @@ func (w *walk) shorten(ctx context.Context, at *url.URL, p page, yield func(List
 	switch {
 	case w.Link != "" && w.leaveLink(at):
 		return true
-	case w.Link == "" && w.Count > 1:
-		w.Count /= 2
+	case w.Link == "" && w.PageSize > 1:
+		w.PageSize /= 2
 		return true
-	case w.Link != "", w.Count == 0, w.skipped >= maxSkipped:
+	case w.Link != "", w.PageSize == 0, w.skipped >= maxSkipped:
 		yield(Listing{}, p.err)
 		return false
 	}
-	e, err := w.tooLarge(ctx, at, p.head)
+	e, err := w.tooLong(ctx, at, p.head)
 	if err != nil {
 		yield(Listing{}, err)
 		return false
@@ -137,7 +137,7 @@ func (w *walk) shorten(ctx context.Context, at *url.URL, p page, yield func(List
 	case e.id == "":
 		w.blind = true
 	default:
-		w.seen[e.id] = e
+		w.versions[e.id] = e
 	}
 	return yield(l, nil)
 }
@@ -149,7 +149,7 @@ func (w *walk) shortenSlow(ctx context.Context, at *url.URL) bool {
 	params := at.Query()
 	count, err := strconv.Atoi(params.Get("_count"))
 	if err != nil {
-		count = w.Count // the link has it within
+		count = w.PageSize // the link has it within
 	}
 	if count <= shortPage || ctx.Err() != nil {
 		return false
@@ -163,7 +163,7 @@ func (w *walk) shortenSlow(ctx context.Context, at *url.URL) bool {
 		return false
 	}
 	delete(w.asked, at.String())
-	w.slow, w.good, w.Count, w.longest = true, 0, shortPage, max(shortPage, count/2)
+	w.slow, w.good, w.PageSize, w.longest = true, 0, shortPage, max(shortPage, count/2)
 	return true
 }
 
@@ -189,14 +189,14 @@ func (w *walk) leaveLink(at *url.URL) bool {
 	default: // by place, which is seen to be right as long as a page has more than one
 		w.Link, w.ByOffset = "", true
 	}
-	w.Count = max(1, w.Count/2)
+	w.PageSize = max(1, w.PageSize/2)
 	return true
 }
 
-// tooLarge tells who the only patient of a page is. A server that cannot show the id alone
+// tooLong tells who the only patient of a page is. A server that cannot show the id alone
 // shows it where the page begins; that page may be so long for another reason, so this
 // patient is read, and if he can be there is nothing to tell but what he is.
-func (w *walk) tooLarge(ctx context.Context, at *url.URL, head []byte) (entry, error) {
+func (w *walk) tooLong(ctx context.Context, at *url.URL, head []byte) (entry, error) {
 	short := *at
 	params := short.Query()
 	params.Set("_elements", "id")
@@ -211,7 +211,7 @@ func (w *walk) tooLarge(ctx context.Context, at *url.URL, head []byte) (entry, e
 		}
 		is.final = true
 	}
-	err := badEntry(errTooLarge)
+	err := badEntry(errTooLong)
 	if is.id == "" {
 		err.Reason += fmt.Sprintf(" (the one behind the first %d)", w.Offset)
 		if n := len(w.Last); n > 0 {

@@ -7,10 +7,10 @@ import (
 	"net/url"
 )
 
-// count notes how many the server says that there are, and who of them a page showed.
+// tally notes how many the server says that there are, and who of them a page showed.
 // Who is shown twice counts once: another may have been left out. A history's total is
 // of versions.
-func (w *walk) count(p page, entries []entry) {
+func (w *walk) tally(p page, entries []entry) {
 	if p.total > 0 && (w.Total == 0 || p.total < w.Total) {
 		w.Total = p.total
 	}
@@ -64,7 +64,7 @@ func (w *walk) missing(ctx context.Context) error {
 		return missing
 	}
 	if now.total > w.Shown && !w.Began.IsZero() {
-		since, err := w.c.changesBy(ctx, found{method: byLastUpdated}, w.Began)
+		since, err := w.c.changesBy(ctx, foundWay{method: byLastUpdated}, w.Began)
 		if err != nil {
 			return missing
 		}

@@ -26,8 +26,8 @@ const (
 )
 
 var (
-	errExpired  = errors.New("the server no longer has the pages that it began to show; the listing must start over")
-	errTooLarge = errors.New("it is longer than an answer may be")
+	errExpired = errors.New("the server no longer has the pages that it began to show; the listing must start over")
+	errTooLong = errors.New("it is longer than an answer may be")
 )
 
 // position is where a listing stands. It holds all that is needed to go on there, also by
@@ -36,7 +36,7 @@ type position struct {
 	Base     string `json:"base,omitempty"`     // of the server: the middle of one listing is not that of another
 	Since    string `json:"since,omitempty"`    // the value of _lastUpdated (ge), in a history of _since; "": none
 	Sorted   bool   `json:"sorted,omitempty"`   // by _lastUpdated
-	Count    int    `json:"count,omitempty"`    // patients asked for; 0: it is not said
+	PageSize int    `json:"count,omitempty"`    // patients asked for; 0: it is not said
 	ByOffset bool   `json:"byOffset,omitempty"` // pages are asked for by _offset; else each leads to the next by its link
 	Offset   int    `json:"offset,omitempty"`   // patients that were shown of this query
 	Link     string `json:"link,omitempty"`     // leads to the page; "": none, or ByOffset
@@ -56,17 +56,17 @@ type walk struct {
 	c       *Client
 	profile *Profile
 	position
-	how        method // by which changes are looked for; "": it lists everybody
+	method     method // by which changes are looked for; "": it lists everybody
 	history    bool
 	noTotal    bool             // what a history says is left aside
 	simplifies bool             // the first page may be asked for without what the server may not know
-	seen       map[string]entry // in a history: which version of each patient was shown
+	versions   map[string]entry // in a history: which version of each patient was shown
 
 	counted map[uint64]struct{} // in Shown: a hash of each id
 	recount bool                // it helps to find out whether another walk was whole
 
 	asked      map[string]bool
-	shown      map[uint64]bool // what was shown, by a hash: a million ids must fit into memory
+	hashes     map[uint64]bool // what was shown, by a hash: a million ids must fit into memory
 	seed       maphash.Seed
 	longest    int  // patients that a page is asked for at most
 	slow       bool // the page before this try could not be made in time
@@ -86,8 +86,8 @@ func (c *Client) newWalk(ctx context.Context) (*walk, error) {
 	}
 	longest := int(c.pageCount.Load())
 	return &walk{
-		c: c, profile: profile.Profile, position: position{Base: c.base.String(), Count: longest, ByOffset: profile.pagesByOffset}, longest: longest,
-		seen: map[string]entry{}, asked: map[string]bool{}, counted: map[uint64]struct{}{}, shown: map[uint64]bool{}, seed: maphash.MakeSeed(),
+		c: c, profile: profile.Profile, position: position{Base: c.base.String(), PageSize: longest, ByOffset: profile.pagesByOffset}, longest: longest,
+		versions: map[string]entry{}, asked: map[string]bool{}, counted: map[uint64]struct{}{}, hashes: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}, nil
 }
 
@@ -100,7 +100,7 @@ func (w *walk) continueFrom(next string) error {
 		return expired()
 	}
 	w.position = p
-	w.Count = min(w.Count, w.longest)
+	w.PageSize = min(w.PageSize, w.longest)
 	if _, err := w.address(); err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func (w *walk) address() (*url.URL, error) {
 	if w.Sorted {
 		params.Set("_sort", "_lastUpdated")
 	}
-	if w.Count > 0 {
-		params.Set("_count", strconv.Itoa(w.Count))
+	if w.PageSize > 0 {
+		params.Set("_count", strconv.Itoa(w.PageSize))
 	}
 	if start := w.start(); start > 0 {
 		params.Set("_offset", strconv.Itoa(start))
@@ -156,7 +156,7 @@ func (w *walk) address() (*url.URL, error) {
 // patients were added or removed before it, and others would be left out. A history
 // grows at its begin, so nothing of it is left out.
 func (w *walk) overlaps() bool {
-	return w.ByOffset && !w.history && w.Offset > 0 && w.Count > 1 && len(w.Last) > 0
+	return w.ByOffset && !w.history && w.Offset > 0 && w.PageSize > 1 && len(w.Last) > 0
 }
 
 func (w *walk) start() int {
@@ -221,7 +221,7 @@ func (w *walk) take(ctx context.Context, p page, entries []entry, yield func(Lis
 	fresh, err := w.newest(ctx, w.unseen(entries))
 	stop := w.advance(p, entries)
 	var short error // the listing has no Next, and starts over
-	more := w.Link != "" || w.ByOffset && w.Count > 0 && len(entries) > 0
+	more := w.Link != "" || w.ByOffset && w.PageSize > 0 && len(entries) > 0
 	switch {
 	case err != nil:
 	case stop != nil:
@@ -260,16 +260,16 @@ func (w *walk) advance(p page, entries []entry) error {
 	}
 	w.Offset += len(p.entries)
 	w.Failed = w.Failed || p.failed
-	w.count(p, entries)
+	w.tally(p, entries)
 	if w.Began.IsZero() {
 		w.Began = p.serverTime
 	}
 	fresh := false
 	for i := range entries {
 		e := &entries[i]
-		fresh = fresh || !w.shown[e.hash]
-		w.shown[e.hash] = true
-		w.order(e)
+		fresh = fresh || !w.hashes[e.hash]
+		w.hashes[e.hash] = true
+		w.learnOrder(e)
 		w.Last = append(w.Last, e.mark())
 	}
 	w.Last = slices.Clone(w.Last[max(0, len(w.Last)-maxLast):])
@@ -286,8 +286,8 @@ func (w *walk) advance(p page, entries []entry) error {
 		w.slow = false
 		w.c.pageCount.Store(int32(w.longest)) // not before a shorter one was seen to do
 	}
-	if w.good++; w.good >= goodPages && w.Count > 0 && w.Count < w.longest {
-		w.Count, w.good = min(2*w.Count, w.longest), 0
+	if w.good++; w.good >= goodPages && w.PageSize > 0 && w.PageSize < w.longest {
+		w.PageSize, w.good = min(2*w.PageSize, w.longest), 0
 	}
 	w.Link = ""
 	switch {

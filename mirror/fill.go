@@ -3,8 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -35,7 +33,7 @@ func (m *Mirror) ask(ctx context.Context) (*batch, error) {
 		return nil, err
 	}
 	now := m.Now()
-	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, At: now, Believe: now.Add(-m.StaleAfter)}}, nil
+	return &batch{m: m, fill: db.Fill{Owner: m.owner, Mark: mark, AskedAt: now, Believe: now.Add(-m.StaleAfter)}}, nil
 }
 
 // add sorts what was shown.
@@ -69,68 +67,9 @@ func (b *batch) add(changes []fhir.Change) {
 	}
 }
 
-// mostTold bounds what is remembered as told, of each kind.
-const mostTold = 10_000
-
-// isNews reports whether the log has not said that yet, and that it will now.
-func (m *Mirror) isNews(told map[string]bool, what string) bool {
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	known := told[what]
-	if len(told) >= mostTold {
-		clear(told)
-	}
-	told[what] = true
-	return !known
-}
-
-// tell names a patient that cannot be taken, once for each of its versions.
-func (m *Mirror) tell(c fhir.Change, err error) {
-	if m.isNews(m.told, c.ID+c.At.String()) {
-		m.Log.Error("patient not taken: the FHIR server shows it in a form that cannot be used; what the cache has of it is STALE", "fhirId", c.ID, "error", err)
-	}
-}
-
-// tellRefused says once that a patient cannot have a number.
-func (m *Mirror) tellRefused(number string, why error) {
-	if m.isNews(m.refusals, number) {
-		m.Log.Warn("patient number refused, the rest of the record is taken", "patient", number, "error", why)
-	}
-}
-
-// withUnusable adds to FHIR ids those of patients that could not be used when they were
-// shown last, or whose rows could not be written.
-func (m *Mirror) withUnusable(ids []string) []string {
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	for _, more := range []iter.Seq[string]{maps.Keys(m.unusable), maps.Keys(m.locked)} {
-		for id := range more {
-			if !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
-		}
-	}
-	return ids
-}
-
-// note keeps in mind who of a batch could not be used: who is not in the cache cannot be
-// noted there.
-func (b *batch) note() {
-	b.m.saying.Lock()
-	defer b.m.saying.Unlock()
-	for _, id := range b.ids {
-		delete(b.m.unusable, id)
-	}
-	for _, id := range b.fill.Unusable {
-		if len(b.m.unusable) < mostUnseen {
-			b.m.unusable[id] = true
-		}
-	}
-}
-
 // store puts the batch into the cache, together with the progress if there is some.
 func (b *batch) store(ctx context.Context, progress string) error {
-	b.note()
+	b.m.remembered.note(b.ids, b.fill.Unusable)
 	b.fill.Progress = progress
 	if progress == "" && len(b.patients)+len(b.fill.Gone)+len(b.fill.Deleted)+len(b.fill.Unusable) == 0 {
 		b.count(db.Filled{})
@@ -150,26 +89,19 @@ var errLocked = errors.New("too many patients' rows are locked by other sessions
 // noteLocked keeps in mind whose rows could not be written, until a read of their own could.
 func (b *batch) noteLocked(fhirIDs []string) error {
 	for _, id := range fhirIDs {
-		if b.m.isNews(b.m.told, "locked "+id) {
-			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is STALE, and tried again with each look", "fhirId", id)
+		if b.m.said.isNews(b.m.said.locked, id) {
+			b.m.Log.Warn("patient not taken: its row is locked by another session of the database; it is tried again with each poll, and STALE if that takes longer than STALE_AFTER", "fhirId", id)
 		}
 	}
-	b.m.saying.Lock()
-	defer b.m.saying.Unlock()
 	if b.fill.Single {
-		for _, id := range slices.Concat(b.ids, b.fill.Gone, b.fill.Unusable) {
+		for _, id := range slices.Concat(b.ids, b.fill.Gone) {
 			if !slices.Contains(fhirIDs, id) {
-				delete(b.m.locked, id)
-				delete(b.m.told, "locked "+id)
+				b.m.remembered.forgetLocked(id)
+				b.m.said.forgetLocked(id)
 			}
 		}
 	}
-	for _, id := range fhirIDs {
-		if b.m.locked[id].IsZero() {
-			b.m.locked[id] = b.fill.At
-		}
-	}
-	if len(b.m.locked) > mostUnseen {
+	if b.m.remembered.addLocked(fhirIDs, b.fill.AskedAt) > mostUnseen {
 		return errLocked
 	}
 	return nil

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
+	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
 )
 
@@ -94,6 +96,55 @@ func TestALockedRowHoldsUpNobody(t *testing.T) {
 				t.Errorf("still locked: %v, %+v", left, r.row("a"))
 			}
 		})
+	}
+}
+
+// A row that is free again is as old as it was, until the patient is read.
+func TestARowThatWasLockedIsAsOldAsItIs(t *testing.T) {
+	t.Parallel()
+	url := dbtest.Postgres(t)
+	r := newRigOn(t, url, fhirsim.HAPI())
+	r.puts("a", "010-1111-1111")
+	r.walks()
+	r.looks()
+	tx, err := dbtest.Open(t, url).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec(`SELECT 1 FROM patients WHERE fhir_id = 'a' FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	r.clock.Pass(time.Minute)
+	r.puts("a", "010-2222-2222")
+	r.looks()
+	for n := range 10 { // until no look shows that change any more
+		r.clock.Pass(2 * time.Minute)
+		r.puts("b", fmt.Sprint("010-3333-000", n))
+		r.looks()
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	isStale := func() bool {
+		fresh := db.FreshnessAt(r.clock.Now(), r.StaleAfter, r.LookedAt())
+		fresh.Locked = r.Locked()
+		return fresh.Stale(r.row("a"))
+	}
+	r.fhir.read = func(ctx context.Context, id string) (fhir.Resource, error) {
+		return fhir.Resource{}, &fhir.Error{Kind: fhir.Lost, Op: fhir.OpRead}
+	}
+	r.clock.Pass(5 * time.Minute) // it is tried again
+	r.looks()
+	if r.wants("not read", "a", "010-1111-1111"); !isStale() {
+		t.Error("what could not be read is shown as SYNCED")
+	}
+	r.fhir.read = nil
+	r.clock.Pass(10 * time.Minute)
+	r.looks()
+	r.looks() // the progress is stored with the next one
+	if r.wants("read", "a", "010-2222-2222"); isStale() {
+		t.Errorf("what was read is STALE: %+v, locked %v", r.row("a"), r.Locked())
 	}
 }
 

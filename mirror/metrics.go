@@ -9,22 +9,22 @@ type metrics struct {
 	polls    *prometheus.CounterVec
 	sweeps   *prometheus.CounterVec
 	patients *prometheus.CounterVec
-	refused  prometheus.Gauge
+	missing  prometheus.Gauge
 }
 
 func newMetrics(m *Mirror) *metrics {
 	began := m.Now()
 	c := &metrics{
 		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "patientgraph_mirror_polls_total", Help: "Looks at the changes of the FHIR server, by outcome.",
+			Name: "patientgraph_mirror_polls_total", Help: "Polls of the changes of the FHIR server, by outcome.",
 		}, []string{"outcome"}),
 		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "patientgraph_mirror_sweeps_total", Help: "Walks through all patients of the FHIR server, by outcome.",
+			Name: "patientgraph_mirror_sweeps_total", Help: "Sweeps through all patients of the FHIR server, by outcome.",
 		}, []string{"outcome"}),
 		patients: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "patientgraph_mirror_patients_total", Help: "Patients that the FHIR server has shown, by what became of them in the cache.",
 		}, []string{"result"}),
-		refused: prometheus.NewGauge(prometheus.GaugeOpts{
+		missing: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "patientgraph_mirror_missing_patients", Help: "Patients of the cache that the FHIR server does not show, too many to be taken for deleted.",
 		}),
 	}
@@ -36,9 +36,9 @@ func newMetrics(m *Mirror) *metrics {
 	if m.Metrics == nil {
 		return c
 	}
-	m.Metrics.MustRegister(c.polls, c.sweeps, c.patients, c.refused,
+	m.Metrics.MustRegister(c.polls, c.sweeps, c.patients, c.missing,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "patientgraph_mirror_last_look_timestamp_seconds", Help: "When the last completed look at the changes of the FHIR server began, in seconds since 1970; 0: there was none.",
+			Name: "patientgraph_mirror_last_look_timestamp_seconds", Help: "When the last completed poll of the FHIR server began, in seconds since 1970; 0: there was none.",
 		}, func() float64 {
 			at := m.LookedAt()
 			if at.IsZero() {
@@ -47,7 +47,7 @@ func newMetrics(m *Mirror) *metrics {
 			return float64(at.UnixMilli()) / 1000
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "patientgraph_mirror_lag_seconds", Help: "Seconds since the last completed look at the changes of the FHIR server began, or since this process began if there was none; 0 with SYNC_INTERVAL=0.",
+			Name: "patientgraph_mirror_lag_seconds", Help: "Seconds since the last completed poll of the FHIR server began, or since this process began if there was none; 0 with SYNC_INTERVAL=0.",
 		}, func() float64 {
 			at := m.LookedAt()
 			if at.IsZero() {

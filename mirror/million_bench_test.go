@@ -25,8 +25,8 @@ type millions struct {
 	patients int
 }
 
-func (c millions) FillPatients(ctx context.Context, batch []db.NewPatient, at time.Time, f db.Fill) (db.Filled, error) {
-	filled, err := c.Store.FillPatients(ctx, nil, at, f) // the progress
+func (c millions) FillPatients(ctx context.Context, batch []db.NewPatient, now time.Time, f db.Fill) (db.Filled, error) {
+	filled, err := c.Store.FillPatients(ctx, nil, now, f) // the progress
 	for range batch {
 		filled.Outcomes = append(filled.Outcomes, db.ImportOutcome{Result: db.Kept, Why: db.KeptSame})
 	}

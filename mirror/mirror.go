@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ type Cache interface {
 	SaveMirror(owner string, lookedAt time.Time, progress string) error
 	WakeMirror() error
 	NumberChanges(ctx context.Context) (int64, error)
-	FillPatients(ctx context.Context, batch []db.NewPatient, at time.Time, f db.Fill) (db.Filled, error)
+	FillPatients(ctx context.Context, batch []db.NewPatient, now time.Time, f db.Fill) (db.Filled, error)
 	SettleNumbers(ctx context.Context, system string, at time.Time) ([]db.RefusedNumber, error)
 	Unseen(ctx context.Context, limit int) ([]string, error)
 	KnownOfFHIR(ctx context.Context, after string, before time.Time, limit int) ([]string, error)
@@ -53,7 +52,7 @@ type Config struct {
 	NewID    func() string         // names this process
 	Metrics  prometheus.Registerer // nil: none are registered
 	Base     string                // of the FHIR server: what was seen of another one says nothing of it
-	Interval time.Duration         // from one look at the changes to the next; 0: nobody follows (but see Once)
+	Interval time.Duration         // from one poll to the next; 0: nobody follows (but see Once)
 
 	StaleAfter      time.Duration // how old the last look may be
 	PatientIDSystem string        // identifier.system of the hospital's patient number; "" = none
@@ -69,33 +68,29 @@ const (
 // Mirror keeps the cache as the FHIR server is. It is safe for concurrent use.
 type Mirror struct {
 	Config
-	owner     string
-	metrics   *metrics
-	leading   atomic.Bool
-	state     atomic.Pointer[state] // as it was read last
-	wake      chan struct{}         // holds one: look at once
-	hurries   bool                  // somebody waits for the end of a sweep
-	used      atomic.Int64          // when Used was called, in ns
-	wideFails atomic.Bool           // the last wide look broke off
-	storing   atomic.Int64          // how long a sweep's last page took to be stored, in ns
+	owner   string
+	metrics *metrics
+	leading atomic.Bool
+	state   atomic.Pointer[state] // as it was read last
+	wake    chan struct{}         // holds one: poll at once
+	hurries bool                  // somebody waits for the end of a sweep, and hears by an error that too many are missing
+	used    atomic.Int64          // when Used was called, in ns
+	storing atomic.Int64          // how long a sweep's last page took to be stored, in ns
 
-	mu        sync.Mutex // of progress; held while it is stored
-	progress  progress
-	saying    sync.Mutex           // of the next six
-	told      map[string]bool      // the unusable patients that the log has named
-	refusals  map[string]bool      // the numbers that it has said to be refused
-	unusable  map[string]bool      // FHIR ids of patients that could not be used when they were shown last
-	way       fhir.Following       // how changes are found, as the log has said
-	alone     bool                 // it has said that they are not
-	locked    map[string]time.Time // see progress.Locked
+	mu       sync.Mutex // of progress; held while it is stored
+	progress progress
+
+	said       said       // has a lock of its own
+	remembered remembered // likewise
+
+	// What polls alone use, one after the other.
 	retries   map[string]retry
-	clockTold bool // it has said that the server's clock was set back
+	clockTold bool // the log has said that the server's clock was set back
 }
 
 // New returns a Mirror. Nothing happens before Run or Once.
 func New(c Config) *Mirror {
-	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), told: map[string]bool{}, retries: map[string]retry{},
-		refusals: map[string]bool{}, unusable: map[string]bool{}, locked: map[string]time.Time{}}
+	m := &Mirror{Config: c, owner: c.NewID(), wake: make(chan struct{}, 1), said: newSaid(), remembered: newRemembered(), retries: map[string]retry{}}
 	m.state.Store(&state{})
 	m.metrics = newMetrics(m)
 	return m
@@ -115,14 +110,14 @@ func stateOf(s db.Mirror) *state {
 	return is
 }
 
-// LookedAt is when the last completed look at the server's changes began, by whichever
-// process; zero: nobody has looked.
+// LookedAt is when the last completed poll began, by whichever process, or the last sweep
+// where the server cannot be asked for changes; zero: nobody has looked.
 func (m *Mirror) LookedAt() time.Time { return m.state.Load().LookedAt }
 
-// Leading reports whether this process is the one that follows.
+// Leading reports whether this process leads: it is the one that follows.
 func (m *Mirror) Leading() bool { return m.leading.Load() }
 
-// Follows reports whether the changes are looked at again and again.
+// Follows reports whether a process follows: it polls again and again.
 func (m *Mirror) Follows() bool { return m.Interval > 0 }
 
 // Filled reports whether the cache has held every patient since some time.
@@ -135,7 +130,7 @@ func (m *Mirror) Filled() bool {
 // another session of the database holds them locked.
 func (m *Mirror) Locked() map[string]time.Time { return m.state.Load().progress.Locked }
 
-// Wake has whoever follows look at once: somebody says that there is a change. It costs
+// Wake has whoever follows poll at once: somebody says that there is a change. It costs
 // nothing to be called often.
 func (m *Mirror) Wake() {
 	select {
@@ -234,9 +229,9 @@ func (m *Mirror) untilTick(ctx context.Context, tick <-chan time.Time) {
 	}
 }
 
-// follow looks at the changes again and again, and beside that further back, and goes through all patients:
-// at first to fill the cache, later in search of what the changes did not show. It returns
-// when ctx ends, or when another process follows.
+// follow polls again and again, beside that from further back, and sweeps: at first to fill
+// the cache, later in search of what the changes did not show. It returns when ctx ends, or
+// when another process follows.
 func (m *Mirror) follow(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -252,7 +247,7 @@ func (m *Mirror) follow(ctx context.Context) {
 	})
 	beside.Go(func() {
 		defer stop()
-		m.lookWideAgainAndAgain(ctx, func(Result) {})
+		m.pollWideAgainAndAgain(ctx, func(Result) {})
 	})
 	m.pollAgainAndAgain(ctx, func(Result) {})
 	stop()
@@ -284,10 +279,7 @@ func (m *Mirror) begin(ctx context.Context) error {
 	if m.progress.System != m.PatientIDSystem { // everybody may have another number
 		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
 	}
-	m.saying.Lock()
-	m.locked = map[string]time.Time{}
-	maps.Copy(m.locked, m.progress.Locked)
-	m.saying.Unlock()
+	m.remembered.setLocked(m.progress.Locked)
 	if m.progress.From.IsZero() {
 		// A cache that was filled from an export knows what the server had until then.
 		m.progress.From, m.progress.NewestID, err = m.Cache.NewestFHIR(ctx)
@@ -296,14 +288,12 @@ func (m *Mirror) begin(ctx context.Context) error {
 	return err
 }
 
-// save stores the progress; with lookedAt, also that a look has ended.
+// save stores the progress; with lookedAt, also that a poll or a sweep that counts has ended.
 func (m *Mirror) save(lookedAt time.Time) error {
 	if lookedAt.IsZero() {
 		lookedAt = m.LookedAt()
 	}
-	m.saying.Lock()
-	m.progress.Locked = maps.Clone(m.locked)
-	m.saying.Unlock()
+	m.progress.Locked = m.remembered.allLocked()
 	if err := m.Cache.SaveMirror(m.owner, lookedAt, m.progress.encode()); err != nil {
 		return err
 	}

@@ -3,13 +3,14 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
 // Once brings the cache up to date and returns: by what has changed since the last time, or
 // by every patient if that was never done or full says so. Where too many are missing to be
 // gone it is an error at first; after such a warning full takes them for gone. A process
-// that follows is interrupted meanwhile. each hears of what a page of a walk through all has shown.
+// that follows is interrupted meanwhile. each hears of what a page of a sweep has shown.
 func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result Result, err error) {
 	for leads := false; !leads; { // it is not ours yet while another process stores something long
 		if leads, err = m.Cache.LeadMirror(m.owner, lease, true); err == nil && !leads {
@@ -48,11 +49,11 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 			return result, cause(ctx, err)
 		}
 	}
-	changed, err := m.poll(ctx)
+	changed, err := m.pollWide(ctx) // without it the next poll might not count
 	if err == nil {
-		var late Result
-		late, err = m.lookWide(ctx)
-		changed.add(late)
+		var more Result
+		more, err = m.poll(ctx)
+		changed.add(more)
 	}
 	if result.Read() > 0 { // they were counted a moment ago
 		changed.Same = 0
@@ -61,21 +62,25 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	return result, cause(ctx, err)
 }
 
-// sweepOnce goes through all patients without a rest, and looks at the changes meanwhile,
+// sweepOnce sweeps without a rest, and polls meanwhile,
 // as whoever follows would.
 func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (Result, error) {
 	m.hurries = true
-	refuse := m.refusesMany
+	missing, cached := 0, 0
+	tooMany := func(lost, known int) bool {
+		missing, cached = lost, known
+		return areTooMany(lost, known)
+	}
 	if full {
-		m.progress.Sweep = nil  // from the beginning: then it is known who was shown
-		if m.progress.Refused { // the operator was warned, and says that it is so
-			refuse = func(int, int) bool { return false }
+		m.progress.Sweep = nil         // from the beginning: then it is known who was shown
+		if m.progress.TooManyMissing { // the operator was warned, and says that it is so
+			tooMany = func(int, int) bool { return false }
 		}
 	}
 	polling, stop := context.WithCancel(ctx)
 	var polls sync.WaitGroup
 	var counting sync.Mutex
-	var changed Result // beside the walk, which may have come by too early or too late to count it
+	var changed Result // beside the sweep, which may have come by too early or too late to count it
 	count := func(r Result) {
 		counting.Lock()
 		defer counting.Unlock()
@@ -83,14 +88,16 @@ func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (R
 	}
 	if m.Interval > 0 {
 		polls.Go(func() { m.pollAgainAndAgain(polling, count) })
-		polls.Go(func() { m.lookWideAgainAndAgain(polling, count) })
+		polls.Go(func() { m.pollWideAgainAndAgain(polling, count) })
 	}
-	result, err := m.sweep(ctx, refuse, each)
+	result, err := m.sweep(ctx, tooMany, each)
 	stop()
 	polls.Wait()
 	result.add(changed)
-	if err == nil && m.progress.Refused {
-		err = errManyMissing
+	if err == nil && m.progress.TooManyMissing {
+		if err = errManyMissing; cached > 0 {
+			err = fmt.Errorf("%w (%d of %d)", err, missing, cached)
+		}
 	}
 	return result, err
 }

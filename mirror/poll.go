@@ -3,22 +3,21 @@ package mirror
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"patientgraph/fhir"
 )
 
 const (
-	// leastGap is between two looks, however often the mirror is woken.
+	// leastGap is between two polls, however often the mirror is woken.
 	leastGap = time.Second
 	// longestWait bounds what a FHIR server can ask us to wait.
 	longestWait = 5 * time.Minute
 )
 
-// pollAgainAndAgain looks at the changes so often that each is shown an Interval after it
-// was made, if a look takes no longer than a third of that, and says when looking begins to
-// fail and when it works again. taken hears of what each look has taken.
+// pollAgainAndAgain polls so often that each change is shown an Interval after it was made,
+// if a poll takes no longer than a third of that, and says when polls begin to fail and when
+// they work again. taken hears of what each poll has taken.
 func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 	var failing time.Time // since when; zero: it works
 	for ctx.Err() == nil {
@@ -44,7 +43,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 				m.Log.Info("the FHIR server is followed again", "after", time.Since(failing).Round(time.Second).String())
 				failing = time.Time{}
 			}
-			// What this look has just missed shall be shown an Interval after it was made,
+			// What this poll has just missed shall be shown an Interval after it was made,
 			// should the next one take twice as long.
 			pause = max(pause-3*time.Since(began), pause/4)
 		}
@@ -68,18 +67,18 @@ func asServerAsks(pause time.Duration, err error) time.Duration {
 	return pause
 }
 
-// poll takes what has changed since the last look, and then reads by itself what could
+// poll takes what has changed since the last poll, and then reads by itself what could
 // not be taken.
 func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	began := m.Now()
 	m.mu.Lock()
 	p := m.progress
 	m.mu.Unlock()
-	since := p.since(began)
+	since := p.since()
 	if since.IsZero() {
 		return result, nil // the first page of the first sweep will say what time it is there
 	}
-	var seen sight
+	var seen polled
 	if p.ServerAt.IsZero() || p.Alone {
 		err = m.findWay(ctx)
 	}
@@ -87,20 +86,21 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 		seen, err = m.changes(ctx, since)
 	}
 	if err == nil {
-		err = m.lookFromSetBack(ctx, &p, began, &seen)
+		err = m.pollFromSetBack(ctx, &p, began, &seen)
 	}
 	if err == nil {
 		err = m.checkShown(ctx, &p, since, &seen)
 	}
 	switch {
-	case isUnfollowable(err): // a sweep that ends has looked
+	case isUnfollowable(err): // a sweep that ends is the look
 		m.sweepsAlone()
-		return seen.result, nil
 	case err != nil:
 		return seen.result, err
 	}
-	if err := m.saveLook(began, since, p.From, seen); err != nil {
-		return seen.result, err
+	if err == nil {
+		if err := m.savePoll(began, since, p.From, seen); err != nil {
+			return seen.result, err
+		}
 	}
 	result = seen.result
 	again := result.Again
@@ -110,15 +110,15 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	if result.Again > again { // they were written just then
 		m.Wake()
 	}
-	if err := m.settle(ctx, seen.claimed); err != nil {
+	if err := m.settleNumbers(ctx, seen.claimed); err != nil {
 		return result, err
 	}
 	m.metrics.polls.WithLabelValues("ok").Inc()
 	return result, nil
 }
 
-// lookFromSetBack looks again where the server's clock was set back.
-func (m *Mirror) lookFromSetBack(ctx context.Context, p *progress, began time.Time, seen *sight) error {
+// pollFromSetBack polls again where the server's clock was set back.
+func (m *Mirror) pollFromSetBack(ctx context.Context, p *progress, began time.Time, seen *polled) error {
 	earlier := p.setBack(seen.serverAt, began)
 	if earlier.IsZero() {
 		m.clockTold = false
@@ -140,9 +140,9 @@ func (m *Mirror) lookFromSetBack(ctx context.Context, p *progress, began time.Ti
 // errHides: what a server shows in such an answer is no ground to call anything SYNCED.
 var errHides = errors.New("the FHIR server shows no changes, and not even the latest that it has shown before: what it shows is not the whole")
 
-// checkShown makes sure of a look that has shown nobody: the latest change must be among
+// checkShown makes sure of a poll that has shown nobody: the latest change must be among
 // what is shown, unless that patient is gone.
-func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, seen *sight) error {
+func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, seen *polled) error {
 	if seen.shown > 0 || p.NewestID == "" || since.After(p.Newest) {
 		return nil
 	}
@@ -158,8 +158,8 @@ func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, s
 	return nil
 }
 
-// saveLook notes that a look has come to its end.
-func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
+// savePoll notes that a poll has come to its end.
+func (m *Mirror) savePoll(began, since, from time.Time, seen polled) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.progress
@@ -168,14 +168,14 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 		return nil
 	}
 	first := p.ServerAt.IsZero()
-	if first { // all that may come late is still to be shown
-		p.WideAt = began
-	}
 	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
 		p.ServerAt = began
 	}
 	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
 		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
+	}
+	if first { // it has gone as far back as there is something to show
+		p.WideAt, p.WideTo = began, p.latest()
 	}
 	if seen.deletes && !p.Deletes && !first { // who was deleted while it did not tell is still to be found
 		p.SweptAt = time.Time{}
@@ -185,7 +185,7 @@ func (m *Mirror) saveLook(began, since, from time.Time, seen sight) error {
 		p.Filled, p.Sweep, p.SweptAt = true, nil, began
 	}
 	lookedAt := began
-	if p.Imported && !p.Filled || m.wideFails.Load() { // nobody knows whether all of the rows were right before
+	if p.Imported && !p.Filled || p.isWideLate(began, m.StaleAfter) { // nobody knows whether all of the rows were right before
 		lookedAt = time.Time{}
 	}
 	return m.save(lookedAt)
@@ -198,81 +198,8 @@ func (m *Mirror) sweepsAlone() {
 	m.progress.Alone = true
 }
 
-// lookWideAgainAndAgain makes wide looks when they are due, beside the others: there may be
-// many changes to go through.
-func (m *Mirror) lookWideAgainAndAgain(ctx context.Context, taken func(Result)) {
-	for pause := m.Interval; sleep(ctx, pause) == nil; {
-		result, err := m.lookWide(ctx)
-		taken(result)
-		if ctx.Err() != nil || isLost(err) {
-			return
-		}
-		if failed := err != nil; failed != m.wideFails.Swap(failed) {
-			if failed {
-				m.Log.Warn("what the FHIR server may show late cannot be looked for; what is shown may become old", "error", err)
-			} else {
-				m.Log.Info("what the FHIR server may show late is looked for again")
-			}
-		}
-		pause = asServerAsks(m.Interval, err)
-	}
-}
-
-// lookWide is a look, where one is due, at what other looks have seen already: some of it
-// may have become visible late.
-func (m *Mirror) lookWide(ctx context.Context) (Result, error) {
-	began := m.Now()
-	m.mu.Lock()
-	p := m.progress
-	m.mu.Unlock()
-	if !p.isWideDue(began, m.StaleAfter) {
-		return Result{}, nil
-	}
-	var seen sight
-	err := m.findWay(ctx) // the server may have learnt, or lost, a way to tell
-	if since := p.sinceWide(began); err == nil && !since.IsZero() {
-		seen, err = m.changes(ctx, since)
-	}
-	if isUnfollowable(err) {
-		m.sweepsAlone()
-		return seen.result, nil
-	}
-	if err == nil {
-		err = m.settle(ctx, seen.claimed)
-	}
-	if err != nil {
-		return seen.result, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.progress.WideAt = began
-	return seen.result, m.save(time.Time{})
-}
-
-// findWay finds out how changes are found, and says when that is another way than before.
-func (m *Mirror) findWay(ctx context.Context) error {
-	way, err := m.FHIR.Following(ctx)
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	if (err == nil || isUnfollowable(err)) && (way != m.way || err != nil && !m.alone) {
-		if m.way, m.alone = way, err != nil; m.alone {
-			m.Log.Warn("the FHIR server cannot be asked for changes: only going through all patients shows them")
-		} else {
-			m.Log.Info("changes of the FHIR server are found", "by", way.Method, "deletions", way.Deletes)
-		}
-	}
-	return err
-}
-
-// isUnfollowable reports whether the server cannot be asked for changes: it is followed
-// by sweeps alone.
-func isUnfollowable(err error) bool {
-	var f *fhir.Error
-	return errors.As(err, &f) && f.Cause == fhir.NotFollowable
-}
-
-// sight is what a look at the changes has shown.
-type sight struct {
+// polled is what a poll has shown.
+type polled struct {
 	serverAt time.Time // by the server: when it answered the first request
 	newest   time.Time // by the server: the latest change
 	newestID string    // whose it is
@@ -284,8 +211,8 @@ type sight struct {
 }
 
 // changes takes what the server shows as changed.
-func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
-	var s sight
+func (m *Mirror) changes(ctx context.Context, since time.Time) (polled, error) {
+	var s polled
 	b, err := m.ask(ctx)
 	if err != nil {
 		return s, err
@@ -314,97 +241,8 @@ func (m *Mirror) changes(ctx context.Context, since time.Time) (sight, error) {
 	return s, nil
 }
 
-// retry says when a patient that cannot be read is tried again.
-type retry struct {
-	at   time.Time
-	wait time.Duration
-}
-
-const (
-	// mostUnseen bounds how many patients are read by themselves in one look.
-	mostUnseen = 500
-	// togetherUnseen of them are stored together.
-	togetherUnseen = 25
-	// leastRead is how long that may take at least.
-	leastRead = 10 * time.Second
-)
-
-// readUnseen reads the patients whose rows could not be brought up to date before, and
-// those who have none because they could not be used, as many as the time until the next
-// look allows.
-func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
-	ids, err := m.Cache.Unseen(ctx, mostUnseen+len(m.retries)) // beside those that wait
-	if err != nil {
-		return err
-	}
-	waiting := map[string]retry{}
-	var due []string
-	for _, id := range m.withUnusable(ids) {
-		if r := m.retries[id]; r.at.After(m.Now()) {
-			waiting[id] = r
-		} else {
-			due = append(due, id)
-		}
-	}
-	before := m.retries
-	m.retries = waiting
-	bound, cancel := context.WithTimeout(ctx, max(m.Interval, leastRead))
-	defer cancel()
-	for some := range slices.Chunk(due, togetherUnseen) {
-		if bound.Err() != nil {
-			break
-		}
-		b, err := m.readTogether(bound, some, m.refuses())
-		if err != nil && bound.Err() != nil && ctx.Err() == nil {
-			break // those that take so long wait, so that others come first
-		}
-		if err != nil {
-			return err
-		}
-		result.add(b.result)
-		for _, id := range b.unread {
-			wait := min(max(2*before[id].wait, m.Interval), longestWait)
-			waiting[id] = retry{m.Now().Add(wait), wait}
-		}
-	}
-	return ctx.Err()
-}
-
-// readTogether reads patients by themselves and takes what is shown. Some may stay unread,
-// though the server answers; with kept, those that it does not have as well.
-func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*batch, error) {
-	b, err := m.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b.fill.Single = true
-	for _, id := range ids {
-		patient, err := m.FHIR.Read(ctx, id)
-		var f *fhir.Error
-		switch {
-		case err == nil:
-			b.add([]fhir.Change{{ID: id, Patient: patient}})
-		case !errors.As(err, &f), f.Kind == fhir.NotSent, f.Kind == fhir.AuthFailed, f.Kind == fhir.RateLimited:
-			return nil, err
-		case f.Kind == fhir.Gone && !kept:
-			b.fill.Gone = append(b.fill.Gone, id)
-		default:
-			b.unread = append(b.unread, id)
-		}
-	}
-	b.fill.Unusable = append(b.fill.Unusable, b.unread...)
-	return b, b.store(ctx, "")
-}
-
-// refuses reports whether nobody is taken for gone who is only missing.
-func (m *Mirror) refuses() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.progress.Refused
-}
-
 // settle gives patients the numbers that others had when they came.
-func (m *Mirror) settle(ctx context.Context, claimed bool) error {
+func (m *Mirror) settleNumbers(ctx context.Context, claimed bool) error {
 	if !claimed {
 		return nil
 	}

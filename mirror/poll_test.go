@@ -48,16 +48,16 @@ func TestAPollThatFindsNothingCostsOneRequest(t *testing.T) {
 					t.Errorf("it asked %q", asked)
 				}
 			}
-			r.clock.Pass(2 * r.StaleAfter) // a wide look asks first how changes are found
+			r.clock.Pass(2 * r.StaleAfter) // a wide poll asks first how changes are found
 			if asked := r.requests(func() { r.looks() }); len(asked) > 5+most {
-				t.Errorf("a wide look asked %q", asked)
+				t.Errorf("a wide poll asked %q", asked)
 			}
 			if habits.OpenEMR {
 				r.clock.Pass(100 * time.Hour)
 				r.looks()
 			}
 			if asked := r.requests(func() { r.looks() }); len(asked) > most { // nothing has changed for long
-				t.Errorf("after a wide look it asked %q", asked)
+				t.Errorf("after a wide poll it asked %q", asked)
 			}
 		})
 	}
@@ -102,8 +102,8 @@ func TestAPollThatBreaksOffIsMadeAgain(t *testing.T) {
 	})
 }
 
-// What was committed later than the overlap of two polls is found by a wide look.
-func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
+// What was committed later than the overlap of two polls is found by a wide poll.
+func TestWhatIsCommittedLateIsFoundByTheWidePoll(t *testing.T) {
 	t.Parallel()
 	ways(t, func(t *testing.T, habits fhirsim.Habits) {
 		r := newRig(t, habits)
@@ -127,7 +127,7 @@ func TestWhatIsCommittedLateIsFoundByTheWideLook(t *testing.T) {
 			r.clock.Pass(30 * time.Second)
 			r.looks()
 		}
-		r.wants("after a wide look", "a", "010-2222-2222")
+		r.wants("after a wide poll", "a", "010-2222-2222")
 	})
 }
 
@@ -230,6 +230,19 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 	r.wants("after a walk", "a", "010-2222-2222")
 	r.wants("after a walk", "b", "")
 
+	doubt, err := r.ask(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubt.fill.Unusable = []string{"a"}
+	if err := doubt.store(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	r.looks()
+	if !r.row("a").UnseenSince.IsZero() {
+		t.Error("who is to be read was not read")
+	}
+
 	// One that breaks off has not looked, and nor has the one that goes on: who was shown
 	// before is not known any more.
 	r.clock.Pass(time.Minute)
@@ -237,7 +250,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 		r.puts(fmt.Sprint("p", n), "010-1111-1111")
 	}
 	r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 1, Status: http.StatusInternalServerError})
-	if _, err := r.sweep(t.Context(), r.refusesMany, func(Result) {}); err == nil {
+	if _, err := r.sweep(t.Context(), areTooMany, func(Result) {}); err == nil {
 		t.Fatal("the walk did not break off")
 	}
 	r.walks()
@@ -345,7 +358,7 @@ func TestAPatientThatCannotBeReadIsTriedMoreSeldom(t *testing.T) {
 	r.looks()
 	doubt := func() {
 		t.Helper()
-		fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a", "b"}}
+		fill := db.Fill{Owner: r.owner, AskedAt: r.clock.Now(), Unusable: []string{"a", "b"}}
 		if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
 			t.Fatal(err)
 		}
@@ -397,7 +410,7 @@ func TestALookCountsOnce(t *testing.T) {
 	r.walks()
 	r.looks()
 	before := r.outcomes()
-	fill := db.Fill{Owner: r.owner, At: r.clock.Now(), Unusable: []string{"a"}}
+	fill := db.Fill{Owner: r.owner, AskedAt: r.clock.Now(), Unusable: []string{"a"}}
 	if _, err := r.store.FillPatients(t.Context(), nil, r.clock.Now(), fill); err != nil {
 		t.Fatal(err)
 	}

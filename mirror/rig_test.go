@@ -126,7 +126,7 @@ func (r *rig) lead() {
 	}
 }
 
-// looks polls a second later, and makes the wide look if one is due; both must work.
+// looks polls a second later, and makes the wide poll if one is due; both must work.
 func (r *rig) looks() Result {
 	r.t.Helper()
 	r.clock.Pass(time.Second)
@@ -134,7 +134,7 @@ func (r *rig) looks() Result {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	late, err := r.lookWide(r.t.Context())
+	late, err := r.pollWide(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func (r *rig) looks() Result {
 // walks goes through all patients, which must work.
 func (r *rig) walks() Result {
 	r.t.Helper()
-	result, err := r.sweep(r.t.Context(), r.refusesMany, func(Result) {})
+	result, err := r.sweep(r.t.Context(), areTooMany, func(Result) {})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -25,27 +25,27 @@ const (
 	restFactor = 4
 )
 
-// sweepAgainAndAgain goes through all patients: at once where that never came to its end,
+// sweepAgainAndAgain sweeps: at once where that never came to its end,
 // later from time to time.
 func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 	failed := "" // what the log has said of
 	for ctx.Err() == nil {
 		pause := m.untilSweep()
 		if pause == 0 {
-			result, err := m.sweep(ctx, m.refusesMany, func(Result) {})
+			result, err := m.sweep(ctx, areTooMany, func(Result) {})
 			if ctx.Err() != nil || isLost(err) {
 				return
 			}
 			m.metrics.sweep(err)
 			if err == nil {
 				failed = ""
-				m.Log.Info("all patients of the FHIR server were looked at", "read", result.Read(),
+				m.Log.Info("a sweep ended: all patients of the FHIR server were looked at", "read", result.Read(),
 					"inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone, "bad", result.Bad)
 				continue
 			}
 			if err.Error() != failed {
 				failed = err.Error()
-				m.Log.Warn("looking at all patients of the FHIR server broke off; it is tried again", "error", err)
+				m.Log.Warn("a sweep of the FHIR server broke off; it is tried again", "error", err)
 			}
 			pause = asServerAsks(min(sweepPauseAfterFailed, sweepsForDeletes*m.Interval), err)
 		}
@@ -79,9 +79,9 @@ type shown struct {
 }
 
 // sweep goes through all patients, from where the last one broke off. At its end it asks
-// for those of the cache that were not shown, unless refuse says that they are too many
-// to be believed. each hears of every page.
-func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool, each func(Result)) (Result, error) {
+// for those of the cache that were not shown, unless tooMany says that they are too many
+// to be taken for deleted. each hears of every page.
+func (m *Mirror) sweep(ctx context.Context, tooMany func(missing, known int) bool, each func(Result)) (Result, error) {
 	m.mu.Lock()
 	if m.progress.Sweep == nil {
 		m.progress.Sweep = &sweep{Began: m.Now()}
@@ -112,18 +112,18 @@ func (m *Mirror) sweep(ctx context.Context, refuse func(missing, known int) bool
 		claimed = claimed || b.claimed
 		result.add(b.result)
 		each(b.result)
-		if b.result.Again > 0 { // they are read by themselves with the next look
+		if b.result.Again > 0 { // they are read by themselves with the next poll
 			m.Wake()
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return result, err
 	}
-	if err := m.settle(ctx, claimed); err != nil {
+	if err := m.settleNumbers(ctx, claimed); err != nil {
 		return result, err
 	}
 	if whole {
-		gone, err := m.missing(ctx, met, s.Began, refuse)
+		gone, err := m.missing(ctx, met, s.Began, tooMany)
 		result.add(gone)
 		if err != nil {
 			return result, err
@@ -195,13 +195,13 @@ func (m *Mirror) storePage(ctx context.Context, b *batch, s sweep, serverAt time
 	next.Sweep = &s
 	if next.From.IsZero() { // the changes from the first page on are looked at
 		if serverAt.IsZero() {
-			serverAt = b.fill.At
+			serverAt = b.fill.AskedAt
 		}
-		next.From = serverAt.Add(-wide)
+		next.From = serverAt.Add(-late)
 		m.Wake()
 	}
 	if !next.Filled && b.newest.After(next.Newest) {
-		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.At
+		next.Newest, next.NewestID, next.NewestAt = b.newest, b.newestID, b.fill.AskedAt
 	}
 	if err := b.store(ctx, next.encode()); err != nil {
 		return err
@@ -243,7 +243,7 @@ func (m *Mirror) endSweep(s sweep, whole bool) error {
 	if m.progress.Alone && whole {
 		return m.save(s.Began)
 	}
-	if m.LookedAt().IsZero() { // a look counts from now on
+	if m.LookedAt().IsZero() { // a poll counts from now on
 		m.Wake()
 	}
 	return m.save(time.Time{})
@@ -262,14 +262,14 @@ const (
 // errManyMissing: the operator has to say whether that is true.
 var errManyMissing = errors.New("too many patients of the cache are missing on the FHIR server to take them for deleted: check FHIR_BASE_URL; if it is right, and they are deleted, run patientgraph sync --full")
 
-// refusesMany is the refuse of sweeps that nobody has asked for.
-func (*Mirror) refusesMany(missing, known int) bool {
+// areTooMany is the tooMany of sweeps that nobody has asked for.
+func areTooMany(missing, known int) bool {
 	return missing > manyMissing && missing > known/10 || missing >= allMissing && missing == known
 }
 
 // missing asks for each patient of the cache that a whole sweep did not show: a list may
 // leave somebody out, and only an answer about the patient says that he is gone.
-func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse func(missing, known int) bool) (Result, error) {
+func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, tooMany func(missing, known int) bool) (Result, error) {
 	var result Result
 	known, lost := 0, []string(nil)
 	for after := ""; ; {
@@ -288,14 +288,16 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, refuse 
 		known += len(some)
 		after = some[len(some)-1]
 	}
-	refused := refuse(len(lost), known)
+	stay := tooMany(len(lost), known)
 	m.mu.Lock()
-	m.progress.Refused = refused
+	m.progress.TooManyMissing = stay
 	m.mu.Unlock()
-	m.metrics.refused.Set(0)
-	if refused {
-		m.metrics.refused.Set(float64(len(lost)))
-		m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+	m.metrics.missing.Set(0)
+	if stay {
+		m.metrics.missing.Set(float64(len(lost)))
+		if !m.hurries {
+			m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+		}
 		return result, m.markStale(ctx, lost)
 	}
 	for some := range slices.Chunk(lost, togetherMissing) {

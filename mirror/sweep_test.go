@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -74,6 +75,25 @@ func TestManyMissingPatientsAreNotTakenForGone(t *testing.T) {
 	}
 }
 
+// Who waits for a sweep hears of it by the error, with how many; the log does not say it too.
+func TestSyncTellsOnceThatTooManyAreMissing(t *testing.T) {
+	t.Parallel()
+	const patients = 60
+	r := filled(t, patients)
+	r.Interval = 0 // no poll beside it finds them deleted
+	for n := range manyMissing + 1 {
+		r.server.Delete(fmt.Sprint("p", n))
+	}
+	r.clock.Pass(time.Minute)
+	_, err := r.Once(t.Context(), true, func(Result) {})
+	if !errors.Is(err, errManyMissing) || !strings.HasSuffix(err.Error(), "(21 of 60)") || r.gone(patients) != 0 {
+		t.Errorf("%v, %d are gone", err, r.gone(patients))
+	}
+	if strings.Contains(r.log.String(), errManyMissing.Error()) {
+		t.Errorf("the log says it too: %s", r.log.String())
+	}
+}
+
 // A list that leaves patients out makes nobody gone: each is asked for.
 func TestAListThatLeavesPatientsOutMakesNobodyGone(t *testing.T) {
 	t.Parallel()
@@ -113,7 +133,7 @@ func TestAWalkGoesOnWhereItBrokeOff(t *testing.T) {
 	read := 0
 	for after := range 3 {
 		r.server.SetFault("", fhirsim.Fault{On: fhirsim.OnSearch, After: 1, Times: 2, Status: http.StatusInternalServerError})
-		result, err := r.sweep(t.Context(), r.refusesMany, func(Result) {})
+		result, err := r.sweep(t.Context(), areTooMany, func(Result) {})
 		if err == nil {
 			t.Fatalf("walk %d did not break off", after)
 		}
@@ -198,7 +218,7 @@ func TestAWalkInBoundedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages, peak := 0, uint64(0)
-	result, err := m.sweep(t.Context(), m.refusesMany, func(Result) {
+	result, err := m.sweep(t.Context(), areTooMany, func(Result) {
 		if pages++; pages%16 == 0 {
 			var now runtime.MemStats
 			runtime.ReadMemStats(&now)

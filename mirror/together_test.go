@@ -52,10 +52,10 @@ type gated struct {
 	stored []int
 }
 
-func (c *gated) FillPatients(ctx context.Context, batch []db.NewPatient, at time.Time, f db.Fill) (db.Filled, error) {
+func (c *gated) FillPatients(ctx context.Context, batch []db.NewPatient, now time.Time, f db.Fill) (db.Filled, error) {
 	<-c.gate
 	c.stored = append(c.stored, len(batch))
-	return c.Store.FillPatients(ctx, batch, at, f)
+	return c.Store.FillPatients(ctx, batch, now, f)
 }
 
 func TestPagesThatWaitAreStoredTogether(t *testing.T) {

@@ -80,7 +80,9 @@ func (v *Verifier) Compare(ctx context.Context, fhirID string) (*Difference, err
 
 // compare is Compare of a row that was found different at a time; zero: it was not.
 func (v *Verifier) compare(ctx context.Context, fhirID string, found time.Time) (*Difference, error) {
-	d, err := v.look(ctx, fhirID, db.Mirror{}, found)
+	// The first time only tells whether anything differs. Its kind is thrown away, so no
+	// mirror state is read for the many that agree.
+	d, err := v.compareOnce(ctx, fhirID, db.Mirror{}, found)
 	if d == nil || err != nil {
 		return nil, err
 	}
@@ -88,10 +90,10 @@ func (v *Verifier) compare(ctx context.Context, fhirID string, found time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	return v.look(ctx, fhirID, m, found)
+	return v.compareOnce(ctx, fhirID, m, found)
 }
 
-func (v *Verifier) look(ctx context.Context, fhirID string, m db.Mirror, found time.Time) (*Difference, error) {
+func (v *Verifier) compareOnce(ctx context.Context, fhirID string, m db.Mirror, found time.Time) (*Difference, error) {
 	row, err := v.Store.CachedPatient(ctx, fhirID)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
@@ -101,7 +103,7 @@ func (v *Verifier) look(ctx context.Context, fhirID string, m db.Mirror, found t
 	case err != nil:
 		return nil, err
 	}
-	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && row.UnseenSince.IsZero() {
+	if at, locked := stateOf(m).progress.Locked[fhirID]; locked && (row.UnseenSince.IsZero() || at.Before(row.UnseenSince)) {
 		row.UnseenSince = at // which could not be noted in the row
 	}
 	d := &Difference{Patient: row.ID, version: row.Version}
@@ -183,7 +185,7 @@ func (v *Verifier) marked(row *db.CachedPatient, looked, now time.Time) bool {
 	return row.SyncState != db.Synced || db.FreshnessAt(now, v.StaleAfter, looked).Stale(row.Patient)
 }
 
-// VerifyResult counts the rows that were looked at.
+// VerifyResult counts the rows that were compared.
 type VerifyResult struct {
 	Rows  int                    `json:"rows"` // with those that could not be compared
 	Same  int                    `json:"same"`
@@ -204,16 +206,16 @@ const (
 	maxFailedInARow = 20
 	// maxAgain bounds the rows that are looked at again after the mirror.
 	maxAgain = 1000
-	// lookPause is between the questions whether the mirror has looked.
-	lookPause = 250 * time.Millisecond
+	// awaitPause is between the questions whether the mirror has looked.
+	awaitPause = 250 * time.Millisecond
 )
 
-// Verify compares the rows with these FHIR ids, and tells each difference and, of every
-// row, that it was looked at, one at a time. What the mirror may be about to put right is
+// Verify compares the rows with these FHIR ids. It tells each difference, and has every row
+// counted, one at a time. What the mirror may be about to put right is
 // looked at again after its next look. The error is one of the database, or why the FHIR
 // server cannot be asked.
-func (v *Verifier) Verify(ctx context.Context, fhirIDs iter.Seq2[string, error], tell func(Difference), looked func()) (VerifyResult, error) {
-	r := &verifying{Verifier: v, tell: tell, looked: looked, result: VerifyResult{Kinds: map[DifferenceKind]int{}}}
+func (v *Verifier) Verify(ctx context.Context, fhirIDs iter.Seq2[string, error], tell func(Difference), counted func()) (VerifyResult, error) {
+	r := &verifying{Verifier: v, tell: tell, counted: counted, result: VerifyResult{Kinds: map[DifferenceKind]int{}}}
 	for _, kind := range Kinds {
 		r.result.Kinds[kind] = 0
 	}
@@ -238,8 +240,8 @@ func (v *Verifier) Verify(ctx context.Context, fhirIDs iter.Seq2[string, error],
 // verifying is a Verify on its way.
 type verifying struct {
 	*Verifier
-	tell   func(Difference)
-	looked func()
+	tell    func(Difference)
+	counted func()
 
 	mu     sync.Mutex
 	result VerifyResult
@@ -296,7 +298,7 @@ func (r *verifying) count(id string, d *Difference) error {
 		}
 	}
 	r.result.Rows++
-	r.looked()
+	r.counted()
 	return nil
 }
 
@@ -310,7 +312,7 @@ func (v *Verifier) awaitLook(ctx context.Context, began time.Time) error {
 			return err
 		}
 		select {
-		case <-time.After(lookPause):
+		case <-time.After(awaitPause):
 		case <-bound.Done():
 			return ctx.Err()
 		}

@@ -3,20 +3,19 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
-	"patientgraph/internal/wait"
 )
 
-// farBack stands before the server's answers to wide looks alone.
+// farBack stands before the server's answers to wide polls alone.
 func farBack(r *rig, answer func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error]) {
 	r.fhir.changed = func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error] {
-		if since.Before(r.clock.Now().Add(-wide - time.Minute)) {
+		if since.Before(r.clock.Now().Add(-2*late + time.Minute)) {
 			return answer(ctx, since)
 		}
 		return r.fhir.Client.Changed(ctx, since)
@@ -35,8 +34,8 @@ func wideIsDue(r *rig) {
 	}
 }
 
-// A wide look may have much to go through: what changes meanwhile does not wait for it.
-func TestAWideLookHoldsNobodyUp(t *testing.T) {
+// A wide poll may have much to go through: what changes meanwhile does not wait for it.
+func TestAWidePollHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -48,7 +47,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	wideIsDue(r)
 	ended := make(chan error)
 	go func() {
-		_, err := r.lookWide(t.Context())
+		_, err := r.pollWide(t.Context())
 		ended <- err
 	}()
 	<-begun
@@ -57,7 +56,7 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 	if _, err := r.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.wants("during a wide look", "a", "010-3333-3333")
+	r.wants("during a wide poll", "a", "010-3333-3333")
 	looked := r.LookedAt()
 	if !looked.Equal(r.clock.Now()) {
 		t.Errorf("looked at %v, now is %v", looked, r.clock.Now())
@@ -67,48 +66,105 @@ func TestAWideLookHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !r.LookedAt().Equal(looked) || r.progress.isWideDue(r.clock.Now(), r.StaleAfter) {
-		t.Errorf("after the wide look: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
+		t.Errorf("after the wide poll: looked at %v, before %v; %+v", r.LookedAt(), looked, r.progress)
 	}
 	r.wants("after it", "a", "010-3333-3333")
 }
 
 // While what becomes visible late cannot be looked for, nobody says that the cache is as
-// the server is.
-func TestAWideLookThatFailsIsTold(t *testing.T) {
+// the server is: not this process, nor the next one, nor sync.
+func TestWhileWidePollsFailNoPollCounts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fhirsim.HAPI())
-	var works atomic.Bool
-	farBack(r, func(ctx context.Context, since time.Time) iter.Seq2[fhir.Listing, error] {
-		if works.Load() {
-			return r.fhir.Client.Changed(ctx, since)
-		}
-		return func(yield func(fhir.Listing, error) bool) { yield(fhir.Listing{}, errors.New("broken off")) }
+	broken := errors.New("broken off")
+	farBack(r, func(context.Context, time.Time) iter.Seq2[fhir.Listing, error] {
+		return func(yield func(fhir.Listing, error) bool) { yield(fhir.Listing{}, broken) }
 	})
 	wideIsDue(r)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.lookWideAgainAndAgain(ctx, func(Result) {})
-	}()
-	defer func() { stop(); <-ended }()
-	wait.Until(t, "the failure is known", r.wideFails.Load)
-	looked := r.LookedAt()
-	polls := func() {
+	poll := func(m *Mirror) {
 		t.Helper()
 		r.clock.Pass(time.Second)
-		if _, err := r.poll(t.Context()); err != nil {
+		if _, err := m.pollWide(t.Context()); err != nil && !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		if _, err := m.poll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	polls()
-	if !r.LookedAt().Equal(looked) {
-		t.Errorf("it says to have looked at %v", r.LookedAt())
+	for r.clock.Now().Sub(r.progress.WideAt) <= 2*r.StaleAfter {
+		poll(r.Mirror)
+		r.clock.Pass(r.StaleAfter / 4)
 	}
-	works.Store(true)
-	wait.Until(t, "it works again", func() bool { return !r.wideFails.Load() })
-	polls()
-	if !r.LookedAt().Equal(r.clock.Now()) {
-		t.Errorf("looked at %v, now is %v", r.LookedAt(), r.clock.Now())
+	looked := r.LookedAt()
+	next := r.another(r.Base)
+	if err := next.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*Mirror{r.Mirror, next} {
+		if poll(m); m.LookedAt().After(looked) {
+			t.Errorf("it says to have looked at %v", m.LookedAt())
+		}
+	}
+	if _, err := next.Once(t.Context(), false, func(Result) {}); !errors.Is(err, broken) || next.LookedAt().After(looked) {
+		t.Errorf("sync: %v, and it says to have looked at %v", err, next.LookedAt())
+	}
+	r.fhir.changed = nil
+	if _, err := next.Once(t.Context(), false, func(Result) {}); err != nil || !next.LookedAt().Equal(r.clock.Now()) {
+		t.Errorf("sync: %v, looked at %v, now is %v", err, next.LookedAt(), r.clock.Now())
+	}
+}
+
+// What becomes visible late is found however long nobody has looked meanwhile, or the wide
+// polls have failed, or lie apart.
+func TestWhatIsCommittedLateIsFoundAfterAGap(t *testing.T) {
+	t.Parallel()
+	for name, gap := range map[string]func(r *rig){
+		"stopped": func(*rig) {},
+		"wide polls fail": func(r *rig) {
+			farBack(r, func(context.Context, time.Time) iter.Seq2[fhir.Listing, error] {
+				return func(yield func(fhir.Listing, error) bool) { yield(fhir.Listing{}, errors.New("broken off")) }
+			})
+			for n := range 4 {
+				r.clock.Pass(5 * time.Minute)
+				r.puts("b", fmt.Sprint("010-3333-000", n))
+				_, _ = r.pollWide(t.Context())
+				if _, err := r.poll(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.fhir.changed = nil
+		},
+		"wide polls lie apart": func(r *rig) {
+			for n := range 4 {
+				r.clock.Pass(5 * time.Minute)
+				r.puts("b", fmt.Sprint("010-3333-000", n))
+				if _, err := r.poll(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ways(t, func(t *testing.T, habits fhirsim.Habits) {
+				r := newRig(t, habits)
+				r.puts("a", "010-1111-1111")
+				r.puts("b", "010-1111-1111")
+				r.walks()
+				r.looks()
+				r.clock.Pass(time.Minute)
+				commit := r.server.PutLate([]byte(patientOf("a", "010-2222-2222")))
+				r.clock.Pass(3 * time.Second)
+				r.puts("b", "010-2222-2222")
+				r.looks()
+				if err := commit(); err != nil {
+					t.Fatal(err)
+				}
+				gap(r)
+				r.clock.Pass(15 * time.Minute)
+				r.looks()
+				r.wants("after the gap", "a", "010-2222-2222")
+			})
+		})
 	}
 }

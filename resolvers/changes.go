@@ -84,17 +84,17 @@ func (c *changes) goOn() bool {
 	return c.watched
 }
 
-// How often changes by other processes are looked for, the pause after a look, and how
-// much one asks for.
+// How often changes by other processes are looked for, the pause afterwards, and how
+// many are asked for at once.
 const (
-	lookEvery   = 500 * time.Millisecond
-	lookPause   = 20 * time.Millisecond
-	lookAtOnce  = 500
-	lookTimeout = 10 * time.Second
+	watchEvery   = 500 * time.Millisecond
+	watchPause   = 20 * time.Millisecond
+	rowsAtOnce   = 500
+	watchTimeout = 10 * time.Second
 )
 
 // watchChanges makes sure that this process looks for changes from now on. All followers
-// share the looks, and every database is asked in the same way, also behind a pooler.
+// share what is found, and every database is asked in the same way, also behind a pooler.
 // LISTEN and NOTIFY of PostgreSQL are not used: a transaction that notifies takes a lock
 // of the whole server when it commits, so writers would commit one after the other.
 func (r *Resolver) watchChanges(ctx context.Context) error {
@@ -104,7 +104,7 @@ func (r *Resolver) watchChanges(ctx context.Context) error {
 	if c.watched {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	seen, err := r.Store.LastChange(ctx)
 	if err == nil {
@@ -116,7 +116,7 @@ func (r *Resolver) watchChanges(ctx context.Context) error {
 
 // lookForChanges tells followers of changes after one, as long as there are any.
 func (r *Resolver) lookForChanges(seen int64) {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -128,19 +128,19 @@ func (r *Resolver) lookForChanges(seen int64) {
 				return
 			}
 		}
-		seen = r.look(seen)
-		time.Sleep(lookPause) // many writers share a look
+		seen = r.tellChanged(seen)
+		time.Sleep(watchPause) // many writers are told of together
 	}
 }
 
-// look returns up to which change followers were told. What a database that fails does
+// tellChanged returns up to which change followers were told. What a database that fails does
 // not tell is looked for again.
-func (r *Resolver) look(seen int64) int64 {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+func (r *Resolver) tellChanged(seen int64) int64 {
+	ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
 	defer cancel()
 	_, _ = r.Store.NumberChanges(ctx) // what has a number is told all the same
 	for {
-		rows, err := r.Store.ChangedRows(ctx, seen, lookAtOnce)
+		rows, err := r.Store.ChangedRows(ctx, seen, rowsAtOnce)
 		if err != nil {
 			return seen
 		}
@@ -148,7 +148,7 @@ func (r *Resolver) look(seen int64) int64 {
 			r.changes.wake(row)
 			seen = row.Seq
 		}
-		if len(rows) < lookAtOnce {
+		if len(rows) < rowsAtOnce {
 			return seen
 		}
 	}

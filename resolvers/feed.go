@@ -99,7 +99,7 @@ func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
 			case errors.Is(err, db.ErrUnreadable):
 				return err
 			case err != nil: // the database is away
-				time.AfterFunc(lookEvery, f.me.wake)
+				time.AfterFunc(watchEvery, f.me.wake)
 				continue
 			}
 			if row, ready = now, nil; !sameState(row, f.sent) {

@@ -320,7 +320,7 @@ func TestAFollowedPatientAmongManyChanges(t *testing.T) {
 	f := follows(t)
 	events := f.subscribe(t, subscriber("a"), "P-1")
 	var many []db.NewPatient
-	for n := range 2*lookAtOnce + 10 {
+	for n := range 2*rowsAtOnce + 10 {
 		many = append(many, db.NewPatient{Number: fmt.Sprint("A-", n), FHIRID: fmt.Sprint("m", n)})
 	}
 	f.imports(t, many...)

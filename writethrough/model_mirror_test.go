@@ -28,7 +28,7 @@ func (m *model) askAsMirror(kind string) *asked {
 		panic(err)
 	}
 	m.log("mirror: asks, %s", kind)
-	return &asked{kind, db.Fill{Mark: mark, At: time.Now(), Single: kind == "single"}, m.server.current().index}
+	return &asked{kind, db.Fill{Mark: mark, AskedAt: time.Now(), Single: kind == "single"}, m.server.current().index}
 }
 
 // storeAsMirror takes a version into the cache as the answer of a request.
