@@ -24,10 +24,11 @@ type timing struct {
 	heartbeat time.Duration
 	init      time.Duration // how long a WebSocket may take to say who it is
 	send      time.Duration // as sendTimeout, of a WebSocket
+	receive   time.Duration // how long a message of a WebSocket may take, as the body of a request
 }
 
 func (t timing) orUsual() timing {
-	return timing{cmp.Or(t.heartbeat, 12*time.Second), cmp.Or(t.init, 10*time.Second), cmp.Or(t.send, sendTimeout)}
+	return timing{cmp.Or(t.heartbeat, 12*time.Second), cmp.Or(t.init, 10*time.Second), cmp.Or(t.send, sendTimeout), cmp.Or(t.receive, time.Minute)}
 }
 
 // Why there is nothing more to tell of an operation.

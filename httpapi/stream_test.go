@@ -225,6 +225,34 @@ func TestAClientThatAnswersNoPingIsDropped(t *testing.T) {
 	}
 }
 
+// TestAbuseAMessageMustComeInTime: what has come of it is held until it is whole.
+func TestAbuseAMessageMustComeInTime(t *testing.T) {
+	t.Parallel()
+	conn := dial(t, listening(t, server{timing: timing{receive: 50 * time.Millisecond}}, nil), websocket.DialOptions{}, initMessage)
+	if _, _, err := conn.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // between two messages it may be silent
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := conn.Read(t.Context()); err != nil || string(text) != `{"type":"pong"}` {
+		t.Fatalf("heard %s, %v", text, err)
+	}
+	message, err := conn.Writer(t.Context(), websocket.MessageText)
+	if err == nil {
+		_, err = message.Write([]byte(strings.Repeat(" ", 8<<10))) // a first fragment, and no other
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 // scripted is a GraphQL server that answers as respond says.
 type scripted struct {
 	graphql.GraphExecutor

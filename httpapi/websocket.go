@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -154,7 +155,7 @@ func (s *socket) serve(r *http.Request) {
 		}
 	}()
 	for {
-		kind, data, err := s.conn.Read(context.Background()) // a context that ends would end the socket without a word
+		kind, data, err := s.read()
 		if err != nil {
 			code := int(s.code.Load())
 			if code == 0 {
@@ -167,6 +168,19 @@ func (s *socket) serve(r *http.Request) {
 			s.close(bad.code, bad.reason)
 		}
 	}
+}
+
+// read waits for a message as long as it takes; once it has begun it must come in time.
+func (s *socket) read() (websocket.MessageType, []byte, error) {
+	ctx, cancel := context.WithCancel(context.Background()) // when it ends, so does the socket, without a word
+	defer cancel()
+	kind, reader, err := s.conn.Reader(ctx)
+	if err != nil {
+		return kind, nil, err
+	}
+	defer time.AfterFunc(s.timing.orUsual().receive, cancel).Stop()
+	data, err := io.ReadAll(reader)
+	return kind, data, err
 }
 
 // close ends the operations and says why. Whoever closes first is heard.
