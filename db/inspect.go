@@ -97,7 +97,7 @@ func (i *Inspection) inspectSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	i.Readable = info.Mode().Perm()&0o077 != 0
-	name := "file:" + escapePath(path) + "?mode=ro&_pragma=query_only(1)"
+	name := "file:" + escapePath(path) + "?mode=ro&" + waitForLock + "&_pragma=query_only(1)" // another process may just open or leave it
 	open := exists(path+"-wal") && exists(path+"-shm")
 	if !open {
 		name += "&immutable=1" // nobody has it open; else SQLite would make these two
