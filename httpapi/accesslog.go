@@ -51,7 +51,7 @@ func infoOf(ctx context.Context) *requestInfo {
 
 // accessLog gives each request its id and writes one line about it: at info if it was for
 // GraphQL, else at debug. A fault of ours becomes a line too, and a 500.
-func accessLog(o Options, next http.Handler) http.Handler {
+func accessLog(o *server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		info := &requestInfo{id: requestID(r)}

@@ -19,9 +19,12 @@ import (
 func logged() (Options, *locked.Buffer) {
 	var log locked.Buffer
 	return Options{
-		Log: slog.New(LogHandler(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))), faults: newFaults(prometheus.NewRegistry()),
+		Log: slog.New(LogHandler(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))), Metrics: prometheus.NewRegistry(),
 	}, &log
 }
+
+// counted serves nothing, and counts faults.
+func counted(o Options) *server { return &server{Options: o, faults: newFaults(o.Metrics)} }
 
 func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 	t.Parallel()
@@ -34,7 +37,7 @@ func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 		if given != "" {
 			request.Header.Set("X-Request-Id", given)
 		}
-		accessLog(o, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		accessLog(counted(o), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			o.Log.InfoContext(r.Context(), "something")
 		})).ServeHTTP(answer, request)
 		id := answer.Header().Get("X-Request-Id")
@@ -56,7 +59,7 @@ func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 func TestAPanicIsOneLineAndAnAnswer(t *testing.T) {
 	t.Parallel()
 	o, log := logged()
-	server := httptest.NewServer(accessLog(o, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("Okoro, born 1960") })))
+	server := httptest.NewServer(accessLog(counted(o), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("Okoro, born 1960") })))
 	answer, err := http.Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -71,9 +74,7 @@ func TestAPanicIsOneLineAndAnAnswer(t *testing.T) {
 		!strings.Contains(text, "accesslog_test.go") || strings.Count(text, "\n") != 2 {
 		t.Errorf("the log:\n%s", text)
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(o.internal)
-	if shown := gathered(metrics); !strings.Contains(shown, "\npatientgraph_internal_errors_total 1\n") {
+	if shown := gathered(o.Metrics); !strings.Contains(shown, "\npatientgraph_internal_errors_total 1\n") {
 		t.Errorf("the metrics: %s", shown)
 	}
 }
@@ -96,7 +97,7 @@ func TestAPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	}()
-	accessLog(o, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	accessLog(counted(o), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("{")) // to a recorder
 		panic("fault")
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
@@ -107,7 +108,7 @@ func TestRolesInTheLogAreOurs(t *testing.T) {
 	t.Parallel()
 	for role, want := range map[auth.Role]string{auth.RoleNurse: `"role":"nurse"`, "Okoro 1960": `"role":"other"`} {
 		o, log := logged()
-		handler := accessLog(o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := accessLog(counted(o), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			isGraphQL(noteViewer(http.NotFoundHandler())).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
 		}))
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil))

@@ -20,12 +20,12 @@ import (
 )
 
 // newGraphQL returns the GraphQL server, with its limits.
-func newGraphQL(o Options) http.Handler {
+func newGraphQL(o *server) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: o.Resolver})
 	s := handler.New(schema)
 	answers := &answerLimit{}
 	metrics := newStreamMetrics(o.Metrics)
-	s.AddTransport(&webSockets{Options: o, metrics: metrics, answers: answers})
+	s.AddTransport(&webSockets{server: o, metrics: metrics, answers: answers})
 	s.AddTransport(streams{o, metrics})
 	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}

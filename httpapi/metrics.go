@@ -75,3 +75,11 @@ func newStreamMetrics(r *prometheus.Registry) *streamMetrics {
 	}
 	return m
 }
+
+// newNotifications counts what the FHIR server tells, by outcome.
+func newNotifications(r *prometheus.Registry) *prometheus.CounterVec {
+	return promauto.With(r).NewCounterVec(prometheus.CounterOpts{
+		Name: "patientgraph_fhir_notifications_total",
+		Help: "Notifications of the FHIR server that a Patient has changed: accepted, or refused for their secret.",
+	}, []string{"outcome"})
+}

@@ -21,11 +21,7 @@ type notification struct {
 }
 
 func newNotification(o Options) *notification {
-	notifications := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "patientgraph_fhir_notifications_total",
-		Help: "Notifications of the FHIR server that a Patient has changed: accepted, or refused for their secret.",
-	}, []string{"outcome"})
-	o.Metrics.MustRegister(notifications)
+	notifications := newNotifications(o.Metrics)
 	return &notification{
 		authorization: []byte("Bearer " + o.NotificationSecret), notified: o.Notified,
 		accepted: notifications.WithLabelValues("accepted"), refused: notifications.WithLabelValues("refused"),

@@ -49,10 +49,10 @@ func bearerOf(r *http.Request) string {
 }
 
 // admitted counts a request before its body is read.
-func (o Options) admitted(next http.Handler) http.Handler {
+func (s *server) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if v, known := auth.FromContext(r.Context()); known { // else it is a WebSocket whose token comes later
-			if err := o.admit(callerName(v, bearerOf(r))); err != nil {
+			if err := s.admit(callerName(v, bearerOf(r))); err != nil {
 				refuse(w, r, http.StatusTooManyRequests, err)
 				return
 			}
@@ -62,12 +62,12 @@ func (o Options) admitted(next http.Handler) http.Handler {
 }
 
 // admit counts what a caller asks for. The error is for who asks too often.
-func (o Options) admit(caller string) *gqlerror.Error {
-	if err := o.rate.refusal(caller); err != nil {
+func (s *server) admit(caller string) *gqlerror.Error {
+	if err := s.rate.refusal(caller); err != nil {
 		return err
 	}
-	if o.Used != nil {
-		o.Used()
+	if s.Used != nil {
+		s.Used()
 	}
 	return nil
 }

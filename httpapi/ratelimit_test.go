@@ -20,7 +20,7 @@ func askAs(l requestRate, v auth.Viewer, token string, next http.HandlerFunc) *h
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer := httptest.NewRecorder()
-	Options{rate: l}.admitted(next).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
+	(&server{rate: l}).admitted(next).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
 	return answer
 }
 
@@ -72,8 +72,8 @@ func TestEachOperationOfAWebSocketCounts(t *testing.T) {
 	for n := range 20 {
 		messages = append(messages, fmt.Sprintf(`{"type":"subscribe","id":"%d","payload":{"query":"{ viewer { role } }"}}`, n))
 	}
-	o := Options{rate: newRequestRate(2, wait.NewClock(time.Now()).Now), Used: func() { used++ }}
-	conn := dial(t, listening(t, o, nil), websocket.DialOptions{}, messages...)
+	s := server{Options: Options{Used: func() { used++ }}, rate: newRequestRate(2, wait.NewClock(time.Now()).Now)}
+	conn := dial(t, listening(t, s, nil), websocket.DialOptions{}, messages...)
 	passed, refused := 0, 0
 	for passed+refused < 20 {
 		_, text, err := conn.Read(t.Context())

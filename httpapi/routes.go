@@ -22,45 +22,52 @@ import (
 
 // Options is what the handler is made of.
 type Options struct {
-	rate requestRate // made of RateLimit
-
-	Log      *slog.Logger
-	Database func(context.Context) error // asks whether it can be reached
-	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
-	Verifier *auth.Verifier
-	// PatientNumbers returns the numbers of the patients that the patient claim of
-	// a token names; nil: it holds them.
-	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
-	Resolver       *resolvers.Resolver
-	RateLimit      int    // requests of one caller in a second; 0: any number
-	Used           func() // is told of each; nil: nobody is
-	Metrics        *prometheus.Registry
-
-	FHIRTimeout   time.Duration // of one write's conversation: mutations may take longer than queries
-	CORSOrigins   []string      // whose pages may call /graphql, see ParseOrigins; none: no other page's
-	Introspection bool
-	// TrustedDocuments are the operations that are accepted; nil: any.
-	TrustedDocuments *TrustedDocuments
-	Playground       *web.Page // at /; nil: none
-	OnlyLocal        bool      // answer requests to names of this machine alone, see onlyThisMachine
-
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
 	// Stopping is closed when the server takes no more writes: subscriptions end then.
 	Stopping <-chan struct{}
 	// Sockets counts the WebSockets, for which http.Server.Shutdown does not wait.
 	Sockets *sync.WaitGroup
 
+	// Where it is served, and to whom.
 	BasePath       string   // below which everything is served, see ParseBasePath
 	TrustedProxies []string // see ParseProxies
+	CORSOrigins    []string // whose pages may call /graphql, see ParseOrigins; none: no other page's
+	OnlyLocal      bool     // answer requests to names of this machine alone, see onlyThisMachine
 
-	*faults // nil: not counted
-	timing  timing
-	proxies Proxies
+	// Who asks, and how often.
+	Verifier *auth.Verifier
+	// PatientNumbers returns the numbers of the patients that the patient claim of
+	// a token names; nil: it holds them.
+	PatientNumbers func(ctx context.Context, claim []string) ([]string, error)
+	RateLimit      int    // requests of one caller in a second; 0: any number
+	Used           func() // is told of each; nil: nobody is
+
+	// What is answered.
+	Resolver    *resolvers.Resolver
+	FHIRTimeout time.Duration // of one write's conversation: mutations may take longer than queries
+	// TrustedDocuments are the operations that are accepted; nil: any.
+	TrustedDocuments *TrustedDocuments
+	Introspection    bool
+	SchemaPublic     bool      // the schema is served to everybody, not only to who has a token
+	Playground       *web.Page // at /; nil: none
+
+	// What is watched, and what the FHIR server tells.
+	Database func(context.Context) error // asks whether it can be reached
+	FHIR     func(context.Context) error // likewise, over connections that the writes do not need
 	// Notified is called when the FHIR server tells, with NotificationSecret, that a
 	// Patient has changed; it must return at once. Without both, NotificationPath is off.
 	Notified           func()
 	NotificationSecret string
-	// SchemaPublic: the schema is served to everybody, not only to who has a token.
-	SchemaPublic bool
+}
+
+// server is what New makes of Options.
+type server struct {
+	Options
+	*faults // nil: not counted
+	proxies Proxies
+	rate    requestRate
+	timing  timing
 }
 
 // New returns everything that is served over HTTP.
@@ -70,19 +77,19 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("origins: %w", err)
 	}
 	origins.local = o.OnlyLocal
-	if o.proxies, err = ParseProxies(o.TrustedProxies); err != nil {
+	proxies, err := ParseProxies(o.TrustedProxies)
+	if err != nil {
 		return nil, fmt.Errorf("proxies: %w", err)
 	}
 	base, err := ParseBasePath(o.BasePath)
 	if err != nil {
 		return nil, fmt.Errorf("base path: %w", err)
 	}
-	o.rate = newRequestRate(o.RateLimit, time.Now)
-	o.faults = newFaults(o.Metrics)
+	s := &server{o, newFaults(o.Metrics), proxies, newRequestRate(o.RateLimit, time.Now), timing{}.orUsual()}
 	mux := http.NewServeMux()
 	authenticated := o.Verifier.Middleware(unauthenticated)
 	withCORS := crossOrigin(o.Log, origins)
-	graphQL := newGraphQL(o)
+	graphQL := newGraphQL(s)
 	for _, wrap := range slices.Backward([]func(http.Handler) http.Handler{ // the first is the outermost
 		isGraphQL,                        // the log has a line of each request, whatever becomes of it
 		withCORS,                         // before the token, which no preflight has; pages may read what is refused
@@ -90,8 +97,8 @@ func New(o Options) (http.Handler, error) {
 		negotiated,                       // and in a media type
 		orTokenLater(authenticated),      // whoever goes on is known, or says it in a WebSocket
 		noteViewer,                       // now it is known
-		o.admitted,                       // counts it; before the body, which costs more
-		newBodyRoom(o.faults).middleware, // before the body is in memory
+		s.admitted,                       // counts it; before the body, which costs more
+		newBodyRoom(s.faults).middleware, // before the body is in memory
 		checkedRequest,                   // reads it
 	}) {
 		graphQL = wrap(graphQL)
@@ -121,7 +128,7 @@ func New(o Options) (http.Handler, error) {
 	if o.OnlyLocal {
 		served = onlyThisMachine(served)
 	}
-	return accessLog(o, secured(guarded(served))), nil
+	return accessLog(s, secured(guarded(served))), nil
 }
 
 // NewServer bounds how long a client may take to send. What goes wrong below HTTP

@@ -65,7 +65,7 @@ var streamTypes = sse.mediaType + " or " + multipartMixed.mediaType + ";subscrip
 // no GET, goes on writing when the request is over, and says complete where the
 // client should come again; for subscriptions as multipart it has none.
 type streams struct {
-	Options
+	*server
 	metrics *streamMetrics
 }
 

@@ -87,19 +87,20 @@ func (undecided) Await(ctx context.Context, _ string) (*writethrough.Update, err
 }
 
 // listening serves subscriptions that wait, to an admin; with an executor, that alone.
-func listening(t *testing.T, o Options, executor graphql.GraphExecutor) (url string) {
+func listening(t *testing.T, s server, executor graphql.GraphExecutor) (url string) {
 	t.Helper()
-	server := httptest.NewServer(waiting(o, executor))
-	t.Cleanup(server.Close)
-	return server.URL
+	listener := httptest.NewServer(waiting(s, executor))
+	t.Cleanup(listener.Close)
+	return listener.URL
 }
 
-func waiting(o Options, executor graphql.GraphExecutor) http.Handler {
-	o.Log = slog.New(slog.DiscardHandler)
-	o.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: o.Log, Now: time.Now}
-	handler := negotiated(checkedRequest(newGraphQL(o)))
+func waiting(s server, executor graphql.GraphExecutor) http.Handler {
+	s.timing = s.timing.orUsual()
+	s.Log = slog.New(slog.DiscardHandler)
+	s.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: s.Log, Now: time.Now}
+	handler := negotiated(checkedRequest(newGraphQL(&s)))
 	if executor != nil {
-		sockets := &webSockets{Options: o, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
+		sockets := &webSockets{server: &s, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
@@ -135,7 +136,7 @@ const waitingSubscription = `{"query":"subscription { contactUpdateSettled(opera
 
 func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 	t.Parallel()
-	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond}}, nil)
+	url := listening(t, server{timing: timing{heartbeat: 10 * time.Millisecond}}, nil)
 	for accept, heartbeat := range map[string]string{
 		"text/event-stream":                    ":\n\n",
 		"multipart/mixed;subscriptionSpec=1.0": "Content-Type: application/json\r\n\r\n{}\r\n--graphql\r\n",
@@ -177,11 +178,11 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
 	t.Parallel()
 	room := newBodyRoom(nil)
-	server := httptest.NewServer(room.middleware(waiting(Options{}, nil)))
-	defer server.Close()
+	listener := httptest.NewServer(room.middleware(waiting(server{}, nil)))
+	defer listener.Close()
 	for accept, first := range map[string]string{"text/event-stream": sse.begin, "multipart/mixed;subscriptionSpec=1.0": multipartMixed.begin} {
 		ctx, leave := context.WithCancel(t.Context())
-		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, strings.NewReader(`{"id":"`+strings.Repeat("x", largeBody)+`",`+waitingSubscription[1:]))
+		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, listener.URL, strings.NewReader(`{"id":"`+strings.Repeat("x", largeBody)+`",`+waitingSubscription[1:]))
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Accept", accept)
 		response, err := http.DefaultClient.Do(request)
@@ -202,7 +203,7 @@ func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
 
 func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
 	t.Parallel()
-	conn := dial(t, listening(t, Options{timing: timing{init: 10 * time.Millisecond}}, nil), websocket.DialOptions{})
+	conn := dial(t, listening(t, server{timing: timing{init: 10 * time.Millisecond}}, nil), websocket.DialOptions{})
 	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != closeInitTimeout {
 		t.Errorf("it ended with %v", err)
 	}
@@ -211,7 +212,7 @@ func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
 // TestAClientThatAnswersNoPingIsDropped: its connection may be dead.
 func TestAClientThatAnswersNoPingIsDropped(t *testing.T) {
 	t.Parallel()
-	url := listening(t, Options{timing: timing{heartbeat: 10 * time.Millisecond, send: 50 * time.Millisecond}}, nil)
+	url := listening(t, server{timing: timing{heartbeat: 10 * time.Millisecond, send: 50 * time.Millisecond}}, nil)
 	conn := dial(t, url, websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
 	var err error
 	for err == nil {
@@ -249,7 +250,7 @@ func TestAbuseAClientThatDoesNotReceiveIsCutOff(t *testing.T) {
 		}
 		return &graphql.Response{Data: large}
 	})
-	dial(t, listening(t, Options{timing: timing{send: time.Second}}, endless), websocket.DialOptions{}, initMessage, subscribeMessage("1"))
+	dial(t, listening(t, server{timing: timing{send: time.Second}}, endless), websocket.DialOptions{}, initMessage, subscribeMessage("1"))
 	<-endless.left
 }
 
@@ -263,7 +264,7 @@ func TestAbuseOperationsOfOneWebSocketAreBounded(t *testing.T) {
 	for n := range maxAtOnce + 1 {
 		messages = append(messages, subscribeMessage(fmt.Sprint(n)))
 	}
-	conn := dial(t, listening(t, Options{}, stuck), websocket.DialOptions{}, messages...)
+	conn := dial(t, listening(t, server{}, stuck), websocket.DialOptions{}, messages...)
 	read := func() string {
 		t.Helper()
 		_, text, err := conn.Read(t.Context())
@@ -292,7 +293,7 @@ func TestAbuseOperationsOfOneWebSocketAreBounded(t *testing.T) {
 func TestAPanicEndsOneOperationOfAWebSocket(t *testing.T) {
 	t.Parallel()
 	faulty := script(func(context.Context) *graphql.Response { panic("Okoro, born 1960") })
-	conn := dial(t, listening(t, Options{}, faulty), websocket.DialOptions{}, initMessage, subscribeMessage("1"), `{"type":"ping"}`)
+	conn := dial(t, listening(t, server{}, faulty), websocket.DialOptions{}, initMessage, subscribeMessage("1"), `{"type":"ping"}`)
 	var heard string
 	for range 3 {
 		_, text, err := conn.Read(t.Context())

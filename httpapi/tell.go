@@ -49,14 +49,14 @@ func told(ctx context.Context, response *graphql.Response) *graphql.Response {
 		seconds, _ := e.Extensions["retryAfterSeconds"].(int)
 		after = max(after, seconds)
 	}
-	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 && !isStream(ctx) {
+	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 && !isSubscription(ctx) {
 		header.Set("Retry-After", strconv.Itoa(after))
 	}
 	return response
 }
 
-// isStream reports whether the answer's header has left before.
-func isStream(ctx context.Context) bool {
+// isSubscription is for what has its header sent before its answers.
+func isSubscription(ctx context.Context) bool {
 	operation := graphql.GetOperationContext(ctx).Operation
 	return operation != nil && operation.Operation == ast.Subscription
 }

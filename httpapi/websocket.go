@@ -79,7 +79,7 @@ func orTokenLater(authenticated func(http.Handler) http.Handler) func(http.Handl
 // webSockets is the transport graphql-transport-ws. gqlgen's own closes with none of the
 // codes above, says complete after error, and lets two operations have one id.
 type webSockets struct {
-	Options
+	*server
 	metrics *streamMetrics
 	answers *answerLimit
 	open    resolvers.PerViewer
@@ -191,7 +191,7 @@ func shortReason(reason string) string {
 // token, and of the server.
 func (s *socket) watch() {
 	go s.beat()
-	timeout := time.NewTimer(s.timing.orUsual().init) // until it is acknowledged; then until its token expires
+	timeout := time.NewTimer(s.timing.init) // until it is acknowledged; then until its token expires
 	defer timeout.Stop()
 	acknowledged := s.acknowledged
 	for {
@@ -235,7 +235,7 @@ func (s *socket) finish() {
 // beat sends both pings, the one that clients see and the one that every WebSocket
 // must answer, and drops a client that does not.
 func (s *socket) beat() {
-	ticker := time.NewTicker(s.timing.orUsual().heartbeat)
+	ticker := time.NewTicker(s.timing.heartbeat)
 	defer ticker.Stop()
 	for {
 		select {
@@ -245,7 +245,7 @@ func (s *socket) beat() {
 		}
 		err := s.send(message{Type: "ping"})
 		if err == nil {
-			ctx, cancel := context.WithTimeout(s.ctx, s.timing.orUsual().send)
+			ctx, cancel := context.WithTimeout(s.ctx, s.timing.send)
 			err = s.conn.Ping(ctx)
 			cancel()
 		}

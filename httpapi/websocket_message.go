@@ -110,7 +110,7 @@ func (s *socket) send(m message) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.timing.orUsual().send)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.send)
 	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, text)
 }
