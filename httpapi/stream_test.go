@@ -201,6 +201,29 @@ func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
 	}
 }
 
+// TestAHandshakeThatIsNoneIsRefusedAsEverythingIs: as JSON, and without what was sent.
+func TestAHandshakeThatIsNoneIsRefusedAsEverythingIs(t *testing.T) {
+	t.Parallel()
+	handler := endpoint(t, Options{})
+	const key = "dGhlIHNhbXBsZSBub25jZQ=="
+	for name, c := range map[string]struct {
+		version, key string
+		status       int
+	}{
+		"another version": {"Solveig", key, http.StatusUpgradeRequired},
+		"no version":      {"", key, http.StatusUpgradeRequired},
+		"no key":          {"13", "", http.StatusBadRequest},
+		"a short key":     {"13", "U29sdmVpZw==", http.StatusBadRequest},
+		"no base64":       {"13", "Solveig", http.StatusBadRequest},
+	} {
+		response := ask(handler, http.MethodGet, "/graphql", "", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", c.version, "Sec-WebSocket-Key", c.key)
+		body, code := read(t, response)
+		if response.StatusCode != c.status || code != "BAD_USER_INPUT" || response.Header.Get("Sec-WebSocket-Version") != "13" || strings.Contains(fmt.Sprint(body), "Solveig") {
+			t.Errorf("%s: status %d, %v, %v", name, response.StatusCode, response.Header, body)
+		}
+	}
+}
+
 func TestAWebSocketThatSaysNothingIsClosed(t *testing.T) {
 	t.Parallel()
 	conn := dial(t, listening(t, server{timing: timing{init: 10 * time.Millisecond}}, nil), websocket.DialOptions{})
