@@ -45,7 +45,7 @@ func (s *startup) checkSettings(p *program) (string, error) { return "complete",
 
 func (s *startup) listen(p *program) (string, error) {
 	var err error
-	s.listener, err = net.Listen("tcp", p.config.ListenAddr)
+	s.listener, err = listen(p.ctx, p.config.ListenAddr, unansweredTimeout)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "", fmt.Errorf("LISTEN_ADDR: %s is in use, by another program or a patientgraph that runs: %w", p.config.ListenAddr, err)

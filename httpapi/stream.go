@@ -85,7 +85,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	if s.write(f.begin) != nil {
 		return
 	}
-	ended, failure := endedFailed, (*gqlerror.Error)(nil)
+	ended, failure := endedFailed, gqlerror.List(nil)
 	defer func() { noteStream(ctx, f.name, ended) }()
 	if errs != nil {
 		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
@@ -101,7 +101,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	case endedExpired:
 		_ = s.end(exec.DispatchError(ctx, gqlerror.List{tokenExpired()}).Errors)
 	case endedFailed:
-		_ = s.end(exec.DispatchError(ctx, gqlerror.List{failure}).Errors)
+		_ = s.end(failure)
 	case endedStopped:
 		if f.stoppedBefore != "" {
 			_ = s.write(f.stoppedBefore, errorsJSON(exec.DispatchError(ctx, gqlerror.List{serverStops()}).Errors), f.stoppedAfter)
@@ -110,10 +110,10 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 }
 
 // deliver sends all answers of an operation, and reports why there are no more; of what
-// has failed, the error that its client is to hear.
+// did not begin or has failed, the errors that its client is to hear.
 func (m *streamMetrics) deliver(
 	ctx context.Context, transport string, exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
-) (ended string, failure *gqlerror.Error) {
+) (ended string, failure gqlerror.List) {
 	ended = endedFailed // in a panic
 	subscribed := rc.Operation.Operation == ast.Subscription
 	if subscribed {
@@ -127,14 +127,17 @@ func (m *streamMetrics) deliver(
 	responses, answering := exec.DispatchOperation(ctx, rc)
 	answered := false
 	for response := responses(answering); response != nil; response = responses(answering) {
+		if response.Data == nil {
+			return endedFailed, response.Errors
+		}
 		if send(response) != nil {
 			return endedLeft, nil
 		}
 		answered = true
 	}
 	if !subscribed {
-		if !answered && send(exec.DispatchError(ctx, gqlerror.List{notInTime()})) != nil {
-			return endedLeft, nil
+		if !answered {
+			return endedFailed, exec.DispatchError(ctx, gqlerror.List{notInTime()}).Errors
 		}
 		return endedComplete, nil
 	}
@@ -149,7 +152,7 @@ func (m *streamMetrics) deliver(
 		case errors.Is(err, resolvers.ErrStopping):
 			return endedStopped, nil
 		}
-		return endedFailed, gqlerror.WrapIfUnwrapped(err)
+		return endedFailed, exec.DispatchError(ctx, gqlerror.List{gqlerror.WrapIfUnwrapped(err)}).Errors
 	default:
 		return endedComplete, nil
 	}

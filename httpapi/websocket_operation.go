@@ -87,7 +87,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer))
 	defer sent()
 	ctx, info := forOperation(ctx)
-	ended, failure := endedFailed, (*gqlerror.Error)(nil)
+	ended, failure := endedFailed, gqlerror.List(nil)
 	defer func() {
 		if cause := recover(); cause != nil {
 			fault := resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
@@ -113,7 +113,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 	case endedComplete:
 		_ = s.reply(op, message{ID: op.id, Type: "complete"}, true)
 	case endedFailed:
-		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, gqlerror.List{failure}).Errors...), true)
+		_ = s.reply(op, errorsMessage(op.id, failure...), true)
 	case endedExpired: // the socket ends, and with it the operation: its client comes again
 		select {
 		case s.expired <- struct{}{}:
