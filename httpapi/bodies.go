@@ -3,60 +3,138 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/tidwall/gjson"
-	"golang.org/x/sync/semaphore"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"patientgraph/auth"
 	"patientgraph/jsonlimit"
 )
 
 const (
-	// largeBody is from where on a body shares maxBodies with all others: it is in
-	// memory, about three times, until its request is answered or its stream begins.
-	largeBody = 64 << 10
-	maxBodies = 64 << 20
+	// largeBody is from where on what has come of a body shares maxBodies with all others:
+	// it is in memory, about three times, until its request is answered or its
+	// subscription begins. One caller may have a quarter.
+	largeBody    = 64 << 10
+	maxBodies    = 64 << 20
+	maxOneCaller = maxBodies / 4
+	// largeBodyTime is how long the rest may take to come.
+	largeBodyTime = 20 * time.Second
 )
 
-// bodyRoom is what is left of maxBodies.
+// bodyRoom is what is taken of maxBodies.
 type bodyRoom struct {
-	*semaphore.Weighted
 	*faults
+	restTime time.Duration // largeBodyTime
+
+	mu    sync.Mutex
+	taken map[string]int64 // by caller
+	all   int64
 }
 
-func newBodyRoom(f *faults) bodyRoom { return bodyRoom{semaphore.NewWeighted(maxBodies), f} }
+func newBodyRoom(f *faults) *bodyRoom {
+	return &bodyRoom{faults: f, restTime: largeBodyTime, taken: map[string]int64{}}
+}
 
-func (b bodyRoom) middleware(next http.Handler) http.Handler {
+func (b *bodyRoom) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := r.ContentLength
-		if size < 0 || size > maxBody { // not told, or refused once so much has come
-			size = maxBody
+		if r.ContentLength > maxBody {
+			refuse(w, r, http.StatusRequestEntityTooLarge, tooLarge())
+			return
 		}
-		if size > largeBody {
-			if !b.TryAcquire(size) {
-				crowded := unavailable("too many large requests are under way: try again in a moment, or send less at once; nothing was done", 1)
-				b.countUnavailable(crowded)
-				refuse(w, r, http.StatusServiceUnavailable, crowded)
-				return
-			}
-			leave := sync.OnceFunc(func() { b.Release(size) })
-			defer leave()
-			r = r.WithContext(context.WithValue(r.Context(), bodyRoomKey{}, leave))
+		v, _ := auth.FromContext(r.Context())
+		body := &sharedBody{
+			ReadCloser: r.Body, room: b, caller: callerName(v, bearerOf(r)), control: http.NewResponseController(w),
 		}
+		defer body.leave()
+		r = r.WithContext(context.WithValue(r.Context(), sharedBodyKey{}, body))
+		r.Body = body
 		next.ServeHTTP(w, r)
 	})
 }
 
-type bodyRoomKey struct{}
-
-// leaveBodyRoom gives back the room of a body that has been read.
-func leaveBodyRoom(ctx context.Context) {
-	if leave, ok := ctx.Value(bodyRoomKey{}).(func()); ok {
-		leave()
+// take reports whether there is room for so much more of a caller.
+func (b *bodyRoom) take(caller string, size int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all+size > maxBodies || b.taken[caller]+size > maxOneCaller {
+		return false
 	}
+	b.all += size
+	b.taken[caller] += size
+	return true
+}
+
+func (b *bodyRoom) giveBack(caller string, size int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all -= size
+	if b.taken[caller] -= size; b.taken[caller] == 0 {
+		delete(b.taken, caller)
+	}
+}
+
+// sharedBody takes room for what has come, so that who says much and sends nothing takes
+// none.
+type sharedBody struct {
+	io.ReadCloser
+	room    *bodyRoom
+	caller  string
+	control *http.ResponseController
+	read    int64
+	taken   int64
+}
+
+func (s *sharedBody) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	s.read += int64(n)
+	for s.read > largeBody+s.taken {
+		if s.taken == 0 {
+			_ = s.control.SetReadDeadline(time.Now().Add(s.room.restTime)) // net/http lifts it when the body has come
+		}
+		if !s.room.take(s.caller, largeBody) {
+			crowded := unavailable("too many large requests are under way: try again in a moment, or send less at once; nothing was done", 1)
+			s.room.countUnavailable(crowded)
+			return 0, crowded
+		}
+		s.taken += largeBody
+	}
+	return n, err
+}
+
+func (s *sharedBody) leave() {
+	if s.taken > 0 {
+		s.room.giveBack(s.caller, s.taken)
+		s.taken = 0
+	}
+}
+
+type sharedBodyKey struct{}
+
+// leaveBodyRoom is for a subscription that has begun: it gives back the room of its body
+// and forgets what was read, for the operation has what it needs of it. Others end soon.
+func leaveBodyRoom(ctx context.Context) {
+	if asked := graphql.GetOperationContext(ctx).Operation; asked == nil || asked.Operation != ast.Subscription {
+		return
+	}
+	if parameters := parametersOf(ctx); parameters != nil {
+		*parameters = graphql.RawParams{}
+	}
+	if body, ok := ctx.Value(sharedBodyKey{}).(*sharedBody); ok {
+		body.leave()
+	}
+}
+
+func tooLarge() *gqlerror.Error {
+	return limitExceeded("the request is larger than %d MiB", maxBody>>20)
 }
 
 // checkBody looks at a body before it is decoded, which takes five times as long. It

@@ -1,68 +1,227 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"patientgraph/auth"
 	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
 )
 
-// TestAbuseLargeBodiesShareABound holds as many requests of 1 MiB as there is room for:
-// one more is told to come back, a small one is answered.
+func (b *bodyRoom) isEmpty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all == 0 && len(b.taken) == 0
+}
+
+// crowd reads bodies whole and keeps them until it is told to leave.
+type crowd struct {
+	http.Handler
+	room    *bodyRoom
+	metrics *prometheus.Registry
+	read    chan error
+	leave   chan bool
+}
+
+func newCrowd() *crowd {
+	c := &crowd{metrics: prometheus.NewRegistry(), read: make(chan error), leave: make(chan bool)}
+	c.room = newBodyRoom(newFaults(c.metrics))
+	c.Handler = withLanguage(c.room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := readBody(w, r)
+		var crowded *gqlerror.Error
+		if errors.As(err, &crowded) {
+			refuse(w, r, http.StatusServiceUnavailable, crowded)
+			return
+		}
+		c.read <- err
+		<-c.leave
+	})))
+	return c
+}
+
+// send answers when the crowd leaves, or refuses.
+func (c *crowd) send(caller string, body io.Reader, size int64) *httptest.ResponseRecorder {
+	answer, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", body)
+	r.ContentLength = size
+	r.Header.Set("Accept-Language", "ko")
+	r = r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Subject: caller}))
+	c.ServeHTTP(answer, r)
+	return answer
+}
+
+// fill sends the largest bodies of one caller until one is refused, which it returns.
+func (c *crowd) fill(caller string) (taken int, refused *httptest.ResponseRecorder) {
+	ended := make(chan *httptest.ResponseRecorder, maxBodies/largeBody)
+	for ; ; taken++ {
+		go func() { ended <- c.send(caller, strings.NewReader(strings.Repeat("x", maxBody)), -1) }()
+		select {
+		case <-c.read:
+		case refused := <-ended:
+			return taken, refused
+		}
+	}
+}
+
+// TestAbuseLargeBodiesShareABound lets callers send as many large requests as there is
+// room for: each has a quarter of it, one more is told to come back, a small one is
+// answered.
 func TestAbuseLargeBodiesShareABound(t *testing.T) {
 	t.Parallel()
-	begun, leave := make(chan bool), make(chan bool)
-	metrics := prometheus.NewRegistry()
-	handler := withLanguage(newBodyRoom(newFaults(metrics)).middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			begun <- true
-			<-leave
+	c := newCrowd()
+	const quarter = maxOneCaller / (maxBody - largeBody)
+	for _, caller := range []string{"a", "b", "c", "d", "e"} {
+		want := quarter
+		if caller == "e" {
+			want = 0
 		}
-	})))
-	send := func(size int64) *httptest.ResponseRecorder {
-		answer, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil)
-		r.ContentLength = size
-		r.Header.Set("Accept-Language", "ko")
-		handler.ServeHTTP(answer, r)
-		return answer
-	}
-	ended := make(chan int)
-	for n := range maxBodies / maxBody {
-		go func() { ended <- send([]int64{maxBody, -1, 10 * maxBody}[n%3]).Code }()
-		<-begun
-	}
-	refused := send(maxBody)
-	if refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") != "1" || !strings.Contains(refused.Body.String(), resolvers.CodeUnavailable) {
-		t.Errorf("status %d, %v, %s", refused.Code, refused.Header(), refused.Body)
-	}
-	if !strings.Contains(refused.Body.String(), "큰 요청") || refused.Header().Get("Content-Language") != "ko" {
-		t.Errorf("in Korean: %v, %s", refused.Header(), refused.Body)
-	}
-	if counted := gathered(metrics); !strings.Contains(counted, "patientgraph_unavailable_answers_total 1\n") {
-		t.Errorf("the refusal is not counted: %s", counted)
-	}
-	if small := send(0); small.Code != http.StatusOK {
-		t.Errorf("a small one: status %d", small.Code)
-	}
-	close(leave)
-	for range maxBodies / maxBody {
-		if code := <-ended; code != http.StatusOK {
-			t.Errorf("status %d", code)
+		taken, refused := c.fill(caller)
+		if taken != want {
+			t.Errorf("%s may have %d large requests under way, want %d", caller, taken, want)
+		}
+		if refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") != "1" || !strings.Contains(refused.Body.String(), resolvers.CodeUnavailable) {
+			t.Errorf("status %d, %v, %s", refused.Code, refused.Header(), refused.Body)
+		}
+		if !strings.Contains(refused.Body.String(), "큰 요청") || refused.Header().Get("Content-Language") != "ko" {
+			t.Errorf("in Korean: %v, %s", refused.Header(), refused.Body)
 		}
 	}
-	go func() { <-begun }()
-	if code := send(maxBody).Code; code != http.StatusOK {
-		t.Errorf("afterwards: status %d", code)
+	if counted := gathered(c.metrics); !strings.Contains(counted, "patientgraph_unavailable_answers_total 5\n") {
+		t.Errorf("the refusals are not counted: %s", counted)
+	}
+	go c.send("a", strings.NewReader(strings.Repeat("x", largeBody)), largeBody)
+	if err := <-c.read; err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+	// What can never succeed is not told to come back.
+	if never := c.send("f", failingReader{}, maxBody+1); never.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body that is too large: status %d", never.Code)
+	}
+	close(c.leave)
+	wait.Until(t, "all room is given back", c.room.isEmpty)
+}
+
+// failingReader is a body of which nothing may be asked: Expect: 100-continue would be
+// answered.
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { panic("the body was read") }
+
+// TestAbuseWhoSendsNothingTakesNoRoom stalls more bodies than there would be room for.
+func TestAbuseWhoSendsNothingTakesNoRoom(t *testing.T) {
+	t.Parallel()
+	c := newCrowd()
+	defer close(c.leave)
+	for n := range 2 * maxBodies / maxBody {
+		stalled, sender := io.Pipe()
+		go c.send("a", stalled, []int64{maxBody, -1}[n%2])
+		if _, err := sender.Write([]byte("{")); err != nil { // until it is read
+			t.Fatal(err)
+		}
+		defer func() {
+			sender.Close()
+			<-c.read
+		}()
+	}
+	go c.send("a", strings.NewReader(strings.Repeat("x", maxBody)), maxBody)
+	if err := <-c.read; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAbuseTheRestOfALargeBodyMustComeSoon sends what takes room, and no more.
+func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
+	t.Parallel()
+	read := make(chan error, 1)
+	room := newBodyRoom(nil)
+	room.restTime = 100 * time.Millisecond
+	server := httptest.NewServer(guarded(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := readBody(w, r)
+		read <- err
+		if err != nil {
+			return
+		}
+		select { // all has come, and nothing hurries any more
+		case <-r.Context().Done():
+			t.Error("the request ended")
+		case <-time.After(3 * room.restTime):
+		}
+	}))))
+	defer server.Close()
+	response, err := http.Post(server.URL, jsonType, strings.NewReader(strings.Repeat("x", maxBody)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if err := <-read; err != nil {
+		t.Errorf("a body that comes at once: %v", err)
+	}
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", largeBody+1)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-read:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a body that stalls: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a body that stalls is waited for")
+	}
+}
+
+func TestWhatIsForgottenOnceASubscriptionHasBegun(t *testing.T) {
+	t.Parallel()
+	for kind, forgets := range map[ast.Operation]bool{ast.Subscription: true, ast.Query: false, ast.Mutation: false} {
+		asked := &graphql.RawParams{Query: "x", Variables: map[string]any{"undeclared": "x"}}
+		body := &sharedBody{room: newBodyRoom(nil), caller: "a"}
+		if !body.room.take("a", largeBody) {
+			t.Fatal("there is no room")
+		}
+		body.taken = largeBody
+		ctx := context.WithValue(withParameters(t.Context(), asked), sharedBodyKey{}, body)
+		leaveBodyRoom(graphql.WithOperationContext(ctx, &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}))
+		if forgot := asked.Variables == nil && body.room.isEmpty(); forgot != forgets {
+			t.Errorf("%s: %v is kept", kind, asked)
+		}
+	}
+}
+
+func TestOnlyWhatIsReadOfTheExtensionsIsKept(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		`null`:                    `null`,
+		`{"x":"y"}`:               `null`,
+		`{"persistedQuery":7}`:    `{"persistedQuery":7}`, // and refused later
+		`{"persistedQuery":null}`: `null`,
+		`{"x":"y","persistedQuery":{"version":1,"sha256Hash":"h","x":"y"}}`: `{"persistedQuery":{"sha256Hash":"h","version":1}}`,
+	} {
+		asked, bad := readParameters([]byte(`{"extensions":` + given + `}`))
+		if bad != nil {
+			t.Fatal(bad.err)
+		}
+		if kept, _ := json.Marshal(asked.Extensions); string(kept) != want {
+			t.Errorf("of %s %s is kept, want %s", given, kept, want)
+		}
 	}
 }
 

@@ -92,8 +92,11 @@ func presentError(ctx context.Context, err error) *gqlerror.Error {
 		}
 		e.Extensions["code"] = resolvers.CodeBadUserInput
 	}
-	e.Message = shortened(e.Message)
-	if slices.ContainsFunc(e.Path, isLongName) { // of a variable's member
+	if e.Message == "unknown field" { // and the last of its path is not ours, but the caller's
+		e.Message, e.Path = "unknown field in this value", e.Path[:max(len(e.Path)-1, 0)]
+	}
+	e.Message = shortened(withoutValues(e.Message))
+	if slices.ContainsFunc(e.Path, isLongName) { // of a variable
 		e.Path = nil
 	}
 	return e

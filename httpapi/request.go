@@ -71,10 +71,13 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 		return nil, bad
 	}
 	body, err := readBody(w, r)
-	var tooLarge *http.MaxBytesError
+	var tooMuch *http.MaxBytesError
+	var crowded *gqlerror.Error
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &badRequest{http.StatusRequestEntityTooLarge, limitExceeded("the request is larger than %d MiB", maxBody>>20)}
+	case errors.As(err, &tooMuch):
+		return nil, &badRequest{http.StatusRequestEntityTooLarge, tooLarge()}
+	case errors.As(err, &crowded):
+		return nil, &badRequest{http.StatusServiceUnavailable, crowded}
 	case err != nil:
 		return nil, badParameters("the request body did not arrive whole")
 	}
@@ -202,6 +205,20 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 		seen[key.Str] = slices.Contains(members, key.Str)
 		return bad == nil
 	})
+	parameters.Extensions = knownExtensions(parameters.Extensions)
 	nameDocument(parameters, documentIDOf(body))
 	return parameters, bad
+}
+
+// knownExtensions are those that are read here: a subscription would keep the others for
+// as long as it lasts.
+func knownExtensions(given map[string]any) map[string]any {
+	value := given[persistedQuery]
+	if value == nil {
+		return nil
+	}
+	if members, ok := value.(map[string]any); ok {
+		value = map[string]any{"version": members["version"], "sha256Hash": members["sha256Hash"]}
+	}
+	return map[string]any{persistedQuery: value}
 }

@@ -193,13 +193,34 @@ func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
 		if _, err := io.ReadFull(response.Body, begun); err != nil || string(begun) != first {
 			t.Errorf("it begins with %q, %v", begun, err)
 		}
-		if !room.TryAcquire(maxBodies) {
+		if !room.isEmpty() {
 			t.Errorf("%s: it keeps room", accept)
-		} else {
-			room.Release(maxBodies)
 		}
 		leave()
 		response.Body.Close()
+	}
+}
+
+// TestAHandshakeThatIsNoneIsRefusedAsEverythingIs: as JSON, and without what was sent.
+func TestAHandshakeThatIsNoneIsRefusedAsEverythingIs(t *testing.T) {
+	t.Parallel()
+	handler := endpoint(t, Options{})
+	const key = "dGhlIHNhbXBsZSBub25jZQ=="
+	for name, c := range map[string]struct {
+		version, key string
+		status       int
+	}{
+		"another version": {"Solveig", key, http.StatusUpgradeRequired},
+		"no version":      {"", key, http.StatusUpgradeRequired},
+		"no key":          {"13", "", http.StatusBadRequest},
+		"a short key":     {"13", "U29sdmVpZw==", http.StatusBadRequest},
+		"no base64":       {"13", "Solveig", http.StatusBadRequest},
+	} {
+		response := ask(handler, http.MethodGet, "/graphql", "", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", c.version, "Sec-WebSocket-Key", c.key)
+		body, code := read(t, response)
+		if response.StatusCode != c.status || code != "BAD_USER_INPUT" || response.Header.Get("Sec-WebSocket-Version") != "13" || strings.Contains(fmt.Sprint(body), "Solveig") {
+			t.Errorf("%s: status %d, %v, %v", name, response.StatusCode, response.Header, body)
+		}
 	}
 }
 

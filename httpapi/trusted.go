@@ -15,13 +15,20 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/parser"
+
+	"patientgraph/resolvers"
 )
 
 // trustedLookEvery is how often the file is looked at, at most.
 const trustedLookEvery = time.Second
+
+// trustedLookWait is how long the request that has it looked at waits for the new list,
+// at most: a large one takes seconds.
+const trustedLookWait = 200 * time.Millisecond
 
 // maxToldDocuments bounds of how many documents it is remembered that the log has them.
 const maxToldDocuments = 1_000
@@ -36,18 +43,23 @@ type TrustedDocuments struct {
 
 	documents atomic.Pointer[documentList]
 
-	mu     sync.Mutex
-	looked time.Time
-	file   os.FileInfo                      // as it was when it was read, or could not be; nil: it was away
-	told   *simplelru.LRU[string, struct{}] // documents that are not listed, by their hash
+	// Of who looks at the file.
+	read    func(path string) (*documentList, os.FileInfo, error)
+	file    os.FileInfo // as it was when it was read, whatever it held
+	failure string      // that the log has
+
+	mu      sync.Mutex
+	looking bool
+	looked  time.Time
+	told    *simplelru.LRU[string, struct{}] // documents that are not listed, by their hash
 }
 
 // OpenTrustedDocuments reads a file of trusted documents. With enforce no other
 // operation is accepted; without, the log says which would not be.
 func OpenTrustedDocuments(path string, enforce bool, log *slog.Logger, now func() time.Time) (*TrustedDocuments, error) {
-	t := &TrustedDocuments{path: path, enforce: enforce, log: log, now: now, looked: now()}
+	t := &TrustedDocuments{path: path, enforce: enforce, log: log, now: now, looked: now(), read: readDocuments}
 	t.told, _ = simplelru.NewLRU[string, struct{}](maxToldDocuments, nil) // fails for no size alone
-	list, file, err := readDocuments(path)
+	list, file, err := t.read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -60,43 +72,70 @@ func OpenTrustedDocuments(path string, enforce bool, log *slog.Logger, now func(
 func (t *TrustedDocuments) Len() int { return len(t.documents.Load().texts) }
 
 // current is the list as the file has it now; nil if there is none.
-func (t *TrustedDocuments) current(ctx context.Context) *documentList {
+func (t *TrustedDocuments) current() *documentList {
 	if t == nil {
 		return nil
 	}
-	if t.mu.TryLock() { // else another request looks
-		defer t.mu.Unlock()
-		if now := t.now(); now.Sub(t.looked) >= trustedLookEvery {
-			t.looked = now
-			t.look(ctx)
+	if t.isDue() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			t.look()
+		}()
+		select {
+		case <-done:
+		case <-time.After(trustedLookWait):
 		}
 	}
 	return t.documents.Load()
 }
 
-// look reads the file again if it has changed. It says once of each change that it
-// cannot be used.
-func (t *TrustedDocuments) look(ctx context.Context) {
-	file, _ := os.Stat(t.path) // nil: the file is away
-	if unchanged(t.file, file) {
+// isDue reports whether the caller is to look at the file.
+func (t *TrustedDocuments) isDue() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	if t.looking || now.Sub(t.looked) < trustedLookEvery {
+		return false
+	}
+	t.looking, t.looked = true, now
+	return true
+}
+
+// look reads the file again if it has changed, or could not be read. It says once of each
+// change that it cannot be used.
+func (t *TrustedDocuments) look() {
+	defer func() {
+		cause := recover()
+		if cause != nil { // one list must not end the process
+			t.log.Error("TRUSTED_DOCUMENTS cannot be read again", "error", resolvers.Panic(cause))
+		}
+		t.mu.Lock()
+		t.looking = false
+		t.mu.Unlock()
+	}()
+	if file, err := os.Stat(t.path); err == nil && unchanged(t.file, file) {
+		t.failure = ""
 		return
 	}
-	t.file = file
-	list, file, err := readDocuments(t.path)
+	list, file, err := t.read(t.path)
+	if file != nil {
+		t.file = file
+	}
 	if err != nil {
-		t.log.ErrorContext(ctx, "TRUSTED_DOCUMENTS cannot be read again: the operations of before stay trusted", "error", err)
+		if err.Error() != t.failure || file != nil {
+			t.log.Error("TRUSTED_DOCUMENTS cannot be read again: the operations of before stay trusted", "error", err)
+		}
+		t.failure = err.Error()
 		return
 	}
-	t.file = file
+	t.failure = ""
 	t.documents.Store(list)
-	t.log.InfoContext(ctx, "TRUSTED_DOCUMENTS was read again", "operations", len(list.texts))
+	t.log.Info("TRUSTED_DOCUMENTS was read again", "operations", len(list.texts))
 }
 
 func unchanged(before, now os.FileInfo) bool {
-	if before == nil || now == nil {
-		return before == nil && now == nil
-	}
-	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
+	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size() && inodeChange(before) == inodeChange(now)
 }
 
 // refuses reports whether what is not listed is refused.
@@ -145,6 +184,7 @@ type apolloManifest struct {
 
 const apolloFormat = "apollo-persisted-query-manifest"
 
+// readDocuments returns what the file was like if it was read, even if it cannot be used.
 func readDocuments(path string) (*documentList, os.FileInfo, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -161,7 +201,7 @@ func readDocuments(path string) (*documentList, os.FileInfo, error) {
 	}
 	list, err := parseDocuments(bytes.TrimPrefix(content, []byte("\ufeff")))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, info, nil
 }
@@ -169,11 +209,11 @@ func readDocuments(path string) (*documentList, os.FileInfo, error) {
 // parseDocuments reads Apollo's manifest, or Relay's: an object of ids and texts.
 func parseDocuments(content []byte) (*documentList, error) {
 	list := &documentList{byID: map[string]string{}, texts: map[string]bool{}}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(content, &members); err != nil {
+	parsed := gjson.ParseBytes(content)
+	if !json.Valid(content) || !parsed.IsObject() {
 		return nil, errors.New("it is no JSON object: neither Apollo's persisted-query manifest nor Relay's file of ids and texts")
 	}
-	if members["operations"] != nil {
+	if parsed.Get("operations").Exists() {
 		var manifest apolloManifest
 		if err := json.Unmarshal(content, &manifest); err != nil || manifest.Format != apolloFormat {
 			return nil, fmt.Errorf("it has operations, but is not of the format %q, each with an id and a body", apolloFormat)
@@ -184,14 +224,17 @@ func parseDocuments(content []byte) (*documentList, error) {
 			}
 		}
 	} else {
-		for id, text := range members {
-			var body string
-			if err := json.Unmarshal(text, &body); err != nil {
-				return nil, fmt.Errorf("id %.100q: its value is no text; neither Apollo's persisted-query manifest nor Relay's file of ids and texts", id)
+		var bad error
+		parsed.ForEach(func(id, text gjson.Result) bool { // encoding/json takes the last of those with one id
+			if text.Type != gjson.String {
+				bad = fmt.Errorf("id %.100q: its value is no text; neither Apollo's persisted-query manifest nor Relay's file of ids and texts", id.Str)
+			} else if err := list.add(id.Str, text.Str); err != nil {
+				bad = fmt.Errorf("id %.100q: %w", id.Str, err)
 			}
-			if err := list.add(id, body); err != nil {
-				return nil, fmt.Errorf("id %.100q: %w", id, err)
-			}
+			return bad == nil
+		})
+		if bad != nil {
+			return nil, bad
 		}
 	}
 	if len(list.texts) == 0 {

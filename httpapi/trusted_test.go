@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,9 +24,10 @@ const (
 // trusting is /graphql with a list of documents, which the test may change.
 type trusting struct {
 	http.Handler
-	file  string
-	clock *wait.Clock
-	log   *locked.Buffer
+	documents *TrustedDocuments
+	file      string
+	clock     *wait.Clock
+	log       *locked.Buffer
 }
 
 func newTrusting(t *testing.T, list string, enforce bool, o Options) *trusting {
@@ -37,7 +39,7 @@ func newTrusting(t *testing.T, list string, enforce bool, o Options) *trusting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Log, o.TrustedDocuments = quiet.Log, documents
+	o.Log, o.TrustedDocuments, tr.documents = quiet.Log, documents, documents
 	tr.Handler = endpoint(t, o)
 	return tr
 }
@@ -215,6 +217,34 @@ func TestAListThatChangesIsReadAgain(t *testing.T) {
 	want("back", listedMe, unlisted)
 }
 
+// TestAListThatCannotBeOpenedIsTriedAgain though the file has not changed meanwhile.
+func TestAListThatCannotBeOpenedIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	tr := newTrusting(t, manifest(t, "apollo-manifest.json"), true, Options{})
+	opens := false
+	tr.documents.read = func(path string) (*documentList, os.FileInfo, error) {
+		if !opens {
+			return nil, nil, errors.New("too many open files")
+		}
+		return readDocuments(path)
+	}
+	tr.write(t, fmt.Sprintf(`{"1": %q}`, unlisted))
+	for range 3 {
+		tr.clock.Pass(trustedLookEvery)
+		if code := tr.code(t, sent(listedMe)); code != "" {
+			t.Errorf("while it cannot be opened: %q", code)
+		}
+	}
+	if n := strings.Count(tr.log.String(), "TRUSTED_DOCUMENTS cannot be read again"); n != 1 {
+		t.Errorf("the log has it %d times:\n%s", n, tr.log)
+	}
+	opens = true
+	tr.clock.Pass(trustedLookEvery)
+	if code := tr.code(t, sent(unlisted)); code != "" {
+		t.Errorf("now it can: %q", code)
+	}
+}
+
 func TestAListThatCannotBeUsedSaysWhy(t *testing.T) {
 	t.Parallel()
 	for list, says := range map[string]string{
@@ -229,9 +259,10 @@ func TestAListThatCannotBeUsedSaysWhy(t *testing.T) {
 		`{"format":"apollo-persisted-query-manifest","operations":[{"body":"{ __typename }"}]}`:                           "has no id",
 		`{"format":"apollo-persisted-query-manifest","operations":[{"id":"1","body":"{ a }"},{"id":"1","body":"{ b }"}]}`: "there twice",
 		`{"name":"patientgraph-web","version":"1.0.0"}`:                                                                   "no GraphQL document",
-		`{"1":{"text":"{ __typename }"}}`:                                                                                 "no text",
-		`{"1":"fragment F on Query { __typename }"}`:                                                                      "no GraphQL document with an operation",
-		`{"1":"{ ` + strings.Repeat("id ", 6000) + `}"}`:                                                                  "5000 tokens",
+		`{"1":"{ a }","1":"{ b }"}`:                      "there twice",
+		`{"1":{"text":"{ __typename }"}}`:                "no text",
+		`{"1":"fragment F on Query { __typename }"}`:     "no GraphQL document with an operation",
+		`{"1":"{ ` + strings.Repeat("id ", 6000) + `}"}`: "5000 tokens",
 	} {
 		file := filepath.Join(t.TempDir(), "documents.json")
 		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
 	"patientgraph/resolvers"
@@ -93,6 +95,12 @@ func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 		t.Sockets.Add(1)
 		defer t.Sockets.Done()
 	}
+	if status, err := checkHandshake(r); err != nil {
+		w.Header().Set("Sec-WebSocket-Version", webSocketVersion) // the one that there is (RFC 6455 section 4.4)
+		w.Header().Set("Upgrade", "websocket")                    // of 426 (RFC 9110 section 15.5.22)
+		refuse(w, r, status, err)
+		return
+	}
 	// Who may call from a page was decided before (withCORS).
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{transportWS, legacyWS}, InsecureSkipVerify: true})
 	if err != nil {
@@ -109,6 +117,26 @@ func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 	s := &socket{webSockets: t, conn: conn, exec: exec, acknowledged: make(chan struct{}), expired: make(chan struct{}, 1), running: map[string]*running{}}
 	s.ctx, s.cancel = context.WithCancel(r.Context())
 	s.serve(r)
+}
+
+const webSocketVersion = "13"
+
+// checkHandshake refuses what isWebSocket says and what is none. The library's own
+// refusals repeat what was sent, as text.
+func checkHandshake(r *http.Request) (status int, err *gqlerror.Error) {
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	switch {
+	case !r.ProtoAtLeast(1, 1):
+		return http.StatusUpgradeRequired, badInput("a WebSocket needs HTTP/1.1")
+	case r.Header.Get("Sec-WebSocket-Version") != webSocketVersion:
+		return http.StatusUpgradeRequired, badInput("send Sec-WebSocket-Version: " + webSocketVersion)
+	case len(keys) != 1:
+		return http.StatusBadRequest, badInput("send one Sec-WebSocket-Key")
+	}
+	if key, bad := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); bad != nil || len(key) != 16 {
+		return http.StatusBadRequest, badInput("Sec-WebSocket-Key must be the base64 of 16 bytes")
+	}
+	return 0, nil
 }
 
 // socket is one WebSocket.
