@@ -1414,7 +1414,10 @@ enum Gender {
 Whether the cache is known to agree with the FHIR server.
 """
 enum SyncState {
-  "The record is as the FHIR server had it when its changes were last looked at, within STALE_AFTER."
+  """
+  Within STALE_AFTER the FHIR server has shown this record, or its changes were looked at and nothing
+  is noted against the record.
+  """
   SYNCED
   "A write's outcome is not known yet: the FHIR server may hold newer contact values."
   PENDING

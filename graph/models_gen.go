@@ -1071,7 +1071,8 @@ func (e PatientOrder) MarshalJSON() ([]byte, error) {
 type SyncState string
 
 const (
-	// The record is as the FHIR server had it when its changes were last looked at, within STALE_AFTER.
+	// Within STALE_AFTER the FHIR server has shown this record, or its changes were looked at and nothing
+	// is noted against the record.
 	SyncStateSynced SyncState = "SYNCED"
 	// A write's outcome is not known yet: the FHIR server may hold newer contact values.
 	SyncStatePending SyncState = "PENDING"
