@@ -131,8 +131,9 @@ var korean = map[string]string{
 	"the token has expired: subscribe again with a new one":                                                                        "토큰이 만료되었습니다. 새 토큰으로 다시 구독하세요",
 	"this WebSocket has # operations under way, and may have no more at once":                                                      "이 WebSocket에서 이미 #개의 작업이 진행 중이며 동시에 더 실행할 수 없습니다",
 	"the server stops: subscribe again":                                                                                            "서버가 종료됩니다. 다시 구독하세요",
-	"this request changed nothing: ":                                                                                               "이 요청으로 변경된 내용은 없습니다: ",
-	"it is not known whether this request changed anything; read the patient before you send it again: ":                           "이 요청으로 변경되었는지 확인되지 않았습니다. 다시 보내기 전에 환자 정보를 조회하세요: ",
+	"this mutation changed nothing, others of the request may have: ":                                                              "이 작업으로 변경된 내용은 없으나, 같은 요청의 다른 작업은 적용되었을 수 있습니다: ",
+	"this mutation changed nothing: ":                                                                                              "이 작업으로 변경된 내용은 없습니다: ",
+	"it is not known whether this mutation changed anything; read the patient before you send it again: ":                          "이 작업으로 변경되었는지 확인되지 않았습니다. 다시 보내기 전에 환자 정보를 조회하세요: ",
 	"internal error; tell the operator this incident id: ":                                                                         "내부 오류가 발생했습니다. 운영자에게 이 번호를 알려 주세요: ",
 	"the request was cancelled":                                                                                                    "요청이 취소되었습니다",
 	"there is no contact update of yours with this operationId":                                                                    "해당 operationId로 요청하신 변경이 없습니다",
@@ -143,8 +144,9 @@ var korean = map[string]string{
 
 // begins are the words of korean behind which something else follows.
 var begins = []string{
-	"this request changed nothing: ",
-	"it is not known whether this request changed anything; read the patient before you send it again: ",
+	"this mutation changed nothing: ",
+	"this mutation changed nothing, others of the request may have: ",
+	"it is not known whether this mutation changed anything; read the patient before you send it again: ",
 	"internal error; tell the operator this incident id: ",
 	"No access to the FHIR server: ",
 	"The answer is unusable: ",

@@ -75,17 +75,18 @@ func TestWhatStandsInAMessageStaysInKorean(t *testing.T) {
 	t.Parallel()
 	ctx := inKorean(t)
 	for text, kept := range map[string][]string{
-		"The server answered with an empty body (status 503)":                                                 {"503"},
-		"internal error; tell the operator this incident id: 0198c0de-0000-7000-8000-000000000123":            {"0198c0de-0000-7000-8000-000000000123"},
-		"No access to the FHIR server: the authorization server answered with status 502":                     {"502", "authorization"},
-		"a patient may change the own record 60 times at once and then every 1s: try again in 3 s":            {"60", "1", "3"},
-		"this request changed nothing: the database is away: try again later":                                 nil,
-		"The server gave a reason that may hold patient data (unknown)":                                       {"(unknown)"},
-		"this request changed nothing: internal error; tell the operator this incident id: 0198c0de":          {"0198c0de"},
-		"the database did not answer in time: try again later, or ask for less at once":                       nil,
-		"this record was merged into another":                                                                 nil,
-		"you have 50 subscriptions already, and may have no more at once: end one first":                      {"50"},
-		"it is not known whether this request changed anything; read the patient before you send it again: x": {": x"},
+		"The server answered with an empty body (status 503)":                                                  {"503"},
+		"internal error; tell the operator this incident id: 0198c0de-0000-7000-8000-000000000123":             {"0198c0de-0000-7000-8000-000000000123"},
+		"No access to the FHIR server: the authorization server answered with status 502":                      {"502", "authorization"},
+		"a patient may change the own record 60 times at once and then every 1s: try again in 3 s":             {"60", "1", "3"},
+		"this mutation changed nothing: the database is away: try again later":                                 nil,
+		"this mutation changed nothing, others of the request may have: the database is away: try again later": nil,
+		"The server gave a reason that may hold patient data (unknown)":                                        {"(unknown)"},
+		"this mutation changed nothing: internal error; tell the operator this incident id: 0198c0de":          {"0198c0de"},
+		"the database did not answer in time: try again later, or ask for less at once":                        nil,
+		"this record was merged into another":                                                                  nil,
+		"you have 50 subscriptions already, and may have no more at once: end one first":                       {"50"},
+		"it is not known whether this mutation changed anything; read the patient before you send it again: x": {": x"},
 	} {
 		told := Say(ctx, text)
 		if !isKorean(told) || strings.Contains(told, "#") {
