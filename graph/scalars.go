@@ -26,12 +26,14 @@ func MarshalDateTime(t time.Time) graphql.Marshaler {
 // leapSecond is 60 where RFC 3339 has a second.
 var leapSecond = regexp.MustCompile(`^(.{17})60(\.\d+)?([Z+-].*)$`)
 
+var errNoDateTime = errors.New("a DateTime is a string in RFC 3339 with its time zone, for example \"2026-11-23T09:30:00Z\"")
+
 // UnmarshalDateTime reads RFC 3339, time zone included. T and Z may be small, and a
 // leap second is the one after it (section 5.6 and 5.7), which Go's parser does not know.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	s, ok := v.(string)
 	if !ok || len(s) > 64 { // time.Parse repeats what it cannot read
-		return time.Time{}, errors.New("a DateTime is a string in RFC 3339, for example \"2026-11-23T09:30:00Z\"")
+		return time.Time{}, errNoDateTime
 	}
 	s = strings.ToUpper(s)
 	leap := leapSecond.FindStringSubmatch(s)
@@ -43,7 +45,7 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 		t = t.Add(time.Second)
 	}
 	if err != nil || t.Year() < 1 {
-		return time.Time{}, errors.New("a DateTime is written in RFC 3339 with its time zone, for example 2026-11-23T09:30:00Z")
+		return time.Time{}, errNoDateTime
 	}
 	return t, nil
 }

@@ -60,8 +60,9 @@ func newGraphQL(o Options) http.Handler {
 	return answers.middleware(s)
 }
 
-// rulesWithoutSuggestions names no part of the schema that the caller did not
-// name. SetDisableSuggestion (gqlgen 0.17.98) does so for two of the rules only.
+// rulesWithoutSuggestions suggests no name of the schema for one that is wrong. What a
+// request lacks is named all the same: who may ask has the schema, see httpapi/schema.go.
+// SetDisableSuggestion (gqlgen 0.17.98) does so for two of the rules only.
 func rulesWithoutSuggestions() *rules.Rules {
 	r := rules.NewDefaultRules()
 	for _, rule := range []validator.Rule{
@@ -88,6 +89,7 @@ func noType(ctx context.Context, next graphql.Resolver) (any, error) {
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
 	codedLimit(e)
+	reworded(e)
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

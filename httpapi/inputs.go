@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/errcode"
@@ -117,6 +118,13 @@ var (
 	errNoInt    = errors.New("an Int is a whole number from -2147483648 to 2147483647")
 	errNoEnum   = errors.New("this is none of the values that may stand here; upper and lower case differ")
 )
+
+// reworded says of a number what is wrong: gqlparser's own words name another number.
+func reworded(e *gqlerror.Error) {
+	if strings.HasPrefix(e.Message, "cannot use value ") && strings.HasSuffix(e.Message, " as Int") {
+		e.Message = errNoInt.Error()
+	}
+}
 
 // checkValue looks at one scalar or value of an enum.
 func checkValue(of *ast.Definition, value any) error {

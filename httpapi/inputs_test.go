@@ -53,3 +53,14 @@ func TestAnArgumentOfAnotherTypeEndsTheRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestANumberThatIsNoIntIsNamedAsOne(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"1.5", "99999999999", "99999999999999999999"} {
+		response := ask(endpoint(t, Options{}), http.MethodPost, "/graphql", `{"query":"query($n: Int) { patients(first: $n) { totalCount } }","variables":{"n":`+value+`}}`)
+		body, code := read(t, response)
+		if message := body["errors"].([]any)[0].(map[string]any)["message"]; message != errNoInt.Error() || code != "GRAPHQL_VALIDATION_FAILED" {
+			t.Errorf("%s: %v", value, body)
+		}
+	}
+}

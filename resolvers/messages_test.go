@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -68,6 +69,36 @@ func TestWhatAWriteEndsWithIsKnownInKorean(t *testing.T) {
 		if told := Say(t.Context(), text); told != text {
 			t.Errorf("%q is told as %q without a language", text, told)
 		}
+	}
+}
+
+// So are the errors of the request that its user may see.
+func TestWhatEndsARequestIsKnownInKorean(t *testing.T) {
+	t.Parallel()
+	says := regexp.MustCompile("(?:requestError\\(ctx, Code\\w+, |unavailable\\(ctx, |errors\\.New\\(|fmt\\.Errorf\\(|fmt\\.Sprintf\\()(\"(?:[^\"\\\\]|\\\\.)+\"|`[^`]+`)")
+	found := 0
+	for _, file := range []string{"page.go", "cursor.go", "contact.go", "feed.go", "rate.go", "resolver.go", "subscriptions.go", "../graph/scalars.go"} {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, said := range says.FindAllStringSubmatch(string(code), -1) {
+			text, err := strconv.Unquote(said[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, "%s") || strings.Contains(text, "%T") { // for the log
+				continue
+			}
+			found++
+			text = strings.NewReplacer("%d", "7", "%v", "7s").Replace(text)
+			if told := Say(inKorean(t), text); !isKorean(told) || strings.Contains(told, "#") {
+				t.Errorf("%s: %q is told as %q", file, text, told)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d texts are found", found)
 	}
 }
 
