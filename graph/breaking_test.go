@@ -14,8 +14,8 @@ import (
 )
 
 // breaks lists what of a schema clients of an older one miss: what findBreakingChanges of
-// graphql-js finds (graphql-inspector calls the same breaking), and other defaults, specifications and
-// kinds of operations.
+// graphql-js finds (graphql-inspector calls the same breaking), and other defaults,
+// specifications and kinds of operations.
 type breaks struct {
 	old, new *ast.Schema
 	found    []string

@@ -22,6 +22,7 @@ var korean = map[string]string{
 	// Rules.
 	"is required":                                                         "필수 항목입니다",
 	"must have at least # characters":                                     "#자 이상이어야 합니다",
+	"must not be empty":                                                   "비어 있을 수 없습니다",
 	"must have at most # characters":                                      "#자 이하여야 합니다",
 	"must have at most # entries":                                         "최대 #개까지 입력할 수 있습니다",
 	"must have the form name@example.org":                                 "name@example.org 형식이어야 합니다",

@@ -145,6 +145,9 @@ func TestEveryRuleAndFieldIsKnownInKorean(t *testing.T) {
 			}
 		}
 	}
+	if f := fault(t.Context(), []string{"phone"}, "min", "1"); f.Message != "must not be empty" || !isKorean(fault(inKorean(t), f.Field, "min", "1").Message) {
+		t.Errorf("%q", f.Message)
+	}
 	for _, begin := range begins {
 		if korean[begin] == "" {
 			t.Errorf("%q begins a message, and has no Korean words", begin)
