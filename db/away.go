@@ -64,3 +64,9 @@ var awayResults = []int{
 	sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
 	sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
 }
+
+// isFull reports whether SQLite had no room: then it has committed nothing.
+func isFull(err error) bool {
+	var file *driverlib.Error
+	return errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_FULL
+}

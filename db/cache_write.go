@@ -96,7 +96,8 @@ func (s *Store) SetContact(id string, e ContactEdit, expectedVersion int64, at t
 // SetProfile changes local-only values. An expectedVersion of 0 is any. ErrNotFound:
 // also where the number has become another patient's than the one that is meant, or the
 // FHIR server does not have the patient any more.
-// ErrVersionMismatch: a field that the edit sets has changed since.
+// ErrVersionMismatch: a field that the edit sets has changed since. ErrUnsure; after any
+// other error nothing was changed.
 func (s *Store) SetProfile(id string, e ProfileEdit, expectedVersion int64, at time.Time) (*Patient, error) {
 	return s.change(id, e.Fields(), expectedVersion, at, func(_ context.Context, _ bun.Tx, p *Patient) error {
 		if e.FHIRID != "" && e.FHIRID != p.FHIRID || !p.GoneAt.IsZero() {

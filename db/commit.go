@@ -40,30 +40,43 @@ func (s *Store) runTogether(batch []*commit) error {
 	if len(batch) == 1 && batch[0].alone != nil {
 		run = batch[0].alone
 	}
-	begun := false
+	begun, done := false, false
 	err := run(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		begun = true
+		begun, done = true, false
 		for _, c := range batch {
 			c.err = c.work(ctx, tx)
 			if c.err != nil && !isExpected(c.err) {
 				return c.err
 			}
 		}
-		return s.file.check()
+		err := s.file.check()
+		done = err == nil
+		return err
 	})
-	if err != nil && !begun {
+	switch {
+	case err != nil && !begun:
 		return errors.Join(errNotBegun, err)
+	case err != nil && done && !isFull(err):
+		return errors.Join(ErrUnsure, err)
 	}
 	return err
 }
+
+// ErrUnsure: COMMIT failed, and whether it took place is not known.
+var ErrUnsure = errors.New("it is not known whether the transaction was committed")
 
 // retryAlone repeats what failed, alone: it may have failed for another's sake, or
 // with the connection, and all work may run twice. For as long as a commit may
 // take it repeats what waits for a row that somebody else has locked.
 func retryAlone(err error, run func() error) error {
 	once := err != nil && !errors.Is(err, errNotBegun) && !errors.Is(err, context.DeadlineExceeded)
+	unsure := errors.Is(err, ErrUnsure)
 	for deadline := time.Now().Add(commitTimeout); once || isLocked(err) && time.Now().Before(deadline); once = false {
 		err = run()
+		unsure = unsure || errors.Is(err, ErrUnsure)
+	}
+	if err != nil && unsure && !errors.Is(err, ErrUnsure) { // an earlier one may have been committed
+		err = errors.Join(ErrUnsure, err)
 	}
 	return err
 }

@@ -91,6 +91,9 @@ func commitAnswerLost(t *testing.T, open func(testing.TB) string) {
 					failed++ // an answer that is lost again and again is told as a failure
 				}
 				carriedOut := err == nil || !c.onFHIR // of the write-through that failed, a step
+				if err != nil && !c.onFHIR && !errors.Is(err, ErrUnsure) {
+					t.Errorf("P-%03d was changed, and its error sounds as if it was not: %v", k, err)
+				}
 				mistaken := errors.Is(err, ErrVersionMismatch) || errors.Is(err, ErrBusy) || errors.Is(err, ErrLostLease)
 				p, readErr := s.Patient(context.Background(), fmt.Sprintf("P-%03d", k))
 				if readErr != nil {

@@ -97,7 +97,7 @@ func TestAReplacedFileIsNoticed(t *testing.T) {
 				"hold": s.HoldUpdate("op-1", "me", "P-1"), "reopen": s.ReopenUpdate("op-1", "P-1"), "renew": s.RenewUpdates("me", []string{"op-1"}, time.Minute),
 				"migrate": s.Migrate(ctx),
 			} {
-				if !errors.Is(err, ErrReplaced) || !strings.Contains(err.Error(), path) {
+				if !errors.Is(err, ErrReplaced) || errors.Is(err, ErrUnsure) || !strings.Contains(err.Error(), path) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
@@ -128,10 +128,28 @@ func TestAFileThatGoesBeforeTheCommit(t *testing.T) {
 		p.BloodType = "A"
 		return os.Remove(path)
 	})
-	if !errors.Is(err, ErrReplaced) {
+	if !errors.Is(err, ErrReplaced) || errors.Is(err, ErrUnsure) {
 		t.Error(err)
 	}
 	if p, err := s.Patient(context.Background(), "P-1"); err != nil || p.BloodType != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Where there is no room nothing is changed, and the error says no more than that.
+func TestAFullDiskIsNoDoubt(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "x.db"))
+	add(t, s, testTime, NewPatient{Number: "P-1"})
+	if _, err := s.write.Exec("PRAGMA max_page_count = 1"); err != nil { // as many as there are
+		t.Fatal(err)
+	}
+	long := []string{strings.Repeat("x", 100_000)}
+	_, err := s.SetProfile("P-1", ProfileEdit{SetAllergies: true, Allergies: long}, 0, testTime)
+	if !isFull(err) || errors.Is(err, ErrUnsure) {
+		t.Error(err)
+	}
+	if p, err := s.Patient(context.Background(), "P-1"); err != nil || p.Version != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

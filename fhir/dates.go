@@ -93,6 +93,11 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		return
 	}
 	s.addInflected(year, month, days)
+	for _, d := range days {
+		if d != nil {
+			s.birthDays[year+" "+d[0]] = true
+		}
+	}
 	years = append(years, otherYears(year)...)
 	for _, m := range numberForms(month) {
 		for _, d := range days {

@@ -29,6 +29,7 @@ func (r *reading) search() bool {
 		r.findPart(i)
 		r.findNumber(i)
 		r.findGrouped(i)
+		r.findUnknownMonth(i)
 	}
 	r.findPatterns()
 	r.joinFragments()
@@ -223,6 +224,22 @@ func (r *reading) findGrouped(i int) {
 	}
 	if to > 0 {
 		r.hidden = append(r.hidden, span{from, to})
+	}
+}
+
+// findUnknownMonth hides the birth date that begins with the i-th token where its month is
+// a word that we do not know: day, word and year in any order.
+func (r *reading) findUnknownMonth(i int) {
+	if len(r.secrets.birthDays) == 0 || i+2 >= len(r.tokens) {
+		return
+	}
+	three := r.tokens[i : i+3]
+	for _, order := range [][3]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {1, 2, 0}} { // of day, word and year
+		word := three[order[1]]
+		if !word.digits && !word.glued && !commonWords[word.word] && r.secrets.birthDays[three[order[2]].word+" "+three[order[0]].word] &&
+			three[1].at-three[0].end <= maxGap && three[2].at-three[1].end <= maxGap {
+			r.hidden = append(r.hidden, span{three[0].at, three[2].end})
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type Secrets struct {
 	numbers   map[string]bool // the digits of phone numbers and the like, however grouped
 	fillers   map[string]bool // words between the parts of the birth date: hidden between two of them only
 	dates     map[string]bool // as 2006-01-02, 2006-01 or 2006
+	birthDays map[string]bool // year and day of the birth date, as "2006 2"
 	symbols   []string        // values without letter and digit, folded
 	parts     parts
 	bytes     int
@@ -55,7 +56,7 @@ const (
 
 // SecretsOf takes the values of resources; what is no JSON has none.
 func SecretsOf(resources ...[]byte) *Secrets {
-	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}, parts: newParts()}
+	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}, birthDays: map[string]bool{}, parts: newParts()}
 	for _, resource := range resources {
 		s.addResource(resource)
 	}
@@ -233,16 +234,29 @@ func (s *Secrets) addFolded(f folded, k kind) {
 			i += n
 		}
 	}
-	if n := len(f.tokens); n > 1 && n <= 4 && k != private { // "OBrien", "SolveigAune"
-		joined := ""
-		for _, t := range f.tokens {
-			if t.digits || t.glued {
-				return
-			}
-			joined += f.text[t.at:t.end]
+	if k != private {
+		s.addJoined(f, k)
+	}
+}
+
+// addJoined adds a value without what parts its words: "OBrien", "SolveigAune", and the
+// "NW19EA" of NW1 9EA, whose digits become one number.
+func (s *Secrets) addJoined(f folded, k kind) {
+	n, joined, digits := len(f.tokens), "", false
+	for _, t := range f.tokens {
+		if t.glued || t.digits && k != place && k != whole {
+			return
 		}
-		f = foldText(joined)
-		s.insert(f.tokens, hides)
+		joined += f.text[t.at:t.end]
+		digits = digits || t.digits
+	}
+	switch {
+	case n < 2, n > 4 && !digits, n > 8, digits && len(joined) < 5: // "1 A" is in many texts
+		return
+	}
+	f = foldText(joined)
+	s.insert(f.tokens, hides)
+	if !digits {
 		s.parts.add(f, k == name || k == place)
 	}
 }

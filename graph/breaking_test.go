@@ -14,7 +14,8 @@ import (
 )
 
 // breaks lists what of a schema clients of an older one miss: what findBreakingChanges of
-// graphql-js finds (graphql-inspector calls the same breaking), and other defaults.
+// graphql-js finds (graphql-inspector calls the same breaking), and other defaults,
+// specifications and kinds of operations.
 type breaks struct {
 	old, new *ast.Schema
 	found    []string
@@ -47,6 +48,13 @@ func breakingChanges(old, new *ast.Schema) []string {
 			b.add("@%s may not be repeated any more", name)
 		}
 	}
+	for operation, was := range map[string][2]*ast.Definition{
+		"queries": {old.Query, new.Query}, "mutations": {old.Mutation, new.Mutation}, "subscriptions": {old.Subscription, new.Subscription},
+	} {
+		if was[0] != nil && (was[1] == nil || was[0].Name != was[1].Name) {
+			b.add("%s begin no more at %s", operation, was[0].Name)
+		}
+	}
 	slices.Sort(b.found)
 	return b.found
 }
@@ -56,6 +64,12 @@ func (b *breaks) add(format string, args ...any) {
 }
 
 func (b *breaks) definition(was, is *ast.Definition) {
+	if was.Directives.ForName("oneOf") == nil && is.Directives.ForName("oneOf") != nil {
+		b.add("%s is @oneOf", was.Name)
+	}
+	if before, now := specifiedBy(was), specifiedBy(is); before != "" && before != now {
+		b.add("%s is specified by %q, and was by %q", was.Name, now, before)
+	}
 	for _, member := range append(slices.Clone(was.Types), was.Interfaces...) {
 		if !slices.Contains(is.Types, member) && !slices.Contains(is.Interfaces, member) {
 			b.add("%s and %s have nothing to do with each other any more", was.Name, member)
@@ -74,6 +88,8 @@ func (b *breaks) definition(was, is *ast.Definition) {
 			b.add("%s is gone", name)
 		case was.Kind == ast.InputObject && !accepts(now.Type, field.Type), was.Kind != ast.InputObject && !accepts(field.Type, now.Type):
 			b.add("%s is %s, and was %s", name, now.Type, field.Type)
+		case !sameValue(field.DefaultValue, now.DefaultValue): // of an input
+			b.add("%s has another default", name)
 		default:
 			b.arguments(name, field.Arguments, now.Arguments)
 		}
@@ -102,6 +118,13 @@ func (b *breaks) arguments(of string, was, is ast.ArgumentDefinitionList) {
 			b.add("%s(%s) is new, and must be given", of, argument.Name)
 		}
 	}
+}
+
+func specifiedBy(scalar *ast.Definition) string {
+	if d := scalar.Directives.ForName("specifiedBy"); d != nil {
+		return d.Arguments.ForName("url").Value.Raw
+	}
+	return ""
 }
 
 func sameValue(x, y *ast.Value) bool {
@@ -169,6 +192,7 @@ func TestChangesThatBreakClientsAreFound(t *testing.T) {
 		type Query { a(x: Int, y: [Int!] = [1]): String!  b: [A!]  u: U  c(i: In): C }
 		interface I { id: ID! }  type A implements I { id: ID! }  type B { id: ID }
 		union U = A | B  enum C { RED GREEN }  input In { a: String  b: String! }  scalar S
+		scalar T @specifiedBy(url: "https://a.example")  type M { m: Int }  schema { query: Query  mutation: M }
 		directive @d(x: Int) repeatable on FIELD | FRAGMENT_SPREAD`
 	for name, c := range map[string]struct{ old, new, want string }{
 		"a type":                         {`scalar S`, ``, "type S is gone"},
@@ -195,6 +219,10 @@ func TestChangesThatBreakClientsAreFound(t *testing.T) {
 		"one that may be left out":       {`b: String!`, `b: String`, ""},
 		"a new one that must":            {`b: String! }`, `b: String!  c: Int! }`, "In.c is new, and must be given"},
 		"a new one with a default":       {`b: String! }`, `b: String!  c: Int! = 1 }`, ""},
+		"one of them":                    {`input In`, `input In @oneOf`, "In is @oneOf"},
+		"its default":                    {`a: String  b`, `a: String = "x"  b`, "In.a has another default"},
+		"another specification":          {`a.example`, `b.example`, `T is specified by "https://b.example", and was by "https://a.example"`},
+		"a kind of operation":            {`  mutation: M }`, `}`, "mutations begin no more at M"},
 		"a directive":                    {`directive @d(x: Int) repeatable on FIELD | FRAGMENT_SPREAD`, ``, "@d is gone"},
 		"its argument":                   {`@d(x: Int)`, `@d`, "@d(x) is gone"},
 		"its place":                      {`FIELD | FRAGMENT_SPREAD`, `FIELD`, "@d may not stand at FRAGMENT_SPREAD any more"},

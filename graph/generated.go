@@ -1309,7 +1309,7 @@ Who is asking.
 type Viewer {
   "The role claim of the token, for example doctor. One that this server does not know may read nothing."
   role: String!
-  "The patient number that the token names, if it is exactly one; null for staff, parents and carers of several."
+  "The patient number that the token names, if it is exactly one: null for most staff, and for parents and carers of several."
   patientId: ID
   """
   The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer

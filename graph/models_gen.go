@@ -510,7 +510,7 @@ func (UpdatePatientProfileSuccess) IsUpdatePatientProfileResult() {}
 type Viewer struct {
 	// The role claim of the token, for example doctor. One that this server does not know may read nothing.
 	Role string `json:"role"`
-	// The patient number that the token names, if it is exactly one; null for staff, parents and carers of several.
+	// The patient number that the token names, if it is exactly one: null for most staff, and for parents and carers of several.
 	PatientID *string `json:"patientId,omitempty"`
 	// The numbers of all patients that the token names: the viewer's own, and of whom a parent or carer
 	// looks after. To the role patient each of their records is its own.

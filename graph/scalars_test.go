@@ -47,7 +47,8 @@ func TestADateTimeMayBeAnyRFC3339(t *testing.T) {
 	}
 	for _, wrong := range []any{
 		"", "2026-11-23", "2026-11-23T09:30:00", "2026-11-23T09:30Z", "2026-02-30T09:30:00Z", "2026-11-23T09:30:61Z",
-		"2026-11-23T09:61:60Z", "2026-11-23T09:30:00+25:00", "yesterday", 5, nil, true,
+		"2026-11-23T09:61:60Z", "2026-11-23T09:30:00+25:00", "2026-11-23T09:30:00+24:00",
+		"2026-11-23T9:30:00Z", "2026-11-23T09:30:00,5Z", "yesterday", 5, nil, true,
 	} {
 		if got, err := UnmarshalDateTime(wrong); err == nil {
 			t.Errorf("%v is taken as %v", wrong, got)

@@ -35,6 +35,7 @@ func newGraphQL(o *server) http.Handler {
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
+	s.Use(inputTypes{schema.Schema()})
 	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
 	if o.PatientNumbers != nil {
 		s.Use(viewerPatients{o.PatientNumbers, o.Log})
@@ -58,8 +59,9 @@ func newGraphQL(o *server) http.Handler {
 	return answers.middleware(s)
 }
 
-// rulesWithoutSuggestions names no part of the schema that the caller did not
-// name. SetDisableSuggestion (gqlgen 0.17.98) does so for two of the rules only.
+// rulesWithoutSuggestions suggests no name of the schema for one that is wrong. What a
+// request lacks is named all the same: who may ask has the schema, see httpapi/schema.go.
+// SetDisableSuggestion (gqlgen 0.17.98) does so for two of the rules only.
 func rulesWithoutSuggestions() *rules.Rules {
 	r := rules.NewDefaultRules()
 	for _, rule := range []validator.Rule{
@@ -86,6 +88,7 @@ func noType(ctx context.Context, next graphql.Resolver) (any, error) {
 func presentError(ctx context.Context, err error) *gqlerror.Error {
 	e := graphql.DefaultErrorPresenter(ctx, err)
 	codedLimit(e)
+	reworded(e)
 	if e.Extensions["code"] == nil {
 		if e.Extensions == nil {
 			e.Extensions = map[string]any{}

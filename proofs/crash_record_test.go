@@ -181,7 +181,7 @@ func (c *crash) checkRequest(p *Process, q *request, history []Contact, outcomes
 				c.t.Errorf("%v was told %v and is %d times in the history (%v)", q.input, answer, times, q.answers)
 			}
 		case "INTERNAL":
-			if text := answer["error"].(string); !strings.Contains(text, "this request changed nothing") || len(q.answers) == 1 && times != 0 {
+			if text := answer["error"].(string); !strings.Contains(text, "this mutation changed nothing") || len(q.answers) == 1 && times != 0 {
 				c.t.Errorf("%v was told %s and is %d times in the history", q.input, text, times)
 			}
 		case "": // no answer came

@@ -87,6 +87,9 @@ func fault(ctx context.Context, path []string, rule, param string) *graph.FieldE
 	if rule == "max" && slices.Contains([]string{"lines", "allergies"}, last(path)) {
 		text = "must have at most {0} entries"
 	}
+	if rule == "min" && param == "1" {
+		text = "must not be empty"
+	}
 	return &graph.FieldError{Field: path, Message: Say(ctx, strings.ReplaceAll(text, "{0}", param)), Rule: rule}
 }
 

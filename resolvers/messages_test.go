@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -71,21 +72,52 @@ func TestWhatAWriteEndsWithIsKnownInKorean(t *testing.T) {
 	}
 }
 
+// So are the errors of the request that its user may see.
+func TestWhatEndsARequestIsKnownInKorean(t *testing.T) {
+	t.Parallel()
+	says := regexp.MustCompile("(?:requestError\\(ctx, Code\\w+, |unavailable\\(ctx, |errors\\.New\\(|fmt\\.Errorf\\(|fmt\\.Sprintf\\()(\"(?:[^\"\\\\]|\\\\.)+\"|`[^`]+`)")
+	found := 0
+	for _, file := range []string{"page.go", "cursor.go", "contact.go", "feed.go", "rate.go", "resolver.go", "subscriptions.go", "../graph/scalars.go"} {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, said := range says.FindAllStringSubmatch(string(code), -1) {
+			text, err := strconv.Unquote(said[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, "%s") || strings.Contains(text, "%T") { // for the log
+				continue
+			}
+			found++
+			text = strings.NewReplacer("%d", "7", "%v", "7s").Replace(text)
+			if told := Say(inKorean(t), text); !isKorean(told) || strings.Contains(told, "#") {
+				t.Errorf("%s: %q is told as %q", file, text, told)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d texts are found", found)
+	}
+}
+
 func TestWhatStandsInAMessageStaysInKorean(t *testing.T) {
 	t.Parallel()
 	ctx := inKorean(t)
 	for text, kept := range map[string][]string{
-		"The server answered with an empty body (status 503)":                                                 {"503"},
-		"internal error; tell the operator this incident id: 0198c0de-0000-7000-8000-000000000123":            {"0198c0de-0000-7000-8000-000000000123"},
-		"No access to the FHIR server: the authorization server answered with status 502":                     {"502", "authorization"},
-		"a patient may change the own record 60 times at once and then every 1s: try again in 3 s":            {"60", "1", "3"},
-		"this request changed nothing: the database is away: try again later":                                 nil,
-		"The server gave a reason that may hold patient data (unknown)":                                       {"(unknown)"},
-		"this request changed nothing: internal error; tell the operator this incident id: 0198c0de":          {"0198c0de"},
-		"the database did not answer in time: try again later, or ask for less at once":                       nil,
-		"this record was merged into another":                                                                 nil,
-		"you have 50 subscriptions already, and may have no more at once: end one first":                      {"50"},
-		"it is not known whether this request changed anything; read the patient before you send it again: x": {": x"},
+		"The server answered with an empty body (status 503)":                                                  {"503"},
+		"internal error; tell the operator this incident id: 0198c0de-0000-7000-8000-000000000123":             {"0198c0de-0000-7000-8000-000000000123"},
+		"No access to the FHIR server: the authorization server answered with status 502":                      {"502", "authorization"},
+		"a patient may change the own record 60 times at once and then every 1s: try again in 3 s":             {"60", "1", "3"},
+		"this mutation changed nothing: the database is away: try again later":                                 nil,
+		"this mutation changed nothing, others of the request may have: the database is away: try again later": nil,
+		"The server gave a reason that may hold patient data (unknown)":                                        {"(unknown)"},
+		"this mutation changed nothing: internal error; tell the operator this incident id: 0198c0de":          {"0198c0de"},
+		"the database did not answer in time: try again later, or ask for less at once":                        nil,
+		"this record was merged into another":                                                                  nil,
+		"you have 50 subscriptions already, and may have no more at once: end one first":                       {"50"},
+		"it is not known whether this mutation changed anything; read the patient before you send it again: x": {": x"},
 	} {
 		told := Say(ctx, text)
 		if !isKorean(told) || strings.Contains(told, "#") {
@@ -112,6 +144,9 @@ func TestEveryRuleAndFieldIsKnownInKorean(t *testing.T) {
 				t.Errorf("%s: %q", rule, f.Message)
 			}
 		}
+	}
+	if f := fault(t.Context(), []string{"phone"}, "min", "1"); f.Message != "must not be empty" || !isKorean(fault(inKorean(t), f.Field, "min", "1").Message) {
+		t.Errorf("%q", f.Message)
 	}
 	for _, begin := range begins {
 		if korean[begin] == "" {

@@ -85,5 +85,6 @@ func (r *Resolver) tooFast(ctx context.Context, v auth.Viewer, patientID string)
 	seconds := int(math.Ceil(wait.Seconds()))
 	e := requestError(ctx, CodeLimitExceeded, fmt.Sprintf("a patient may change the own record %d times at once and then every %v: try again in %d s", changesAtOnce, changesEvery, seconds))
 	e.Extensions["retryAfterSeconds"] = seconds
+	withOthers(ctx, e)
 	return e
 }

@@ -117,12 +117,15 @@ func unavailable(ctx context.Context, message string) *gqlerror.Error {
 
 // unchanged is internal for a write that ended before anything was changed.
 func (r *Resolver) unchanged(ctx context.Context, err error) error {
-	return r.failedWrite(ctx, "this request changed nothing: ", err)
+	if othersOf(ctx) != nil {
+		return r.failedWrite(ctx, "this mutation changed nothing, others of the request may have: ", err)
+	}
+	return r.failedWrite(ctx, "this mutation changed nothing: ", err)
 }
 
 // unsure is internal for a write of which nobody knows whether it was made.
 func (r *Resolver) unsure(ctx context.Context, err error) error {
-	return r.failedWrite(ctx, "it is not known whether this request changed anything; read the patient before you send it again: ", err)
+	return r.failedWrite(ctx, "it is not known whether this mutation changed anything; read the patient before you send it again: ", err)
 }
 
 func (r *Resolver) failedWrite(ctx context.Context, what string, err error) error {
@@ -130,6 +133,7 @@ func (r *Resolver) failedWrite(ctx context.Context, what string, err error) erro
 	var e *gqlerror.Error
 	if errors.As(failure, &e) {
 		e.Message = what + e.Message
+		withOthers(ctx, e)
 	}
 	return failure
 }

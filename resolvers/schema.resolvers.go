@@ -41,6 +41,7 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if err != nil {
 		return nil, r.contactFailed(ctx, err)
 	}
+	answered(ctx, optional(o.OperationID))
 	return r.contactResult(ctx, v, o)
 }
 
@@ -74,9 +75,12 @@ func (r *mutationResolver) UpdatePatientProfile(ctx context.Context, input graph
 		return patientNotFound(ctx), nil
 	case errors.Is(err, db.ErrVersionMismatch):
 		return r.profileConflict(ctx, v, number, edit.Fields(), expected)
-	case err != nil:
+	case errors.Is(err, db.ErrUnsure):
 		return nil, r.unsure(ctx, err)
+	case err != nil:
+		return nil, r.unchanged(ctx, err)
 	}
+	answered(ctx, nil)
 	return &graph.UpdatePatientProfileSuccess{Patient: r.toPatient(row, v)}, nil
 }
 
