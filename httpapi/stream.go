@@ -165,11 +165,11 @@ func notInTime() *gqlerror.Error {
 }
 
 func tokenExpired() *gqlerror.Error {
-	return coded(codeUnauthenticated, "the token has expired: subscribe again with a new one")
+	return coded(codeUnauthenticated, resolvers.ErrTokenExpired.Error())
 }
 
 func serverStops() *gqlerror.Error {
-	return unavailable("the server stops: subscribe again", 1)
+	return unavailable(resolvers.ErrStopping.Error(), 1)
 }
 
 func errorsJSON(errs gqlerror.List) string {

@@ -56,8 +56,8 @@ func (p *PerViewer) Begin(v auth.Viewer, most int) (end func(), ok bool) {
 
 // Why a subscription ends before it is complete, but for faults and for clients that leave.
 var (
-	ErrTokenExpired = errors.New("the token has expired")
-	ErrStopping     = errors.New("the server stops")
+	ErrTokenExpired = errors.New("the token has expired: subscribe again with a new one")
+	ErrStopping     = errors.New("the server stops: subscribe again")
 )
 
 type endKey struct{}
