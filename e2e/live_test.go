@@ -149,25 +149,33 @@ func TestChangesAreToldByEachTransport(t *testing.T) {
 func TestARefusedSubscriptionHasNoData(t *testing.T) {
 	t.Parallel()
 	s := StartSystem(t, dbtest.SQLite(t))
-	subscription := `subscription Refused { patientChanged(id: "nobody") { id } }`
-	for _, stream := range []*Stream{s.Subscribe(subscription), s.SubscribeMultipart(subscription)} {
-		event, _ := stream.Next()
-		if _, has := event["data"]; has || event.ErrorCode() != "BAD_USER_INPUT" {
-			t.Errorf("told %v", event)
+	for subscription, code := range map[string]string{
+		`{ patientChanged(id: "nobody") { id } }`:                                                           "BAD_USER_INPUT",
+		`{ a: patientChanged(id: "` + Number + `") { id } b: patientChanged(id: "` + Number + `") { id } }`: "GRAPHQL_VALIDATION_FAILED",
+		`{ patientChanged(id: "` + Number + `") @skip(if: true) { id } }`:                                   "GRAPHQL_VALIDATION_FAILED",
+		`{ ...on Subscription { __typename } }`:                                                             "GRAPHQL_VALIDATION_FAILED",
+	} {
+		subscription = "subscription Refused " + subscription
+		for _, stream := range []*Stream{s.Subscribe(subscription), s.SubscribeMultipart(subscription)} {
+			event, _ := stream.Next()
+			if _, has := event["data"]; has || event.ErrorCode() != code {
+				t.Errorf("%s: told %v", subscription, event)
+			}
+			if event, ended := stream.Next(); !ended || !stream.Whole {
+				t.Errorf("and then %v", event)
+			}
 		}
-		if event, ended := stream.Next(); !ended || !stream.Whole {
-			t.Errorf("and then %v", event)
+		socket := s.Socket()
+		socket.Subscribe("1", subscription, nil)
+		message := socket.Next()
+		Want(t, message, Object{"type": "error", "id": "1"})
+		if errors, _ := message["payload"].([]any); (Object{"errors": errors}).ErrorCode() != code {
+			t.Errorf("%s: by WebSocket came %v", subscription, message)
 		}
+		socket.Send(Object{"type": "ping"})
+		Want(t, socket.Next(), Object{"type": "pong"}) // no complete
+		socket.Leave()
 	}
-	socket := s.Socket()
-	socket.Subscribe("1", subscription, nil)
-	message := socket.Next()
-	Want(t, message, Object{"type": "error", "id": "1"})
-	if errors, _ := message["payload"].([]any); (Object{"errors": errors}).ErrorCode() != "BAD_USER_INPUT" {
-		t.Errorf("by WebSocket came %v", message)
-	}
-	socket.Send(Object{"type": "ping"})
-	Want(t, socket.Next(), Object{"type": "pong"}) // no complete
 	for _, transport := range []string{"sse", "multipart", "websocket"} {
 		s.UntilLog(`"transport":"` + transport + `","ended":"failed"`)
 	}

@@ -35,6 +35,7 @@ func newGraphQL(o *server) http.Handler {
 	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
 	s.Use(documentLimits{parsed})
 	s.Use(newCostLimit(schema.Schema()))
+	s.Use(oneStream{})
 	s.Use(inputTypes{schema.Schema()})
 	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
 	if o.PatientNumbers != nil {
