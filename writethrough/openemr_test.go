@@ -86,7 +86,12 @@ func TestAClearingOnOpenEMRTakesOutWhatWasThereFirst(t *testing.T) {
 					}
 					return r.client.Read(ctx, id)
 				}
-				w := r.writer(true, n, r.store, func(c *writethrough.Config) { c.Lease, c.SettleWindow = 5*time.Second, 500*time.Millisecond })
+				w := r.writer(true, n, r.store, func(config *writethrough.Config) {
+					config.Lease, config.SettleWindow = 5*time.Second, 500*time.Millisecond
+					if c.code != writethrough.OutcomeUnknown { // which is told when the time is over
+						config.Timeout = time.Minute
+					}
+				})
 				o, err := w.UpdateContact(t.Context(), writethrough.Change{PatientID: patientID(0), Actor: "me", IdempotencyKey: "k", Edit: c.edit})
 				if err != nil || o.Code != c.code {
 					t.Errorf("told %+v, %v, want %s", o, err, c.code)
