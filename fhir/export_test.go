@@ -337,7 +337,8 @@ func TestAFileOfWhichNothingComesIsGivenUp(t *testing.T) {
 	export.by.timeout = time.Millisecond
 	x.SetFault("", fhirsim.Fault{On: fhirsim.OnExportFile, Hang: true})
 	for _, err := range export.Patients(t.Context()) {
-		if e := asError(t, err, Lost); !e.Timeout || len(x.waits) != maxExportTries-1 {
+		var e *Error // on a busy machine the time may be over before it was asked for
+		if !errors.As(err, &e) || e.Kind != Lost && e.Kind != NotSent || !e.Timeout || len(x.waits) != maxExportTries-1 {
 			t.Errorf("%v, waited %v", err, x.waits)
 		}
 	}
