@@ -348,7 +348,7 @@ func (s *Store) entombAll(ctx context.Context, tx bun.Tx, now time.Time, f *Fill
 	var unseen, done []string
 	for _, row := range rows {
 		deleted, told := deletedAt[row.FHIRID]
-		doubtful := told && !deleted.After(row.FHIRUpdatedAt)
+		doubtful := told && !deleted.After(row.FHIRUpdatedAt) || !f.AskedAt.After(row.LastSyncedAt) // it was there since
 		if row.GoneAt.IsZero() && (row.SyncState == Pending || f.isOvertaken(row) || doubtful) {
 			unseen = append(unseen, row.ID)
 			continue

@@ -85,7 +85,7 @@ func (m *model) mirrors(t *rapid.T) {
 			since = 0 // or before, and kept
 		}
 		v := m.server.history[rapid.IntRange(since, m.server.current().index).Draw(t, "shown")]
-		if v.deleted && v.index < a.at { // no list shows who is not there
+		if v.deleted && (a.kind == "list" || v.index < a.at) { // no list shows who is not there
 			return
 		}
 		if a.kind == "look" {
