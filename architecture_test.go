@@ -35,6 +35,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/locked":      {},
 		"internal/oauthserver": {},
 		"internal/recordings":  {},
+		"internal/sources":     {},
 		"internal/testca":      {},
 		"internal/wait":        {},
 		"jsonlimit":            {},

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -20,16 +19,6 @@ import (
 // freezable returns the database by a way on which nothing passes while the lock is held.
 func freezable(t *testing.T, databaseURL string) (string, *sync.RWMutex) {
 	t.Helper()
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := u.Host
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	var frozen sync.RWMutex
 	pass := func(to, from net.Conn) {
 		defer to.Close()
@@ -43,23 +32,10 @@ func freezable(t *testing.T, databaseURL string) (string, *sync.RWMutex) {
 			}
 		}
 	}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			go pass(server, client)
-			go pass(client, server)
-		}
-	}()
-	u.Host = l.Addr().String()
-	return u.String(), &frozen
+	return dbtest.Between(t, databaseURL, func(client, server net.Conn) {
+		go pass(server, client)
+		pass(client, server)
+	}), &frozen
 }
 
 // A signal ends serve and sync though PostgreSQL stands still: whoever follows the FHIR

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"patientgraph/db/dbtest"
 )
 
 // cutAt stands before PostgreSQL. While armed it lets what is answered like
@@ -18,7 +20,7 @@ import (
 func cutAt(t *testing.T, databaseURL, answer string) (string, *atomic.Int64) {
 	t.Helper()
 	var armed atomic.Int64
-	return between(t, databaseURL, func(in, out net.Conn) {
+	return dbtest.Between(t, databaseURL, func(in, out net.Conn) {
 		go func() { _, _ = io.Copy(out, in); out.Close() }()
 		defer in.Close()
 		defer out.Close()

@@ -106,7 +106,7 @@ func TestAPoolerThatIsNotSaid(t *testing.T) {
 // ignoring stands before PostgreSQL and passes on who asks for which database,
 // and none of the settings.
 func ignoring(t *testing.T, databaseURL string) string {
-	return between(t, databaseURL, func(client, server net.Conn) {
+	return dbtest.Between(t, databaseURL, func(client, server net.Conn) {
 		defer server.Close()
 		message, err := pgproto3.NewBackend(client, client).ReceiveStartupMessage()
 		start, is := message.(*pgproto3.StartupMessage)

@@ -126,7 +126,7 @@ type proxy struct {
 func newProxy(t testing.TB, databaseURL string) *proxy {
 	t.Helper()
 	p := &proxy{}
-	p.url = between(t, databaseURL, func(in, out net.Conn) {
+	p.url = dbtest.Between(t, databaseURL, func(in, out net.Conn) {
 		go func() {
 			defer out.Close()
 			p.passStatements(out, in)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,21 +15,6 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
 )
-
-// exchange sends a request and returns the answer with its body read.
-func exchange(t *testing.T, request *http.Request) (response *http.Response, body string) {
-	t.Helper()
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(text)
-}
 
 // What no token, a bad one and a bad request are told has the media type asked for.
 func TestARefusalHasTheMediaTypeAskedFor(t *testing.T) {
@@ -59,7 +43,7 @@ func TestARefusalHasTheMediaTypeAskedFor(t *testing.T) {
 		if c.accept != "" {
 			headers = []string{"Accept", c.accept}
 		}
-		response, body := exchange(t, c.client.Request(c.method, "/graphql", c.body, headers...))
+		response, body := fetch(t, c.client.Request(c.method, "/graphql", c.body, headers...))
 		h := response.Header
 		if response.StatusCode != c.status || h.Get("Content-Type") != c.contentType+"; charset=utf-8" || !strings.Contains(body, `"code":"`+c.code+`"`) || strings.Contains(body, `"data"`) {
 			t.Errorf("%s as %s: status %d, %s, %s", c.body, c.accept, response.StatusCode, h.Get("Content-Type"), body)
@@ -76,7 +60,7 @@ func TestHealthTakesNoOtherMethod(t *testing.T) {
 		s := StartSystem(t, dbtest.SQLite(t), "PLAYGROUND="+playground, "INTROSPECTION="+playground)
 		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 			for method, want := range map[string]int{"GET": 200, "HEAD": 200, "POST": 405, "DELETE": 405, "OPTIONS": 405} {
-				response, _ := exchange(t, s.As("").Request(method, path, ""))
+				response, _ := fetch(t, s.As("").Request(method, path, ""))
 				if response.StatusCode != want || (want == 405) != (response.Header.Get("Allow") == "GET, HEAD") {
 					t.Errorf("page %s, %s %s: status %d, Allow %q", playground, method, path, response.StatusCode, response.Header.Get("Allow"))
 				}
@@ -99,7 +83,7 @@ func TestAKeptAnswerIsAskedForAgain(t *testing.T) {
 		}
 		path := "/graphql?variables=" + url.QueryEscape(JSON(t, variables)) + "&extensions=" + url.QueryEscape(JSON(t, extensions))
 		get := func(c *Client, tag string) (*http.Response, string) {
-			return exchange(t, c.Request(http.MethodGet, path, "", "If-None-Match", tag))
+			return fetch(t, c.Request(http.MethodGet, path, "", "If-None-Match", tag))
 		}
 		first, body := get(s.Client, "")
 		tag := first.Header.Get("ETag")

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -102,19 +101,11 @@ func TestRefusalsSpeakTheLanguageOfTheCaller(t *testing.T) {
 	s := StartSystem(t, dbtest.SQLite(t), "RATE_LIMIT=1")
 	const query = `{"query":"{ viewer { role } }"}`
 	ask := func(c *Client, body string, headers ...string) (*http.Response, string) {
-		response, err := http.DefaultClient.Do(c.Request(http.MethodPost, "/graphql", body, append(headers, "Accept-Language", "ko")...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		response, text := fetch(t, c.Request(http.MethodPost, "/graphql", body, append(headers, "Accept-Language", "ko")...))
 		if response.Header.Get("Content-Language") != "ko" || response.Header.Get("Vary") == "" {
 			t.Errorf("status %d: Content-Language %q, Vary %q", response.StatusCode, response.Header.Get("Content-Language"), response.Header.Values("Vary"))
 		}
-		return response, string(text)
+		return response, text
 	}
 	ask(s.As("x"), query)
 	ask(s.Client, "{")

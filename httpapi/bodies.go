@@ -12,7 +12,6 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/tidwall/gjson"
-	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
@@ -122,7 +121,7 @@ type sharedBodyKey struct{}
 // leaveBodyRoom is for a subscription that has begun: it gives back the room of its body
 // and forgets what was read, for the operation has what it needs of it. Others end soon.
 func leaveBodyRoom(ctx context.Context) {
-	if asked := graphql.GetOperationContext(ctx).Operation; asked == nil || asked.Operation != ast.Subscription {
+	if !isSubscription(ctx) {
 		return
 	}
 	if parameters := parametersOf(ctx); parameters != nil {

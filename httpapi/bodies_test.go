@@ -148,22 +148,25 @@ func TestAbuseWhoSendsNothingTakesNoRoom(t *testing.T) {
 func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
-	room := newBodyRoom(nil)
-	room.restTime = 100 * time.Millisecond
-	server := httptest.NewServer(guarded(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := readBody(w, r)
-		read <- err
-		if err != nil {
-			return
-		}
-		select { // all has come, and nothing hurries any more
-		case <-r.Context().Done():
-			t.Error("the request ended")
-		case <-time.After(3 * room.restTime):
-		}
-	}))))
-	defer server.Close()
-	response, err := http.Post(server.URL, jsonType, strings.NewReader(strings.Repeat("x", maxBody)))
+	serve := func(restTime time.Duration) *httptest.Server {
+		room := newBodyRoom(nil)
+		room.restTime = restTime
+		server := httptest.NewServer(guarded(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := readBody(w, r)
+			read <- err
+			if err != nil {
+				return
+			}
+			select { // all has come, and nothing hurries any more
+			case <-r.Context().Done():
+				t.Error("the request ended")
+			case <-time.After(restTime + restTime/2):
+			}
+		}))))
+		t.Cleanup(server.Close)
+		return server
+	}
+	response, err := http.Post(serve(2*time.Second).URL, jsonType, strings.NewReader(strings.Repeat("x", maxBody)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,6 +174,7 @@ func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 	if err := <-read; err != nil {
 		t.Errorf("a body that comes at once: %v", err)
 	}
+	server := serve(100 * time.Millisecond)
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

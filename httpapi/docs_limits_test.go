@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"patientgraph/internal/sources"
 )
 
 // limitRows are how the row of docs/security.md begins that has the limit.
@@ -82,24 +84,13 @@ func TestEveryLimitIsDocumented(t *testing.T) {
 // constants are the numbers that the files name, as the documentation writes them.
 func constants(t *testing.T, pattern string) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%s: %v", pattern, err)
-	}
 	named := map[string]string{}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for file, source := range sources.Of(t, pattern) {
 		folder := strings.TrimPrefix(filepath.Dir(file), "../")
 		if folder == "." {
 			folder = "httpapi"
 		}
-		for _, m := range regexp.MustCompile(`(?m)^(?:const |\t)(\w+) += (.+?)(?: +//.*)?$`).FindAllStringSubmatch(string(source), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^(?:const |\t)(\w+) += (.+?)(?: +//.*)?$`).FindAllStringSubmatch(source, -1) {
 			if value := written(m[2]); value != "" {
 				named[folder+"."+m[1]] = value
 			}

@@ -2,10 +2,11 @@ package httpapi
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"patientgraph/internal/sources"
 )
 
 // TestEveryCodeOfARequestIsDocumented: docs/errors.md has each code that stands in the
@@ -20,19 +21,8 @@ func TestEveryCodeOfARequestIsDocumented(t *testing.T) {
 	codes := map[string]bool{"GRAPHQL_PARSE_FAILED": true, "GRAPHQL_VALIDATION_FAILED": true}
 	said := regexp.MustCompile(`\b[cC]ode[A-Z]\w+ += "([A-Z_]+)"|"code":\s*"([A-Z_]+)"`)
 	for _, dir := range []string{"../resolvers", "../auth", "."} {
-		files, err := filepath.Glob(dir + "/*.go")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			source, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range said.FindAllStringSubmatch(string(source), -1) {
+		for _, source := range sources.Of(t, dir+"/*.go") {
+			for _, m := range said.FindAllStringSubmatch(source, -1) {
 				codes[m[1]+m[2]] = true
 			}
 		}

@@ -92,7 +92,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
 		return
 	}
-	stopBeat := s.beat(t.timing.orUsual().heartbeat)
+	stopBeat := s.beat(t.timing.heartbeat)
 	defer stopBeat() // also in a panic
 	ended, failure = t.metrics.deliver(ctx, f.name, exec, rc, s.send)
 	stopBeat()

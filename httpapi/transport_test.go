@@ -28,7 +28,7 @@ func endpoint(t *testing.T, o Options) http.Handler {
 		o.Log = quiet.Log
 	}
 	o.Resolver = &resolvers.Resolver{}
-	handler := withLanguage(negotiated(checkedRequest(newGraphQL(&server{Options: o}))))
+	handler := withLanguage(negotiated(checkedRequest(newGraphQL(&server{Options: o, timing: timing{}.orUsual()}))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		viewer := auth.Viewer{Role: auth.RoleAdmin}
 		guarded(handler).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))

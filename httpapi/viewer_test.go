@@ -20,7 +20,7 @@ import (
 func askViewer(t *testing.T, v auth.Viewer, query, accept string, numbers func(context.Context, []string) ([]string, error)) (answer, log string) {
 	t.Helper()
 	var logged locked.Buffer
-	server := negotiated(checkedRequest(newGraphQL(&server{Options: Options{
+	server := negotiated(checkedRequest(newGraphQL(&server{timing: timing{}.orUsual(), Options: Options{
 		Log: slog.New(slog.NewTextHandler(&logged, nil)), Resolver: &resolvers.Resolver{}, PatientNumbers: numbers,
 	}})))
 	request := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(`{"query":"`+query+`"}`))

@@ -206,7 +206,7 @@ func (s *socket) read() (websocket.MessageType, []byte, error) {
 	if err != nil {
 		return kind, nil, err
 	}
-	defer time.AfterFunc(s.timing.orUsual().receive, cancel).Stop()
+	defer time.AfterFunc(s.timing.receive, cancel).Stop()
 	data, err := io.ReadAll(reader)
 	return kind, data, err
 }

@@ -2,11 +2,12 @@ package mirror
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"patientgraph/internal/sources"
 )
 
 // TestEveryLogLineIsDocumented: docs/operations.md has each line that the mirror logs. Of a
@@ -23,21 +24,10 @@ func TestEveryLogLineIsDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
 		documented = append(documented, m[1])
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	lines := []string{errManyMissing.Error()}
 	logged := regexp.MustCompile(`\bLog\.(?:Info|Warn|Error)\("([^"]+)"`)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range logged.FindAllStringSubmatch(string(source), -1) {
+	for _, source := range sources.Of(t, "*.go") {
+		for _, m := range logged.FindAllStringSubmatch(source, -1) {
 			lines = append(lines, m[1])
 		}
 	}

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,20 @@ import (
 	"patientgraph/fhir"
 	"patientgraph/fhir/fhirsim"
 )
+
+// locks holds rows of patients locked until the transaction ends.
+func locks(t *testing.T, url, where string) *sql.Tx {
+	t.Helper()
+	tx, err := dbtest.Open(t, url).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() }) // it may have ended
+	if _, err := tx.Exec("SELECT 1 FROM patients " + where + " FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
 
 // A row that somebody holds locked in the database holds up nobody else. It is STALE as if it
 // said itself that it is unseen, also for whoever follows next, and it is read again once it
@@ -46,14 +61,7 @@ func TestALockedRowHoldsUpNobody(t *testing.T) {
 			}
 			r.walks()
 			r.looks()
-			tx, err := dbtest.Open(t, url).Begin()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tx.Rollback()
-			if _, err := tx.Exec(`SELECT 1 FROM patients WHERE fhir_id = 'a' FOR UPDATE`); err != nil {
-				t.Fatal(err)
-			}
+			tx := locks(t, url, "WHERE fhir_id = 'a'")
 			r.clock.Pass(time.Hour)
 			does.happens(r)
 			r.puts("b", "010-2222-2222")
@@ -107,14 +115,7 @@ func TestARowThatWasLockedIsAsOldAsItIs(t *testing.T) {
 	r.puts("a", "010-1111-1111")
 	r.walks()
 	r.looks()
-	tx, err := dbtest.Open(t, url).Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback()
-	if _, err := tx.Exec(`SELECT 1 FROM patients WHERE fhir_id = 'a' FOR UPDATE`); err != nil {
-		t.Fatal(err)
-	}
+	tx := locks(t, url, "WHERE fhir_id = 'a'")
 	r.clock.Pass(time.Minute)
 	r.puts("a", "010-2222-2222")
 	r.looks()
@@ -161,14 +162,7 @@ func TestALookFailsWhereManyRowsAreLocked(t *testing.T) {
 	r.walks()
 	r.looks()
 	looked := r.LookedAt()
-	tx, err := dbtest.Open(t, url).Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback()
-	if _, err := tx.Exec(`SELECT 1 FROM patients FOR UPDATE`); err != nil {
-		t.Fatal(err)
-	}
+	tx := locks(t, url, "")
 	r.clock.Pass(time.Minute)
 	for n := range patients {
 		r.puts(fmt.Sprint("p", n), "010-2222-2222")

@@ -271,10 +271,11 @@ func (m *Mirror) begin(ctx context.Context) error {
 	}
 	if m.progress.Base != m.Base { // what was seen of another server says nothing of this one
 		m.progress = progress{Base: m.Base}
-		if err := m.Cache.SaveMirror(m.owner, time.Time{}, m.progress.encode()); err != nil {
+		text := m.progress.encode()
+		if err := m.Cache.SaveMirror(m.owner, time.Time{}, text); err != nil {
 			return err
 		}
-		m.state.Store(stateOf(db.Mirror{Progress: m.progress.encode(), Woken: s.Woken}))
+		m.state.Store(&state{db.Mirror{Progress: text, Woken: s.Woken}, m.progress})
 	}
 	if m.progress.System != m.PatientIDSystem { // everybody may have another number
 		m.progress.System, m.progress.Sweep, m.progress.Filled = m.PatientIDSystem, nil, false
@@ -294,12 +295,13 @@ func (m *Mirror) save(lookedAt time.Time) error {
 		lookedAt = m.LookedAt()
 	}
 	m.progress.Locked = m.remembered.allLocked()
-	if err := m.Cache.SaveMirror(m.owner, lookedAt, m.progress.encode()); err != nil {
+	text := m.progress.encode()
+	if err := m.Cache.SaveMirror(m.owner, lookedAt, text); err != nil {
 		return err
 	}
 	s := m.state.Load().Mirror
-	s.LookedAt, s.Progress = lookedAt, m.progress.encode()
-	m.state.Store(stateOf(s))
+	s.LookedAt, s.Progress = lookedAt, text
+	m.state.Store(&state{s, m.progress})
 	return nil
 }
 

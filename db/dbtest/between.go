@@ -1,4 +1,4 @@
-package db
+package dbtest
 
 import (
 	"net"
@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// between stands before a PostgreSQL server: pass gets both ends of every connection,
+// Between stands before a PostgreSQL server: pass gets both ends of every connection,
 // and closes them. It returns the URL of the database by this way.
-func between(t testing.TB, databaseURL string, pass func(client, server net.Conn)) string {
+func Between(t testing.TB, databaseURL string, pass func(client, server net.Conn)) string {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
 	if err != nil {
