@@ -86,15 +86,20 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms, client)
 		return
 	}
-	asked := info.operation.Load()
-	if asked == nil {
-		asked = &operation{}
-	}
+	asked := info.asked()
 	line := []any{"method", method(r), "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
 	if info.transport != "" {
 		line = append(line, "transport", info.transport, "ended", info.ended)
 	}
 	log.InfoContext(r.Context(), "GraphQL request", line...)
+}
+
+// asked is the operation as far as it was read.
+func (info *requestInfo) asked() *operation {
+	if read := info.operation.Load(); read != nil {
+		return read
+	}
+	return &operation{}
 }
 
 // method is a method of HTTP; "other": what a caller took for one.

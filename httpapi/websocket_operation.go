@@ -137,10 +137,7 @@ func forOperation(ctx context.Context) (context.Context, *requestInfo) {
 }
 
 func (info *requestInfo) logOperation(ctx context.Context, log *slog.Logger, took time.Duration) {
-	asked := info.operation.Load()
-	if asked == nil {
-		asked = &operation{}
-	}
+	asked := info.asked()
 	log.InfoContext(ctx, "GraphQL operation", "operation_name", asked.name, "operation_type", string(asked.kind),
 		"transport", info.transport, "ended", info.ended, "ms", float64(took.Microseconds())/1000)
 }
