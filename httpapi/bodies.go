@@ -20,8 +20,8 @@ import (
 
 const (
 	// largeBody is from where on what has come of a body shares maxBodies with all others:
-	// it is in memory, about three times, until its request is answered or its
-	// subscription begins. One caller may have a quarter.
+	// it is in memory, about three times, until its request is answered. One caller may
+	// have a quarter. A subscription, which may last for hours, is not asked for so.
 	largeBody    = 64 << 10
 	maxBodies    = 64 << 20
 	maxOneCaller = maxBodies / 4
@@ -118,17 +118,17 @@ func (s *sharedBody) leave() {
 
 type sharedBodyKey struct{}
 
-// leaveBodyRoom is for a subscription that has begun: it gives back the room of its body
-// and forgets what was read, for the operation has what it needs of it. Others end soon.
-func leaveBodyRoom(ctx context.Context) {
-	if !isSubscription(ctx) {
-		return
-	}
-	if parameters := parametersOf(ctx); parameters != nil {
+// isLargeBody reports whether a request has come with a body that takes room.
+func isLargeBody(ctx context.Context) bool {
+	body, ok := ctx.Value(sharedBodyKey{}).(*sharedBody)
+	return ok && body.taken > 0
+}
+
+// forgetRequest is for a subscription that has begun, and may last for hours: the
+// operation has what it needs of what was read. Others end soon.
+func forgetRequest(ctx context.Context) {
+	if parameters := parametersOf(ctx); parameters != nil && isSubscription(ctx) {
 		*parameters = graphql.RawParams{}
-	}
-	if body, ok := ctx.Value(sharedBodyKey{}).(*sharedBody); ok {
-		body.leave()
 	}
 }
 

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -197,14 +196,9 @@ func TestWhatIsForgottenOnceASubscriptionHasBegun(t *testing.T) {
 	t.Parallel()
 	for kind, forgets := range map[ast.Operation]bool{ast.Subscription: true, ast.Query: false, ast.Mutation: false} {
 		asked := &graphql.RawParams{Query: "x", Variables: map[string]any{"undeclared": "x"}}
-		body := &sharedBody{room: newBodyRoom(nil), caller: "a"}
-		if !body.room.take("a", largeBody) {
-			t.Fatal("there is no room")
-		}
-		body.taken = largeBody
-		ctx := context.WithValue(withParameters(t.Context(), asked), sharedBodyKey{}, body)
-		leaveBodyRoom(graphql.WithOperationContext(ctx, &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}))
-		if forgot := asked.Variables == nil && body.room.isEmpty(); forgot != forgets {
+		ctx := withParameters(t.Context(), asked)
+		forgetRequest(graphql.WithOperationContext(ctx, &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}))
+		if forgot := asked.Variables == nil; forgot != forgets {
 			t.Errorf("%s: %v is kept", kind, asked)
 		}
 	}

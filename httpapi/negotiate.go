@@ -69,7 +69,7 @@ type mediaRange struct {
 
 // mediaRanges reads an Accept header; what is none is left out.
 func mediaRanges(accept string) (ranges []mediaRange) {
-	for element := range strings.SplitSeq(accept, ",") {
+	for _, element := range elements(accept) {
 		name, parameters, err := mime.ParseMediaType(element)
 		if err != nil || !strings.Contains(name, "/") {
 			continue
@@ -86,6 +86,24 @@ func mediaRanges(accept string) (ranges []mediaRange) {
 		ranges = append(ranges, r)
 	}
 	return ranges
+}
+
+// elements are what stands between the commas of a header, but for those within quotes
+// (RFC 9110 section 5.6.4).
+func elements(header string) (found []string) {
+	begin, quoted := 0, false
+	for i := 0; i < len(header); i++ {
+		switch c := header[i]; {
+		case quoted && c == '\\':
+			i++ // the next one is quoted by it
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			found = append(found, header[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(found, header[begin:])
 }
 
 func (r mediaRange) matches(f form) bool {
@@ -115,6 +133,7 @@ func isUTF8(charset string) bool {
 type agreed struct {
 	single string   // as what one answer is sent
 	stream *framing // nil: there is one answer
+	events *framing // as what the answers of a subscription are sent; nil: the client takes no stream
 }
 
 type agreedKey struct{}
@@ -132,6 +151,9 @@ func negotiated(next http.Handler) http.Handler {
 		a := agreed{single: jsonType} // also of what is refused before a stream begins
 		if i := slices.IndexFunc(taken, func(f form) bool { return f.stream == nil }); i >= 0 {
 			a.single = taken[i].mediaType
+		}
+		if i := slices.IndexFunc(taken, func(f form) bool { return f.stream != nil }); i >= 0 {
+			a.events = taken[i].stream
 		}
 		setMediaType(w, a.single)
 		switch {

@@ -31,6 +31,8 @@ func TestTheMediaTypeThatTheClientLikesBest(t *testing.T) {
 		"application/json;q=0.5, text/event-stream":                              "text/event-stream",
 		"multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json": "multipart/mixed",
 		"application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed": "application/graphql-response+json",
+		`application/json;profile="a,b\",c", text/event-stream;q=0.5`:                                                       "application/json",
+		`text/event-stream;q=0.5;x=",text/html,", application/json;x="`:                                                     "text/event-stream",
 		"text/*":                                 "text/event-stream",
 		"text/event-stream;q=abc":                "text/event-stream",
 		"multipart/mixed":                        "",

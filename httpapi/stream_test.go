@@ -174,27 +174,47 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 	}
 }
 
-// TestAStreamKeepsNoRoomForItsBody, for it may last as long as its token.
-func TestAStreamKeepsNoRoomForItsBody(t *testing.T) {
+// TestASubscriptionOfALargeRequestIsRefused: it would be kept as long as its token lasts.
+func TestASubscriptionOfALargeRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	room := newBodyRoom(nil)
-	listener := httptest.NewServer(room.middleware(waiting(server{}, nil)))
+	handler := room.middleware(waiting(server{}, nil))
+	large := `{"variables":{"x":"` + strings.Repeat("x", 2*largeBody) + `"},` + waitingSubscription[1:]
+	for _, accept := range []string{jsonType, sse.mediaType, "multipart/mixed;subscriptionSpec=1.0"} {
+		answer := ask(handler, http.MethodPost, "/graphql", large, "Accept", accept)
+		if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), "LIMIT_EXCEEDED") {
+			t.Errorf("%s: %s", accept, text)
+		}
+		if !room.isEmpty() {
+			t.Errorf("%s: it keeps room", accept)
+		}
+	}
+}
+
+// TestASubscriptionIsStreamedToWhoTakesAStream: the order of Accept is no preference, and
+// JSON is nothing that a subscription can have.
+func TestASubscriptionIsStreamedToWhoTakesAStream(t *testing.T) {
+	t.Parallel()
+	listener := httptest.NewServer(waiting(server{}, nil))
 	defer listener.Close()
-	for accept, first := range map[string]string{"text/event-stream": sse.begin, "multipart/mixed;subscriptionSpec=1.0": multipartMixed.begin} {
+	for accept, want := range map[string]string{
+		"application/graphql-response+json, application/json, text/event-stream":          sse.contentType,
+		"application/json, multipart/mixed;subscriptionSpec=1.0;q=0.1":                    multipartMixed.contentType,
+		"application/json, text/event-stream;q=0.1, multipart/mixed;subscriptionSpec=1.0": multipartMixed.contentType,
+		"*/*":              sse.contentType,
+		"application/json": "application/json; charset=utf-8",
+		"application/json, text/event-stream;q=0": "application/json; charset=utf-8",
+	} {
 		ctx, leave := context.WithCancel(t.Context())
-		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, listener.URL, strings.NewReader(`{"id":"`+strings.Repeat("x", largeBody)+`",`+waitingSubscription[1:]))
+		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, listener.URL, strings.NewReader(waitingSubscription))
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Accept", accept)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		begun := make([]byte, len(first))
-		if _, err := io.ReadFull(response.Body, begun); err != nil || string(begun) != first {
-			t.Errorf("it begins with %q, %v", begun, err)
-		}
-		if !room.isEmpty() {
-			t.Errorf("%s: it keeps room", accept)
+		if got := response.Header.Get("Content-Type"); got != want {
+			t.Errorf("%s: %s", accept, got)
 		}
 		leave()
 		response.Body.Close()
