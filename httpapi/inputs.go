@@ -119,10 +119,14 @@ var (
 	errNoEnum   = errors.New("this is none of the values that may stand here; upper and lower case differ")
 )
 
-// reworded says of a number what is wrong: gqlparser's own words name another number.
+// reworded says what is wrong where the libraries do not: gqlparser's words name another
+// number than the one that was sent, gqlgen's an operation without a name.
 func reworded(e *gqlerror.Error) {
-	if strings.HasPrefix(e.Message, "cannot use value ") && strings.HasSuffix(e.Message, " as Int") {
+	switch {
+	case strings.HasPrefix(e.Message, "cannot use value ") && strings.HasSuffix(e.Message, " as Int"):
 		e.Message = errNoInt.Error()
+	case e.Message == "operation  not found":
+		e.Message = "the document has several operations: name the one to carry out as operationName"
 	}
 }
 

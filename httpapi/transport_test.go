@@ -3,6 +3,7 @@ package httpapi
 import (
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -182,6 +183,14 @@ func TestWhatIsNoRequestIsRefusedByItsStatus(t *testing.T) {
 	response := ask(handler, http.MethodPost, "/graphql", body, "Content-Type", "application/json;charset=UTF-8", "Content-Encoding", "identity")
 	if response.StatusCode != 200 {
 		t.Errorf("UTF-8 that is said: status %d", response.StatusCode)
+	}
+}
+
+func TestOneOfSeveralOperationsIsAskedFor(t *testing.T) {
+	t.Parallel()
+	body, _ := read(t, ask(endpoint(t, Options{}), http.MethodPost, "/graphql", `{"query":"query A { __typename } query B { __typename }"}`))
+	if !strings.Contains(fmt.Sprint(body), "name the one to carry out as operationName") {
+		t.Errorf("%v", body)
 	}
 }
 

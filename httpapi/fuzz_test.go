@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// FuzzBody: what is taken of a body is what encoding/json reads in it.
+func FuzzBody(f *testing.F) {
+	for _, seed := range []string{
+		`{"query":"{ viewer { role } }"}`,
+		` {"operationName":"A","query":"query A($x: Int) { viewer { role } }","variables":{"x":1e400,"y":["\ud800",null]},"extensions":{"persistedQuery":{"version":1,"sha256Hash":"h"}}}`,
+		`{"documentId":"d","Query":"x"}`,
+		`{"query":"a","\u0071uery":"b"}`,
+		`[{"query":"{ viewer { role } }"}]`,
+		"{\"query\":\"\xff\"}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		checked, bad := checkBody(body)
+		if bad != nil {
+			return
+		}
+		taken, bad := readParameters(checked)
+		if bad != nil {
+			return
+		}
+		var said struct {
+			Query         string
+			OperationName string
+		}
+		if err := json.Unmarshal(body, &said); err != nil {
+			t.Fatalf("%q is taken: %v", body, err)
+		}
+		isShortened := len(said.Query) > maxQuery && len(taken.Query) > maxQuery
+		if taken.Query != said.Query && !isShortened || taken.OperationName != said.OperationName {
+			t.Errorf("%q is read as %q, operation %q", body, taken.Query, taken.OperationName)
+		}
+	})
+}
+
+// FuzzMessage: what is taken of a message can be answered.
+func FuzzMessage(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"connection_init","payload":{"Authorization":"Bearer x"}}`, `{"type":"ping"}`, `{"id":"1","type":"complete"}`,
+		subscribeMessage("1"), `{"id":"1","type":"subscribe","payload":{"query":""}}`, `{"type":"subscribe","id":7,"payload":[]}`,
+		`{"id":"1","type":"subscribe","payload":{"query":"x","query":"y"}}`, strings.Repeat("[", 100),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, bad := parseMessage(data)
+		switch {
+		case bad != nil:
+			if m != nil {
+				t.Errorf("%q is taken, and refused", data)
+			}
+		case messages[m.kind] == nil:
+			t.Errorf("%q: no client sends %q", data, m.kind)
+		case m.kind == "subscribe" && (m.id == "" || len(m.id) > maxOperationID || m.params == nil && m.tooMuch == nil):
+			t.Errorf("%q is taken as %+v", data, m)
+		}
+	})
+}
+
+// FuzzAccept: a header is split without loss, and nothing is taken twice.
+func FuzzAccept(f *testing.F) {
+	for _, seed := range []string{"", "*/*;q=0.1, text/event-stream", `application/json;x="a,b\",";q=0.5,text/*`, `x="`, "multipart/mixed;subscriptionSpec=1.0", `\`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		if parts := elements(accept); strings.Join(parts, ",") != accept {
+			t.Errorf("%q is split into %q", accept, parts)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/graphql", nil)
+		r.Header["Accept"] = []string{accept}
+		taken := map[string]bool{}
+		for _, form := range acceptable(r) {
+			if taken[form.mediaType] {
+				t.Errorf("%q: %s is taken twice", accept, form.mediaType)
+			}
+			taken[form.mediaType] = true
+		}
+	})
+}
