@@ -25,6 +25,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 		result, err := m.poll(ctx)
 		taken(result)
 		pause := m.Interval
+		next := began.Add(min(leastGap, m.Interval)) // at the earliest, however often it is woken
 		switch {
 		case ctx.Err() != nil || isLost(err):
 			return
@@ -35,6 +36,9 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 				m.Log.Warn("the FHIR server cannot be followed; what is shown may become old", "error", err)
 			}
 			pause = asServerAsks(pause, err)
+			if asked := asServerAsks(0, err); asked > 0 {
+				next = time.Now().Add(asked)
+			}
 		default:
 			if result.Inserted+result.Updated+result.Gone > 0 {
 				m.Log.Info("changes of the FHIR server were taken", "inserted", result.Inserted, "updated", result.Updated, "gone", result.Gone)
@@ -51,7 +55,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 		select {
 		case <-timer.C:
 		case <-m.wake:
-			_ = sleep(ctx, min(leastGap, m.Interval)-time.Since(began))
+			_ = sleep(ctx, time.Until(next))
 		case <-ctx.Done():
 		}
 		timer.Stop()

@@ -23,6 +23,7 @@ type memory struct {
 	away  map[string]bool // whom the database does not answer
 	polls []string        // who has looked at the changes, in turn
 	slow  time.Duration   // how long a look takes
+	busy  time.Duration   // what the server asks to wait for instead of showing changes
 }
 
 func (m *memory) ask(owner string) error {
@@ -124,12 +125,16 @@ type replica struct {
 func (r *replica) Changed(context.Context, time.Time) iter.Seq2[fhir.Listing, error] {
 	return func(yield func(fhir.Listing, error) bool) {
 		r.memory.mu.Lock()
-		slow := r.slow
+		slow, busy := r.slow, r.busy
 		r.memory.mu.Unlock()
 		time.Sleep(slow)
 		r.memory.mu.Lock()
 		r.polls = append(r.polls, r.owner())
 		r.memory.mu.Unlock()
+		if busy > 0 {
+			yield(fhir.Listing{}, &fhir.Error{Kind: fhir.NotSent, RetryAfter: busy})
+			return
+		}
 		yield(fhir.Listing{ServerTime: time.Now(), Deletes: true}, nil)
 	}
 }
@@ -300,5 +305,32 @@ func TestWakesCoalesce(t *testing.T) {
 		}
 		a.end()
 		b.end()
+	})
+}
+
+// A server that asks to be left alone is left alone, whoever wakes the mirror.
+func TestAWakeDoesNotShortenRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{away: map[string]bool{}}
+		a := m.run("a", time.Minute)
+		time.Sleep(10 * time.Minute)
+		m.mu.Lock()
+		m.busy = 2 * time.Minute
+		m.mu.Unlock()
+		time.Sleep(time.Minute + time.Second)
+		m.looks()
+		for range 100 {
+			a.Wake()
+			time.Sleep(time.Second)
+		}
+		if looks := m.looks(); looks["a"] > 1 {
+			t.Errorf("within the two minutes that the server asks for, %v looked", looks)
+		}
+		time.Sleep(3 * time.Minute)
+		if looks := m.looks(); looks["a"] == 0 {
+			t.Error("nobody looks afterwards")
+		}
+		a.end()
 	})
 }
