@@ -26,9 +26,8 @@ func newGraphQL(o *server) http.Handler {
 	answers := &answerLimit{}
 	metrics := newStreamMetrics(o.Metrics)
 	s.AddTransport(&webSockets{server: o, metrics: metrics, answers: answers})
-	streamed := streams{o, metrics}
-	s.AddTransport(streamed)
-	s.AddTransport(singleTransport{streamed})
+	s.AddTransport(streams{o, metrics})
+	s.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	s.SetQueryCache(parsed)
 	s.Use(tellErrors{o.faults})

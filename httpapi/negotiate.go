@@ -133,7 +133,6 @@ func isUTF8(charset string) bool {
 type agreed struct {
 	single string   // as what one answer is sent
 	stream *framing // nil: there is one answer
-	events *framing // as what the answers of a subscription are sent; nil: the client takes no stream
 }
 
 type agreedKey struct{}
@@ -151,9 +150,6 @@ func negotiated(next http.Handler) http.Handler {
 		a := agreed{single: jsonType} // also of what is refused before a stream begins
 		if i := slices.IndexFunc(taken, func(f form) bool { return f.stream == nil }); i >= 0 {
 			a.single = taken[i].mediaType
-		}
-		if i := slices.IndexFunc(taken, func(f form) bool { return f.stream != nil }); i >= 0 {
-			a.events = taken[i].stream
 		}
 		setMediaType(w, a.single)
 		switch {

@@ -73,18 +73,14 @@ type streams struct {
 func (streams) Supports(r *http.Request) bool { return agreedOn(r.Context()).stream != nil }
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	b := begin(r.Context(), exec, *parametersOf(r.Context()), r.Method)
-	t.stream(w, r, exec, b, agreedOn(r.Context()).stream)
-}
-
-// stream tells all answers of an operation.
-func (t streams) stream(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor, b begun, f *framing) {
-	if b.status == http.StatusMethodNotAllowed {
-		refuseMethod(w, r, http.MethodPost, b.errs[0])
+	f := agreedOn(r.Context()).stream
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	ctx, rc, status, errs := begin(ctx, exec, *parametersOf(ctx), r.Method)
+	if status == http.StatusMethodNotAllowed {
+		refuseMethod(w, r, http.MethodPost, errs[0])
 		return
 	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	defer cancel()
 	forgetRequest(ctx)
 	s := newStream(w, f)
 	if s.write(f.begin) != nil {
@@ -92,13 +88,13 @@ func (t streams) stream(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 	}
 	ended, failure := endedFailed, gqlerror.List(nil)
 	defer func() { noteStream(ctx, f.name, ended) }()
-	if b.errs != nil {
-		_ = s.end(exec.DispatchError(ctx, b.errs).Errors) // the client is gone if this fails
+	if errs != nil {
+		_ = s.end(exec.DispatchError(ctx, errs).Errors) // the client is gone if this fails
 		return
 	}
 	stopBeat := s.beat(t.timing.heartbeat)
 	defer stopBeat() // also in a panic
-	ended, failure = t.metrics.deliver(ctx, f.name, exec, b.operation, s.send)
+	ended, failure = t.metrics.deliver(ctx, f.name, exec, rc, s.send)
 	stopBeat()
 	switch ended {
 	case endedComplete:

@@ -191,36 +191,6 @@ func TestASubscriptionOfALargeRequestIsRefused(t *testing.T) {
 	}
 }
 
-// TestASubscriptionIsStreamedToWhoTakesAStream: the order of Accept is no preference, and
-// JSON is nothing that a subscription can have.
-func TestASubscriptionIsStreamedToWhoTakesAStream(t *testing.T) {
-	t.Parallel()
-	listener := httptest.NewServer(waiting(server{}, nil))
-	defer listener.Close()
-	for accept, want := range map[string]string{
-		"application/graphql-response+json, application/json, text/event-stream":          sse.contentType,
-		"application/json, multipart/mixed;subscriptionSpec=1.0;q=0.1":                    multipartMixed.contentType,
-		"application/json, text/event-stream;q=0.1, multipart/mixed;subscriptionSpec=1.0": multipartMixed.contentType,
-		"*/*":              sse.contentType,
-		"application/json": "application/json; charset=utf-8",
-		"application/json, text/event-stream;q=0": "application/json; charset=utf-8",
-	} {
-		ctx, leave := context.WithCancel(t.Context())
-		request, _ := http.NewRequestWithContext(ctx, http.MethodPost, listener.URL, strings.NewReader(waitingSubscription))
-		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("Accept", accept)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := response.Header.Get("Content-Type"); got != want {
-			t.Errorf("%s: %s", accept, got)
-		}
-		leave()
-		response.Body.Close()
-	}
-}
-
 // TestAHandshakeThatIsNoneIsRefusedAsEverythingIs: as JSON, and without what was sent.
 func TestAHandshakeThatIsNoneIsRefusedAsEverythingIs(t *testing.T) {
 	t.Parallel()

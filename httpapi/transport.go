@@ -19,23 +19,15 @@ import (
 
 // singleTransport gives a GET or a POST its one answer, as GraphQL over HTTP says.
 // gqlgen's own (0.17.98) look at no q of Accept, answer application/json with 422, and
-// an operation that did not begin with "data": null. A subscription it leaves to streams,
-// where the client takes one at all.
-type singleTransport struct{ streams }
+// an operation that did not begin with "data": null.
+type singleTransport struct{}
 
 func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
 
 // Do sends an answer of 1 KiB and more compressed, as the client takes it.
-func (t singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	a, parameters := agreedOn(r.Context()), parametersOf(r.Context())
-	b := begin(r.Context(), exec, *parameters, r.Method)
-	if a.events != nil && b.errs == nil && b.operation.Operation.Operation == ast.Subscription {
-		t.stream(w, r, exec, b, a.events)
-		return
-	}
-	cacheable := parameters.Query == "" && r.Method == http.MethodGet
+func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b.execute(exec, cacheable).write(w, r, a.single)
+		execute(r, exec).write(w, r, agreedOn(r.Context()).single)
 	})).ServeHTTP(w, r)
 }
 
@@ -46,41 +38,36 @@ type answer struct {
 	cacheable bool // it is of a persisted query, and may be kept by who asked
 }
 
-// begun is an operation that was read, or why it is not carried out.
-type begun struct {
-	ctx       context.Context
-	operation *graphql.OperationContext
-	status    int // 0 but for what the request's method cannot ask for
-	errs      gqlerror.List
-}
-
-// begin reads an operation that came by a method.
-func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawParams, method string) begun {
+// begin reads an operation that came by a method. The status is 0 but for what that
+// method cannot ask for.
+func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawParams, method string) (
+	_ context.Context, _ *graphql.OperationContext, status int, errs gqlerror.List,
+) {
 	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
 	rc, errs := exec.CreateOperationContext(ctx, &params)
-	status := 0
 	if errs == nil && method == http.MethodGet && rc.Operation.Operation == ast.Mutation {
 		status = http.StatusMethodNotAllowed
 		errs = gqlerror.List{badInput("a GET request can query or subscribe, and not change anything: use POST")}
 	}
-	return begun{graphql.WithOperationContext(ctx, rc), rc, status, errs}
+	return graphql.WithOperationContext(ctx, rc), rc, status, errs
 }
 
-// execute carries out what has one answer.
-func (b begun) execute(exec graphql.GraphExecutor, cacheable bool) answer {
-	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(b.ctx, errs) }
+func execute(r *http.Request, exec graphql.GraphExecutor) answer {
+	parameters := parametersOf(r.Context())
+	ctx, operation, status, errs := begin(r.Context(), exec, *parameters, r.Method)
+	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(ctx, errs) }
 	switch {
-	case b.errs != nil:
-		return answer{Response: refused(b.errs...), status: b.status}
-	case b.operation.Operation.Operation == ast.Subscription:
-		return answer{Response: refused(badInput("a subscription has more than one answer: name " + streamTypes + " in Accept, or use a WebSocket with the subprotocol " + transportWS))}
+	case errs != nil:
+		return answer{Response: refused(errs...), status: status}
+	case operation.Operation.Operation == ast.Subscription:
+		return answer{Response: refused(badInput("a subscription has more than one answer: put " + streamTypes + " first in Accept, or use a WebSocket with the subprotocol " + transportWS))}
 	}
-	respond, ctx := exec.DispatchOperation(b.ctx, b.operation)
+	respond, ctx := exec.DispatchOperation(ctx, operation)
 	response := respond(ctx)
 	if response == nil { // its time was over before it began
 		response = refused(notInTime())
 	}
-	return answer{Response: response, cacheable: cacheable && len(response.Errors) == 0}
+	return answer{Response: response, cacheable: parameters.Query == "" && r.Method == http.MethodGet && len(response.Errors) == 0}
 }
 
 func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {

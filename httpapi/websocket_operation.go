@@ -97,12 +97,12 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log, time.Since(began))
 	}()
-	b := begin(graphql.StartOperationTrace(ctx), s.exec, *params, http.MethodPost)
-	if b.errs != nil {
-		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(b.ctx, b.errs).Errors...), true)
+	ctx, rc, _, errs := begin(graphql.StartOperationTrace(ctx), s.exec, *params, http.MethodPost)
+	if errs != nil {
+		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return
 	}
-	ended, failure = s.metrics.deliver(b.ctx, overWebSocket, s.exec, b.operation, func(response *graphql.Response) error {
+	ended, failure = s.metrics.deliver(ctx, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
 		text, err := json.Marshal(response)
 		if err != nil {
 			return err
