@@ -215,7 +215,7 @@ func (s *soak) verify(when string, others ...string) (same bool) {
 		for _, d := range v.Differences {
 			deleted, known := s.deletedAt(d.Patient)
 			switch {
-			case (d.Kind == "gone" || d.Kind == "behind" && len(d.Fields) == 0) && s.unseen(deleted):
+			case (d.Kind == "gone" || d.Kind == "behind" && len(d.Fields) == 0) && s.unseen(deleted, began):
 				unseen++
 			case d.Kind == "gone" && known && deleted.After(looked) && try < 5: // while nobody looked since: once more
 				since++
@@ -241,10 +241,10 @@ func (s *soak) verify(when string, others ...string) (same bool) {
 }
 
 // unseen reports whether a patient was deleted so lately that the mirror need not have
-// found it: where the server's changes do not show it, by a walk through all patients that
-// began since (docs/operations.md). One that ends may have begun before, and one that a
-// kill has broken off is not the whole of it.
-func (s *soak) unseen(deleted time.Time) bool {
+// found it before the rows were read: where the server's changes do not show it, by a walk
+// through all patients that began since (docs/operations.md). One that ends may have begun
+// before, and one that a kill has broken off is not the whole of it.
+func (s *soak) unseen(deleted, read time.Time) bool {
 	if !s.fhir.habits().OpenEMR || deleted.IsZero() {
 		return false
 	}
@@ -263,7 +263,7 @@ func (s *soak) unseen(deleted time.Time) bool {
 				Msg  string
 				Time time.Time
 			}
-			if strings.Contains(line, "were looked at") && json.Unmarshal([]byte(line), &entry) == nil && entry.Time.After(deleted) {
+			if strings.Contains(line, "were looked at") && json.Unmarshal([]byte(line), &entry) == nil && entry.Time.After(deleted) && entry.Time.Before(read) {
 				ended++
 			}
 		}
