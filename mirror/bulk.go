@@ -45,7 +45,7 @@ func (b Bulk) changes(ctx context.Context) iter.Seq2[fhir.Change, error] {
 	return func(yield func(fhir.Change, error) bool) {
 		for id, err := range b.Export.Deleted(ctx) {
 			change := fhir.Change{ID: id, Deleted: true}
-			if bad(err) {
+			if isBadEntry(err) {
 				change, err = fhir.Change{Err: err}, nil
 			}
 			if !yield(change, err) {
@@ -54,7 +54,7 @@ func (b Bulk) changes(ctx context.Context) iter.Seq2[fhir.Change, error] {
 		}
 		for patient, err := range b.Export.Patients(ctx) {
 			change := fhir.Change{ID: patient.ID, Patient: patient}
-			if bad(err) {
+			if isBadEntry(err) {
 				change, err = fhir.Change{Err: err}, nil
 			}
 			if !yield(change, err) {
@@ -64,8 +64,8 @@ func (b Bulk) changes(ctx context.Context) iter.Seq2[fhir.Change, error] {
 	}
 }
 
-// bad reports whether an error concerns one entry alone.
-func bad(err error) bool {
+// isBadEntry reports whether an error concerns one entry alone.
+func isBadEntry(err error) bool {
 	var fault *fhir.Error
 	return errors.As(err, &fault) && fault.Cause == fhir.BadEntry
 }

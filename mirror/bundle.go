@@ -38,7 +38,7 @@ func (i *importer) bundle(ctx context.Context) error {
 			word := strings.Trim(string(text), `"`)
 			if key == "type" && word != "collection" && word != "searchset" || key == "resourceType" && word != "Bundle" {
 				refused = true
-				return i.bad(began, 0, errBundleType, errBundleType)
+				return i.reject(began, 0, errBundleType, errBundleType)
 			}
 			return nil
 		case "entry":
@@ -61,7 +61,7 @@ func (i *importer) entries(ctx context.Context, refused bool) error {
 		if _, _, err := s.value(0); err != nil {
 			return err
 		}
-		return i.bad(s.line, 0, errEntries, errEntries)
+		return i.reject(s.line, 0, errEntries, errEntries)
 	}
 	s.skip(b)
 	for n := 1; ; n++ {
@@ -80,7 +80,7 @@ func (i *importer) entries(ctx context.Context, refused bool) error {
 			return err
 		case refused:
 		case !whole:
-			err = i.bad(line, n, errTooLong, errTooLong)
+			err = i.reject(line, n, errTooLong, errTooLong)
 		default:
 			err = i.entry(ctx, line, n, text)
 		}
@@ -100,20 +100,20 @@ func (i *importer) entries(ctx context.Context, refused bool) error {
 // searchset brings what its patients refer to.
 func (i *importer) entry(ctx context.Context, line, n int, text []byte) error {
 	if err := jsonlimit.Check(text, maxDepth, maxValues); err != nil {
-		return i.bad(line, n, err, err)
+		return i.reject(line, n, err, err)
 	}
 	if !json.Valid(text) {
-		return i.bad(line, n, errNotJSON, errNotJSON)
+		return i.reject(line, n, errNotJSON, errNotJSON)
 	}
 	resource := gjson.GetBytes(text, "resource")
 	kind := resource.Get("resourceType")
 	switch {
 	case kind.Type != gjson.String:
-		return i.bad(line, n, errEntry, errEntry)
+		return i.reject(line, n, errEntry, errEntry)
 	case kind.Str == "Patient":
 		return i.add(ctx, line, n, []byte(resource.Raw))
 	case kind.Str == "Bundle":
-		return i.bad(line, n, errNested, errNested)
+		return i.reject(line, n, errNested, errNested)
 	default:
 		i.result.Others++
 		return nil

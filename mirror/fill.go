@@ -20,14 +20,14 @@ type batch struct {
 	newest   time.Time // the latest time that one of them bears
 	newestID string
 	unread   []string // of those that could not be read by themselves, or not be believed yet
-	bad      int
+	unusable int      // of those that were shown, also without an id
 	claimed  bool
 	result   Result
 }
 
-// ask begins a batch, before its request is made: rows that are written from here on know
+// newBatch begins a batch, before its request is made: rows that are written from here on know
 // better than the answer.
-func (m *Mirror) ask(ctx context.Context) (*batch, error) {
+func (m *Mirror) newBatch(ctx context.Context) (*batch, error) {
 	mark, err := m.Cache.NumberChanges(ctx)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (b *batch) add(changes []fhir.Change) {
 				continue
 			}
 		}
-		b.bad++
+		b.unusable++
 		if c.ID != "" {
 			b.fill.Unusable = append(b.fill.Unusable, c.ID)
 		}
@@ -83,7 +83,8 @@ func (b *batch) store(ctx context.Context, progress string) error {
 	return b.noteLocked(filled.Locked)
 }
 
-// errLocked: they would all have to be told apart from those that are SYNCED.
+// errLocked fails a poll or a sweep: readers must be told of each locked row that it is STALE,
+// though nothing can be written in the row, and so many cannot be kept in mind.
 var errLocked = errors.New("too many patients' rows are locked by other sessions of the database (pg_locks names them)")
 
 // noteLocked keeps in mind whose rows could not be written, until a read of their own could.
@@ -133,7 +134,7 @@ func (b *batch) count(filled db.Filled) {
 			}
 		}
 	}
-	b.result.Bad += b.bad
+	b.result.Bad += b.unusable
 	b.result.Gone += len(filled.Gone)
 	for _, number := range filled.Gone {
 		b.m.Log.Info("the FHIR server does not have the patient any more", "patient", number)

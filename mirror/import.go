@@ -196,7 +196,7 @@ func (i *importer) item(ctx context.Context, first byte) error {
 	}
 	switch {
 	case isBroken(err):
-		if err := i.bad(s.line, 0, fmt.Errorf("what began in line %d breaks off: %w", began, err), err); err != nil || s.fresh {
+		if err := i.reject(s.line, 0, fmt.Errorf("what began in line %d breaks off: %w", began, err), err); err != nil || s.fresh {
 			return err
 		}
 		_, _, err = s.readLine(0)
@@ -204,7 +204,7 @@ func (i *importer) item(ctx context.Context, first byte) error {
 	case err != nil:
 		return err
 	case !whole:
-		return i.bad(began, 0, errTooLong, errTooLong)
+		return i.reject(began, 0, errTooLong, errTooLong)
 	default:
 		return i.add(ctx, began, 0, text)
 	}
@@ -215,10 +215,10 @@ func (i *importer) item(ctx context.Context, first byte) error {
 func (i *importer) add(ctx context.Context, line, entry int, text []byte) error {
 	p, err := fhir.ParsePatient(text, i.Now())
 	if err != nil {
-		return i.bad(line, entry, err, err)
+		return i.reject(line, entry, err, err)
 	}
 	if id := gjson.GetBytes(text, "id"); id.Exists() && (id.Type != gjson.String || !fhir.IsID(id.Str)) {
-		return i.bad(line, entry, errNoID, errNoID)
+		return i.reject(line, entry, errNoID, errNoID)
 	}
 	i.good = true
 	clear(i.alike)
@@ -231,9 +231,9 @@ func (i *importer) add(ctx context.Context, line, entry int, text []byte) error 
 	return nil
 }
 
-// bad reports what could not be read, and ends the import of a file when it is the
+// reject reports what could not be read, and ends the import of a file when it is the
 // same again and again.
-func (i *importer) bad(line, entry int, err, kind error) error {
+func (i *importer) reject(line, entry int, err, kind error) error {
 	i.report(line, entry, err)
 	i.alike[kind.Error()]++
 	if n := i.alike[kind.Error()]; n >= maxAlike {

@@ -66,7 +66,7 @@ const (
 // than the limit. What breaks the structure ends it there: a line that was cut off
 // does not swallow the ones after it.
 func (s *source) value(limit int) (text []byte, whole bool, err error) {
-	kept := &kept{limit: limit}
+	kept := capped{limit: limit}
 	var open []byte // brackets, the innermost last
 	last := byte(':')
 	for {
@@ -92,9 +92,9 @@ func (s *source) value(limit int) (text []byte, whole bool, err error) {
 		}
 		switch token {
 		case stringToken:
-			err = s.quoted(kept)
+			err = s.quoted(&kept)
 		case scalarToken:
-			err = s.scalar(kept)
+			err = s.scalar(&kept)
 		default:
 			s.skip(b)
 			kept.add(b)
@@ -109,19 +109,19 @@ func (s *source) value(limit int) (text []byte, whole bool, err error) {
 	}
 }
 
-// kept is as much of a value as may be kept: all of it or nothing.
-type kept struct {
+// capped is a text with a limit: of one that is longer nothing is kept.
+type capped struct {
 	text  []byte
 	limit int
 	over  bool
 }
 
-func (k *kept) add(b byte) {
-	if k.over = k.over || len(k.text) == k.limit; k.over {
-		k.text = nil
+func (c *capped) add(b byte) {
+	if c.over = c.over || len(c.text) == c.limit; c.over {
+		c.text = nil
 		return
 	}
-	k.text = append(k.text, b)
+	c.text = append(c.text, b)
 }
 
 func tokenOf(b byte) byte {
@@ -152,7 +152,7 @@ func follows(last, token, top byte) bool {
 }
 
 // quoted reads a string. JSON has no line break in one.
-func (s *source) quoted(kept *kept) error {
+func (s *source) quoted(kept *capped) error {
 	escaped := false
 	for n := 0; ; n++ {
 		b, err := inside(s.peek())
@@ -176,7 +176,7 @@ func (s *source) quoted(kept *kept) error {
 }
 
 // scalar reads a number or a word, which ends where something else begins.
-func (s *source) scalar(kept *kept) error {
+func (s *source) scalar(kept *capped) error {
 	for {
 		b, err := inside(s.peek())
 		if err != nil {

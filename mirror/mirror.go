@@ -305,8 +305,8 @@ func (m *Mirror) save(lookedAt time.Time) error {
 	return nil
 }
 
-// isLost reports whether another process follows by now.
-func isLost(err error) bool { return errors.Is(err, db.ErrLostLease) }
+// hasLostLease reports whether another process follows by now.
+func hasLostLease(err error) bool { return errors.Is(err, db.ErrLostLease) }
 
 // sleep returns early with the error of ctx.
 func sleep(ctx context.Context, d time.Duration) error {

@@ -24,18 +24,17 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 	defer m.leading.Store(false)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
+	var keeper sync.WaitGroup // of the lease
+	keeper.Go(func() {
 		for sleep(ctx, tick) == nil {
 			if leads, err := m.Cache.LeadMirror(m.owner, lease, false); err == nil && !leads {
 				stop(errInterrupted)
 			}
 		}
-	}()
+	})
 	defer func() {
 		stop(nil)
-		<-kept
+		keeper.Wait()
 		err = errors.Join(err, m.Cache.LeaveMirror(m.owner))
 	}()
 	if err := m.begin(ctx); err != nil {
@@ -67,9 +66,9 @@ func (m *Mirror) Once(ctx context.Context, full bool, each func(Result)) (result
 func (m *Mirror) sweepOnce(ctx context.Context, full bool, each func(Result)) (Result, error) {
 	m.hurries = true
 	missing, cached := 0, 0
-	tooMany := func(lost, known int) bool {
-		missing, cached = lost, known
-		return areTooMany(lost, known)
+	tooMany := func(unshown, known int) bool {
+		missing, cached = unshown, known
+		return areTooMany(unshown, known)
 	}
 	if full {
 		m.progress.Sweep = nil         // from the beginning: then it is known who was shown
@@ -106,7 +105,7 @@ var errInterrupted = errors.New("another process follows the FHIR server now; wh
 
 // cause says why a context ended early, where that is known.
 func cause(ctx context.Context, err error) error {
-	if isLost(err) || err != nil && context.Cause(ctx) == errInterrupted {
+	if hasLostLease(err) || err != nil && context.Cause(ctx) == errInterrupted {
 		return errInterrupted
 	}
 	return err

@@ -27,7 +27,7 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 		pause := m.Interval
 		next := began.Add(min(leastGap, m.Interval)) // at the earliest, however often it is woken
 		switch {
-		case ctx.Err() != nil || isLost(err):
+		case ctx.Err() != nil || hasLostLease(err):
 			return
 		case err != nil:
 			m.metrics.polls.WithLabelValues("failed").Inc()
@@ -36,8 +36,8 @@ func (m *Mirror) pollAgainAndAgain(ctx context.Context, taken func(Result)) {
 				m.Log.Warn("the FHIR server cannot be followed; what is shown may become old", "error", err)
 			}
 			pause = asServerAsks(pause, err)
-			if asked := asServerAsks(0, err); asked > 0 {
-				next = time.Now().Add(asked)
+			if wait := asServerAsks(0, err); wait > 0 {
+				next = time.Now().Add(wait)
 			}
 		default:
 			if result.Inserted+result.Updated+result.Gone > 0 {
@@ -73,40 +73,24 @@ func asServerAsks(pause time.Duration, err error) time.Duration {
 
 // poll takes what has changed since the last poll, and then reads by itself what could
 // not be taken.
-func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
+func (m *Mirror) poll(ctx context.Context) (Result, error) {
 	began := m.Now()
 	m.mu.Lock()
 	p := m.progress
 	m.mu.Unlock()
 	since := p.since()
 	if since.IsZero() {
-		return result, nil // the first page of the first sweep will say what time it is there
+		return Result{}, nil // the first page of the first sweep will say what time it is there
 	}
-	var seen polled
-	if p.ServerAt.IsZero() || p.Alone {
-		err = m.findWay(ctx)
-	}
-	if err == nil {
-		seen, err = m.changes(ctx, since)
-	}
-	if err == nil {
-		err = m.pollFromSetBack(ctx, &p, began, &seen)
-	}
-	if err == nil {
-		err = m.checkShown(ctx, &p, since, &seen)
-	}
-	switch {
-	case isUnfollowable(err): // a sweep that ends is the look
+	seen, err := m.allChanges(ctx, &p, began, since)
+	if isUnfollowable(err) { // a sweep that ends is the look
 		m.sweepsAlone()
-	case err != nil:
+	} else if err != nil {
+		return seen.result, err
+	} else if err := m.savePoll(began, since, p.From, seen); err != nil {
 		return seen.result, err
 	}
-	if err == nil {
-		if err := m.savePoll(began, since, p.From, seen); err != nil {
-			return seen.result, err
-		}
-	}
-	result = seen.result
+	result := seen.result
 	again := result.Again
 	if err := m.readUnseen(ctx, &result); err != nil {
 		return result, err
@@ -119,6 +103,23 @@ func (m *Mirror) poll(ctx context.Context) (result Result, err error) {
 	}
 	m.metrics.polls.WithLabelValues("ok").Inc()
 	return result, nil
+}
+
+// allChanges takes what has changed since a time, and makes sure that it is everything.
+func (m *Mirror) allChanges(ctx context.Context, p *progress, began, since time.Time) (seen polled, err error) {
+	if p.ServerAt.IsZero() || p.Alone {
+		if err := m.findWay(ctx); err != nil {
+			return seen, err
+		}
+	}
+	if seen, err = m.changes(ctx, since); err != nil {
+		return seen, err
+	}
+	if err := m.pollFromSetBack(ctx, p, began, &seen); err != nil {
+		return seen, err
+	}
+	err = m.checkShown(ctx, p, since, &seen)
+	return seen, err
 }
 
 // pollFromSetBack polls again where the server's clock was set back.
@@ -158,7 +159,7 @@ func (m *Mirror) checkShown(ctx context.Context, p *progress, since time.Time, s
 	if len(b.patients) > 0 && !b.patients[0].State.FHIRUpdatedAt.Before(since) {
 		return errHides
 	}
-	seen.lost = true // the next change is a new beginning
+	seen.newestGone = true // the next change is a new beginning
 	return nil
 }
 
@@ -175,7 +176,7 @@ func (m *Mirror) savePoll(began, since, from time.Time, seen polled) error {
 	if p.ServerAt, p.PolledAt = seen.serverAt, began; p.ServerAt.IsZero() {
 		p.ServerAt = began
 	}
-	if seen.newest.After(p.Newest) || seen.lost || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
+	if seen.newest.After(p.Newest) || seen.newestGone || p.Newest.After(p.ServerAt) && !seen.newest.IsZero() {
 		p.Newest, p.NewestID, p.NewestAt = seen.newest, seen.newestID, began
 	}
 	if first { // it has gone as far back as there is something to show
@@ -204,20 +205,20 @@ func (m *Mirror) sweepsAlone() {
 
 // polled is what a poll has shown.
 type polled struct {
-	serverAt time.Time // by the server: when it answered the first request
-	newest   time.Time // by the server: the latest change
-	newestID string    // whose it is
-	shown    int       // how many changes
-	lost     bool      // the latest change before is shown no more, for the patient is gone
-	deletes  bool      // the changes show who was deleted
-	claimed  bool      // a patient came with another's number
-	result   Result
+	serverAt   time.Time // by the server: when it answered the first request
+	newest     time.Time // by the server: the latest change
+	newestID   string    // whose it is
+	shown      int       // how many changes
+	newestGone bool      // the latest change of before is not shown any more: its patient is gone
+	deletes    bool      // the changes show who was deleted
+	claimed    bool      // a patient came with another's number
+	result     Result
 }
 
 // changes takes what the server shows as changed.
 func (m *Mirror) changes(ctx context.Context, since time.Time) (polled, error) {
 	var s polled
-	b, err := m.ask(ctx)
+	b, err := m.newBatch(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -238,14 +239,14 @@ func (m *Mirror) changes(ctx context.Context, since time.Time) (polled, error) {
 		}
 		s.claimed = s.claimed || b.claimed
 		s.result.add(b.result)
-		if b, err = m.ask(ctx); err != nil { // before the next page is asked for
+		if b, err = m.newBatch(ctx); err != nil { // before the next page is asked for
 			return s, err
 		}
 	}
 	return s, nil
 }
 
-// settle gives patients the numbers that others had when they came.
+// settleNumbers gives patients the numbers that others had when they came.
 func (m *Mirror) settleNumbers(ctx context.Context, claimed bool) error {
 	if !claimed {
 		return nil

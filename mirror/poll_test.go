@@ -230,7 +230,7 @@ func TestAServerThatTellsNoChanges(t *testing.T) {
 	r.wants("after a walk", "a", "010-2222-2222")
 	r.wants("after a walk", "b", "")
 
-	doubt, err := r.ask(t.Context())
+	doubt, err := r.newBatch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,11 +102,11 @@ func (p *progress) isWideLate(now time.Time, staleAfter time.Duration) bool {
 // setBack returns from when the changes must be looked at because the server's clock was
 // set back since the last poll, else zero: what has changed since bears earlier times than
 // were asked for.
-func (p *progress) setBack(serverAt, asked time.Time) time.Time {
+func (p *progress) setBack(serverAt, began time.Time) time.Time {
 	if p.ServerAt.IsZero() || serverAt.IsZero() {
 		return time.Time{}
 	}
-	passed := max(asked.Sub(p.PolledAt), 0)
+	passed := max(began.Sub(p.PolledAt), 0)
 	if !serverAt.Before(p.ServerAt.Add(passed - overlap/2)) {
 		return time.Time{}
 	}

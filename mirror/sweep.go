@@ -33,7 +33,7 @@ func (m *Mirror) sweepAgainAndAgain(ctx context.Context) {
 		pause := m.untilSweep()
 		if pause == 0 {
 			result, err := m.sweep(ctx, areTooMany, func(Result) {})
-			if ctx.Err() != nil || isLost(err) {
+			if ctx.Err() != nil || hasLostLease(err) {
 				return
 			}
 			m.metrics.sweep(err)
@@ -157,14 +157,14 @@ func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan sho
 				return false
 			}
 		}
-		b, err := m.ask(ctx)
+		b, err := m.newBatch(ctx)
 		if err != nil {
 			send(shown{err: err})
 			return
 		}
-		asked := time.Now()
+		askedAt := time.Now()
 		for listing, err := range m.FHIR.List(ctx, from) {
-			took := time.Since(asked)
+			took := time.Since(askedAt)
 			if !send(shown{b, listing, err}) || err != nil {
 				return
 			}
@@ -172,11 +172,11 @@ func (m *Mirror) pages(ctx context.Context, from string, first bool) (<-chan sho
 			if (!first && !m.hurries || m.inUse()) && sleep(ctx, restFactor*took) != nil {
 				return
 			}
-			if b, err = m.ask(ctx); err != nil { // before the next page is asked for
+			if b, err = m.newBatch(ctx); err != nil { // before the next page is asked for
 				send(shown{err: err})
 				return
 			}
-			asked = time.Now()
+			askedAt = time.Now()
 		}
 	}()
 	return pages, func() {
@@ -271,7 +271,7 @@ func areTooMany(missing, known int) bool {
 // leave somebody out, and only an answer about the patient says that he is gone.
 func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, tooMany func(missing, known int) bool) (Result, error) {
 	var result Result
-	known, lost := 0, []string(nil)
+	known, unshown := 0, []string(nil)
 	for after := ""; ; {
 		some, err := m.Cache.KnownOfFHIR(ctx, after, began, knownAtOnce)
 		if err != nil {
@@ -282,25 +282,25 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, tooMany
 		}
 		for _, id := range some {
 			if !met.has(id) {
-				lost = append(lost, id)
+				unshown = append(unshown, id)
 			}
 		}
 		known += len(some)
 		after = some[len(some)-1]
 	}
-	stay := tooMany(len(lost), known)
+	stay := tooMany(len(unshown), known)
 	m.mu.Lock()
 	m.progress.TooManyMissing = stay
 	m.mu.Unlock()
 	m.metrics.missing.Set(0)
 	if stay {
-		m.metrics.missing.Set(float64(len(lost)))
+		m.metrics.missing.Set(float64(len(unshown)))
 		if !m.hurries {
-			m.Log.Error(errManyMissing.Error(), "missing", len(lost), "cached", known)
+			m.Log.Error(errManyMissing.Error(), "missing", len(unshown), "cached", known)
 		}
-		return result, m.markStale(ctx, lost)
+		return result, m.markStale(ctx, unshown)
 	}
-	for some := range slices.Chunk(lost, togetherMissing) {
+	for some := range slices.Chunk(unshown, togetherMissing) {
 		if ctx.Err() != nil {
 			break
 		}
@@ -316,7 +316,7 @@ func (m *Mirror) missing(ctx context.Context, met *ids, began time.Time, tooMany
 // markStale has the cache say STALE of patients that nobody takes for gone.
 func (m *Mirror) markStale(ctx context.Context, ids []string) error {
 	for some := range slices.Chunk(ids, knownAtOnce) {
-		b, err := m.ask(ctx)
+		b, err := m.newBatch(ctx)
 		if err != nil {
 			return err
 		}

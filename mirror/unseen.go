@@ -66,9 +66,9 @@ func (m *Mirror) readUnseen(ctx context.Context, result *Result) error {
 }
 
 // readTogether reads patients by themselves and takes what is shown. Some may stay unread,
-// though the server answers; with kept, those that it does not have as well.
-func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*batch, error) {
-	b, err := m.ask(ctx)
+// though the server answers; with keepGone, those that it does not have as well.
+func (m *Mirror) readTogether(ctx context.Context, ids []string, keepGone bool) (*batch, error) {
+	b, err := m.newBatch(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (m *Mirror) readTogether(ctx context.Context, ids []string, kept bool) (*ba
 			b.add([]fhir.Change{{ID: id, Patient: patient}})
 		case !errors.As(err, &f), f.Kind == fhir.NotSent, f.Kind == fhir.AuthFailed, f.Kind == fhir.RateLimited:
 			return nil, err
-		case f.Kind == fhir.Gone && !kept:
+		case f.Kind == fhir.Gone && !keepGone:
 			b.fill.Gone = append(b.fill.Gone, id)
 		default:
 			b.unread = append(b.unread, id)

@@ -15,7 +15,7 @@ func (m *Mirror) pollWideAgainAndAgain(ctx context.Context, taken func(Result)) 
 	for pause := time.Duration(0); sleep(ctx, pause) == nil; {
 		result, err := m.pollWide(ctx)
 		taken(result)
-		if ctx.Err() != nil || isLost(err) {
+		if ctx.Err() != nil || hasLostLease(err) {
 			return
 		}
 		if failed := err != nil; failed != failing {
