@@ -3,9 +3,54 @@ package app
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"patientgraph/internal/sources"
 )
+
+// TestEveryLogLineIsDocumented: the log lines of docs/operations.md have every line at ERROR
+// of the whole program, and each line of the mirror. Of a long one they may have the beginning
+// alone, with an ellipsis.
+func TestEveryLogLineIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Log lines")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var documented []string
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, m[1])
+	}
+	for pattern, logged := range map[string]string{
+		"../*/*.go":      `\.Error(?:Context)?\((?:(?:ctx|[\w.]+\(\)), )?"([^"]+)"|LevelError, "([^"]+)"`,
+		"../mirror/*.go": `\.Log\.\w+\("([^"]+)"|errManyMissing = errors\.New\("([^"]+)"`,
+	} {
+		found := 0
+		for path, source := range sources.Of(t, pattern) {
+			for _, m := range regexp.MustCompile(logged).FindAllStringSubmatch(source, -1) {
+				found++
+				if line := m[1] + m[2]; !slices.ContainsFunc(documented, func(is string) bool { return isLine(is, line) }) {
+					t.Errorf("%s: %q is not documented", path, line)
+				}
+			}
+		}
+		if found < 20 {
+			t.Errorf("only %d log lines are found in %s", found, pattern)
+		}
+	}
+}
+
+func isLine(documented, line string) bool {
+	begin, isShortened := strings.CutSuffix(documented, "…")
+	return documented == line ||
+		isShortened && len(begin) > 10 && strings.HasPrefix(line, strings.TrimRight(begin, " ;")) ||
+		strings.HasSuffix(line, " ") && strings.HasPrefix(documented, line) || // the rest is a value
+		strings.HasPrefix(documented, line+" for patient P-…") // which the event of an update is followed by
+}
 
 // TestEveryCheckIsDocumented: the table of checks in docs/operations.md, whose names
 // stay as they are, has those that the source has, and no others.
