@@ -51,19 +51,19 @@ func infoOf(ctx context.Context) *requestInfo {
 
 // accessLog gives each request its id and writes one line about it: at info if it was for
 // GraphQL, else at debug. A fault of ours becomes a line too, and a 500.
-func accessLog(o *server, next http.Handler) http.Handler {
+func accessLog(s *server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		info := &requestInfo{id: requestID(r)}
-		info.client, info.https = o.proxies.client(r)
+		info.client, info.https = s.proxies.client(r)
 		r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
 		w.Header().Set(requestIDHeader, info.id)
 		answer := &statusWriter{ResponseWriter: w}
 		defer func() {
 			cause := recover()
 			if cause != nil && cause != http.ErrAbortHandler {
-				fault := resolvers.Internal(r.Context(), o.Log, resolvers.Panic(cause))
-				o.countInternal(fault)
+				fault := resolvers.Internal(r.Context(), s.Log, resolvers.Panic(cause))
+				s.countInternal(fault)
 				if answer.status == 0 {
 					guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 						refuse(w, r, http.StatusInternalServerError, coded(resolvers.CodeInternal, fault.Message))
@@ -71,7 +71,7 @@ func accessLog(o *server, next http.Handler) http.Handler {
 					cause = nil
 				}
 			}
-			info.log(o.Log, r, answer.status, time.Since(began))
+			info.log(s.Log, r, answer.status, time.Since(began))
 			if cause != nil {
 				panic(http.ErrAbortHandler) // the answer is cut off: its reader must notice
 			}

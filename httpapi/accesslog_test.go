@@ -23,8 +23,13 @@ func logged() (Options, *locked.Buffer) {
 	}, &log
 }
 
-// counted serves nothing, and counts faults.
-func counted(o Options) *server { return &server{Options: o, faults: newFaults(o.Metrics)} }
+// serverOf is what New makes of Options, but for what only some requests need.
+func serverOf(o Options) *server {
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	return &server{Options: o, faults: newFaults(o.Metrics), timing: timing{}.orUsual()}
+}
 
 func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 	t.Parallel()
@@ -37,7 +42,7 @@ func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 		if given != "" {
 			request.Header.Set("X-Request-Id", given)
 		}
-		accessLog(counted(o), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		accessLog(serverOf(o), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			o.Log.InfoContext(r.Context(), "something")
 		})).ServeHTTP(answer, request)
 		id := answer.Header().Get("X-Request-Id")
@@ -59,7 +64,7 @@ func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 func TestAPanicIsOneLineAndAnAnswer(t *testing.T) {
 	t.Parallel()
 	o, log := logged()
-	server := httptest.NewServer(accessLog(counted(o), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("Okoro, born 1960") })))
+	server := httptest.NewServer(accessLog(serverOf(o), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("Okoro, born 1960") })))
 	answer, err := http.Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +102,7 @@ func TestAPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	}()
-	accessLog(counted(o), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	accessLog(serverOf(o), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("{")) // to a recorder
 		panic("fault")
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
@@ -108,7 +113,7 @@ func TestRolesInTheLogAreOurs(t *testing.T) {
 	t.Parallel()
 	for role, want := range map[auth.Role]string{auth.RoleNurse: `"role":"nurse"`, "Okoro 1960": `"role":"other"`} {
 		o, log := logged()
-		handler := accessLog(counted(o), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := accessLog(serverOf(o), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			isGraphQL(noteViewer(http.NotFoundHandler())).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), auth.Viewer{Role: role})))
 		}))
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/graphql", nil))

@@ -81,8 +81,8 @@ func (b *bodyRoom) giveBack(caller string, size int64) {
 	}
 }
 
-// sharedBody takes room for what has come, so that who says much and sends nothing takes
-// none.
+// sharedBody is a body that takes room as its bytes come in: a client that announces a
+// large body (Content-Length) and sends nothing takes none.
 type sharedBody struct {
 	io.ReadCloser
 	room    *bodyRoom

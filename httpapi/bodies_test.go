@@ -148,7 +148,7 @@ func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
 	serve := func(restTime time.Duration) *httptest.Server {
-		room := newBodyRoom(nil)
+		room := newBodyRoom(newFaults(prometheus.NewRegistry()))
 		room.restTime = restTime
 		server := httptest.NewServer(guarded(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := readBody(w, r)

@@ -20,44 +20,44 @@ import (
 )
 
 // newGraphQL returns the GraphQL server, with its limits.
-func newGraphQL(o *server) http.Handler {
-	schema := graph.NewExecutableSchema(graph.Config{Resolvers: o.Resolver})
-	s := handler.New(schema)
+func newGraphQL(s *server) http.Handler {
+	schema := graph.NewExecutableSchema(graph.Config{Resolvers: s.Resolver})
+	h := handler.New(schema)
 	answers := &answerLimit{}
-	metrics := newStreamMetrics(o.Metrics)
-	s.AddTransport(&webSockets{server: o, metrics: metrics, answers: answers})
-	s.AddTransport(streams{o, metrics})
-	s.AddTransport(singleTransport{})
+	metrics := newStreamMetrics(s.Metrics)
+	h.AddTransport(&webSockets{server: s, metrics: metrics, answers: answers})
+	h.AddTransport(streams{s, metrics})
+	h.AddTransport(singleTransport{})
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
-	s.SetQueryCache(parsed)
-	s.Use(tellErrors{o.faults})
-	s.Use(noteOperation{})
-	s.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: o.TrustedDocuments, introspection: o.Introspection})
-	s.Use(documentLimits{parsed})
-	s.Use(newCostLimit(schema.Schema()))
-	s.Use(oneStream{})
-	s.Use(inputTypes{schema.Schema()})
-	s.Use(&operationDeadline{mutation: 2*o.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
-	if o.PatientNumbers != nil {
-		s.Use(viewerPatients{o.PatientNumbers, o.Log})
+	h.SetQueryCache(parsed)
+	h.Use(tellErrors{s.faults})
+	h.Use(noteOperation{})
+	h.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: s.TrustedDocuments, introspection: s.Introspection})
+	h.Use(documentLimits{parsed})
+	h.Use(newCostLimit(schema.Schema()))
+	h.Use(oneStream{})
+	h.Use(inputTypes{schema.Schema()})
+	h.Use(&operationDeadline{mutation: 2*s.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
+	if s.PatientNumbers != nil {
+		h.Use(viewerPatients{s.PatientNumbers, s.Log})
 	}
-	s.Use(answers)
-	if o.Introspection {
-		s.Use(extension.Introspection{})
+	h.Use(answers)
+	if s.Introspection {
+		h.Use(extension.Introspection{})
 	} else {
-		s.AroundFields(noType)
-		s.SetDisableSuggestion(true) // "did you mean" tells the schema too
-		s.SetValidationRulesFn(rulesWithoutSuggestions)
+		h.AroundFields(noType)
+		h.SetDisableSuggestion(true) // "did you mean" tells the schema too
+		h.SetValidationRulesFn(rulesWithoutSuggestions)
 	}
-	s.SetErrorPresenter(func(ctx context.Context, err error) *gqlerror.Error {
+	h.SetErrorPresenter(func(ctx context.Context, err error) *gqlerror.Error {
 		e := presentError(ctx, err)
-		o.countInternal(e)
+		s.countInternal(e)
 		return e
 	})
-	s.SetRecoverFunc(func(ctx context.Context, cause any) error {
-		return resolvers.Internal(ctx, o.Log, resolvers.Panic(cause))
+	h.SetRecoverFunc(func(ctx context.Context, cause any) error {
+		return resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 	})
-	return answers.middleware(s)
+	return answers.middleware(h)
 }
 
 // rulesWithoutSuggestions suggests no name of the schema for one that is wrong. What a

@@ -28,14 +28,14 @@ func newFaults(r *prometheus.Registry) *faults {
 // countInternal counts an error that a caller is shown, if only the operator may see its
 // cause.
 func (f *faults) countInternal(shown *gqlerror.Error) {
-	if f != nil && shown.Extensions["incident"] != nil {
+	if shown.Extensions["incident"] != nil {
 		f.internal.Inc()
 	}
 }
 
 // countUnavailable counts an answer with these errors.
 func (f *faults) countUnavailable(shown ...*gqlerror.Error) {
-	if f != nil && slices.ContainsFunc(shown, isUnavailable) {
+	if slices.ContainsFunc(shown, isUnavailable) {
 		f.unavailable.Inc()
 	}
 }
@@ -49,13 +49,8 @@ type streamMetrics struct {
 	sockets prometheus.Gauge
 }
 
-// newStreamMetrics makes them; without a registry nobody sees them.
 func newStreamMetrics(r *prometheus.Registry) *streamMetrics {
-	var registerer prometheus.Registerer
-	if r != nil {
-		registerer = r
-	}
-	with := promauto.With(registerer)
+	with := promauto.With(r)
 	m := &streamMetrics{
 		open: with.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "patientgraph_subscriptions", Help: "Subscriptions that are open, by transport.",

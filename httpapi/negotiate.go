@@ -154,7 +154,7 @@ func negotiated(next http.Handler) http.Handler {
 		setMediaType(w, a.single)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodPost:
-			refuseMethod(w, r, "GET, POST", badInput("use GET or POST"))
+			refuseMethod(w, r, "GET, POST", badInput(useGETOrPOST(r.Method)))
 			return
 		case isWebSocket(r):
 		case len(taken) == 0:

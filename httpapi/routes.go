@@ -64,7 +64,7 @@ type Options struct {
 // server is what New makes of Options.
 type server struct {
 	Options
-	*faults // nil: not counted
+	*faults
 	proxies Proxies
 	rate    requestRate
 	timing  timing

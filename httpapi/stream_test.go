@@ -15,6 +15,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -95,12 +96,13 @@ func listening(t *testing.T, s server, executor graphql.GraphExecutor) (url stri
 }
 
 func waiting(s server, executor graphql.GraphExecutor) http.Handler {
-	s.timing = s.timing.orUsual()
+	s.timing, s.Metrics = s.timing.orUsual(), prometheus.NewRegistry()
+	s.faults = newFaults(s.Metrics)
 	s.Log = slog.New(slog.DiscardHandler)
 	s.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: s.Log, Now: time.Now}
 	handler := negotiated(checkedRequest(newGraphQL(&s)))
 	if executor != nil {
-		sockets := &webSockets{server: &s, metrics: newStreamMetrics(nil), answers: &answerLimit{}}
+		sockets := &webSockets{server: &s, metrics: newStreamMetrics(prometheus.NewRegistry()), answers: &answerLimit{}}
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
@@ -177,7 +179,7 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 // TestASubscriptionOfALargeRequestIsRefused: it would be kept as long as its token lasts.
 func TestASubscriptionOfALargeRequestIsRefused(t *testing.T) {
 	t.Parallel()
-	room := newBodyRoom(nil)
+	room := newBodyRoom(newFaults(prometheus.NewRegistry()))
 	handler := room.middleware(waiting(server{}, nil))
 	large := `{"variables":{"x":"` + strings.Repeat("x", 2*largeBody) + `"},` + waitingSubscription[1:]
 	for _, accept := range []string{jsonType, sse.mediaType, "multipart/mixed;subscriptionSpec=1.0"} {

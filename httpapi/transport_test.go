@@ -29,7 +29,7 @@ func endpoint(t *testing.T, o Options) http.Handler {
 		o.Log = quiet.Log
 	}
 	o.Resolver = &resolvers.Resolver{}
-	handler := withLanguage(negotiated(checkedRequest(newGraphQL(&server{Options: o, timing: timing{}.orUsual()}))))
+	handler := withLanguage(negotiated(checkedRequest(newGraphQL(serverOf(o)))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		viewer := auth.Viewer{Role: auth.RoleAdmin}
 		guarded(handler).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
@@ -179,6 +179,9 @@ func TestWhatIsNoRequestIsRefusedByItsStatus(t *testing.T) {
 		if _, has := body["data"]; has {
 			t.Errorf("%s: it has data: %v", name, body)
 		}
+	}
+	if refusal, _ := read(t, ask(handler, http.MethodPut, "/graphql", "")); !strings.Contains(fmt.Sprint(refusal), "distinct connections mode") {
+		t.Errorf("single connection mode of graphql-sse: %v", refusal)
 	}
 	response := ask(handler, http.MethodPost, "/graphql", body, "Content-Type", "application/json;charset=UTF-8", "Content-Encoding", "identity")
 	if response.StatusCode != 200 {

@@ -121,8 +121,8 @@ func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 
 const webSocketVersion = "13"
 
-// checkHandshake refuses what isWebSocket says and what is none. The library's own
-// refusals repeat what was sent, as text.
+// checkHandshake refuses a request that asks for a WebSocket in a way that RFC 6455 does
+// not allow. The library would refuse it too, but as plain text that repeats what was sent.
 func checkHandshake(r *http.Request) (status int, err *gqlerror.Error) {
 	keys := r.Header.Values("Sec-WebSocket-Key")
 	switch {
