@@ -28,22 +28,24 @@ var monthNames = [12][]string{
 // or write them in other letters, with their Roman numbers. What they have with monthNames
 // in common is left out.
 var inflectedMonths = [12]string{
-	"i января январь янв січня януари јануар januara siječnja sijecnja stycznia styczeń ledna leden januára januarja ιανουαρίου ιανουάριος ιαν ocak tammikuuta tammikuu január ianuarie januari janúar jaanuar janvāris sausio يناير كانون ינואר जनवरी มกราคม",
-	"ii февраля февраль фев лютого февруари фебруар februara veljače lutego luty února únor februára februarja φεβρουαρίου φεβρουάριος φεβ şubat helmikuuta helmikuu február februarie februari febrúar veebruar februāris vasario فبراير شباط פברואר फ़रवरी กุมภาพันธ์",
-	"iii марта март мар березня марта ožujka ozujka marca marzec března březen μαρτίου μάρτιος mart maaliskuuta maaliskuu március martie marts mars märts kovo مارس آذار מרץ मार्च มีนาคม",
+	"i gener januari января январь янв січня януари јануар januara siječnja sijecnja stycznia styczeń ledna leden januára januarja ιανουαρίου ιανουάριος ιαν ocak tammikuuta tammikuu január ianuarie janúar jaanuar janvāris sausio يناير كانون ינואר जनवरी มกราคม",
+	"ii febrer februari pebrero februarie февраля февраль фев лютого февруари фебруар februara veljače lutego luty února únor februára februarja φεβρουαρίου φεβρουάριος φεβ şubat helmikuuta helmikuu február febrúar veebruar februāris vasario فبراير شباط פברואר फ़रवरी กุมภาพันธ์",
+	"iii març marts marso maret mac марта март мар березня ožujka ozujka marca marzec března březen μαρτίου μάρτιος mart maaliskuuta maaliskuu március martie mars märts kovo مارس آذار מרץ मार्च มีนาคม",
 	"iv апреля апрель апр квітня април travnja kwietnia kwiecień dubna duben apríla απριλίου απρίλιος nisan huhtikuuta huhtikuu április aprilie apríl aprill aprīlis balandžio أبريل نيسان אפריל अप्रैल เมษายน",
-	"v мая май травня мај svibnja maja maj května květen mája μαΐου μάιος mayıs toukokuuta toukokuu május mai maí maijs gegužės مايو أيار מאי मई พฤษภาคม",
-	"vi июня июнь июн червня юни јун lipnja czerwca czerwiec června červen júna junija ιουνίου ιούνιος haziran kesäkuuta kesäkuu június iunie juni júní juuni jūnijs birželio يونيو حزيران יוני जून มิถุนายน",
-	"vii июля июль июл липня юли јул srpnja lipca lipiec července červenec júla julija ιουλίου ιούλιος temmuz heinäkuuta heinäkuu július iulie juli júlí juuli jūlijs liepos يوليو تموز יולי जुलाई กรกฎาคม",
-	"viii августа август авг серпня kolovoza sierpnia sierpień srpna srpen augusta avgusta αυγούστου αύγουστος ağustos elokuuta elokuu augusztus augusti ágúst augustus augusts rugpjūčio agustus أغسطس آب אוגוסט अगस्त สิงหาคม",
-	"ix сентября сентябрь сен вересня септември септембар rujna września wrzesień září septembra σεπτεμβρίου σεπτέμβριος eylül syyskuuta syyskuu szeptember septembrie septembris rugsėjo سبتمبر أيلول ספטמבר सितंबर กันยายน",
-	"x октября октябрь окт жовтня октомври октобар listopada października październik října říjen októbra oktobra οκτωβρίου οκτώβριος ekim lokakuuta lokakuu október octombrie oktober oktoober oktobris spalio أكتوبر תשרין אוקטובר अक्टूबर ตุลาคม",
-	"xi ноября ноябрь ноя листопада ноември новембар studenoga studenog listopad listopadu novembra νοεμβρίου νοέμβριος kasım marraskuuta marraskuu noiembrie november nóvember novembris lapkričio نوفمبر נובמבר नवंबर พฤศจิกายน",
-	"xii декабря декабрь дек грудня декември децембар prosinca grudnia grudzień prosince prosinec decembra δεκεμβρίου δεκέμβριος aralık joulukuuta joulukuu decembrie detsember decembris gruodžio ديسمبر דצמבר दिसंबर ธันวาคม",
+	"v maig maj mayıs мая май травня мај svibnja maja května květen mája μαΐου μάιος toukokuuta toukokuu május mai maí maijs gegužės مايو أيار מאי मई พฤษภาคม",
+	"vi juny juni hunyo июня июнь июн червня юни јун lipnja czerwca czerwiec června červen júna junija ιουνίου ιούνιος haziran kesäkuuta kesäkuu június iunie júní juuni jūnijs birželio يونيو حزيران יוני जून มิถุนายน",
+	"vii juliol juli julai hulyo июля июль июл липня юли јул srpnja lipca lipiec července červenec júla julija ιουλίου ιούλιος temmuz heinäkuuta heinäkuu július iulie júlí juuli jūlijs liepos يوليو تموز יולי जुलाई กรกฎาคม",
+	"viii agost augustus ogos agustus августа август авг серпня kolovoza sierpnia sierpień srpna srpen augusta avgusta αυγούστου αύγουστος ağustos elokuuta elokuu augusztus augusti ágúst augusts rugpjūčio أغسطس آب אוגוסט अगस्त สิงหาคม",
+	"ix setembre setyembre сентября сентябрь сен вересня септември септембар rujna września wrzesień září septembra σεπτεμβρίου σεπτέμβριος eylül syyskuuta syyskuu szeptember septembrie septembris rugsėjo سبتمبر أيلول ספטמבר सितंबर กันยายน",
+	"x oktobre oktubre октября октябрь окт жовтня октомври октобар listopada października październik října říjen októbra oktobra οκτωβρίου οκτώβριος ekim lokakuuta lokakuu október octombrie oktober oktoober oktobris spalio أكتوبر תשרין אוקטובר अक्टूबर ตุลาคม",
+	"xi nobyembre november ноября ноябрь ноя листопада ноември новембар studenoga studenog listopad listopadu novembra νοεμβρίου νοέμβριος kasım marraskuuta marraskuu noiembrie nóvember novembris lapkričio نوفمبر נובמבר नवंबर พฤศจิกายน",
+	"xii desembre desember disember disyembre декабря декабрь дек грудня декември децембар prosinca grudnia grudzień prosince prosinec decembra δεκεμβρίου δεκέμβριος aralık joulukuuta joulukuu decembrie detsember decembris gruodžio ديسمبر דצמבר दिसंबर ธันวาคม",
 }
 
-// besideDates may stand between the parts of a date.
-var besideDates = strings.Fields("th st nd rd of the de del den der ngày tháng năm ב 년 월 일 年 月 日")
+// besideDates may stand between the parts of a date: endings of the day, and words that
+// join it to the month.
+var besideDates = strings.Fields(`th st nd rd of the day de del den der ngày tháng năm ב 년 월 일 年 月 日
+	a al an day dag tag dia do di d da du e en er ère ste te em ème im in ten o º ª η ού го й я è van vom von jen én i из tanggal`)
 
 // addDate adds a date in the forms in which it may be repeated; month and day
 // may be "". Of the birth date the year alone is a value, too, and so are month
@@ -80,7 +82,7 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		for _, d := range days {
 			if birth {
 				if d != nil {
-					s.fragments[d[0]] = true
+					s.fragments[d[0]], s.birth.days[d[0]] = true, true
 				}
 				s.addDateWords(birth, m, d)
 			}
@@ -93,9 +95,11 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		return
 	}
 	s.addInflected(year, month, days)
+	s.addBirthMonth(month)
+	s.birth.years[year], s.birth.years[year[2:]] = true, true
 	for _, d := range days {
 		if d != nil {
-			s.birthDays[year+" "+d[0]] = true
+			s.birth.unknown[year+" "+d[0]] = true
 		}
 	}
 	years = append(years, otherYears(year)...)
@@ -106,7 +110,16 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 			}
 		}
 	}
-	if day != "" { // 4월 17일, 昭和13年4月17日
+	if day != "" { // 30 tháng 11 năm 75
+		for _, m := range numberForms(month) {
+			for _, d := range days {
+				s.insertWords(slices.Concat(d, []string{foldWord("tháng")}, m), hides)
+				for _, y := range years {
+					s.insertWords(slices.Concat(d, []string{foldWord("tháng")}, m, []string{foldWord("năm")}, y), hides)
+				}
+			}
+		}
+		// 4월 17일, 昭和13年4月17日
 		for _, signs := range [][]string{{"년", "월", "일"}, {"年", "月", "日"}} {
 			for _, m := range numberForms(month) {
 				for _, d := range days {
@@ -117,6 +130,23 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// addBirthMonth notes the names of a month that stand beside a day: two letters and more,
+// for "V" is a word of many texts.
+func (s *Secrets) addBirthMonth(month string) {
+	t, err := time.Parse("01", month)
+	if err != nil {
+		return
+	}
+	for _, name := range monthNames[t.Month()-1] {
+		s.birth.months[foldWord(name)] = true
+	}
+	for _, m := range inflectedWords[t.Month()-1] {
+		if len(m) == 1 && len(m[0]) > 1 {
+			s.birth.months[m[0]] = true
 		}
 	}
 }

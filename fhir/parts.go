@@ -75,13 +75,30 @@ func (p *parts) addWord(word string) {
 }
 
 // addStem adds what other forms of a name begin with: Zofi of Zofia, Zofii, Virt of
-// Virtanen, Virtasen. Of three letters all stay: Kim, Kims.
+// Virtanen, Virtasen, Helsingi of Helsinki, Helsingissä. Of three letters all stay: Kim,
+// Kims.
 func (p *parts) addStem(word string) {
 	letters := []rune(word)
 	if n := len(letters); n >= 3 && n <= maxPartLetters {
 		p.stems[word] = true
 		p.stems[string(letters[:max(3, n-max(1, n*3/8))])] = true
 	}
+	if last := len(word) - 1; last >= minBeginning {
+		for strong, weak := range gradation {
+			if stem, is := strings.CutSuffix(word[:last], strong); is {
+				if stem += weak; len(stem) < minBeginning {
+					stem += word[last:]
+				}
+				p.stems[stem] = true
+			}
+		}
+	}
+}
+
+// gradation is what becomes of the consonants before the last vowel of a Finnish name when
+// an ending closes its syllable.
+var gradation = map[string]string{
+	"nk": "ng", "nt": "nn", "mp": "mm", "lt": "ll", "rt": "rr", "ht": "hd", "kk": "k", "pp": "p", "tt": "t", "rk": "r", "lk": "l",
 }
 
 // isForm reports whether a word may be another form of a name: a stem and an ending, of

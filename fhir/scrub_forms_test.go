@@ -60,6 +60,16 @@ func TestScrubHidesValuesInOtherForms(t *testing.T) {
 		{`{"name":[{"family":"Aune","given":["Solveig"]}],"extension":[{"url":"http://x/mothersMaidenName","valueString":"Ødegård"}],"generalPractitioner":[{"display":"Dr. Kåre Moe"}],"maritalStatus":{"text":"Enke etter Leif"}}`, "mother's maiden name Odegaard / ØDEGÅRD / Oedegaard; GP Moe, Kaare; widow of Leif", "Odegaard ØDEG Oedegaard Moe Kaare Leif"},
 		{`{"name":[{"family":"Aune","given":["Solveig"]}],"birthDate":"1938-04-17","telecom":[{"system":"phone","value":"73 55 01 02"}]}`,
 			"SAune, Aune^Solveig, FHIRSolveig, AUNE/SOLVEIG; 7 3 5 5 0 1 0 2, [73][55][01][02], 0047 73550102; 17/IV/38, Apr-17-1938, 1938年4月17日, 38/4/17, ๑๗ เมษายน ๒๔๘๑, S13.4.17", "Aune Solveig AUNE 55 0102 17 IV Apr 1938 เมษายน S13.4"},
+		{`{"birthDate":"1970-03-01"}`, "born on the 1st of March; birthday 1st of March '70; 1 of March 70; March the 1st, '70; el día 1 de marzo de 70; 1º de março de 70; le 1er mars 70; l'1 de març; primo: 1 di marzo; den 1:a mars; den 1. marts -70; am 1ten März; 1-го марта 70; 1 tháng 3 năm 70; '70, 1st of March; op 1 maart; de 1ste van maart; 1-én március; 1 Maret 70; the 1st day of March", "March marzo março mars març marts März марта tháng maart március Maret 1 70"},
+		{`{"birthDate":"1968-06-23"}`, "nacida el 23 de junio; 23 de junio de 68; 23 de xuño... 23 de junho do 68; 23 juin; junio 23; 23 giugno '68; il 23 di giugno; 23rd of June, 68", "junio junho juin giugno June 68"},
+		{`{"birthDate":"1966-08-21"}`, "21 di agosto; 21ste augustus; 21 de agosto de 66; 21. august '66; 21 Ogos", "agosto augustus august Ogos 21 66"},
+		{`{"birthDate":"1975-11-30"}`, "30 tháng 11 năm 75; ngày 30 tháng 11; 30 tháng 11", "30 11 75"},
+		{`{"name":[{"family":"Müller","given":["Jürgen"]}],"address":[{"city":"Köln","line":["Königstraße 12"]}]}`,
+			"MÃ¼ller, JÃ¼rgen, KÃ¶ln; M?ller J?rgen K?ln K?nigstra?e; M\uFFFDller M��ller; Mller Jrgen; MÃƒÂ¼ller; M_ller; MÃ¼llers", "ller rgen ln nigstra"},
+		{`{"name":[{"family":"Piękna","given":["Łucja"]}],"address":[{"city":"Gdańsk"}]}`, "PiÄ™kna, Å\u0081ucja, GdaÅ„sk; Pi?kna ?ucja Gda?sk; Pikna", "kna ucja sk"},
+		{`{"name":[{"family":"홍","given":["길동"]}]}`, "íê¸¸ë is unknown", "í ê"},
+		{`{"name":[{"family":"Berg"}],"address":[{"city":"Helsinki"},{"city":"Turku"},{"city":"Lahti"},{"city":"Virta"},{"city":"Tampere"}]}`,
+			"Helsingistä Helsingissä Helsinkiin Turussa Turkuun Lahdessa Virran Tampereella", "Helsin Tur Lahd Virr Tamper"},
 	} {
 		got := SecretsOf([]byte(c.resource)).Text(c.reason, "value")
 		for secret := range strings.FieldsSeq(c.secrets) {

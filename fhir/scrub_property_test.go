@@ -194,8 +194,12 @@ func TestOrdinaryReasonsStay(t *testing.T) {
 		"address":[{"use":"home","line":["Fjordgata 8"],"city":"Trondheim","postalCode":"0450","country":"NO"}],
 		"meta":{"versionId":"17","lastUpdated":"2026-11-23T19:22:42.915+00:00"},
 		"extension":[{"url":"http://hl7.org/fhir/us/core/StructureDefinition/us-core-race","valueCode":"F"}]`)
+	accented := patientJSON("p2", `"birthDate":"2001-01-01","name":[{"family":"Müller","given":["José","Zoë","Noël"]},{"family":"Öst"}],
+		"address":[{"line":["Ås 1"],"city":"Helsinki"},{"city":"Århus"}]`)
 	for _, reason := range []string{
 		"Invalid phone format",
+		"at least 1 of the elements is missing at [line: 1, column: 1]",
+		"La valeur n’est pas autorisée ; öffentlich, Größe, ¿qué? – Pflichtfeld fehlt",
 		"HAPI-0389: Failed to call access method: java.lang.IllegalArgumentException",
 		"HAPI-0450: Failed to parse request body as JSON resource",
 		"Patient.telecom[0].value: must match the pattern of a phone number",
@@ -211,8 +215,10 @@ func TestOrdinaryReasonsStay(t *testing.T) {
 		"전화번호 형식이 올바르지 않습니다",
 		"Téléphone invalide : format attendu",
 	} {
-		if got := SecretsOf(body).Text(reason, "value"); got != reason {
-			t.Errorf("%q became %q", reason, got)
+		for _, body := range [][]byte{body, accented} {
+			if got := SecretsOf(body).Text(reason, "value"); got != reason {
+				t.Errorf("%q became %q", reason, got)
+			}
 		}
 	}
 	for _, path := range []string{"Patient.telecom[0].value", "Patient.name[0].family", "Patient", "Patient.deceased[x]", "phone_cell", "Patient.contact[2].address.postalCode"} {
