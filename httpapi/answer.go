@@ -9,37 +9,51 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"patientgraph/auth"
 )
 
 const (
 	// maxAnswer bounds the data of one answer, in bytes of JSON.
 	maxAnswer = 16 << 20
-	// largeAnswer is from where on an answer shares maxLarge with all others:
-	// while it is made and sent, about four copies of it are in memory.
-	largeAnswer = 1 << 20
+	// largeAnswer is from where on what is under way to one client shares maxLarge with
+	// all others: while it is made and sent, up to four copies of it are in memory.
+	largeAnswer = 64 << 10
 	maxLarge    = 128 << 20
-	// longText is from how many bytes on a text is counted. What is shorter is
-	// bounded by the cost of the operation.
+	// longText is from how many bytes on a text is counted before it is written. What is
+	// shorter is bounded by the cost of the operation, and counted with the whole answer.
 	longText = 64
 	// maxErrors bounds how many errors are told: a document can have one for
 	// each of its fields.
 	maxErrors = 50
-	// memoryReturns is how long after a large answer its memory is given back.
+	// memoryReturns is how long after large answers, of muchMemory in all, their memory
+	// is given back.
 	memoryReturns = 10 * time.Second
+	muchMemory    = 4 << 20
 )
 
 // answerLimit ends an operation whose answer grows beyond maxAnswer before its
 // texts are written, for a long text can be asked for under a thousand names; and
-// one whose large answer does not fit beside those that are under way.
+// one whose large answer does not fit beside those that are under way: a client that
+// does not read has them wait.
 type answerLimit struct {
-	large     atomic.Int64 // bytes of the large answers under way
-	returning atomic.Bool  // their memory is about to be given back
+	large     *room       // of the large answers under way
+	returning atomic.Bool // their memory is about to be given back
 }
 
-// answerSize counts the long texts of one answer.
+func newAnswerLimit() *answerLimit { return &answerLimit{large: newRoom(maxLarge)} }
+
+// recipient is who gets the answers to one request, or all of one WebSocket.
+type recipient struct {
+	caller   string
+	underWay atomic.Int64 // bytes
+}
+
+// answerSize counts one answer: its long texts as they are found, then all of it.
 type answerSize struct {
+	to      *recipient
 	bytes   atomic.Int64
-	large   atomic.Int64 // what of them counts in answerLimit.large
+	large   atomic.Int64 // what of them is taken of answerLimit.large
 	crowded atomic.Bool  // there was no room for them
 }
 
@@ -48,27 +62,51 @@ type answerSizeKey struct{}
 // middleware holds the room that an answer takes until it is sent.
 func (l *answerLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, sent := l.begin(r.Context())
+		v, _ := auth.FromContext(r.Context())
+		ctx, sent := l.begin(r.Context(), &recipient{caller: callerName(v, bearerOf(r))})
 		defer sent()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
 // begin counts what the answers of one operation take, until they are sent.
-func (l *answerLimit) begin(ctx context.Context) (_ context.Context, sent func()) {
-	size := &answerSize{}
+func (l *answerLimit) begin(ctx context.Context, to *recipient) (_ context.Context, sent func()) {
+	size := &answerSize{to: to}
 	return context.WithValue(ctx, answerSizeKey{}, size), func() { l.release(size) }
 }
 
+// count takes in so many more bytes of an answer.
+func (l *answerLimit) count(size *answerSize, more int64) {
+	size.bytes.Add(more)
+	switch {
+	case size.to.underWay.Add(more) <= largeAnswer || size.refusal() != nil:
+	case l.large.take(size.to.caller, more):
+		size.large.Add(more)
+	default:
+		size.crowded.Store(true)
+	}
+}
+
+// refusal is why an answer is not sent.
+func (size *answerSize) refusal() *gqlerror.Error {
+	switch {
+	case size.bytes.Load() > maxAnswer:
+		return limitExceeded("the answer would have more than %d MiB: ask for fewer patients or fields at once (what a mutation changed stays changed)", maxAnswer>>20)
+	case size.crowded.Load():
+		return unavailable("too many large answers are under way: try again in a moment, or ask for less at once (what a mutation changed stays changed)", 1)
+	}
+	return nil
+}
+
 func (l *answerLimit) release(size *answerSize) {
-	taken := size.large.Swap(0)
-	size.bytes.Store(0)
+	size.to.underWay.Add(-size.bytes.Swap(0))
 	size.crowded.Store(false)
+	taken := size.large.Swap(0)
 	if taken == 0 {
 		return
 	}
-	l.large.Add(-taken)
-	if l.returning.CompareAndSwap(false, true) {
+	left := l.large.giveBack(size.to.caller, taken)
+	if left+taken >= muchMemory && l.returning.CompareAndSwap(false, true) {
 		time.AfterFunc(memoryReturns, func() {
 			l.returning.Store(false)
 			debug.FreeOSMemory() // the runtime would keep it for minutes
@@ -89,11 +127,12 @@ func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.Respon
 	if more := len(response.Errors) - maxErrors; more > 0 {
 		response.Errors = append(response.Errors[:maxErrors:maxErrors], limitExceeded("%d more errors are not told", more))
 	}
-	switch {
-	case len(response.Data) > maxAnswer, size.bytes.Load() > maxAnswer:
-		return withoutData(answerTooLong())
-	case size.crowded.Load():
-		return withoutData(tooManyLarge())
+	if more := int64(len(response.Data)) - size.bytes.Load(); more > 0 {
+		l.count(size, more)
+	}
+	if refusal := size.refusal(); refusal != nil {
+		l.release(size)
+		return withoutData(refusal)
 	}
 	return response
 }
@@ -104,23 +143,11 @@ func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver)
 		return value, err
 	}
 	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
-	switch {
-	case size.crowded.Load():
-		return nil, tooManyLarge()
-	case size.bytes.Load() > maxAnswer:
-		return nil, answerTooLong()
+	if size.refusal() == nil {
+		l.count(size, textBytes(value))
 	}
-	more := textBytes(value)
-	bytes := size.bytes.Add(more)
-	if bytes > maxAnswer {
-		return nil, answerTooLong()
-	}
-	if bytes > largeAnswer {
-		size.large.Add(more)
-		if l.large.Add(more) > maxLarge {
-			size.crowded.Store(true)
-			return nil, tooManyLarge()
-		}
+	if refusal := size.refusal(); refusal != nil {
+		return nil, refusal
 	}
 	return value, err
 }
@@ -128,14 +155,6 @@ func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver)
 // withoutData is the answer of an operation that was executed: it has data all the same.
 func withoutData(err *gqlerror.Error) *graphql.Response {
 	return &graphql.Response{Data: []byte("null"), Errors: gqlerror.List{err}}
-}
-
-func answerTooLong() *gqlerror.Error {
-	return limitExceeded("the answer would have more than %d MiB: ask for fewer patients or fields at once (what a mutation changed stays changed)", maxAnswer>>20)
-}
-
-func tooManyLarge() *gqlerror.Error {
-	return unavailable("too many large answers are under way: try again in a moment, or ask for less at once (what a mutation changed stays changed)", 1)
 }
 
 // isLong reports whether a field's texts are worth counting.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,38 +12,39 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"patientgraph/resolvers"
 )
 
-// TestAbuseLargeAnswersShareABound makes nine answers of 15 MiB at once: the ninth
-// does not fit beside the others, and a small one does.
+// TestAbuseLargeAnswersShareABound makes answers of 15 MiB until they do not fit beside
+// the others: two of one caller, eight in all. A small one does.
 func TestAbuseLargeAnswersShareABound(t *testing.T) {
 	t.Parallel()
-	l := &answerLimit{}
-	answers := make([]*answerSize, 9)
-	made := func(i int, text string) (string, error) {
-		answers[i] = &answerSize{}
-		value, err := l.InterceptField(context.WithValue(context.Background(), answerSizeKey{}, answers[i]),
+	l := newAnswerLimit()
+	var answers []*answerSize
+	made := func(caller, text string) (string, error) {
+		size := &answerSize{to: &recipient{caller: caller}}
+		answers = append(answers, size)
+		value, err := l.InterceptField(context.WithValue(context.Background(), answerSizeKey{}, size),
 			func(context.Context) (any, error) { return text, nil })
 		shown, _ := value.(string)
 		return shown, err
 	}
 	large := strings.Repeat("x", 15<<20)
-	for i := range 8 {
-		if text, err := made(i, large); text != large || err != nil {
-			t.Fatalf("answer %d: %v", i+1, err)
+	for i, caller := range []string{"a", "a", "a", "b", "b", "b", "c", "c", "d", "d", "e"} {
+		fits := i != 2 && i != 5 && caller != "e"
+		if text, err := made(caller, large); (text == large && err == nil) != fits || !fits && !strings.Contains(fmt.Sprint(err), "try again") {
+			t.Errorf("answer %d, to %s: %d bytes, %v", i+1, caller, len(text), err)
 		}
 	}
-	if text, err := made(8, large); text != "" || err == nil || !strings.Contains(err.Error(), "try again") {
-		t.Errorf("the ninth: %d bytes, %v", len(text), err)
-	}
-	if text, err := made(8, "small, but longer than what is not counted at all, in this text"); text == "" || err != nil {
+	if text, err := made("a", "small, but longer than what is not counted at all, in this text"); text == "" || err != nil {
 		t.Errorf("a small one: %q, %v", text, err)
 	}
 	for _, size := range answers {
 		l.release(size)
 	}
-	if left := l.large.Load(); left > 15<<20 { // of the one that was made again
-		t.Errorf("%d bytes are still taken", left)
+	if !l.large.isEmpty() {
+		t.Errorf("%v are still taken", l.large.taken)
 	}
 	if !l.returning.Load() {
 		t.Error("their memory is not given back")
@@ -68,7 +70,7 @@ func TestAbuseAnswerSizes(t *testing.T) {
 // TestAbuseEachEventHasItsOwnSize sends two events of 10 MiB over one connection.
 func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 	t.Parallel()
-	l := &answerLimit{}
+	l := newAnswerLimit()
 	l.middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for range 2 {
 			response := l.InterceptResponse(r.Context(), func(ctx context.Context) *graphql.Response {
@@ -83,8 +85,62 @@ func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 			}
 		}
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
-	if left := l.large.Load(); left != 0 {
-		t.Errorf("%d bytes are still taken", left)
+	if !l.large.isEmpty() {
+		t.Errorf("%v are still taken", l.large.taken)
+	}
+}
+
+// TestAbuseAnswersOfNamesAndShortTextsAreCounted: an answer that InterceptField sees
+// nothing of is counted when it is whole, by what is not yet counted of it.
+func TestAbuseAnswersOfNamesAndShortTextsAreCounted(t *testing.T) {
+	t.Parallel()
+	l := newAnswerLimit()
+	answer := func(ctx context.Context, long, data int) *graphql.Response {
+		return l.InterceptResponse(ctx, func(ctx context.Context) *graphql.Response {
+			if _, err := l.InterceptField(ctx, func(context.Context) (any, error) { return strings.Repeat("x", long), nil }); err != nil {
+				t.Error(err)
+			}
+			return &graphql.Response{Data: []byte(strings.Repeat("x", data))}
+		})
+	}
+	to := &recipient{caller: "a"} // one WebSocket
+	var waiting []func()
+	for i, c := range []struct{ long, data, taken int }{ // under way to it are then
+		{0, 32 << 10, 0},
+		{0, 32 << 10, 0},
+		{0, 1 << 10, 1 << 10},
+		{2 << 20, 1 << 20, 2<<20 + 1<<10}, // the data is shorter: a text was counted by what it takes at most
+		{1 << 20, 6 << 20, 8<<20 + 1<<10},
+	} {
+		ctx, sent := l.begin(t.Context(), to)
+		waiting = append(waiting, sent)
+		if response := answer(ctx, c.long, c.data); len(response.Errors) > 0 || len(response.Data) != c.data || l.large.all != int64(c.taken) {
+			t.Errorf("answer %d: %v, %d bytes are taken, want %d", i, response.Errors, l.large.all, c.taken)
+		}
+	}
+	for data, want := range map[int]string{maxAnswer + 1: resolvers.CodeLimitExceeded, maxAnswer: ""} {
+		ctx, sent := l.begin(t.Context(), to)
+		response := answer(ctx, 0, data)
+		if says := fmt.Sprint(response.Errors); len(response.Errors) > 0 && (want == "" || string(response.Data) != "null") || want != "" && len(response.Errors) == 0 {
+			t.Errorf("%d bytes: %s", data, says)
+		}
+		sent()
+	}
+	ctx, sent := l.begin(t.Context(), to)
+	answer(ctx, 0, maxAnswer)
+	ctx, _ = l.begin(t.Context(), to)
+	taken := l.large.all
+	if refused := answer(ctx, 0, 8<<20); len(refused.Errors) != 1 || refused.Errors[0].Extensions["code"] != resolvers.CodeUnavailable || string(refused.Data) != "null" {
+		t.Errorf("more than a caller's share: %v", refused.Errors)
+	}
+	if l.large.all != taken {
+		t.Errorf("a refused answer takes %d bytes", l.large.all-taken)
+	}
+	for _, sent := range append(waiting, sent) {
+		sent()
+	}
+	if !l.large.isEmpty() || to.underWay.Load() != 0 {
+		t.Errorf("%v are still taken, %d under way", l.large.taken, to.underWay.Load())
 	}
 }
 

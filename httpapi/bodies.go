@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -22,9 +21,8 @@ const (
 	// largeBody is from where on what has come of a body shares maxBodies with all others:
 	// it is in memory, about three times, until its request is answered. One caller may
 	// have a quarter. A subscription, which may last for hours, is not asked for so.
-	largeBody    = 64 << 10
-	maxBodies    = 64 << 20
-	maxOneCaller = maxBodies / 4
+	largeBody = 64 << 10
+	maxBodies = 64 << 20
 	// largeBodyTime is how long the rest may take to come.
 	largeBodyTime = 20 * time.Second
 )
@@ -32,15 +30,12 @@ const (
 // bodyRoom is what is taken of maxBodies.
 type bodyRoom struct {
 	*faults
+	*room
 	restTime time.Duration // largeBodyTime
-
-	mu    sync.Mutex
-	taken map[string]int64 // by caller
-	all   int64
 }
 
 func newBodyRoom(f *faults) *bodyRoom {
-	return &bodyRoom{faults: f, restTime: largeBodyTime, taken: map[string]int64{}}
+	return &bodyRoom{f, newRoom(maxBodies), largeBodyTime}
 }
 
 func (b *bodyRoom) middleware(next http.Handler) http.Handler {
@@ -60,25 +55,11 @@ func (b *bodyRoom) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// take reports whether there is room for so much more of a caller.
-func (b *bodyRoom) take(caller string, size int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.all+size > maxBodies || b.taken[caller]+size > maxOneCaller {
-		return false
-	}
-	b.all += size
-	b.taken[caller] += size
-	return true
-}
-
-func (b *bodyRoom) giveBack(caller string, size int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.all -= size
-	if b.taken[caller] -= size; b.taken[caller] == 0 {
-		delete(b.taken, caller)
-	}
+// crowded refuses what there is no room for.
+func (b *bodyRoom) crowded() *gqlerror.Error {
+	e := unavailable("too many large requests are under way: try again in a moment, or send less at once; nothing was done", 1)
+	b.countUnavailable(e)
+	return e
 }
 
 // sharedBody is a body that takes room as its bytes come in: a client that announces a
@@ -100,9 +81,7 @@ func (s *sharedBody) Read(p []byte) (int, error) {
 			_ = s.control.SetReadDeadline(time.Now().Add(s.room.restTime)) // net/http lifts it when the body has come
 		}
 		if !s.room.take(s.caller, largeBody) {
-			crowded := unavailable("too many large requests are under way: try again in a moment, or send less at once; nothing was done", 1)
-			s.room.countUnavailable(crowded)
-			return 0, crowded
+			return 0, s.room.crowded()
 		}
 		s.taken += largeBody
 	}

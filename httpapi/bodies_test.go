@@ -23,10 +23,10 @@ import (
 	"patientgraph/resolvers"
 )
 
-func (b *bodyRoom) isEmpty() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all == 0 && len(b.taken) == 0
+func (r *room) isEmpty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all == 0 && len(r.taken) == 0
 }
 
 // crowd reads bodies whole and keeps them until it is told to leave.
@@ -83,7 +83,7 @@ func (c *crowd) fill(caller string) (taken int, refused *httptest.ResponseRecord
 func TestAbuseLargeBodiesShareABound(t *testing.T) {
 	t.Parallel()
 	c := newCrowd()
-	const quarter = maxOneCaller / (maxBody - largeBody)
+	const quarter = maxBodies / shares / (maxBody - largeBody)
 	for _, caller := range []string{"a", "b", "c", "d", "e"} {
 		want := quarter
 		if caller == "e" {

@@ -25,6 +25,7 @@ const (
 	countCost    = 6_000 // totalCount walks an index
 	mutationCost = 200   // beside the answer: what it costs is time, and maxMutations bounds it
 	inputBytes   = 256   // of arguments cost one: they are checked, folded, copied
+	nameLetters  = 32    // of a field's name in the answer cost one more; no name of the schema has as many
 )
 
 // longLists are the lists of results, with the elements that they may have.
@@ -116,7 +117,7 @@ func (c costWalk) field(f *ast.Field, rows int) int {
 	for _, argument := range f.Arguments {
 		input += c.inputSize(argument.Value)
 	}
-	return c.work(f, rows) + input/inputBytes
+	return c.work(f, rows) + input/inputBytes + len(f.Alias)/nameLetters
 }
 
 func (c costWalk) work(f *ast.Field, rows int) int {

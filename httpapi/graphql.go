@@ -23,7 +23,7 @@ import (
 func newGraphQL(s *server) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: s.Resolver})
 	h := handler.New(schema)
-	answers := &answerLimit{}
+	answers := newAnswerLimit()
 	metrics := newStreamMetrics(s.Metrics)
 	h.AddTransport(&webSockets{server: s, metrics: metrics, answers: answers})
 	h.AddTransport(streams{s, metrics})

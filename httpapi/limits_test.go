@@ -140,6 +140,20 @@ func TestEachLimitAllowsItsNumberAndSaysIt(t *testing.T) {
 	}
 }
 
+// A name in the answer is written once for each row: nobody needs 100 long ones on a page.
+func TestALongNameInTheAnswerCostsMore(t *testing.T) {
+	t.Parallel()
+	page := func(letters int) string {
+		return `{ patients(first: 200) { nodes { ` + numbered(80, strings.Repeat("x", letters-3)+"_%d: id ") + `} } }`
+	}
+	if err := refusal(t, page(nameLetters-1), nil); err != nil {
+		t.Error(err)
+	}
+	if err := refusal(t, page(nameLetters+1), nil); err == nil || !strings.Contains(err.Error(), "the operation costs 34200") {
+		t.Error(err)
+	}
+}
+
 // TestAbuseQueriesThatWaitAreBounded has queries wait, as for a database that hangs:
 // one more is told to come back, and there is room again when one has its answer.
 func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {

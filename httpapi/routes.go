@@ -67,6 +67,7 @@ type server struct {
 	*faults
 	proxies Proxies
 	rate    requestRate
+	bodies  *bodyRoom
 	timing  timing
 }
 
@@ -85,21 +86,22 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base path: %w", err)
 	}
-	s := &server{o, newFaults(o.Metrics), proxies, newRequestRate(o.RateLimit, time.Now), timing{}.orUsual()}
+	faults := newFaults(o.Metrics)
+	s := &server{o, faults, proxies, newRequestRate(o.RateLimit, time.Now), newBodyRoom(faults), timing{}.orUsual()}
 	mux := http.NewServeMux()
 	authenticated := o.Verifier.Middleware(unauthenticated)
 	withCORS := crossOrigin(o.Log, origins)
 	graphQL := newGraphQL(s)
 	for _, wrap := range slices.Backward([]func(http.Handler) http.Handler{ // the first is the outermost
-		isGraphQL,                        // the log has a line of each request, whatever becomes of it
-		withCORS,                         // before the token, which no preflight has; pages may read what is refused
-		withLanguage,                     // before anything is refused in words
-		negotiated,                       // and in a media type
-		orTokenLater(authenticated),      // whoever goes on is known, or says it in a WebSocket
-		noteViewer,                       // now it is known
-		s.admitted,                       // counts it; before the body, which costs more
-		newBodyRoom(s.faults).middleware, // before the body is in memory
-		checkedRequest,                   // reads it
+		isGraphQL,                   // the log has a line of each request, whatever becomes of it
+		withCORS,                    // before the token, which no preflight has; pages may read what is refused
+		withLanguage,                // before anything is refused in words
+		negotiated,                  // and in a media type
+		orTokenLater(authenticated), // whoever goes on is known, or says it in a WebSocket
+		noteViewer,                  // now it is known
+		s.admitted,                  // counts it; before the body, which costs more
+		s.bodies.middleware,         // before the body is in memory
+		checkedRequest,              // reads it
 	}) {
 		graphQL = wrap(graphQL)
 	}

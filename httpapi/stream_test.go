@@ -20,6 +20,7 @@ import (
 	"patientgraph/auth"
 	"patientgraph/db"
 	"patientgraph/graph"
+	"patientgraph/internal/wait"
 	"patientgraph/resolvers"
 	"patientgraph/writethrough"
 )
@@ -98,11 +99,14 @@ func listening(t *testing.T, s server, executor graphql.GraphExecutor) (url stri
 func waiting(s server, executor graphql.GraphExecutor) http.Handler {
 	s.timing, s.Metrics = s.timing.orUsual(), prometheus.NewRegistry()
 	s.faults = newFaults(s.Metrics)
+	if s.bodies == nil {
+		s.bodies = newBodyRoom(s.faults)
+	}
 	s.Log = slog.New(slog.DiscardHandler)
 	s.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: s.Log, Now: time.Now}
 	handler := negotiated(checkedRequest(newGraphQL(&s)))
 	if executor != nil {
-		sockets := &webSockets{server: &s, metrics: newStreamMetrics(prometheus.NewRegistry()), answers: &answerLimit{}}
+		sockets := &webSockets{server: &s, metrics: newStreamMetrics(prometheus.NewRegistry()), answers: newAnswerLimit()}
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
@@ -329,6 +333,101 @@ func TestAbuseOperationsOfOneWebSocketAreBounded(t *testing.T) {
 	}
 	if pong := read(); pong != `{"type":"pong"}` {
 		t.Errorf("after one was completed, another hears %s", pong)
+	}
+}
+
+// TestAbuseOperationsOfOneViewerAreBounded opens as many over several WebSockets as one
+// viewer may have, and one more.
+func TestAbuseOperationsOfOneViewerAreBounded(t *testing.T) {
+	t.Parallel()
+	began := make(chan *recipient, maxOfViewer)
+	stuck := script(func(ctx context.Context) *graphql.Response {
+		began <- ctx.Value(answerSizeKey{}).(*answerSize).to
+		<-ctx.Done()
+		return nil
+	})
+	url := listening(t, server{}, stuck)
+	messages := []string{initMessage}
+	for n := range maxAtOnce {
+		messages = append(messages, subscribeMessage(fmt.Sprint(n)))
+	}
+	sockets := map[*recipient]int{}
+	var conn *websocket.Conn
+	for range maxOfViewer / maxAtOnce {
+		conn = dial(t, url, websocket.DialOptions{}, messages...)
+		for range maxAtOnce {
+			sockets[<-began]++
+		}
+	}
+	if len(sockets) != maxOfViewer/maxAtOnce { // the answers of one WebSocket are counted together
+		t.Errorf("the answers are for %v", sockets)
+	}
+	next := dial(t, url, websocket.DialOptions{}, initMessage, subscribeMessage("1"))
+	var heard string
+	for range 2 {
+		_, text, err := next.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard += string(text)
+	}
+	if !strings.Contains(heard, `{"id":"1","type":"error"`) || !strings.Contains(heard, "500 operations") || !strings.Contains(heard, resolvers.CodeLimitExceeded) {
+		t.Errorf("one more hears %s", heard)
+	}
+	_ = conn.CloseNow()
+	wait.Until(t, "there is room again", func() bool {
+		_ = next.Write(t.Context(), websocket.MessageText, []byte(subscribeMessage("1"))) // the id is free, or the socket is closed
+		return len(began) > 0
+	})
+}
+
+// TestAbuseLargeMessagesTakeRoomAmongTheBodies: until their operations have ended, or
+// their subscriptions begun.
+func TestAbuseLargeMessagesTakeRoomAmongTheBodies(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		query string
+		size  int
+		takes bool
+	}{
+		{`{ viewer { role } }`, largeMessage, true},
+		{`{ viewer { role } }`, largeMessage / 2, false},
+		{`subscription { contactUpdateSettled(operationId: 7) { state } }`, largeMessage, false},
+	} {
+		room, taken := newBodyRoom(nil), make(chan int64)
+		executing := script(func(context.Context) *graphql.Response {
+			room.mu.Lock()
+			defer room.mu.Unlock()
+			taken <- room.all
+			return nil
+		})
+		dial(t, listening(t, server{bodies: room}, executing), websocket.DialOptions{}, initMessage,
+			`{"type":"subscribe","id":"1","payload":{"query":"`+c.query+` #`+strings.Repeat("x", c.size)+`"}}`)
+		if n := <-taken; n > largeMessage != c.takes || !c.takes && n != 0 {
+			t.Errorf("%s, %d bytes, takes %d", c.query, c.size, n)
+		}
+		wait.Until(t, "all room is given back", room.isEmpty)
+	}
+	full := newBodyRoom(newFaults(prometheus.NewRegistry()))
+	s := &socket{webSockets: &webSockets{server: &server{bodies: full}}, caller: "a"}
+	full.take("a", maxBodies/shares)
+	if _, _, err := s.enter(maxReceived); err == nil || err.Extensions["code"] != resolvers.CodeUnavailable {
+		t.Errorf("a large one hears %v", err)
+	}
+	ended, forget, err := s.enter(largeMessage)
+	if err != nil {
+		t.Errorf("a small one hears %v", err)
+	}
+	ended()
+	forget()
+	full.giveBack("a", maxBodies/shares)
+	if !full.isEmpty() {
+		t.Errorf("%v are taken", full.taken)
+	}
+	if end, ok := s.operations.Begin(s.viewer, 1); !ok {
+		t.Error("an operation that was refused is counted")
+	} else {
+		end()
 	}
 }
 

@@ -267,7 +267,7 @@ func TestLongAnswersAreCompressed(t *testing.T) {
 
 func TestAnExecutedOperationThatFailsHasData(t *testing.T) {
 	t.Parallel()
-	response := withoutData(answerTooLong())
+	response := withoutData(limitExceeded("too long"))
 	body, err := answer{Response: response}.body()
 	if err != nil || !strings.Contains(string(body), `"data":null`) {
 		t.Errorf("%s, %v", body, err)

@@ -31,13 +31,18 @@ const (
 	// headers of a request are bounded.
 	maxInit = 64 << 10
 	// maxReceived bounds a message of one that we know, in bytes: a document of the most
-	// that there may be, and as much beside it. Those of all take no part in bodyRoom.
+	// that there may be, and as much beside it.
 	maxReceived = 128 << 10
+	// largeMessage is from where on a message takes room among the bodies of requests until
+	// its operation has ended, or its subscription begun.
+	largeMessage = 16 << 10
 	// maxSockets is how many WebSockets one viewer may have at once in one process, for
 	// each takes memory even if nothing is subscribed to. Viewers are told apart as by Actor.
 	maxSockets = 50
-	// maxAtOnce is how many operations one WebSocket may have under way.
-	maxAtOnce = 100
+	// maxAtOnce is how many operations one WebSocket may have under way, maxOfViewer all
+	// those of one viewer in one process: what each has read and parsed is in memory.
+	maxAtOnce   = 100
+	maxOfViewer = 500
 )
 
 // The codes that graphql-transport-ws closes with (PROTOCOL.md of graphql-ws).
@@ -83,9 +88,10 @@ func orTokenLater(authenticated func(http.Handler) http.Handler) func(http.Handl
 // codes above, says complete after error, and lets two operations have one id.
 type webSockets struct {
 	*server
-	metrics *streamMetrics
-	answers *answerLimit
-	open    resolvers.PerViewer
+	metrics    *streamMetrics
+	answers    *answerLimit
+	open       resolvers.PerViewer
+	operations resolvers.PerViewer // under way
 }
 
 func (*webSockets) Supports(r *http.Request) bool { return isWebSocket(r) }
@@ -149,6 +155,7 @@ type socket struct {
 
 	viewer       auth.Viewer   // once it is acknowledged
 	caller       string        // as it is counted
+	recipient    *recipient    // of its answers
 	left         func()        // of its viewer's count
 	acknowledged chan struct{} // closed then
 	expired      chan struct{} // holds an element when an operation found the token expired
@@ -320,7 +327,7 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 		if !ok { // a client tries again later
 			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
 		}
-		s.viewer, s.caller, s.left = v, caller, left
+		s.viewer, s.caller, s.left, s.recipient = v, caller, left, &recipient{caller: caller}
 		if info := infoOf(r.Context()); info != nil {
 			info.noteViewer(auth.WithViewer(r.Context(), v))
 		}
@@ -328,7 +335,11 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 		close(s.acknowledged)
 		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone
 	case "ping":
-		_ = s.send(message{Type: "pong", Payload: json.RawMessage(m.payload.Raw)})
+		pong := message{Type: "pong"}
+		if m.payload.Exists() {
+			pong.Payload = json.RawMessage(m.payload.Raw)
+		}
+		_ = s.send(pong)
 	case "pong":
 	case "complete":
 		s.complete(m.id)

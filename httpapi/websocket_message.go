@@ -15,14 +15,15 @@ const maxOperationID = 256
 
 // message is one to a client.
 type message struct {
-	ID      string          `json:"id,omitempty"`
-	Type    string          `json:"type"`
-	Payload json.RawMessage `json:"payload,omitempty"`
+	ID      string `json:"id,omitempty"`
+	Type    string `json:"type"`
+	Payload any    `json:"payload,omitempty"`
 }
 
 // received is a message from a client, of a type that clients send.
 type received struct {
 	kind, id string
+	size     int64
 	payload  gjson.Result
 	params   *graphql.RawParams // of subscribe
 	tooMuch  *gqlerror.Error    // the limit that it is over, which is told as the end of its operation
@@ -91,7 +92,7 @@ func parseMessage(data []byte) (*received, *closing) {
 			return invalid(member.path + " " + member.wanted)
 		}
 	}
-	m := &received{kind: kind.Str, id: envelope.Get("id").Str, payload: envelope.Get("payload")}
+	m := &received{size: int64(len(data)), kind: kind.Str, id: envelope.Get("id").Str, payload: envelope.Get("payload")}
 	if m.kind == "subscribe" {
 		var bad *badRequest
 		if m.params, bad = readParameters([]byte(m.payload.Raw)); bad == nil && !m.payload.Get("query").Exists() {

@@ -2,11 +2,11 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -20,6 +20,7 @@ import (
 type running struct {
 	id     string
 	cancel context.CancelFunc
+	forget func() // gives back the room that its message takes
 }
 
 // errNotAwaited is why nothing more is told of an operation that the client completed.
@@ -39,21 +40,44 @@ func (s *socket) subscribe(m *received) *closing {
 	case len(s.running) >= maxAtOnce:
 		m.tooMuch = limitExceeded("this WebSocket has %d operations under way, and may have no more at once", maxAtOnce)
 	}
+	op := &running{id: m.id}
+	var ended func()
 	if m.tooMuch == nil {
-		m.tooMuch = s.admit(s.caller)
+		ended, op.forget, m.tooMuch = s.enter(m.size)
 	}
 	if m.tooMuch != nil {
 		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(s.ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
 		return nil
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
-	op := &running{m.id, cancel}
+	op.cancel = cancel
 	s.running[m.id] = op
 	s.work.Go(func() {
+		defer ended()
 		defer cancel()
 		s.run(ctx, op, m.params)
 	})
 	return nil
+}
+
+// enter counts an operation until it has ended, and what its message takes until it is
+// forgotten.
+func (s *socket) enter(size int64) (ended, forget func(), err *gqlerror.Error) {
+	if err := s.admit(s.caller); err != nil {
+		return nil, nil, err
+	}
+	ended, ok := s.operations.Begin(s.viewer, maxOfViewer)
+	if !ok {
+		return nil, nil, limitExceeded("you have %d operations under way over WebSockets, and may have no more at once", maxOfViewer)
+	}
+	if size <= largeMessage {
+		return ended, func() {}, nil
+	}
+	if !s.bodies.take(s.caller, size) {
+		ended()
+		return nil, nil, s.bodies.crowded()
+	}
+	return ended, sync.OnceFunc(func() { s.bodies.giveBack(s.caller, size) }), nil
 }
 
 // complete ends an operation that the client awaits no more. One that is not there has
@@ -84,7 +108,8 @@ func (s *socket) reply(op *running, m message, last bool) error {
 // run carries an operation out and sends its answers.
 func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
 	began := time.Now()
-	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer))
+	defer op.forget()
+	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer), s.recipient)
 	defer sent()
 	ctx, info := forOperation(ctx)
 	ended, failure := endedFailed, gqlerror.List(nil)
@@ -102,12 +127,11 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return
 	}
+	if isSubscription(ctx) { // it may last for hours, and there are not many
+		op.forget()
+	}
 	ended, failure = s.metrics.deliver(ctx, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
-		text, err := json.Marshal(response)
-		if err != nil {
-			return err
-		}
-		return s.reply(op, message{ID: op.id, Type: "next", Payload: text}, false)
+		return s.reply(op, message{ID: op.id, Type: "next", Payload: response}, false)
 	})
 	switch ended {
 	case endedComplete:
@@ -123,7 +147,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 }
 
 func errorsMessage(id string, errs ...*gqlerror.Error) message {
-	return message{ID: id, Type: "error", Payload: json.RawMessage(errorsJSON(errs))}
+	return message{ID: id, Type: "error", Payload: errs}
 }
 
 // forOperation gives an operation of a WebSocket a line of its own in the log.

@@ -132,6 +132,7 @@ var korean = map[string]string{
 	"the operation could not begin in time: try again":                                                                             "요청을 제때 시작하지 못했습니다. 다시 시도하세요",
 	"the token has expired: subscribe again with a new one":                                                                        "토큰이 만료되었습니다. 새 토큰으로 다시 구독하세요",
 	"this WebSocket has # operations under way, and may have no more at once":                                                      "이 WebSocket에서 이미 #개의 작업이 진행 중이며 동시에 더 실행할 수 없습니다",
+	"you have # operations under way over WebSockets, and may have no more at once":                                                "WebSocket으로 이미 #개의 작업이 진행 중이며 동시에 더 실행할 수 없습니다",
 	"the server stops: subscribe again":                                                                                            "서버가 종료됩니다. 다시 구독하세요",
 	"this mutation changed nothing, others of the request may have: ":                                                              "이 작업으로 변경된 내용은 없으나, 같은 요청의 다른 작업은 적용되었을 수 있습니다: ",
 	"this mutation changed nothing: ":                                                                                              "이 작업으로 변경된 내용은 없습니다: ",
