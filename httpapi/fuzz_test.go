@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
 )
 
 // FuzzBody: what is taken of a body is what encoding/json reads in it.
@@ -43,18 +46,24 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// FuzzMessage: what is taken of a message can be answered.
+// FuzzMessage: what is taken of a message can be answered, and is what encoding/json reads
+// in it.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
 		`{"type":"connection_init","payload":{"Authorization":"Bearer x"}}`, `{"type":"ping"}`, `{"id":"1","type":"complete"}`,
 		subscribeMessage("1"), `{"id":"1","type":"subscribe","payload":{"query":""}}`, `{"type":"subscribe","id":7,"payload":[]}`,
-		`{"id":"1","type":"subscribe","payload":{"query":"x","query":"y"}}`, strings.Repeat("[", 100),
+		`{"id":"1","type":"subscribe","payload":{"query":"x","query":"y"}}`,
+		`{"id":"1","type":"complete","\u0069d":"2"}`, "{\"type\":\"ping\",\"payload\":{\"x\":\"\xff\"}}", strings.Repeat("[", 100),
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, bad := parseMessage(data)
 		switch {
+		case !utf8.Valid(data):
+			if bad == nil || bad.code != websocket.StatusInvalidFramePayloadData {
+				t.Errorf("%q is not UTF-8: %+v", data, bad)
+			}
 		case bad != nil:
 			if m != nil {
 				t.Errorf("%q is taken, and refused", data)
@@ -63,6 +72,11 @@ func FuzzMessage(f *testing.F) {
 			t.Errorf("%q: no client sends %q", data, m.kind)
 		case m.kind == "subscribe" && (m.id == "" || len(m.id) > maxOperationID || m.params == nil && m.tooMuch == nil):
 			t.Errorf("%q is taken as %+v", data, m)
+		case m.tooMuch == nil:
+			var said map[string]any // with the last of what is there twice
+			if err := json.Unmarshal(data, &said); err != nil || said["type"] != m.kind || m.id != "" && said["id"] != m.id {
+				t.Errorf("%q is taken as %s %q", data, m.kind, m.id)
+			}
 		}
 	})
 }

@@ -173,15 +173,6 @@ func (l *documentList) text(id string) (text string, listed bool) {
 
 func (l *documentList) has(text string) bool { return l.texts[text] }
 
-// apolloManifest is Apollo's persisted-query manifest.
-type apolloManifest struct {
-	Format     string `json:"format"`
-	Operations []struct {
-		ID   string `json:"id"`
-		Body string `json:"body"`
-	} `json:"operations"`
-}
-
 const apolloFormat = "apollo-persisted-query-manifest"
 
 // readDocuments returns what the file was like if it was read, even if it cannot be used.
@@ -213,14 +204,20 @@ func parseDocuments(content []byte) (*documentList, error) {
 	if !json.Valid(content) || !parsed.IsObject() {
 		return nil, errors.New("it is no JSON object: neither Apollo's persisted-query manifest nor Relay's file of ids and texts")
 	}
-	if parsed.Get("operations").Exists() {
-		var manifest apolloManifest
-		if err := json.Unmarshal(content, &manifest); err != nil || manifest.Format != apolloFormat {
+	if operations := parsed.Get("operations"); operations.Exists() {
+		if name := twice(parsed); name != "" {
+			return nil, fmt.Errorf("it has %.100q twice", name)
+		}
+		if parsed.Get("format").Str != apolloFormat || !operations.IsArray() {
 			return nil, fmt.Errorf("it has operations, but is not of the format %q, each with an id and a body", apolloFormat)
 		}
-		for i, o := range manifest.Operations {
-			if err := list.add(o.ID, o.Body); err != nil {
-				return nil, fmt.Errorf("operation %d, id %.100q: %w", i+1, o.ID, err)
+		for i, o := range operations.Array() {
+			id := o.Get("id").Str
+			if name := twice(o); name != "" {
+				return nil, fmt.Errorf("operation %d, id %.100q, has %.100q twice", i+1, id, name)
+			}
+			if err := list.add(id, o.Get("body").Str); err != nil {
+				return nil, fmt.Errorf("operation %d, id %.100q: %w", i+1, id, err)
 			}
 		}
 	} else {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/coder/websocket"
@@ -67,9 +68,16 @@ func parseMessage(data []byte) (*received, *closing) {
 	invalid := func(why string) (*received, *closing) {
 		return nil, &closing{closeBadRequest, "Invalid message: " + why}
 	}
+	if !utf8.Valid(data) {
+		return nil, &closing{websocket.StatusInvalidFramePayloadData, "Invalid message: it must be UTF-8"} // RFC 6455 section 8.1
+	}
+	envelope := gjson.ParseBytes(data)
+	if twice(envelope) != "" {
+		return invalid("it has a member twice")
+	}
 	// Before anything that recurses.
 	if bad := checkJSON("message", data); bad != nil {
-		m := &received{kind: gjson.GetBytes(data, "type").String(), id: gjson.GetBytes(data, "id").String(), tooMuch: bad.err}
+		m := &received{kind: envelope.Get("type").String(), id: envelope.Get("id").String(), tooMuch: bad.err}
 		if m.kind != "subscribe" || m.id == "" || len(m.id) > maxOperationID {
 			return invalid(bad.err.Message)
 		}
@@ -78,7 +86,6 @@ func parseMessage(data []byte) (*received, *closing) {
 	if !json.Valid(data) {
 		return invalid("it must be JSON")
 	}
-	envelope := gjson.ParseBytes(data)
 	kind := envelope.Get("type")
 	members, known := messages[kind.Str]
 	switch {
@@ -103,6 +110,20 @@ func parseMessage(data []byte) (*received, *closing) {
 		}
 	}
 	return m, nil
+}
+
+// twice is a member that a JSON object has more than once; "" if there is none. Some
+// readers of JSON take the first of them, others the last.
+func twice(object gjson.Result) (name string) {
+	seen := map[string]bool{}
+	object.ForEach(func(key, _ gjson.Result) bool {
+		if seen[key.Str] {
+			name = key.Str
+		}
+		seen[key.Str] = true
+		return name == ""
+	})
+	return name
 }
 
 // send writes a message. A client that does not receive it in time is cut off.
