@@ -82,7 +82,7 @@ func TestAnAnswerIsToldAgainInAnotherLanguage(t *testing.T) {
 func TestAnswersSayTheirLanguage(t *testing.T) {
 	t.Parallel()
 	p := StartWith(t, "http://127.0.0.1:1/fhir", dbtest.SQLite(t))
-	for header, want := range map[string]string{"ko-KR,ko;q=0.9,en-US;q=0.8": "ko", "en-GB": "en", "de": "en", "": "en", "*": "en"} {
+	for header, want := range map[string]string{"ko-KR,ko;q=0.9,en-US;q=0.8": "ko", "en-GB": "en", "de": "en", "": "en", "*": "en", "en;q=0,*": "ko"} {
 		response, err := http.DefaultClient.Do(p.Request(http.MethodPost, "/graphql", `{"query":"{ viewer { role } }"}`, "Accept-Language", header))
 		if err != nil {
 			t.Fatal(err)

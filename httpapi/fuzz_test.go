@@ -83,11 +83,16 @@ func FuzzMessage(f *testing.F) {
 
 // FuzzAccept: a header is split without loss, and nothing is taken twice.
 func FuzzAccept(f *testing.F) {
-	for _, seed := range []string{"", "*/*;q=0.1, text/event-stream", `application/json;x="a,b\",";q=0.5,text/*`, `x="`, "multipart/mixed;subscriptionSpec=1.0", `\`} {
+	for _, seed := range []string{"", "*/*;q=0.1, text/event-stream", `application/json;x="a,b\",";q=0.5,text/*`, `x="`, "multipart/mixed;subscriptionSpec=1.0", `\`,
+		`text/html;x=", application/json`, `a;x="b,c";;q=0.1,text/*;y="`, "application/json;;q=0.5; ,*/*;q=0", `x="\"`, `;"`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, accept string) {
-		if parts := elements(accept); strings.Join(parts, ",") != accept {
+		parts := elements(accept, ',')
+		if strings.Join(parts, ",") != accept {
+			t.Errorf("%q is split into %q", accept, parts)
+		}
+		if !strings.Contains(accept, `"`) && len(parts) != strings.Count(accept, ",")+1 {
 			t.Errorf("%q is split into %q", accept, parts)
 		}
 		r := httptest.NewRequest(http.MethodGet, "/graphql", nil)

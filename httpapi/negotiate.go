@@ -69,8 +69,11 @@ type mediaRange struct {
 
 // mediaRanges reads an Accept header; what is none is left out.
 func mediaRanges(accept string) (ranges []mediaRange) {
-	for _, element := range elements(accept) {
-		name, parameters, err := mime.ParseMediaType(element)
+	isBlank := func(part string) bool { return strings.TrimSpace(part) == "" }
+	for _, element := range elements(accept, ',') {
+		parts := elements(element, ';')
+		parts = append(parts[:1], slices.DeleteFunc(parts[1:], isBlank)...) // a parameter may be empty (RFC 9110 section 5.6.6)
+		name, parameters, err := mime.ParseMediaType(strings.Join(parts, ";"))
 		if err != nil || !strings.Contains(name, "/") {
 			continue
 		}
@@ -88,9 +91,9 @@ func mediaRanges(accept string) (ranges []mediaRange) {
 	return ranges
 }
 
-// elements are what stands between the commas of a header, but for those within quotes
-// (RFC 9110 section 5.6.4).
-func elements(header string) (found []string) {
+// elements are what a mark parts in a header, but for those within quotes (RFC 9110
+// section 5.6.4). A quote that is not closed is none: what follows it is other elements'.
+func elements(header string, mark byte) (found []string) {
 	begin, quoted := 0, false
 	for i := 0; i < len(header); i++ {
 		switch c := header[i]; {
@@ -98,10 +101,13 @@ func elements(header string) (found []string) {
 			i++ // the next one is quoted by it
 		case c == '"':
 			quoted = !quoted
-		case c == ',' && !quoted:
+		case c == mark && !quoted:
 			found = append(found, header[begin:i])
 			begin = i + 1
 		}
+	}
+	if quoted {
+		return append(found, strings.Split(header[begin:], string(mark))...)
 	}
 	return append(found, header[begin:])
 }

@@ -50,10 +50,11 @@ var rules = map[string]string{
 }
 
 var (
-	spoken   = []language.Tag{language.English, language.Korean} // the first is the default
-	matcher  = language.NewMatcher(spoken)
-	isIndex  = regexp.MustCompile(`^[0-9]+$`)
-	numerals = regexp.MustCompile(`[0-9]+`)
+	spoken        = []language.Tag{language.English, language.Korean} // the first is the default
+	matcher       = language.NewMatcher(spoken)
+	isIndex       = regexp.MustCompile(`^[0-9]+$`)
+	basicLanguage = regexp.MustCompile(`[a-z]+`) // of a tag: what is before the first hyphen
+	numerals      = regexp.MustCompile(`[0-9]+`)
 )
 
 // Say returns a text of this program in the language of the caller. What it does not
@@ -114,8 +115,35 @@ type languageKey struct{}
 // WithAcceptLanguage keeps the language that messages to this caller use:
 // the best of ko and en for the header, en when it says nothing.
 func WithAcceptLanguage(ctx context.Context, header string) context.Context {
-	_, i := language.MatchStrings(matcher, header)
+	_, i := language.MatchStrings(matcher, spelledOut(header))
 	return context.WithValue(ctx, languageKey{}, spoken[i])
+}
+
+// spelledOut is an Accept-Language without what cannot be read in it, and with the spoken
+// languages that it does not name in the place of "*" (RFC 9110 section 12.5.4): the
+// library gives up at the first, and takes the second for a language of its own.
+func spelledOut(header string) string {
+	var elements, wanted []string
+	named := map[string]bool{}
+	for element := range strings.SplitSeq(header, ",") {
+		if _, _, err := language.ParseAcceptLanguage(element); err == nil {
+			elements = append(elements, element)
+			named[basicLanguage.FindString(strings.ToLower(element))] = true
+		}
+	}
+	for _, element := range elements {
+		name, weight, _ := strings.Cut(element, ";")
+		if strings.TrimSpace(name) != "*" {
+			wanted = append(wanted, element)
+			continue
+		}
+		for _, tag := range spoken {
+			if !named[tag.String()] {
+				wanted = append(wanted, tag.String()+";"+weight)
+			}
+		}
+	}
+	return strings.Join(wanted, ",")
 }
 
 // Language names the language in which this caller is told messages.

@@ -184,3 +184,32 @@ func TestAFieldErrorDoesNotRepeatItsField(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLanguageThatTheCallerLikesBest(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"":                        "en",
+		"ko-KR,ko;q=0.9,en;q=0.8": "ko",
+		"en-GB, ko;q=0.9":         "en",
+		"de":                      "en",
+		"*":                       "en",
+		"en;q=0,*":                "ko",
+		"EN-us;q=0.0, * ;q=0.1":   "ko",
+		"ko;q=0,*":                "en",
+		"*;q=0,ko;q=0.1":          "ko",
+		"*, en;q=0.1":             "ko",
+		"*;q=0.1, en":             "en",
+		"de, *;q=0.5":             "en",
+		"en;q=0, de, *;q=0.2":     "ko",
+		"en;q=0.5, ko, *;q=0.1":   "ko",
+		"*;q=0":                   "en",
+		"en;q=0":                  "en", // nothing that we speak is wanted
+		"ko;q=0.9, no_tag!!;q=5":  "ko",
+		"!, ko":                   "ko",
+		",,":                      "en",
+	} {
+		if got := Language(WithAcceptLanguage(t.Context(), header)); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+}
