@@ -71,15 +71,21 @@ type sharedBody struct {
 	control *http.ResponseController
 	read    int64
 	taken   int64
+	hurries bool // the rest must come in time
+	ended   bool
 }
 
 func (s *sharedBody) Read(p []byte) (int, error) {
+	// Before a read: net/http lifts the deadline when it meets the end, and from then on
+	// watches the connection, which a deadline would end, and with it the request.
+	if s.taken > 0 && !s.hurries && !s.ended {
+		s.hurries = true
+		_ = s.control.SetReadDeadline(time.Now().Add(s.room.restTime))
+	}
 	n, err := s.ReadCloser.Read(p)
+	s.ended = s.ended || err != nil
 	s.read += int64(n)
 	for s.read > largeBody+s.taken {
-		if s.taken == 0 {
-			_ = s.control.SetReadDeadline(time.Now().Add(s.room.restTime)) // net/http lifts it when the body has come
-		}
 		if !s.room.take(s.caller, largeBody) {
 			return 0, s.room.crowded()
 		}

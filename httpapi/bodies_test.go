@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func TestAbuseWhoSendsNothingTakesNoRoom(t *testing.T) {
 // TestAbuseTheRestOfALargeBodyMustComeSoon sends what takes room, and no more.
 func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 	t.Parallel()
-	read := make(chan error, 1)
+	read := make(chan error, 4)
 	serve := func(restTime time.Duration) *httptest.Server {
 		room := newBodyRoom(newFaults(prometheus.NewRegistry()))
 		room.restTime = restTime
@@ -165,13 +166,26 @@ func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server
 	}
-	response, err := http.Post(serve(2*time.Second).URL, jsonType, strings.NewReader(strings.Repeat("x", maxBody)))
-	if err != nil {
-		t.Fatal(err)
+	patient := serve(2 * time.Second)
+	var sent sync.WaitGroup
+	for _, size := range []int{largeBody + 1, maxBody} { // of the first the last byte alone takes room
+		text := strings.Repeat("x", size)
+		for _, body := range []io.Reader{strings.NewReader(text), io.MultiReader(strings.NewReader(text))} { // whose length is told, or not
+			sent.Go(func() {
+				response, err := http.Post(patient.URL, jsonType, body)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				response.Body.Close()
+			})
+		}
 	}
-	response.Body.Close()
-	if err := <-read; err != nil {
-		t.Errorf("a body that comes at once: %v", err)
+	sent.Wait()
+	for range 4 {
+		if err := <-read; err != nil {
+			t.Errorf("a body that comes at once: %v", err)
+		}
 	}
 	server := serve(100 * time.Millisecond)
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
