@@ -5,12 +5,9 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
@@ -121,25 +118,17 @@ func tooLarge() *gqlerror.Error {
 	return limitExceeded("the request is larger than %d MiB", maxBody>>20)
 }
 
-// checkBody looks at a body before it is decoded, which takes five times as long. It
-// refuses more than one request and what holds too many blanks. A document that is
-// refused for its length alone it replaces by a shorter one that is too long as well.
-func checkBody(body []byte) ([]byte, *badRequest) {
+// checkBody looks at a body before it is read: it refuses more than one request, and what
+// holds too many blanks.
+func checkBody(body []byte) *badRequest {
 	if len(body) > maxBlanks && jsonlimit.Blanks(body) > maxBlanks {
-		return nil, &badRequest{err: limitExceeded("the JSON of the body has more than %d blanks between its values", maxBlanks)}
+		return &badRequest{err: limitExceeded("the JSON of the body has more than %d blanks between its values", maxBlanks)}
 	}
-	if bad := checkJSON("body", body); bad != nil { // gjson recurses
-		return nil, bad
+	if bad := checkJSON("body", body); bad != nil { // readers of JSON recurse
+		return bad
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-		return nil, badParameters("batches are not supported: send each operation as a request of its own")
+		return badParameters("batches are not supported: send each operation as a request of its own")
 	}
-	if len(body) <= maxQuery {
-		return body, nil
-	}
-	if query := gjson.GetBytes(body, "query"); len(query.Str) > maxQuery {
-		shorter := `"` + strings.Repeat(" ", maxQuery+1) + `"`
-		body = slices.Concat(body[:query.Index], []byte(shorter), body[query.Index+len(query.Raw):])
-	}
-	return body, nil
+	return nil
 }

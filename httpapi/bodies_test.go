@@ -237,35 +237,20 @@ func TestOnlyWhatIsReadOfTheExtensionsIsKept(t *testing.T) {
 	}
 }
 
-func TestBodiesAreLookedAtBeforeTheyAreDecoded(t *testing.T) {
+func TestBodiesAreLookedAtBeforeTheyAreRead(t *testing.T) {
 	t.Parallel()
 	blanks := func(n int) string { return `{"query":"{ viewer { role } }"` + strings.Repeat(" ", n) + `}` }
-	query := func(n int) string {
-		return `{"variables":{"a":1},"query":"` + strings.Repeat(`\u0020`, n) + `","operationName":"A"}`
-	}
 	for body, says := range map[string]string{
 		blanks(maxBlanks):                    "",
 		blanks(maxBlanks + 1):                "more than 131072 blanks",
-		query(maxQuery):                      "",
 		` [{"query":"{ viewer { role } }"}]`: "batches are not supported",
 		`{"query":"[{}]"}`:                   "",
 		strings.Repeat("[", 1<<20):           "more than 32 deep",
 	} {
-		looked, bad := checkBody([]byte(body))
+		bad := checkBody([]byte(body))
 		if said := bad != nil && strings.Contains(bad.err.Message, says); said != (says != "") {
 			t.Errorf("%.40s of %d bytes: %v, want %q", body, len(body), bad, says)
 		}
-		if says == "" && string(looked) != body {
-			t.Errorf("%.40s became %.40s", body, looked)
-		}
-	}
-	looked, bad := checkBody([]byte(query(100_000)))
-	var request graphql.RawParams
-	if err := json.Unmarshal(looked, &request); bad != nil || err != nil || request.OperationName != "A" || request.Variables["a"] != 1.0 {
-		t.Errorf("%v, %v: %.100s", bad, err, looked)
-	}
-	if n := len(request.Query); n != maxQuery+1 {
-		t.Errorf("a document that is too long has %d bytes left", n)
 	}
 }
 

@@ -1,13 +1,16 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/coder/websocket"
 )
 
@@ -20,28 +23,31 @@ func FuzzBody(f *testing.F) {
 		`{"query":"a","\u0071uery":"b"}`,
 		`[{"query":"{ viewer { role } }"}]`,
 		"{\"query\":\"\xff\"}",
+		`{"query":"x","variables":{"\u0061\ud83d\ude00":"\"\\\/\b\f\n\r\t","b" : [ ] ,"c":[-0.5E+7,0,true,false,null,{}]}, "documentId":"sha256:x","doc_id":7}`,
+		`{"query":"x","variables":{"a":{"b":1,"b":2}},"extensions":null}`,
+		`{"query":"x","variables":{"a":"\ud800\u0041","\ude00":"\ud83d"}}`, `{"query":"x","variables":{"a":01}}`, `{"query":7}`, `null`, `{"query":"x"} {}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		checked, bad := checkBody(body)
+		if checkBody(body) != nil {
+			return
+		}
+		taken, bad := readParameters(body)
 		if bad != nil {
 			return
 		}
-		taken, bad := readParameters(checked)
-		if bad != nil {
-			return
-		}
-		var said struct {
-			Query         string
-			OperationName string
-		}
-		if err := json.Unmarshal(body, &said); err != nil {
+		var said graphql.RawParams
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		if err := decoder.Decode(&said); err != nil || !json.Valid(body) {
 			t.Fatalf("%q is taken: %v", body, err)
 		}
-		isShortened := len(said.Query) > maxQuery && len(taken.Query) > maxQuery
-		if taken.Query != said.Query && !isShortened || taken.OperationName != said.OperationName {
+		if taken.Query != said.Query || taken.OperationName != said.OperationName {
 			t.Errorf("%q is read as %q, operation %q", body, taken.Query, taken.OperationName)
+		}
+		if !reflect.DeepEqual(taken.Variables, said.Variables) {
+			t.Errorf("%q: the variables are read as %#v, not as %#v", body, taken.Variables, said.Variables)
 		}
 	})
 }

@@ -202,6 +202,9 @@ func BenchmarkRefusals(b *testing.B) {
 		"240-counts":            requestBody(`{ `+numbered(240, `y%d: patients(filter: {birthDate: "1940"}) { totalCount } `)+`}`, nil),
 		"directives":            requestBody(`{ viewer { role `+strings.Repeat("@skip(if: false) ", 700)+`} }`, nil),
 		"a-megabyte-30-times":   requestBody(`query($v: ID!) { `+numbered(30, "p%d: patient(id: $v) { id } ")+`}`, map[string]any{"v": strings.Repeat("x", 1<<20-4_000)}),
+		"a-megabyte-of-escapes": `{"query":"query($v: ID!) { ` + numbered(30, "p%d: patient(id: $v) { id } ") + `}","variables":{"v":"` + strings.Repeat(`\u0041`, 170_000) + `"}}`,
+		"deep-megabyte":         `{"query":"query($v: ID!) { nothing }","variables":{"v":` + strings.Repeat(`[`, 30) + `"` + strings.Repeat("x", 1<<20-4_000) + `"` + strings.Repeat(`]`, 30) + `}}`,
+		"many-texts":            `{"query":"query($v: ID!) { nothing }","variables":{"v":"x"` + numbered(9_900, `,"%d":"`+strings.Repeat("x", 85)+`\n"`) + `}}`,
 		"doubling-fragments":    requestBody(`{ ...F0 } `+numbered(40, "fragment F%d on Query { ...F ...F } "), nil),
 	}
 	for _, l := range countedLimits {

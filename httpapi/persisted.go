@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
@@ -29,20 +29,12 @@ const (
 
 // documentIDs are other names for the id of a document: in the draft of GraphQL over HTTP,
 // and Relay's.
-var documentIDs = [...]string{"documentId", "doc_id"}
-
-func documentIDOf(body []byte) string {
-	for _, name := range documentIDs {
-		if id := gjson.GetBytes(body, name); id.Type == gjson.String && id.Str != "" {
-			return id.Str
-		}
-	}
-	return ""
-}
+var documentIDs = []string{"documentId", "doc_id"}
 
 // nameDocument writes the id of a document as the extension, which every transport
-// carries, if the request has neither that nor a query.
-func nameDocument(parameters *graphql.RawParams, id string) {
+// carries, if the request has neither that nor a query; given returns a member of it.
+func nameDocument(parameters *graphql.RawParams, given func(name string) string) {
+	id := cmp.Or(given(documentIDs[0]), given(documentIDs[1]))
 	if id == "" || parameters.Query != "" || parameters.Extensions[persistedQuery] != nil {
 		return
 	}

@@ -3,9 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -14,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/tidwall/gjson"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/jsonlimit"
@@ -81,8 +78,7 @@ func parametersOfBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParam
 	case err != nil:
 		return nil, badParameters("the request body did not arrive whole")
 	}
-	body, bad := checkBody(body)
-	if bad != nil {
+	if bad := checkBody(body); bad != nil {
 		return nil, bad
 	}
 	parameters, bad := readParameters(body)
@@ -128,7 +124,7 @@ func parametersOfURL(rawQuery string) (*graphql.RawParams, *badRequest) {
 	if err != nil {
 		return nil, badParameters("the parameters of the URL are not encoded as a form's are")
 	}
-	for _, name := range slices.Concat(members, documentIDs[:]) {
+	for _, name := range members {
 		switch given := values[name]; {
 		case len(given) > 1:
 			return nil, badParameters("the URL has " + name + " twice")
@@ -145,11 +141,17 @@ func parametersOfURL(rawQuery string) (*graphql.RawParams, *badRequest) {
 		if bad := checkJSON("parameter "+name, text); bad != nil {
 			return nil, bad
 		}
-		if err := decode([]byte(text), target); err != nil {
+		value, bad := readJSON("parameter "+name, []byte(text))
+		if bad != nil {
+			return nil, bad
+		}
+		given, isObject := value.(map[string]any)
+		if !isObject && value != nil {
 			return nil, badParameters("the parameter " + name + " is no JSON object")
 		}
+		*target = given
 	}
-	nameDocument(parameters, cmp.Or(values.Get(documentIDs[0]), values.Get(documentIDs[1])))
+	nameDocument(parameters, values.Get)
 	return parameters, checkQuery(parameters)
 }
 
@@ -161,53 +163,44 @@ func checkQuery(parameters *graphql.RawParams) *badRequest {
 	return nil
 }
 
-// decode reads one JSON value, and nothing after it. Numbers keep their digits.
-func decode(text []byte, target any) error {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	if err := decoder.Decode(target); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return errors.New("something follows the value")
-	}
-	return nil
-}
-
 // members are what a GraphQL request over HTTP holds.
-var members = []string{"query", "operationName", "variables", "extensions"}
+var members = slices.Concat([]string{"query", "operationName", "variables", "extensions"}, documentIDs)
 
+// noRequest is what a request of another shape is told.
 const noRequest = "the body is not a GraphQL request: a JSON object with query and, if any, variables, operationName and extensions"
 
-// readParameters reads what is within the limits of JSON. It refuses what encoding/json
-// would take for another: it takes QUERY for query, of a member given twice the last, and
-// puts a mark where a byte is no UTF-8.
+// readParameters reads what is within the limits of JSON.
 func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
-	if !utf8.Valid(body) {
-		return nil, badParameters("the body is not UTF-8")
+	value, bad := readJSON("body", body)
+	if bad != nil {
+		return nil, bad
 	}
-	parameters := &graphql.RawParams{}
-	if decode(body, parameters) != nil {
-		return nil, badParameters(noRequest)
-	}
-	var bad *badRequest
-	seen := map[string]bool{}
-	gjson.ParseBytes(body).ForEach(func(key, _ gjson.Result) bool {
-		for _, name := range members {
-			switch {
-			case !strings.EqualFold(key.Str, name):
-			case key.Str != name:
-				bad = badParameters("write " + name + " in the body as it stands here: upper and lower case differ")
-			case seen[name]:
-				bad = badParameters("the body has " + name + " twice")
+	request, isRequest := value.(map[string]any)
+	for name := range request {
+		for _, member := range members { // some readers of JSON take QUERY for query
+			if name != member && strings.EqualFold(name, member) {
+				return nil, badParameters("write " + member + " in the body as it stands here: upper and lower case differ")
 			}
 		}
-		seen[key.Str] = slices.Contains(members, key.Str)
-		return bad == nil
-	})
+	}
+	parameters := &graphql.RawParams{}
+	for name, target := range map[string]*string{"query": &parameters.Query, "operationName": &parameters.OperationName} {
+		given, isText := request[name].(string)
+		*target, isRequest = given, isRequest && (isText || request[name] == nil)
+	}
+	for name, target := range map[string]*map[string]any{"variables": &parameters.Variables, "extensions": &parameters.Extensions} {
+		given, isObject := request[name].(map[string]any)
+		*target, isRequest = given, isRequest && (isObject || request[name] == nil)
+	}
+	if !isRequest {
+		return nil, badParameters(noRequest)
+	}
 	parameters.Extensions = knownExtensions(parameters.Extensions)
-	nameDocument(parameters, documentIDOf(body))
-	return parameters, bad
+	nameDocument(parameters, func(name string) string {
+		id, _ := request[name].(string)
+		return id
+	})
+	return parameters, nil
 }
 
 // knownExtensions are those that are read here: a subscription would keep the others for
