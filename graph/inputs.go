@@ -10,7 +10,7 @@ import "github.com/99designs/gqlgen/graphql"
 type UpdatePatientContactInput struct {
 	PatientID       string                           `json:"patientId" validate:"required,max=64,line"`
 	Phone           graphql.Omittable[*string]       `json:"phone" validate:"omitempty,min=1,max=64,line,phone"`
-	Email           graphql.Omittable[*string]       `json:"email" validate:"omitempty,max=254,line,email"`
+	Email           graphql.Omittable[*string]       `json:"email" validate:"omitempty,max=254,email,line"`
 	Address         graphql.Omittable[*AddressInput] `json:"address"`
 	ExpectedVersion *string                          `json:"expectedVersion" validate:"omitempty,min=1,max=64,line"`
 	IdempotencyKey  *string                          `json:"idempotencyKey" validate:"omitempty,min=1,max=128,line"`

@@ -31,3 +31,29 @@ func TestWhatIsAnEmail(t *testing.T) {
 		}
 	}
 }
+
+// No text that a mutation stores holds control characters, or what is no character.
+func TestWhatIsNoCharacterIsNotStored(t *testing.T) {
+	t.Parallel()
+	v, err := NewValidation("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"\ufffd", "\ufdd0", "\ufffe", "\U0010ffff", "\x00", "\x7f", "\u0085"} {
+		text := "a" + bad
+		email, address := `"`+text+`"@b.example`, &graph.AddressInput{
+			Text: &text, Lines: []string{text}, City: &text, District: &text, State: &text, PostalCode: &text, Country: &text,
+		}
+		contact := v.Contact(t.Context(), graph.UpdatePatientContactInput{
+			PatientID: text, Phone: graphql.OmittableOf(&text), Email: graphql.OmittableOf(&email), Address: graphql.OmittableOf(address),
+			ExpectedVersion: &text, IdempotencyKey: &text,
+		})
+		profile := v.Profile(t.Context(), graph.UpdatePatientProfileInput{
+			PatientID: text, Allergies: graphql.OmittableOf([]string{text}), BloodType: graphql.OmittableOf(&text), ExpectedVersion: &text,
+			EmergencyContact: graphql.OmittableOf(&graph.EmergencyContactInput{Name: text, Relationship: &text, Phone: &text}),
+		})
+		if len(contact) != 12 || len(profile) != 7 {
+			t.Errorf("%U: %d faults of a contact, %d of a profile, want 12 and 7", []rune(bad), len(contact), len(profile))
+		}
+	}
+}
