@@ -106,19 +106,20 @@ func TestASubscriptionToADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	}
 }
 
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The file of an SQLite cache is moved away: reads go on by what is open, writes wait
 // for its return.
 func TestAWriteToAFileThatIsAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cache.db")
 	s := StartSystem(t, "sqlite:"+path)
-	move := func(from, to string) {
-		t.Helper()
-		if err := os.Rename(from, to); err != nil {
-			t.Fatal(err)
-		}
-	}
-	move(path, path+".away")
+	rename(t, path, path+".away")
 	for _, number := range []string{Number, LocalNumber} {
 		if message := wantAway(s.Client, ContactMutation, Object{"input": Object{"patientId": number, "phone": NewPhone}}); !strings.HasPrefix(message, "this mutation changed nothing: ") {
 			t.Errorf("%s: %q", number, message)
@@ -127,7 +128,7 @@ func TestAWriteToAFileThatIsAwayIsUnavailable(t *testing.T) {
 	if message := wantAway(s.Client, profileMutation, Object{"input": Object{"patientId": Number, "bloodType": "A+"}}); !strings.HasPrefix(message, "this mutation changed nothing") {
 		t.Errorf("the profile: %q", message)
 	}
-	move(path+".away", path)
+	rename(t, path+".away", path)
 	Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
 	Want(t, s.Patient(Number), Object{"bloodType": nil})
 }

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
 	"patientgraph/db/dbtest"
+	"patientgraph/internal/wait"
 )
 
 const pollQuery = `query($filter: PatientFilter!, $first: Int, $after: String) { patients(filter: $filter, first: $first, after: $after) {
@@ -114,6 +117,57 @@ func TestAClientFollowsTheChanges(t *testing.T) {
 		if seen, _ := polled(s.As(Token(t, "stranger", "")), "", 10); len(seen) > 0 {
 			t.Errorf("a stranger follows %q", seen)
 		}
+	})
+}
+
+// A database that can be read and not written numbers no changes: what has a number is
+// told meanwhile, and no cursor passes by what has none.
+func TestChangesAreFollowedWhereTheDatabaseOnlyReads(t *testing.T) {
+	t.Parallel()
+	follow := func(t *testing.T, databaseURL string, onlyReads, writes func()) {
+		s := StartSystem(t, databaseURL)
+		isBack := func() bool { _, err := s.Call(PatientQuery, Object{"id": Number}); return err == nil }
+		_, cursor := polled(s.Client, "", 10)
+		Want(t, s.Update(Object{"patientId": Number, "phone": NewPhone}), Object{"__typename": "UpdatePatientContactSuccess"})
+
+		onlyReads()
+		wait.Until(t, "the database is read", isBack)
+		told := []string{cursor, cursorOf(s.Client, Number)}
+		for _, node := range s.Query(`{ patients { nodes { changeCursor } } }`, nil).At("patients", "nodes").([]any) {
+			told = append(told, node.(map[string]any)["changeCursor"].(string))
+		}
+		if ids, same := polled(s.Client, cursor, 10); len(ids) > 0 || same != cursor {
+			t.Errorf("%q are told without a number, up to %q after %q", ids, same, cursor)
+		}
+		if log := s.Log.String(); !strings.Contains(log, "changes cannot be numbered") {
+			t.Error("the log does not say that changes get no numbers")
+		}
+
+		writes()
+		wait.Until(t, "the database is read", isBack)
+		if ids, _ := polled(s.Client, slices.Max(told), 10); !slices.Equal(ids, []string{Number}) {
+			t.Errorf("after the greatest of %q %q are told", told, ids)
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "cache.db")
+		follow(t, "sqlite:"+path, func() { rename(t, path, path+".away") }, func() { rename(t, path+".away", path) })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		databaseURL := dbtest.Postgres(t)
+		name, _, _ := strings.Cut(databaseURL[strings.LastIndex(databaseURL, "/")+1:], "?")
+		server := dbtest.Open(t, os.Getenv("TEST_POSTGRES_URL"))
+		readOnly := func(set string) func() {
+			return func() {
+				if _, err := server.Exec("ALTER DATABASE " + name + " SET default_transaction_read_only = " + set); err != nil {
+					t.Fatal(err)
+				}
+				dbtest.Shut(t, databaseURL)() // for new sessions alone
+			}
+		}
+		follow(t, databaseURL, readOnly("on"), readOnly("off"))
 	})
 }
 

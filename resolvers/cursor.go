@@ -40,15 +40,21 @@ func changedAfter(cursor string) (int64, error) {
 const numberedWithin = 3 * time.Second
 
 // numberChanges gives what has changed its number. It returns the greatest one; 0, if
-// it has to leave some to a later call.
+// it has to leave some to a later call: also where the database can be read at most.
 func (r *Resolver) numberChanges(ctx context.Context) (last int64, err error) {
 	within, cancel := context.WithTimeout(ctx, numberedWithin)
 	defer cancel()
 	last, err = r.Store.NumberChanges(within)
-	if err != nil && within.Err() != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return last, err
+	case within.Err() != nil:
+		return 0, nil
+	case db.IsAway(err): // if it cannot be read either, who asked hears so of what is read next
+		r.Log.WarnContext(ctx, "changes cannot be numbered: they are told later", "error", err)
 		return 0, nil
 	}
-	return last, err
+	return 0, err
 }
 
 // pollable numbers what a page of changes is to show, and refuses a cursor that was
