@@ -111,6 +111,12 @@ func (o ordering) parse(order Order, text string) (key any, id string, err error
 	return c.Text, c.ID, nil
 }
 
+// CheckCursors looks at the cursors of a request. ErrBadCursor.
+func (r PageRequest) CheckCursors() error {
+	_, err := orderings[r.Order].between(r)
+	return err
+}
+
 // between returns the conditions that the request's cursors are. ErrBadCursor.
 func (o ordering) between(r PageRequest) (conditions, error) {
 	var c conditions

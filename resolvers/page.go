@@ -82,6 +82,9 @@ func pageRequest(v auth.Viewer, f *graph.PatientFilter, order *graph.PatientOrde
 			r.Order = db.OrderChangeAsc
 		}
 	}
+	if r.CheckCursors() != nil { // also where the count alone is asked for
+		return r, errBadCursor
+	}
 	return r, restrict(&r, v)
 }
 
@@ -178,9 +181,6 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 		}
 	}
 	page, err := r.Store.Patients(ctx, request)
-	if errors.Is(err, db.ErrBadCursor) {
-		return nil, requestError(ctx, CodeBadUserInput, errBadCursor.Error())
-	}
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
