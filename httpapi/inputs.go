@@ -6,8 +6,8 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"regexp"
 	"strconv"
-	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/errcode"
@@ -113,20 +113,33 @@ func inside(path ast.Path, element ast.PathElement) ast.Path {
 }
 
 var (
-	errNoString = errors.New("a String is a text in quotes")
-	errNoID     = errors.New("an ID is a text in quotes or a whole number")
-	errNoInt    = errors.New("an Int is a whole number from -2147483648 to 2147483647")
-	errNoEnum   = errors.New("this is none of the values that may stand here; upper and lower case differ")
+	errNoString  = errors.New("a String is a text in quotes")
+	errNoID      = errors.New("an ID is a text in quotes or a whole number")
+	errNoInt     = errors.New("an Int is a whole number from -2147483648 to 2147483647")
+	errNoBoolean = errors.New("a Boolean is true or false")
+	errNoEnum    = errors.New("this is none of the values that may stand here; upper and lower case differ")
 )
 
-// reworded says what is wrong where the libraries do not: gqlparser's words name another
-// number than the one that was sent, gqlgen's an operation without a name.
+// What gqlparser says of a variable: with another number than the one that was sent, and
+// the kinds of Go, where a number is a string.
+var (
+	cannotUse = regexp.MustCompile(`^cannot use .* as (String|ID|Int|Boolean)$`)
+	noObject  = regexp.MustCompile(`^must be a (\w+), not a [a-z0-9]+$`)
+	builtIn   = map[string]error{"String": errNoString, "ID": errNoID, "Int": errNoInt, "Boolean": errNoBoolean}
+)
+
+// reworded says what is wrong where the libraries do not; gqlgen's words name an operation
+// without a name.
 func reworded(e *gqlerror.Error) {
-	switch {
-	case strings.HasPrefix(e.Message, "cannot use value ") && strings.HasSuffix(e.Message, " as Int"):
-		e.Message = errNoInt.Error()
+	switch kind := cannotUse.FindStringSubmatch(e.Message); {
+	case kind != nil:
+		e.Message = builtIn[kind[1]].Error()
+	case e.Message == "enums must be ints or strings":
+		e.Message = errNoEnum.Error()
 	case e.Message == "operation  not found":
 		e.Message = "the document has several operations: name the one to carry out as operationName"
+	default:
+		e.Message = noObject.ReplaceAllString(e.Message, "must be a $1, which is an object")
 	}
 }
 
