@@ -77,8 +77,8 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	ctx, rc, status, errs := begin(ctx, exec, *parametersOf(ctx), r.Method)
-	if status == http.StatusMethodNotAllowed {
-		refuseMethod(w, r, http.MethodPost, errs[0])
+	if status != 0 {
+		answer{Response: exec.DispatchError(ctx, errs), status: status}.write(w, r, agreedOn(ctx).single)
 		return
 	}
 	forgetRequest(ctx)

@@ -147,6 +147,7 @@ func TestWhatIsNoRequestIsRefusedByItsStatus(t *testing.T) {
 		"PUT":                 {"PUT", "/graphql", body, nil, 405, "Allow", "GET, POST"},
 		"DELETE":              {"DELETE", "/graphql", "", nil, 405, "Allow", "GET, POST"},
 		"a mutation by GET":   {"GET", "/graphql?query=" + url.QueryEscape("mutation { __typename }"), "", nil, 405, "Allow", "POST"},
+		"and for a stream":    {"GET", "/graphql?query=" + url.QueryEscape("mutation { __typename }"), "", []string{"Accept", sse.mediaType}, 405, "Allow", "POST"},
 		"one of several":      {"GET", "/graphql?operationName=B&query=" + url.QueryEscape("query A { __typename } mutation B { __typename }"), "", nil, 405, "Allow", "POST"},
 		"plain text":          {"POST", "/graphql", body, []string{"Content-Type", "text/plain"}, 415, "Accept-Post", "application/json"},
 		"a form":              {"POST", "/graphql", "query=%7B__typename%7D", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "Accept-Post", "application/json"},
