@@ -46,12 +46,17 @@ func (r *Resolver) numberChanges(ctx context.Context) (last int64, err error) {
 	defer cancel()
 	last, err = r.Store.NumberChanges(within)
 	switch {
-	case err == nil || ctx.Err() != nil:
-		return last, err
+	case err == nil:
+		r.unnumbered.Store(false)
+		return last, nil
+	case ctx.Err() != nil:
+		return 0, err
 	case within.Err() != nil:
 		return 0, nil
 	case db.IsAway(err): // if it cannot be read either, who asked hears so of what is read next
-		r.Log.WarnContext(ctx, "changes cannot be numbered: they are told later", "error", err)
+		if !r.unnumbered.Swap(true) {
+			r.Log.WarnContext(ctx, "changes cannot be numbered: they are told later", "error", err)
+		}
 		return 0, nil
 	}
 	return 0, err
@@ -82,12 +87,12 @@ func (r *Resolver) cursorOf(ctx context.Context, p *graph.Patient) string {
 	}
 	within, cancel := context.WithTimeout(ctx, numberedWithin)
 	defer cancel()
-	var last int64
+	var last, numbered int64
 	for {
 		known, err := r.Store.LastChange(within)
 		if err == nil {
 			last = known // before the row is read: its number is greater, unless it has one
-			_, err = r.Store.NumberChanges(within)
+			numbered, err = r.numberChanges(within)
 		}
 		var row *db.Patient
 		if err == nil {
@@ -103,6 +108,8 @@ func (r *Resolver) cursorOf(ctx context.Context, p *graph.Patient) string {
 			return changeCursor(row.ChangeSeq)
 		case row.ChangeSeq > 0:
 			return changeCursor(row.ChangeSeq - 1)
+		case numbered == 0:
+			return changeCursor(last)
 		}
 		select {
 		case <-within.Done():

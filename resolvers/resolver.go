@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -75,6 +76,7 @@ type Resolver struct {
 
 	subscribed PerViewer
 	changes    changes
+	unnumbered atomic.Bool // the log has that changes get no numbers
 }
 
 // The codes of errors of the request itself, in extensions.code.
