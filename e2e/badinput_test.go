@@ -23,22 +23,22 @@ func TestRequestsThatAreNoOperation(t *testing.T) {
 		for name, c := range map[string]struct {
 			body, code string
 		}{
-			"syntax error":       {`{"query":"{ patient("}`, "GRAPHQL_PARSE_FAILED"},
-			"unknown field":      {`{"query":"{ patient(id: \"x\") { ssn } }"}`, "GRAPHQL_VALIDATION_FAILED"},
-			"unknown input":      {update(`{patientId: "` + Number + `", fax: "1"}`), "GRAPHQL_VALIDATION_FAILED"},
-			"wrong type":         {update(`{patientId: "` + Number + `", phone: 5}`), "GRAPHQL_VALIDATION_FAILED"},
-			"missing argument":   {`{"query":"mutation { updatePatientContact { __typename } }"}`, "GRAPHQL_VALIDATION_FAILED"},
-			"wrong variable":     {`{"query":"query($n: Int) { patients(first: $n) { totalCount } }","variables":{"n":"many"}}`, "GRAPHQL_VALIDATION_FAILED"},
-			"bad date":           {`{"query":"{ patients(filter: {birthDate: \"1990-13\"}) { totalCount } }"}`, "BAD_USER_INPUT"},
-			"page too large":     {`{"query":"{ patients(first: 201) { totalCount } }"}`, "BAD_USER_INPUT"},
-			"page of none":       {`{"query":"{ patients(first: 0) { totalCount } }"}`, "BAD_USER_INPUT"},
-			"both ends":          {`{"query":"{ patients(first: 1, last: 1) { totalCount } }"}`, "BAD_USER_INPUT"},
-			"forged cursor":      {`{"query":"{ patients(after: \"Zm9v\") { nodes { id } } }"}`, "BAD_USER_INPUT"},
-			"forged for a count": {`{"query":"{ patients(before: \"Zm9v\") { totalCount } }"}`, "BAD_USER_INPUT"},
-			"too many patients":  {`{"query":"{` + aliases(1000) + `}"}`, "LIMIT_EXCEEDED"},
-			"too many tokens":    {`{"query":"{` + aliases(2000) + `}"}`, "LIMIT_EXCEEDED"},
-			"costly page":        {`{"query":"{` + costly(100) + `}"}`, "LIMIT_EXCEEDED"},
-			"introspection":      {`{"query":"{ __schema { types { name } } }"}`, "BAD_USER_INPUT"},
+			"syntax error":      {`{"query":"{ patient("}`, "GRAPHQL_PARSE_FAILED"},
+			"unknown field":     {`{"query":"{ patient(id: \"x\") { ssn } }"}`, "GRAPHQL_VALIDATION_FAILED"},
+			"unknown input":     {update(`{patientId: "` + Number + `", fax: "1"}`), "GRAPHQL_VALIDATION_FAILED"},
+			"wrong type":        {update(`{patientId: "` + Number + `", phone: 5}`), "GRAPHQL_VALIDATION_FAILED"},
+			"missing argument":  {`{"query":"mutation { updatePatientContact { __typename } }"}`, "GRAPHQL_VALIDATION_FAILED"},
+			"wrong variable":    {`{"query":"query($n: Int) { patients(first: $n) { totalCount } }","variables":{"n":"many"}}`, "GRAPHQL_VALIDATION_FAILED"},
+			"bad date":          {`{"query":"{ patients(filter: {birthDate: \"1990-13\"}) { totalCount } }"}`, "BAD_USER_INPUT"},
+			"page too large":    {`{"query":"{ patients(first: 201) { totalCount } }"}`, "BAD_USER_INPUT"},
+			"page of none":      {`{"query":"{ patients(first: 0) { totalCount } }"}`, "BAD_USER_INPUT"},
+			"both ends":         {`{"query":"{ patients(first: 1, last: 1) { totalCount } }"}`, "BAD_USER_INPUT"},
+			"forged cursor":     {`{"query":"{ patients(after: \"Zm9v\") { nodes { id } } }"}`, "BAD_USER_INPUT"},
+			"cursor of a count": {`{"query":"{ patients(before: \"Zm9v\") { totalCount } }"}`, "BAD_USER_INPUT"},
+			"too many patients": {`{"query":"{` + aliases(1000) + `}"}`, "LIMIT_EXCEEDED"},
+			"too many tokens":   {`{"query":"{` + aliases(2000) + `}"}`, "LIMIT_EXCEEDED"},
+			"costly page":       {`{"query":"{` + costly(100) + `}"}`, "LIMIT_EXCEEDED"},
+			"introspection":     {`{"query":"{ __schema { types { name } } }"}`, "BAD_USER_INPUT"},
 		} {
 			answer := s.Post(c.body)
 			if code := answer.ErrorCode(); code != c.code {

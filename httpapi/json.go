@@ -12,9 +12,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// readJSON reads a value that is within the limits of JSON, as encoding/json does in five
-// times as long, with numbers as json.Number; nothing of it stays in memory beside the
-// value. It refuses what readers understand each in their own way.
+// readJSON reads a value that is within the limits of JSON as encoding/json does, numbers as
+// json.Number, in a third of the time. It refuses what readers understand each in their
+// own way.
 func readJSON(part string, text []byte) (any, *badRequest) {
 	switch {
 	case !utf8.Valid(text):
