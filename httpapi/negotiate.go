@@ -69,11 +69,8 @@ type mediaRange struct {
 
 // mediaRanges reads an Accept header; what is none is left out.
 func mediaRanges(accept string) (ranges []mediaRange) {
-	isBlank := func(part string) bool { return strings.TrimSpace(part) == "" }
 	for _, element := range elements(accept, ',') {
-		parts := elements(element, ';')
-		parts = append(parts[:1], slices.DeleteFunc(parts[1:], isBlank)...) // a parameter may be empty (RFC 9110 section 5.6.6)
-		name, parameters, err := mime.ParseMediaType(strings.Join(parts, ";"))
+		name, parameters, err := parseMediaType(element)
 		if err != nil || !strings.Contains(name, "/") {
 			continue
 		}
@@ -89,6 +86,14 @@ func mediaRanges(accept string) (ranges []mediaRange) {
 		ranges = append(ranges, r)
 	}
 	return ranges
+}
+
+// parseMediaType is mime.ParseMediaType where a parameter may be empty (RFC 9110 section
+// 5.6.6).
+func parseMediaType(text string) (name string, parameters map[string]string, err error) {
+	isBlank := func(part string) bool { return strings.TrimSpace(part) == "" }
+	parts := elements(text, ';')
+	return mime.ParseMediaType(strings.Join(append(parts[:1], slices.DeleteFunc(parts[1:], isBlank)...), ";"))
 }
 
 // elements are what a mark parts in a header, but for those within quotes (RFC 9110

@@ -92,3 +92,14 @@ func TestAStreamIsForWhoLikesItBest(t *testing.T) {
 		t.Errorf("status %d, %v", refused.StatusCode, body)
 	}
 }
+
+func TestAParameterMayBeEmpty(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"application/json;", "application/json;;charset=utf-8", "application/json; ;charset=UTF-8;"} {
+		r := httptest.NewRequest("POST", "/graphql", nil)
+		r.Header.Set("Content-Type", text)
+		if bad := checkContent(httptest.NewRecorder(), r); bad != nil {
+			t.Errorf("%s: %v", text, bad.err)
+		}
+	}
+}
