@@ -23,7 +23,8 @@ import (
 type demo struct {
 	*fhirsim.Demo
 	habits   fhirsim.Habits
-	token    string
+	token    string // of an admin
+	signIns  []web.SignIn
 	stopFHIR func()
 	dir      *demoDir
 }
@@ -59,11 +60,30 @@ func startDemo(c *Config) (*demo, error) {
 		_, _ = rand.Read(secret) // crypto/rand never fails
 		c.JWTSecret = hex.EncodeToString(secret)
 	}
-	if d.token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), auth.RoleAdmin, nil, demoTokenTTL, time.Now()); err != nil {
+	if d.signIns, err = signIns(c, d.Patients[0].Number); err != nil {
 		d.stop()
 		return nil, err
 	}
+	d.token = d.signIns[0].Token
 	return d, nil
+}
+
+// signIns are the roles that the pages offer: an admin first.
+func signIns(c *Config, patient string) ([]web.SignIn, error) {
+	var all []web.SignIn
+	for _, role := range []auth.Role{auth.RoleAdmin, auth.RoleDoctor, auth.RoleAnalyst, auth.RolePatient} {
+		s := web.SignIn{Role: string(role)}
+		var records []string
+		if role == auth.RolePatient {
+			s.Patient, records = patient, []string{patient}
+		}
+		var err error
+		if s.Token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), role, records, demoTokenTTL, time.Now()); err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 func (d *demo) stop() {

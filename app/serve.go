@@ -202,7 +202,7 @@ func playground(c *Config, demo *demo) *web.Page {
 	case demo == nil:
 		return &web.Page{}
 	}
-	return &web.Page{Token: demo.token, Examples: demo.examples()}
+	return &web.Page{Token: demo.token, SignIns: demo.signIns, Examples: demo.examples()}
 }
 
 // listenAndServe serves until ctx ends. Then it takes no more writes, and waits

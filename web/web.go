@@ -32,6 +32,9 @@ type Page struct {
 	// readable for everybody who can load the page, so set it in the demo
 	// only. Empty: the header is there for the user to fill in.
 	Token string
+	// SignIns are the demo's roles, each with a token that everybody who can
+	// load the page may read; empty outside the demo.
+	SignIns []SignIn
 	// Headers are further request headers, such as Accept-Language.
 	Headers map[string]string
 	// Query and Variables (a JSON object) are the first tab, if Query is
@@ -39,6 +42,13 @@ type Page struct {
 	Query, Variables string
 	// Examples are further tabs, in this order.
 	Examples []Example
+}
+
+// SignIn is a role of the demo and the token of somebody who has it.
+type SignIn struct {
+	Role    string `json:"role"`              // as in the token
+	Patient string `json:"patient,omitempty"` // whose record it is, where the role is patient
+	Token   string `json:"token"`
 }
 
 // Example is an operation to try, in its own tab. GraphiQL names the tab by
