@@ -31,6 +31,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"fhir/fhirsim":         {"jsonlimit"},
 		"graph":                {},
 		"httpapi":              {"auth", "graph", "jsonlimit", "resolvers", "web"},
+		"internal/apidoc":      {},
 		"internal/cost":        {},
 		"internal/locked":      {},
 		"internal/oauthserver": {},
