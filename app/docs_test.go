@@ -2,6 +2,7 @@ package app
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -93,4 +94,50 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 			t.Errorf("%q is documented, and nothing makes it", check)
 		}
 	}
+}
+
+// TestLinksLeadSomewhere: each link of a document to a file of ours, or to a heading, finds it.
+func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+	checked := 0
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../examples/*/*.md"} {
+		pages, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range pages {
+			text, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+				if strings.Contains(m[1], ":") { // elsewhere
+					continue
+				}
+				target := page
+				if m[1] != "" {
+					target = filepath.Join(filepath.Dir(page), m[1])
+				}
+				content, err := os.ReadFile(target)
+				if err != nil || m[2] != "" && !anchors(string(content))[m[2]] {
+					t.Errorf("%s: %s leads nowhere (%v)", page, m[0], err)
+				}
+				checked++
+			}
+		}
+	}
+	if checked < 100 {
+		t.Errorf("only %d links are found", checked)
+	}
+}
+
+// anchors are those that GitHub gives to headings.
+func anchors(page string) map[string]bool {
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
+		words := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		found[strings.ReplaceAll(words, " ", "-")] = true
+	}
+	return found
 }
