@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -36,7 +38,7 @@ type phone struct {
 // phonePatients are on the FHIR server, by their id there.
 var phonePatients = map[string]string{"a1": Number, "refused": "P-2025-000003", "away": "P-2025-000004", "other": "P-2025-000005"}
 
-func startPhone(t *testing.T) *phone {
+func startPhone(t *testing.T, settings ...string) *phone {
 	t.Helper()
 	files := clientFiles(t)
 	if err := os.CopyFS(filepath.Join(files, "mobile"), os.DirFS("../examples/mobile")); err != nil {
@@ -53,7 +55,7 @@ func startPhone(t *testing.T) *phone {
 	server, fhirURL := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, patients...)
 	databaseURL := dbtest.SQLite(t)
 	MustImport(t, databaseURL, append(patients, PatientJSON("stranger", "P-2025-000006"))...)
-	p := &phone{Process: Launch(t, Binary(t, ""), fhirURL, databaseURL, "FHIR_TIMEOUT=2s"), fhir: server, files: files}
+	p := &phone{Process: Launch(t, Binary(t, ""), fhirURL, databaseURL, settings...), fhir: server, files: files}
 	p.token = TokenOf(t, Object{"role": auth.RolePatient, "sub": "carer",
 		"patient_id": []string{Number, "P-2025-000003", "P-2025-000004", "P-2025-000005", "P-2025-000009"}})
 	product, err := url.Parse(p.URL)
@@ -145,6 +147,7 @@ func TestOutboxMembers(t *testing.T) {
 	p.fhir.SetFault("away", fhirsim.Fault{Close: true})
 	p.save(Number, Object{"phone": NewPhone, "email": nil})
 	p.save(Number, Object{"email": "no address"})
+	p.save(Number, Object{"address": Object{"floor": 3}}) // of an app that is newer than the server
 	p.save("P-2025-000003", Object{"phone": NewPhone})
 	p.save("P-2025-000004", Object{"phone": NewPhone})
 	conflicting := p.save("P-2025-000005", Object{"phone": NewPhone})
@@ -154,15 +157,14 @@ func TestOutboxMembers(t *testing.T) {
 
 	told := p.flush("3")
 	told.want(t, Object{
-		"changes.#":                              6,
-		"changes.#.parked.__typename":            []string{"InvalidInput", "FhirRejected", "UpdateConflict", "NotPermitted", "PatientNotFound"},
-		"changes.0.parked.fieldErrors.0.rule":    "email",
-		"changes.1.parked.message":               "Invalid phone format",
-		"changes.2.patientId":                    "P-2025-000004",
-		"changes.3.parked.current.phone":         "010-3333-4444",
-		"changes.3.parked.conflictingFields":     []string{"phone"},
-		"changes.4.parked.message":               "이 환자의 정보를 변경할 권한이 없습니다",
-		`sent.#(=="P-2025-000001 InvalidInput")`: "P-2025-000001 InvalidInput",
+		"changes.#":                           7,
+		"changes.#.parked.__typename":         []string{"InvalidInput", "RequestRefused", "FhirRejected", "UpdateConflict", "NotPermitted", "PatientNotFound"},
+		"changes.0.parked.fieldErrors.0.rule": "email",
+		"changes.2.parked.message":            "Invalid phone format",
+		"changes.3.patientId":                 "P-2025-000004",
+		"changes.4.parked.current.phone":      "010-3333-4444",
+		"changes.4.parked.conflictingFields":  []string{"phone"},
+		"changes.5.parked.message":            "이 환자의 정보를 변경할 권한이 없습니다",
 	})
 	p.WantRead(Number, NewPhone, "SYNCED")
 	p.wantPuts("a1", NewPhone)
@@ -170,7 +172,7 @@ func TestOutboxMembers(t *testing.T) {
 	p.fhir.ClearFaults()
 	p.run("overwrite", conflicting)
 	told = p.flush()
-	told.want(t, Object{"said": nil, "changes.#.parked.__typename": []string{"InvalidInput", "FhirRejected", "NotPermitted", "PatientNotFound"}})
+	told.want(t, Object{"said": nil, "changes.#.parked.__typename": []string{"InvalidInput", "RequestRefused", "FhirRejected", "NotPermitted", "PatientNotFound"}})
 	p.WantRead("P-2025-000004", NewPhone, "SYNCED")
 	p.wantPuts("other", "010-3333-4444", NewPhone)
 	for _, change := range told.Get("changes").Array() {
@@ -228,7 +230,7 @@ func (p *phone) meanwhile(between func(w http.ResponseWriter, r *http.Request, n
 // of the patient wait, and other patients do not.
 func TestOutboxWaitsUntilItIsKnown(t *testing.T) {
 	t.Parallel()
-	p := startPhone(t)
+	p := startPhone(t, "FHIR_TIMEOUT=3s")
 	p.fhir.SetFault("a1", fhirsim.Fault{On: http.MethodPut, Apply: true, Hang: true, Times: 1})
 	p.fhir.SetFault("a1", fhirsim.Fault{On: http.MethodGet, After: 1, Status: http.StatusServiceUnavailable})
 	p.save(Number, Object{"phone": "010-1000-0001"})
@@ -277,6 +279,31 @@ func TestOutboxOfAKeyThatIsForgotten(t *testing.T) {
 	p.flush().want(t, Object{"changes.#": 1, "changes.0.patientId": "P-2025-000005", "changes.0.parked.current.phone": "010-3333-4444"})
 	p.wantPuts("a1", NewPhone)
 	p.wantPuts("other", NewPhone, "010-3333-4444")
+}
+
+// TestOutboxOfARecordThatOthersChange: a conflict that may pass, and a fault of ours, are of
+// one patient alone.
+func TestOutboxOfARecordThatOthersChange(t *testing.T) {
+	t.Parallel()
+	p := startPhone(t)
+	p.fhir.SetFault("a1", fhirsim.Fault{Compete: true})
+	p.save(Number, Object{"phone": NewPhone})
+	p.save("P-2025-000004", Object{"phone": NewPhone})
+	p.save("P-2025-000005", Object{"phone": NewPhone})
+	var failed atomic.Bool
+	p.meanwhile(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if bytes.Contains(body, []byte("P-2025-000004")) && !failed.Swap(true) {
+			_, _ = w.Write([]byte(`{"errors":[{"message":"…","extensions":{"code":"INTERNAL","incident":"…"}}],"data":null}`))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	p.flush("1").want(t, Object{"changes.#.patientId": []string{Number, "P-2025-000004"}, "changes.#.parked": []any{}, "changes.#.tries": []int{1, 1}})
+	p.fhir.ClearFaults()
+	p.flush().want(t, Object{"changes": []any{}, "sent.#": 2})
+	p.WantRead(Number, NewPhone, "SYNCED")
 }
 
 // TestOutboxWaitsAsItIsTold: what is no outcome keeps the change, and the server's word
