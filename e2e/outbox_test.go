@@ -185,20 +185,20 @@ func TestOutboxMembers(t *testing.T) {
 // started again is written once.
 func TestOutboxKilled(t *testing.T) {
 	t.Parallel()
-	for moment, kill := range map[string]func(p *phone, app *exec.Cmd){
-		"before it arrives": func(p *phone, app *exec.Cmd) {
-			p.meanwhile(func(http.ResponseWriter, *http.Request, http.Handler) { end(app) })
+	for moment, kill := range map[string]func(p *phone, end func()){
+		"before it arrives": func(p *phone, end func()) {
+			p.meanwhile(func(http.ResponseWriter, *http.Request, http.Handler) { end() })
 		},
-		"while the FHIR server writes": func(p *phone, app *exec.Cmd) {
+		"while the FHIR server writes": func(p *phone, end func()) {
 			p.fhir.SetFault("a1", fhirsim.Fault{On: http.MethodPut, Times: 1, Store: func(_, resource []byte) []byte {
-				end(app)
+				end()
 				return resource
 			}})
 		},
-		"between send and answer": func(p *phone, app *exec.Cmd) {
+		"between send and answer": func(p *phone, end func()) {
 			p.meanwhile(func(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 				next.ServeHTTP(httptest.NewRecorder(), r)
-				end(app)
+				end()
 			})
 		},
 	} {
@@ -206,10 +206,17 @@ func TestOutboxKilled(t *testing.T) {
 			t.Parallel()
 			p := startPhone(t)
 			p.save(Number, Object{"phone": NewPhone})
-			app := p.command("flush")
-			kill(p, app)
-			if out, err := app.CombinedOutput(); err == nil || app.ProcessState.ExitCode() != -1 {
-				t.Fatalf("the app was not killed: %v\n%s", err, out)
+			app, started := p.command("flush"), make(chan struct{})
+			kill(p, func() {
+				<-started
+				_ = app.Process.Kill() // how it ended is seen below
+			})
+			if err := app.Start(); err != nil {
+				t.Fatal(err)
+			}
+			close(started)
+			if err := app.Wait(); err == nil || app.ProcessState.ExitCode() != -1 {
+				t.Fatalf("the app was not killed: %v", err)
 			}
 			p.between.Store(nil)
 			p.flush().want(t, Object{"changes": []any{}, "sent.0": Number + " UpdatePatientContactSuccess"})
@@ -218,8 +225,6 @@ func TestOutboxKilled(t *testing.T) {
 		})
 	}
 }
-
-func end(app *exec.Cmd) { _ = app.Process.Kill() } // its end is seen by who started it
 
 // meanwhile has the requests of the phone taken by what is between it and the program.
 func (p *phone) meanwhile(between func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
