@@ -11,6 +11,7 @@ import (
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 
 	"patientgraph/graph"
 )
@@ -40,7 +41,7 @@ func TestMobileOperations(t *testing.T) {
 	for _, file := range files {
 		all.WriteString(mobile(t, "operations/"+filepath.Base(file)))
 	}
-	document, faults := gqlparser.LoadQuery(schema, all.String())
+	document, faults := gqlparser.LoadQueryWithRules(schema, all.String(), rules.NewDefaultRules())
 	if faults != nil {
 		t.Fatal(faults)
 	}
