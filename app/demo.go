@@ -182,6 +182,7 @@ func (d *demo) welcome(w io.Writer, address string) error {
 	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops. Its FHIR server behaves as %s %s.
 
   GraphiQL  http://%s/
+  Page      http://%s/app/
   Token     %s
 
 Try it (each of the first five patients shows another outcome; the playground has a tab for each):
@@ -190,6 +191,6 @@ curl http://%s/graphql -H 'Content-Type: application/json' \
   -H 'Authorization: Bearer %s' \
   -d '{"query":"mutation { updatePatientContact(input: {patientId: \"%s\", phone: \"010-2345-6789\"}) { __typename ... on UpdatePatientContactSuccess { patient { id fullName phone syncState } } ... on UserError { message code } } }"}'
 
-`, len(d.Patients), d.habits.Name, d.habits.Software, address, d.token, address, d.token, d.Patients[0].Number)
+`, len(d.Patients), d.habits.Name, d.habits.Software, address, address, d.token, address, d.token, d.Patients[0].Number)
 	return err
 }

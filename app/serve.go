@@ -183,7 +183,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: *c.Introspection,
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
-		TrustedDocuments: s.trusted, Playground: playground(c, demo), OnlyLocal: demo != nil,
+		TrustedDocuments: s.trusted, Playground: playground(c, demo), Example: example(demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		SchemaPublic: *c.SchemaPublic,
 		Stopping:     writer.Stopping(), Sockets: &sockets,
@@ -203,6 +203,14 @@ func playground(c *Config, demo *demo) *web.Page {
 		return &web.Page{}
 	}
 	return &web.Page{Token: demo.token, SignIns: demo.signIns, Examples: demo.examples()}
+}
+
+// example is the front end at /app/, which the demo alone has.
+func example(demo *demo) *web.ExamplePage {
+	if demo == nil {
+		return nil
+	}
+	return &web.ExamplePage{SignIns: demo.signIns}
 }
 
 // listenAndServe serves until ctx ends. Then it takes no more writes, and waits

@@ -49,8 +49,9 @@ type Options struct {
 	// TrustedDocuments are the operations that are accepted; nil: any.
 	TrustedDocuments *TrustedDocuments
 	Introspection    bool
-	SchemaPublic     bool      // the schema is served to everybody, not only to who has a token
-	Playground       *web.Page // at /; nil: none
+	SchemaPublic     bool             // the schema is served to everybody, not only to who has a token
+	Playground       *web.Page        // at /; nil: none
+	Example          *web.ExamplePage // at /app/; nil: none
 
 	// What is watched, and what the FHIR server tells.
 	Database func(context.Context) error // asks whether it can be reached
@@ -125,6 +126,16 @@ func New(o Options) (http.Handler, error) {
 			return nil, fmt.Errorf("playground: %w", err)
 		}
 		mux.Handle("/", playground)
+	}
+	if o.Example != nil {
+		page := *o.Example
+		page.BasePath = base
+		front, err := web.ExampleHandler(page)
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/app", front)
+		mux.Handle("/app/", front)
 	}
 	served := below(base, mux)
 	if o.OnlyLocal {

@@ -1,0 +1,77 @@
+import { useEffect, useState } from 'react'
+import { Controller, useForm } from 'react-hook-form'
+import { Button, FieldError, Form, Input, Label, Text, TextArea, TextField } from 'react-aria-components'
+import { type Change, changeOf, fieldNamed, type Unit, type Values, valuesOf } from './fields'
+import type { ProfileFragment } from './generated/operations'
+import { Outcome, RequestFailed } from './Outcome'
+import type { Save } from './save'
+import { useWords } from './words'
+
+interface Props {
+  base: ProfileFragment // what the edit is based on
+  typed?: Values
+  units: Unit[]
+  save: Save
+  changedMeanwhile: boolean
+  onSend(change: Change, typed: Values): void
+  onCancel(): void
+}
+
+const inputs: Record<string, { type?: string, autoComplete?: string }> = {
+  phone: { type: 'tel' }, email: { type: 'text' }, emergencyContact_phone: { type: 'tel' }, // the server alone judges them
+}
+
+export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, onCancel }: Props) {
+  const t = useWords()
+  const [initial] = useState(() => valuesOf(base, units))
+  const { control, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
+  const [empty, setEmpty] = useState(false)
+  const names = Object.keys(initial)
+  const { answer, error, language } = save
+
+  useEffect(() => setFocus(names[0]!), [])
+  useEffect(() => {
+    const faults = answer?.__typename === 'InvalidInput' ? answer.fieldErrors : answer?.__typename === 'FhirRejected' ? answer.issues : []
+    for (const { field, message } of faults) {
+      if (field && shownBeside(field)) setError(fieldOf(field), { type: 'server', message })
+    }
+  }, [answer])
+
+  // A complaint about an address as a whole stands at its first field.
+  const fieldOf = (path: string[]) => names.find(name => name === fieldNamed(path)) ?? names.find(name => name.startsWith(`${path[0]}_`)) ?? ''
+  const shownBeside = (path: string[]) => fieldOf(path) !== ''
+
+  const submit = handleSubmit(values => {
+    clearErrors()
+    const change = changeOf(values, initial, units)
+    setEmpty(Object.keys(change).length === 0)
+    if (Object.keys(change).length > 0) onSend(change, values)
+  })
+  const retry = () => void submit()
+  return (
+    <Form className="edit" onSubmit={submit} validationBehavior="aria">
+      {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} retry={retry} />}
+      {error && !save.sending && <RequestFailed error={error} write focus retry={retry} />}
+      <div role="status">
+        {changedMeanwhile && <p className="note">{t.changedMeanwhile}</p>}
+        {empty && <p className="note">{t.nothingChanged}</p>}
+      </div>
+      {names.map(name => (
+        <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
+          <TextField {...field} className={`field ${name}`} isInvalid={fieldState.invalid} validationBehavior="aria" {...inputs[name]}>
+            <Label>{t.fields[name]}</Label>
+            {name === 'address_lines' || name === 'address_text' ? <TextArea ref={ref} rows={2} /> : <Input ref={ref} />}
+            {name === 'address_lines' && <Text slot="description">{t.linesHelp}</Text>}
+            <FieldError><span lang={language}>{fieldState.error?.message}</span></FieldError>
+          </TextField>
+        )} />
+      ))}
+      <p className="help">{t.clearHelp}</p>
+      <div className="actions">
+        <Button type="submit" className="button primary" isDisabled={save.sending}>{t.save}</Button>
+        <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>
+      </div>
+      <p role="status" className="saving">{save.sending ? t.saving : ''}</p>
+    </Form>
+  )
+}

@@ -1,0 +1,61 @@
+import { useReactiveVar, useSubscription } from '@apollo/client/react'
+import { Button } from 'react-aria-components'
+import { type Change, textOf, type Unit } from './fields'
+import { ContactUpdateSettledDocument, type ProfileFragment } from './generated/operations'
+import { Outcome } from './Outcome'
+import { Panel } from './Panel'
+import type { Conflict } from './save'
+import { languageVar, tokenVar } from './session'
+import { forget, remember, type Unsettled } from './unsettled'
+import { useWords } from './words'
+
+interface Props {
+  change: Unsettled & { operationId: string }
+  onEditAgain(asked?: { change: Change, base: ProfileFragment }, conflict?: Conflict): void
+}
+
+// Settlement waits for the end of a change whose outcome is not known, and tells it.
+export function Settlement({ change, onEditAgain }: Props) {
+  const t = useWords()
+  const language = useReactiveVar(languageVar)
+  const signedIn = useReactiveVar(tokenVar) !== null
+  const { data, error } = useSubscription(ContactUpdateSettledDocument, {
+    variables: { operationId: change.operationId },
+    skip: !signedIn,
+    fetchPolicy: 'no-cache', // the record of then must not replace the record of now
+    onData: ({ client }) => {
+      remember({ ...change, settled: true })
+      void client.refetchQueries({ include: ['Patient'] }) // that syncState alone has changed is not told
+    },
+  })
+  const close = <Button className="button" onPress={() => forget(change.idempotencyKey)}>{t.close}</Button>
+  const again = (conflict?: Conflict) => (
+    <div className="actions">
+      <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{t.editAgain}</Button>
+      {close}
+    </div>
+  )
+  if (error && signedIn) return <Panel tone="wait" title={t.cannotWatch}><p>{t.cannotWatchText}</p>{close}</Panel>
+  const settled = data?.contactUpdateSettled
+  switch (settled?.state) {
+    case undefined:
+    case 'PENDING':
+      return <Panel tone="wait" title={t.unknown}>
+        <p>{t.unknownText}</p>
+        {change.asked && <>
+          <p>{t.unknownAsked}:</p>
+          <ul>{(Object.keys(change.asked.change) as Unit[]).map(unit =>
+            <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
+        </>}
+        <p className="operation">{t.operation} <code>{change.operationId}</code></p>
+      </Panel>
+    case 'APPLIED':
+      return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
+    case 'NOT_APPLIED':
+      return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
+    default: { // refused, or somebody else's change stood in the way
+      const result = settled!.result!
+      return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' ? result : undefined)}</Outcome>
+    }
+  }
+}
