@@ -52,7 +52,7 @@ type Process struct {
 func Launch(t testing.TB, binary, fhirURL, databaseURL string, settings ...string) *Process {
 	t.Helper()
 	p := &Process{Client: newClient(t), Command: exec.Command(binary), Log: &locked.Buffer{}, Dead: make(chan struct{})}
-	p.Command.Env = slices.Concat(os.Environ(), outsideDemo(fhirURL, databaseURL), []string{"LISTEN_ADDR=127.0.0.1:0", "LOG_FORMAT=json", "VERIFY_INTERVAL=0", "RATE_LIMIT=0"}, settings)
+	p.Command.Env = slices.Concat(os.Environ(), OutsideDemo(fhirURL, databaseURL), []string{"LISTEN_ADDR=127.0.0.1:0", "LOG_FORMAT=json", "VERIFY_INTERVAL=0", "RATE_LIMIT=0"}, settings)
 	p.Command.Stderr = p.Log
 	if err := p.Command.Start(); err != nil {
 		t.Fatal(err)

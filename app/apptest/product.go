@@ -62,10 +62,11 @@ func Start(t testing.TB, settings ...string) *Product {
 // StartWith runs the product against a FHIR server and a database.
 func StartWith(t testing.TB, fhirURL, databaseURL string, settings ...string) *Product {
 	t.Helper()
-	return Start(t, slices.Concat(outsideDemo(fhirURL, databaseURL), []string{"FHIR_TIMEOUT=2s"}, settings)...)
+	return Start(t, slices.Concat(OutsideDemo(fhirURL, databaseURL), []string{"FHIR_TIMEOUT=2s"}, settings)...)
 }
 
-func outsideDemo(fhirURL, databaseURL string) []string {
+// OutsideDemo are the settings of a product against a FHIR server and a database.
+func OutsideDemo(fhirURL, databaseURL string) []string {
 	return []string{
 		"FHIR_BASE_URL=" + fhirURL, "DATABASE_URL=" + databaseURL, "JWT_SECRET=" + Secret,
 		"PATIENT_ID_SYSTEM=" + fhirsim.DemoIdentifierSystem,

@@ -16,7 +16,7 @@ var SubscriptionSettings = []string{"SUBSCRIPTION_URL=http://127.0.0.1", "SUBSCR
 func (s *System) SyncSubscribe(databaseURL string) (string, error) {
 	s.T.Helper()
 	var out, log locked.Buffer
-	err := Run(context.Background(), []string{"sync", "--subscribe"}, &out, &log, append(outsideDemo(s.base, databaseURL),
+	err := Run(context.Background(), []string{"sync", "--subscribe"}, &out, &log, append(OutsideDemo(s.base, databaseURL),
 		s.settings[0], "SUBSCRIPTION_URL="+s.URL+"/", SubscriptionSettings[1])...)
 	return out.String() + log.String(), err
 }

@@ -62,7 +62,7 @@ function Pages() {
   const { viewer } = data
   return (
     <>
-      {elsewhere.length > 0 && <Panel tone="wait" title={t.unknownElsewhere}>
+      {elsewhere.length > 0 && <Panel page tone="wait" title={t.unknownElsewhere}>
         <ul>{elsewhere.map(one => <li key={one.idempotencyKey}><a href={profilePath(one.patientId)}>{one.patientId}</a></li>)}</ul>
       </Panel>}
       {id ? <Profile key={id} id={id} viewer={viewer} /> : <PatientList names={viewer.role !== 'analyst'} />}

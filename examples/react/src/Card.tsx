@@ -33,7 +33,7 @@ export function ContactCard(rights: Rights) {
   return (
     <Card {...rights} title={t.contact} units={contactUnits} save={save} busy={unsettled.some(one => one.operationId && !one.settled)}
       notices={edit => unsettled.map(one => one.operationId
-        ? <Settlement key={one.idempotencyKey} change={{ ...one, operationId: one.operationId }}
+        ? <Settlement key={`${one.idempotencyKey} ${t.lang}`} change={{ ...one, operationId: one.operationId }}
             onEditAgain={(asked, conflict) => {
               forget(one.idempotencyKey)
               edit(asked && { ...asked, base: conflict ? asked.base : patient, conflict })

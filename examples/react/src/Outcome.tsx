@@ -80,7 +80,7 @@ export function RequestFailed({ error, write, focus, retry }: { error: ErrorLike
   const title = code === undefined ? t.noAnswer
     : ({ LIMIT_EXCEEDED: t.limited, UNAVAILABLE: t.databaseAway } as Record<string, string>)[code] ?? t.failed
   return (
-    <Panel tone="wait" title={title} focus={focus}>
+    <Panel page={!write} tone="wait" title={title} focus={focus}>
       {code === undefined ? <p>{write ? t.noAnswerWrite : t.noAnswerRead}</p> : <p>{error.message}</p>}
       {write && code === 'UNAVAILABLE' && <p>{t.retrySafe}</p>}
       {seconds ? <p>{t.waitFor(seconds)}</p> : null}

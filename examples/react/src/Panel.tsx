@@ -7,20 +7,22 @@ const signs = { good: '✓', bad: '!', wait: '…' }
 interface Props {
   tone: keyof typeof signs
   title: string
+  page?: boolean // it is about the page, not about a part of it
   focus?: boolean // it is the answer to what the user has just done
   lang?: string // of the server's words in it
   children?: ReactNode
 }
 
 // Panel says how something ended, in words; its sign and colour only repeat them.
-export function Panel({ tone, title, focus, lang, children }: Props) {
+export function Panel({ tone, title, page, focus, lang, children }: Props) {
   const heading = useRef<HTMLHeadingElement>(null)
+  const Heading = page ? 'h2' : 'h3'
   useEffect(() => { if (focus) heading.current?.focus() }, [focus])
   return (
     <div className={`panel ${tone}`} data-panel={tone}>
       <span className="sign" aria-hidden="true">{signs[tone]}</span>
       <div>
-        <h3 ref={heading} tabIndex={-1}>{title}</h3>
+        <Heading ref={heading} tabIndex={-1}>{title}</Heading>
         <div lang={lang}>{children}</div>
       </div>
     </div>

@@ -67,7 +67,7 @@ export function PatientList({ names }: { names: boolean }) {
               <span className="name">{node.fullName ?? (names ? node.id : t.nameHidden)}</span>
               <span className="facts">{node.id} · {node.birthDate ?? node.birthYear ?? '–'} · {t.genders[node.gender]}{node.deceased && ` · ${t.deceased}`}</span>
             </a>
-            <SyncMark state={node.syncState} />
+            {node.syncState !== 'SYNCED' && <SyncMark state={node.syncState} />}
           </li>
         ))}
       </ul>

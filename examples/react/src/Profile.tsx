@@ -55,8 +55,8 @@ export function Profile({ id, viewer }: { id: string, viewer: ViewerQuery['viewe
       </header>
       {failed}
       <div role="status">
-        {deleted && <Panel tone="bad" title={t.deletedTitle}><p>{t.deleted}</p></Panel>}
-        {patient.replacedBy && <Panel tone="bad" title={t.merged}><p><a href={profilePath(patient.replacedBy)}>{t.survivor(patient.replacedBy)}</a></p></Panel>}
+        {deleted && <Panel page tone="bad" title={t.deletedTitle}><p>{t.deleted}</p></Panel>}
+        {patient.replacedBy && <Panel page tone="bad" title={t.merged}><p><a href={profilePath(patient.replacedBy)}>{t.survivor(patient.replacedBy)}</a></p></Panel>}
       </div>
       <ContactCard {...rights} />
       <EmergencyCard {...rights} />

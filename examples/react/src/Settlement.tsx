@@ -1,7 +1,7 @@
-import { useReactiveVar, useSubscription } from '@apollo/client/react'
+import { useQuery, useReactiveVar, useSubscription } from '@apollo/client/react'
 import { Button } from 'react-aria-components'
 import { type Change, textOf, type Unit } from './fields'
-import { ContactUpdateSettledDocument, type ProfileFragment } from './generated/operations'
+import { ContactUpdateDocument, ContactUpdateSettledDocument, type ProfileFragment } from './generated/operations'
 import { Outcome } from './Outcome'
 import { Panel } from './Panel'
 import type { Conflict } from './save'
@@ -22,12 +22,18 @@ export function Settlement({ change, onEditAgain }: Props) {
   const { data, error } = useSubscription(ContactUpdateSettledDocument, {
     variables: { operationId: change.operationId },
     skip: !signedIn,
-    fetchPolicy: 'no-cache', // the record of then must not replace the record of now
     onData: ({ client }) => {
       remember({ ...change, settled: true })
       void client.refetchQueries({ include: ['Patient'] }) // that syncState alone has changed is not told
     },
   })
+  const settled = data?.contactUpdateSettled
+  const { data: told } = useQuery(ContactUpdateDocument, {
+    variables: { operationId: change.operationId },
+    skip: !settled,
+    fetchPolicy: 'no-cache', // the record of then must not replace the record of now
+  })
+  const result = told?.contactUpdate?.result
   const close = <Button className="button" onPress={() => forget(change.idempotencyKey)}>{t.close}</Button>
   const again = (conflict?: Conflict) => (
     <div className="actions">
@@ -36,26 +42,21 @@ export function Settlement({ change, onEditAgain }: Props) {
     </div>
   )
   if (error && signedIn) return <Panel tone="wait" title={t.cannotWatch}><p>{t.cannotWatchText}</p>{close}</Panel>
-  const settled = data?.contactUpdateSettled
-  switch (settled?.state) {
-    case undefined:
-    case 'PENDING':
-      return <Panel tone="wait" title={t.unknown}>
-        <p>{t.unknownText}</p>
-        {change.asked && <>
-          <p>{t.unknownAsked}:</p>
-          <ul>{(Object.keys(change.asked.change) as Unit[]).map(unit =>
-            <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
-        </>}
-        <p className="operation">{t.operation} <code>{change.operationId}</code></p>
-      </Panel>
-    case 'APPLIED':
-      return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
-    case 'NOT_APPLIED':
-      return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
-    default: { // refused, or somebody else's change stood in the way
-      const result = settled!.result!
-      return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' ? result : undefined)}</Outcome>
-    }
+  const state = settled?.state
+  if (state === 'APPLIED') return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
+  if (state === 'NOT_APPLIED') return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
+  if (result) { // refused, or somebody else's change stood in the way
+    return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' ? result : undefined)}</Outcome>
   }
+  return (
+    <Panel tone="wait" title={t.unknown}>
+      <p>{t.unknownText}</p>
+      {change.asked && <>
+        <p>{t.unknownAsked}:</p>
+        <ul>{(Object.keys(change.asked.change) as Unit[]).map(unit =>
+          <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
+      </>}
+      <p className="operation">{t.operation} <code>{change.operationId}</code></p>
+    </Panel>
+  )
 }

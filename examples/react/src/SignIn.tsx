@@ -15,7 +15,7 @@ export function SignIn() {
   return (
     <div className="sign-in">
       <PageTitle title={t.signInTitle} />
-      <div role="status">{refused && <Panel tone="wait" title={t.signedOut}><p>{t.signInRefused}</p></Panel>}</div>
+      <div role="status">{refused && <Panel page tone="wait" title={t.signedOut}><p>{t.signInRefused}</p></Panel>}</div>
       {signIns.length > 0 && <>
         <p>{t.signInDemo}</p>
         <ul className="roles">

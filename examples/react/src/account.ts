@@ -1,5 +1,6 @@
 import { makeVar } from '@apollo/client'
 import { client, socket } from './client'
+import { listPath } from './route'
 import { identityOf, refusedVar, tokenVar } from './session'
 import { forgetAll } from './unsettled'
 
@@ -26,6 +27,7 @@ export function signOut() {
 // leave takes along what one person has seen before the next may look.
 function leave() {
   forgetAll()
+  location.replace(listPath)
   void client.clearStore()
   socket.terminate() // it speaks for the token that it began with
 }
