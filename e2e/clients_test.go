@@ -100,7 +100,7 @@ func TestGraphQLOverHTTPAudits(t *testing.T) {
 
 // clientFiles returns a folder with e2e/clients, the packages that it needs, and the
 // schema.
-func clientFiles(t *testing.T) string {
+func clientFiles(t testing.TB) string {
 	t.Helper()
 	installed := os.Getenv("TEST_NODE")
 	if installed == "" {

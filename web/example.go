@@ -38,7 +38,7 @@ const exampleConfig = `<script type="application/json" id="config">{}</script>`
 
 // exampleTypes are the files that are served; the system's own table of types may say
 // something else.
-var exampleTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+var exampleTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".md": "text/plain; charset=utf-8"}
 
 // exampleFile is a file as it is sent.
 type exampleFile struct {

@@ -9,6 +9,8 @@ export default defineConfig({
   build: {
     outDir: '../../web/app', // committed, and embedded in the binary
     emptyOutDir: true,
+    license: { fileName: 'LICENSES.md' }, // of what is built in
+    chunkSizeWarningLimit: 700,
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // the page's policy takes no data: URLs
   },

@@ -95,7 +95,9 @@ function Card({ patient, mayEdit, shown, title, units, save, busy, notices, chil
     setAttempt(next)
     const answer = await save.send(next.change, next.base)
     if (answer?.__typename.endsWith('Success') || (answer?.__typename === 'FhirUnavailable' && answer.applied === 'UNKNOWN')) setAttempt(null)
-    else if (answer?.__typename === 'UpdateConflict' && !answer.retryable && answer.current) setAttempt({ ...next, conflict: answer })
+    else if (answer?.__typename === 'FhirRejected' && answer.code === 'FHIR_NOT_APPLIED') { // a part may be saved: go on from there
+      setAttempt({ base: answer.patient, typed: { ...valuesOf(answer.patient, units), ...typedOf(next.change, units) } })
+    } else if (answer?.__typename === 'UpdateConflict' && !answer.retryable && answer.current) setAttempt({ ...next, conflict: answer })
   }
   function resolve(change: Change) {
     const base = attempt!.conflict!.current!

@@ -29,7 +29,7 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
   const names = Object.keys(initial)
   const { answer, error, language } = save
 
-  useEffect(() => setFocus(names[0]!), [])
+  useEffect(() => { if (!answer) setFocus(names[0]!) }, [])
   useEffect(() => {
     const faults = answer?.__typename === 'InvalidInput' ? answer.fieldErrors : answer?.__typename === 'FhirRejected' ? answer.issues : []
     for (const { field, message } of faults) {

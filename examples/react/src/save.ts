@@ -30,7 +30,7 @@ export function useContactSave(patientId: string): Save {
   async function send(change: Change, base: ProfileFragment) {
     const input = { patientId, ...change, expectedVersion: base.version }
     const content = JSON.stringify(input)
-    // The same content again is a retry, and is written once at most.
+    // The same content again, while it has not ended, is a retry and is written once at most.
     if (content !== last.current.content) last.current = { content, key: crypto.randomUUID() }
     const idempotencyKey = last.current.key
     const asked = { patientId, idempotencyKey, asked: { change, base } }
@@ -39,9 +39,11 @@ export function useContactSave(patientId: string): Save {
     try {
       const { data } = await mutate({ variables: { input: { ...input, idempotencyKey } } })
       const answer = data!.updatePatientContact
-      if (answer.__typename === 'FhirUnavailable' && answer.applied === 'UNKNOWN') remember({ ...asked, operationId: answer.operationId })
+      const unknown = answer.__typename === 'FhirUnavailable' && answer.applied === 'UNKNOWN'
+      if (unknown) remember({ ...asked, operationId: answer.operationId })
       else forget(idempotencyKey)
-      if (answer.__typename === 'InvalidInput') last.current = { content: '', key: '' } // a key that was used is of no use
+      // What has ended is remembered there under its key: to ask again is a new change.
+      if (unknown || !('retryable' in answer && answer.retryable)) last.current = { content: '', key: '' }
       return answer
     } catch (error) { // the hook has it too
       if (!mayHaveBegun(error as ErrorLike)) forget(idempotencyKey)
