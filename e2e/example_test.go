@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,9 +23,11 @@ import (
 
 	. "patientgraph/app/apptest"
 	"patientgraph/auth"
+	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/fhir/fhirsim"
 	"patientgraph/internal/locked"
+	"patientgraph/mirror"
 	"patientgraph/web"
 )
 
@@ -39,7 +43,7 @@ func TestExample(t *testing.T) {
 			files := clientFiles(t)
 			demo := Start(t, "BASE_PATH="+map[string]string{"en": "/", "ko": "/apps/records"}[language])
 			front := newFront(t)
-			runPage(t, files, "page/states.js", language,
+			runPage(t, files, "page/states.js", "LANGUAGE="+language,
 				"DEMO="+demo.URL+map[string]string{"ko": "/apps/records"}[language], "FRONT="+front.URL,
 				"READER="+TokenOf(t, Object{"role": auth.RoleAdmin, "sub": "reader", "scope": "user/Patient.rs"}),
 				"EXAMPLE_SCREENSHOTS="+os.Getenv("EXAMPLE_SCREENSHOTS"), "EXAMPLE_DOCS="+docsImages(t))
@@ -60,8 +64,29 @@ func docsImages(t *testing.T) string {
 	return folder
 }
 
-// runPage runs a script of Playwright; it fails where the script does.
-func runPage(t *testing.T, files, script, language string, env ...string) {
+// BenchmarkExample loads the page in Chromium with an empty cache: what is sent, how long it
+// takes until one can sign in, and from there until the list is shown.
+func BenchmarkExample(b *testing.B) {
+	files, demo := clientFiles(b), Start(b)
+	var sum struct{ SignIn, List, Bytes float64 }
+	for b.Loop() {
+		out := strings.TrimSpace(runPage(b, files, "page/speed.js", "DEMO="+demo.URL))
+		var once struct{ SignIn, List, Bytes float64 }
+		if err := json.Unmarshal([]byte(out[strings.LastIndexByte(out, '\n')+1:]), &once); err != nil {
+			b.Fatal(err)
+		}
+		sum.SignIn, sum.List, sum.Bytes = sum.SignIn+once.SignIn, sum.List+once.List, sum.Bytes+once.Bytes
+	}
+	n := float64(b.N)
+	b.ReportMetric(sum.SignIn/n, "ms-to-sign-in")
+	b.ReportMetric(sum.List/n, "ms-to-list")
+	b.ReportMetric(sum.Bytes/n, "bytes-sent")
+	b.ReportMetric(0, "ns/op") // of Chromium's start
+}
+
+// runPage runs a script of Playwright and returns what it printed; it fails where the
+// script does.
+func runPage(t testing.TB, files, script string, env ...string) string {
 	t.Helper()
 	chromium := os.Getenv("TEST_CHROMIUM")
 	if chromium == "" {
@@ -71,10 +96,12 @@ func runPage(t *testing.T, files, script, language string, env ...string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", script)
 	cmd.Dir = files
-	cmd.Env = append(os.Environ(), append(env, "CHROMIUM="+chromium, "LANGUAGE="+language)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	cmd.Env = append(os.Environ(), append(env, "CHROMIUM="+chromium)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("node %s: %v\n%s", script, err, out)
 	}
+	return string(out)
 }
 
 // front serves the page before a product with a FHIR server of its own, as a hospital's
@@ -245,4 +272,60 @@ func (f *front) control(_ http.ResponseWriter, r *http.Request) {
 	default:
 		f.t.Errorf("no such control: %s", what)
 	}
+}
+
+// BenchmarkSearchAsYouType asks what the list of the page asks after each letter, with the
+// page's own query, of 100,000 patients: half of them with Korean names.
+func BenchmarkSearchAsYouType(b *testing.B) {
+	databaseURL := dbtest.SQLite(b)
+	store, err := db.Open(b.Context(), databaseURL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := store.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	lines, write := io.Pipe()
+	go func() {
+		for n := range 100_000 {
+			_, _ = io.WriteString(write, named(n)+"\n") // the reader says what goes wrong
+		}
+		write.Close()
+	}()
+	imported := mirror.NewImport(store, mirror.ImportOptions{
+		Now: time.Now, BadLine: func(_ string, line int, err error) { b.Errorf("line %d: %v", line, err) },
+	})
+	if err := imported.Read(b.Context(), "patients", lines); err != nil || imported.Result.Inserted != 100_000 {
+		b.Fatalf("%+v, %v", imported.Result, err)
+	}
+	store.Close()
+	p := StartWith(b, "http://127.0.0.1:1/fhir", databaseURL, "LOG_LEVEL=info")
+	operations, err := os.ReadFile("../examples/react/src/operations/patient.graphql")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, typed := range []string{"", "김", "김민", "김민준", "m", "ma", "mar", "maria s"} {
+		b.Run(cmp.Or(typed, "nothing"), func(b *testing.B) {
+			variables := Object{"orderBy": "NAME_ASC"}
+			if typed != "" {
+				variables["filter"] = Object{"name": typed}
+			}
+			body := JSON(b, Object{"query": string(operations), "operationName": "Patients", "variables": variables})
+			for b.Loop() {
+				if answer := p.Post(body); answer.At("data", "patients", "totalCount") == 0.0 {
+					b.Fatal("nobody is found")
+				}
+			}
+		})
+	}
+}
+
+// named is the nth of many patients, with a name that others may have too.
+func named(n int) string {
+	pick := func(from string, by int) string { parts := strings.Fields(from); return parts[n/by%len(parts)] }
+	family, given := pick("김 이 박 최 정 강 조 윤 장 임 한 오 서 신 권 황 안 송 전 홍", 2), pick("민 서 지 현 예 수 하 도 시 은", 40)+pick("준 연 우 윤 진 원 호 아 빈 영", 400)
+	if n%2 == 1 {
+		family, given = pick("Smith Garcia Müller Kowalska Nguyen Sharma Okafor Tanaka Silva Brown", 2), pick("Maria James Mary Ahmed Anna Wei Jürgen Grace Minh Sofia", 20)
+	}
+	return strings.NewReplacer("홍길동", family+given, `"홍"`, `"`+family+`"`, `"길동"`, `"`+given+`"`).Replace(PatientJSON(fmt.Sprint("f", n), fmt.Sprintf("H-%07d", n)))
 }

@@ -137,10 +137,10 @@ const groups = {
     await v.context.setOffline(true)
     await v.text(say(/^You are offline\./, /^인터넷에 연결되어 있지 않습니다\./)).waitFor()
     await v.save()
-    await v.result(say('No answer came', '응답이 없습니다'))
+    await v.text(say(/^You are offline: nothing was sent/, /연결되어 있지 않아 전송되지 않았습니다/)).waitFor()
     await v.state('offline')
     await v.context.setOffline(false)
-    await v.button(words.tryAgain).click()
+    await v.save()
     await v.result(saved)
     await v.leave()
   },
@@ -152,8 +152,6 @@ const groups = {
     await v.profile('P-2025-000004')
     await v.edit({ phone: '010-4567-8901' })
     await v.save()
-    await v.text(say(/^Saving…/, /^저장 중…/)).waitFor()
-    await v.state('saving')
     await v.heading(unknown).waitFor()
     await v.text(say('Not settled', '확인 중')).waitFor()
     await v.state('unknown')
@@ -403,6 +401,16 @@ const groups = {
     await v.state('unanswered')
     await v.button(say('Understood', '확인')).click()
     check(await v.page.evaluate(() => sessionStorage.length) === 0, 'what is understood is kept')
+
+    await v.edit({ phone: '010-2000-4000' })
+    await control('slow', 'on')
+    await v.save()
+    await v.text(say(/^Saving…/, /^저장 중…/)).waitFor()
+    await v.state('saving')
+    await control('slow', 'off')
+    await v.page.reload()
+    await v.button(words.admin).click()
+    await v.button(say('Understood', '확인')).click()
 
     // Each letter is searched for, and what nobody waits for any more is given up.
     await v.page.getByRole('link', { name: say(/All patients/, /환자 목록/) }).click()

@@ -25,7 +25,7 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
   const { control, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
-  const [empty, setEmpty] = useState(false)
+  const [note, setNote] = useState('') // why nothing was sent
   const names = Object.keys(initial)
   const { answer, error, language } = save
 
@@ -44,8 +44,9 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
   const submit = handleSubmit(values => {
     clearErrors()
     const change = changeOf(values, initial, units)
-    setEmpty(Object.keys(change).length === 0)
-    if (Object.keys(change).length > 0) onSend(change, values)
+    const reason = Object.keys(change).length === 0 ? t.nothingChanged : navigator.onLine ? '' : t.notSentOffline
+    setNote(reason)
+    if (!reason) onSend(change, values)
   })
   const retry = () => void submit()
   return (
@@ -53,12 +54,12 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
       {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} retry={retry} />}
       {error && !save.sending && <RequestFailed error={error} write focus retry={retry} />}
       <div role="status">
-        {changedMeanwhile && <p className="note">{t.changedMeanwhile}</p>}
-        {empty && <p className="note">{t.nothingChanged}</p>}
+        {changedMeanwhile && !save.sending && !error && <p className="note">{t.changedMeanwhile}</p>}
+        {note && <p className="note">{note}</p>}
       </div>
       {names.map(name => (
         <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
-          <TextField {...field} className={`field ${name}`} isInvalid={fieldState.invalid} validationBehavior="aria" {...inputs[name]}>
+          <TextField {...field} className={`field ${name}`} isInvalid={fieldState.invalid} isReadOnly={save.sending} validationBehavior="aria" {...inputs[name]}>
             <Label>{t.fields[name]}</Label>
             {name === 'address_lines' || name === 'address_text' ? <TextArea ref={ref} rows={2} /> : <Input ref={ref} />}
             {name === 'address_lines' && <Text slot="description">{t.linesHelp}</Text>}

@@ -47,6 +47,7 @@ export function PatientList({ names }: { names: boolean }) {
   return (
     <>
       <PageTitle title={t.listTitle} />
+      {!names && <p>{t.nameHidden}</p>}
       {names && <SearchField className="field search" value={typed} onChange={setTyped}>
         <Label>{t.search}</Label>
         <div className="group">
@@ -64,8 +65,8 @@ export function PatientList({ names }: { names: boolean }) {
         {connection?.edges.map(({ node }) => (
           <li key={node.id}>
             <a href={profilePath(node.id)}>
-              <span className="name">{node.fullName ?? (names ? node.id : t.nameHidden)}</span>
-              <span className="facts">{node.id} · {node.birthDate ?? node.birthYear ?? '–'} · {t.genders[node.gender]}{node.deceased && ` · ${t.deceased}`}</span>
+              <span className="name">{node.fullName ?? node.id}</span>
+              <span className="facts">{[node.fullName && node.id, node.birthDate ?? node.birthYear, t.genders[node.gender], node.deceased && t.deceased].filter(Boolean).join(' · ')}</span>
             </a>
             {node.syncState !== 'SYNCED' && <SyncMark state={node.syncState} />}
           </li>

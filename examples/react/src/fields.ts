@@ -84,5 +84,6 @@ export function textOf(unit: Unit, record: Pick<Change, Unit>): string {
   if (typeof value === 'string') return value
   if ('name' in value) return [value.name, value.relationship, value.phone].filter(Boolean).join(' · ')
   const { text, lines, city, district, state, postalCode, country } = value as AddressInput
-  return [text || [...(lines ?? []), district, city, state].filter(Boolean).join(', '), postalCode, country].filter(Boolean).join(' · ')
+  const whole = text || [...(lines ?? []), district, city, state].filter(Boolean).join(', ')
+  return [whole, ...[postalCode, country].filter(part => part && !whole.includes(part))].join(' · ')
 }

@@ -81,6 +81,7 @@ const en = {
   saving: 'Saving… the hospital’s record is asked first.',
   cancel: 'Cancel',
   nothingChanged: 'You have changed nothing yet.',
+  notSentOffline: 'You are offline: nothing was sent. What you typed is still here; please save it once you are connected.',
   clearHelp: 'Empty a field to remove its value.',
 
   tryAgain: 'Try again',
@@ -223,6 +224,7 @@ const ko: typeof en = {
   saving: '저장 중… 병원 기록에 먼저 반영합니다.',
   cancel: '취소',
   nothingChanged: '아직 변경하신 내용이 없습니다.',
+  notSentOffline: '인터넷에 연결되어 있지 않아 전송되지 않았습니다. 입력하신 내용은 그대로 있으니 연결된 후 저장해 주세요.',
   clearHelp: '값을 삭제하려면 칸을 비워 두세요.',
 
   tryAgain: '다시 시도',
