@@ -72,7 +72,6 @@ export async function control(what, id = 'x') {
 }
 
 export async function focused(locator) {
-  await locator.waitFor()
   await locator.and(locator.page().locator(':focus')).waitFor()
 }
 

@@ -19,7 +19,11 @@ const words = {
 class Visitor {
   static async at(url) {
     const visitor = new Visitor()
-    Object.assign(visitor, await open(`${url}/app/`), { url })
+    Object.assign(visitor, await open(`${url}/app/`), { url, sent: [] })
+    visitor.page.on('request', request => { // what is asked of updatePatientContact
+      const { input } = JSON.parse(request.postData() ?? '{}').variables ?? {}
+      if (input?.phone) visitor.sent.push(input)
+    })
     return visitor
   }
 
@@ -214,6 +218,16 @@ const groups = {
     await focused(v.button(words.edit(words.contact)))
     await v.text('010-2222-0004').waitFor()
 
+    await v.edit({ name: '김정희', phone: '010-9' }, words.emergency)
+    await other.ask('P-2025-000007', { name: '박정희' }, saved, words.emergency)
+    await v.save()
+    await v.result(conflict)
+    await v.state('emergency-conflict')
+    await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
+    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.result(saved)
+    await v.text(/김정희/).waitFor()
+
     await other.leave()
     await v.button(say('Sign out', '로그아웃')).click()
     await v.signIn('doctor')
@@ -275,6 +289,13 @@ const groups = {
     await control('clear')
     await v.button(words.tryAgain).click()
     await v.result(saved)
+    await v.edit({ phone: '010-2000-3001' })
+    await v.save()
+    await v.result(saved)
+    const [first, again, other] = v.sent
+    check(v.sent.length === 3 && first.idempotencyKey === again.idempotencyKey && again.idempotencyKey !== other.idempotencyKey &&
+      first.expectedVersion && first.expectedVersion === again.expectedVersion && again.expectedVersion !== other.expectedVersion,
+      `a try and its retry, and another change, were sent as ${JSON.stringify(v.sent)}`)
 
     await control('unauthorized', 'busy')
     await ask('busy', { phone }, notSaved)
@@ -394,6 +415,13 @@ const groups = {
     await v.save()
     await v.result(say('No answer came', '응답이 없습니다'))
     await v.state('answer-lost')
+    await control('lost', 'off')
+    await v.button(words.tryAgain).click() // the same key: it is told what it was told
+    await v.result(saved)
+    await v.edit({ phone: '010-2000-3002' })
+    await control('lost', 'on')
+    await v.save()
+    await v.result(say('No answer came', '응답이 없습니다'))
     await control('lost', 'off')
     await v.page.reload()
     await v.button(words.admin).click()

@@ -31,7 +31,7 @@ export function ConflictChoice({ base, current, change, conflicting, sending, on
     <div className="conflict">
       <Panel tone="bad" title={t.conflict} focus><p>{t.conflictText}</p></Panel>
       {units.map(unit => (
-        <section key={unit} aria-label={t.fields[unit]}>
+        <div key={unit}>
           <h4>{t.fields[unit]}</h4>
           <dl className="three">
             <div><dt>{t.conflictBase}</dt><dd>{shown(textOf(unit, base), t.none)}</dd></div>
@@ -43,7 +43,7 @@ export function ConflictChoice({ base, current, change, conflicting, sending, on
             <Radio value="theirs" className="radio">{t.keepTheirs}</Radio>
             <Radio value="mine" className="radio">{t.takeMine}</Radio>
           </RadioGroup>
-        </section>
+        </div>
       ))}
       <div className="actions">
         <Button className="button primary" onPress={resolve} isDisabled={sending}>{t.conflictSave}</Button>
