@@ -118,7 +118,7 @@ function Card({ patient, mayEdit, shown, title, units, save, busy, notices, chil
         base={attempt.base} current={attempt.conflict.current} change={attempt.change} conflicting={attempt.conflict.conflictingFields}
         sending={save.sending} onResolve={resolve} onCancel={close} />}
       {attempt && !attempt.conflict && <EditForm key={attempt.base.version} base={attempt.base} typed={attempt.typed} units={units} save={save}
-        changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
+        mayEdit={mayEdit} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
         onSend={(change, typed) => void send({ base: attempt.base, change, typed })} />}
       {!attempt && (shown ? <dl className="values">{children}</dl> : <p>{t.notShown}</p>)}
       {!attempt && shown && !mayEdit && <p className="help">{t.mayNotEdit}</p>}

@@ -12,6 +12,7 @@ interface Props {
   typed?: Values
   units: Unit[]
   save: Save
+  mayEdit: boolean // still
   changedMeanwhile: boolean
   onSend(change: Change, typed: Values): void
   onCancel(): void
@@ -21,7 +22,7 @@ const inputs: Record<string, { type?: string, autoComplete?: string }> = {
   phone: { type: 'tel' }, email: { type: 'text' }, emergencyContact_phone: { type: 'tel' }, // the server alone judges them
 }
 
-export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, onCancel }: Props) {
+export function EditForm({ base, typed, units, save, mayEdit, changedMeanwhile, onSend, onCancel }: Props) {
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
   const { control, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
@@ -54,7 +55,7 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
       {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} retry={retry} />}
       {error && !save.sending && <RequestFailed error={error} write focus retry={retry} />}
       <div role="status">
-        {changedMeanwhile && !save.sending && !error && <p className="note">{t.changedMeanwhile}</p>}
+        {changedMeanwhile && mayEdit && !save.sending && !error && <p className="note">{t.changedMeanwhile}</p>}
         {note && <p className="note">{note}</p>}
       </div>
       {names.map(name => (
@@ -69,7 +70,7 @@ export function EditForm({ base, typed, units, save, changedMeanwhile, onSend, o
       ))}
       <p className="help">{t.clearHelp}</p>
       <div className="actions">
-        <Button type="submit" className="button primary" isDisabled={save.sending}>{t.save}</Button>
+        <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit}>{t.save}</Button>
         <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>
       </div>
       <p role="status" className="saving">{save.sending ? t.saving : ''}</p>

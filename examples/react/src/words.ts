@@ -211,7 +211,7 @@ const ko: typeof en = {
   fields: {
     phone: '전화번호', email: '이메일', address: '주소',
     address_text: '주소', address_lines: '도로명, 건물, 호수', address_postalCode: '우편번호', address_city: '시',
-    address_district: '구·군', address_state: '도·주', address_country: '국가',
+    address_district: '구/군', address_state: '도/주', address_country: '국가',
     emergencyContact: '비상 연락처',
     emergencyContact_name: '이름', emergencyContact_relationship: '관계', emergencyContact_phone: '전화번호',
   },
