@@ -20,7 +20,7 @@ interface Props {
 export function Outcome({ answer, focus, lang, shownBeside = () => false, retry, children }: Props) {
   const t = useWords()
   const panel = (tone: 'good' | 'bad' | 'wait', title: string, text?: ReactNode) => (
-    <Panel key={title} tone={tone} title={title} focus={focus} lang={lang}>{text}{children}</Panel>
+    <Panel tone={tone} title={title} focus={focus} lang={lang}>{text}{children}</Panel>
   )
   const operation = 'operationId' in answer && <p className="operation"><span lang={t.lang}>{t.operation}</span> <code>{answer.operationId}</code></p>
   switch (answer.__typename) {

@@ -19,7 +19,7 @@ export function Panel({ tone, title, page, focus, lang, children }: Props) {
   const Heading = page ? 'h2' : 'h3'
   useEffect(() => { if (focus) heading.current?.focus() }, [focus])
   return (
-    <div className={`panel ${tone}`} data-panel={tone}>
+    <div className={`panel ${tone}`}>
       <span className="sign" aria-hidden="true">{signs[tone]}</span>
       <div>
         <Heading ref={heading} tabIndex={-1}>{title}</Heading>

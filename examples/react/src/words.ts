@@ -126,14 +126,12 @@ const en = {
 
   conflict: 'Somebody else has changed the same thing',
   conflictText: 'Nothing of yours has been saved yet. Choose for each field what it should be.',
-  conflictField: 'Field',
   conflictBase: 'When you began',
   conflictTheirs: 'Theirs, now',
   conflictMine: 'Yours',
   keepTheirs: 'Keep theirs',
   takeMine: 'Save yours',
   conflictSave: 'Save with these choices',
-  conflictAllTheirs: 'Keep all of theirs',
   removed: '(removed)',
 
   noAnswer: 'No answer came',
@@ -269,14 +267,12 @@ const ko: typeof en = {
 
   conflict: '다른 사람이 같은 항목을 변경했습니다',
   conflictText: '변경하신 내용은 아직 저장되지 않았습니다. 항목마다 어떤 값으로 할지 선택해 주세요.',
-  conflictField: '항목',
   conflictBase: '수정을 시작할 때',
   conflictTheirs: '다른 사람이 변경한 현재 값',
   conflictMine: '입력하신 값',
   keepTheirs: '현재 값 유지',
   takeMine: '입력한 값 저장',
   conflictSave: '선택한 대로 저장',
-  conflictAllTheirs: '모두 현재 값 유지',
   removed: '(삭제)',
 
   noAnswer: '응답이 없습니다',
