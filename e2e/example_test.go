@@ -44,7 +44,7 @@ func TestExample(t *testing.T) {
 			demo := Start(t, "BASE_PATH="+map[string]string{"en": "/", "ko": "/apps/records"}[language])
 			front := newFront(t)
 			runPage(t, files, "page/states.js", "LANGUAGE="+language,
-				"DEMO="+demo.URL+map[string]string{"ko": "/apps/records"}[language], "FRONT="+front.URL,
+				"DEMO="+demo.URL+map[string]string{"ko": "/apps/records"}[language], "FRONT="+front.URL, "PATIENTS="+strings.Join(frontPatients, " "),
 				"READER="+TokenOf(t, Object{"role": auth.RoleAdmin, "sub": "reader", "scope": "user/Patient.rs"}),
 				"EXAMPLE_SCREENSHOTS="+os.Getenv("EXAMPLE_SCREENSHOTS"), "EXAMPLE_DOCS="+docsImages(t))
 		})
@@ -120,8 +120,8 @@ type front struct {
 }
 
 // frontPatients are FHIR ids; the numbers are P-2026-000001 and on.
-var frontPatients = []string{"away", "busy", "refusing", "gone", "merged", "merging", "survivor", "ignoring", "applied", "overtaken", "normalizing",
-	"database", "session", "lost", "deleted", "inactive", "limited", "emergency", "forgotten"}
+var frontPatients = []string{"away", "busy", "gone", "merged", "merging", "survivor", "ignoring", "applied", "overtaken", "normalizing",
+	"database", "session", "lost", "deleted", "inactive", "limited", "emergency", "forgotten", "pending"}
 
 func newFront(t *testing.T) *front {
 	t.Helper()
@@ -219,20 +219,17 @@ func (f *front) control(_ http.ResponseWriter, r *http.Request) {
 	}
 	database := strings.TrimPrefix(f.databaseURL, "sqlite:")
 	switch what := r.PathValue("what"); what {
-	case "away": // before anything is sent
-		f.fhir.SetFault(id, fhirsim.Fault{On: http.MethodGet, Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"2"}}})
+	case "away", "away-briefly": // before anything is sent
+		after := map[string]string{"away": "600", "away-briefly": "1"}[what]
+		f.fhir.SetFault(id, fhirsim.Fault{On: http.MethodGet, Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {after}}})
 	case "unauthorized":
 		f.fhir.SetFault(id, fhirsim.Fault{On: http.MethodGet, Status: http.StatusUnauthorized})
-	case "refuse":
-		put(fhirsim.Fault{RejectPhone: "Invalid phone format"})
 	case "ignore":
 		put(fhirsim.Fault{Ignore: true})
 	case "normalize":
 		put(fhirsim.Fault{Store: func(_, resource []byte) []byte {
 			return bytes.Replace(resource, []byte("010-2000-3000"), []byte("01020003000"), 1)
 		}})
-	case "compete":
-		f.fhir.SetFault(id, fhirsim.Fault{Compete: true})
 	case "lose", "lose-and-apply": // the answer, and all reads after it
 		put(fhirsim.Fault{Close: true, Apply: what == "lose-and-apply"})
 		f.fhir.SetFault(id, fhirsim.Fault{On: http.MethodGet, Close: true, After: 1})
