@@ -21,12 +21,13 @@ func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		".":                    {"app"},
-		"app":                  {"auth", "db", "fhir", "fhir/fhirsim", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
+		"app":                  {"auth", "db", "examples/queries", "fhir", "fhir/fhirsim", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
 		"app/apptest":          {"app", "auth", "db/dbtest", "fhir", "fhir/fhirsim", "internal/locked", "internal/wait"},
 		"auth":                 {"jsonlimit"},
 		"db":                   {"jsonlimit"},
 		"db/dbtest":            {},
 		"e2e":                  {},
+		"examples/queries":     {"web"},
 		"fhir":                 {"jsonlimit"},
 		"fhir/fhirsim":         {"jsonlimit"},
 		"graph":                {},

@@ -291,9 +291,6 @@ func (c *Config) checkJWT() error {
 // warnings are settings that have no effect, which nobody wants who sets them.
 func (c *Config) warnings() (told []string) {
 	told = fhirAuth(c, nil).Unused()
-	if *c.Playground && !*c.Introspection {
-		told = append(told, "PLAYGROUND without INTROSPECTION: GraphiQL has no schema to show; set INTROSPECTION=true")
-	}
 	if !c.Demo && c.DemoServer != "hapi" {
 		told = append(told, "DEMO_SERVER has no effect with FHIR_BASE_URL: it is for the demo")
 	}

@@ -117,65 +117,6 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 	return err
 }
 
-// scenarios says in words what each kind of demo patient shows, and the
-// contact to send.
-var scenarios = map[string]struct{ name, note, input string }{
-	"normal":           {"Success", "FHIR takes the change, then the cache has it.", `phone: "010-2345-6789"`},
-	"not synced":       {"NotOnFHIR", "No FHIR id: changed in the cache alone, with a warning in the log.", `phone: "010-3456-7890"`},
-	"rejected":         {"Rejected", "FHIR refuses the phone: FhirRejected with its reason, the cache is untouched.", `phone: "invalid-phone"`},
-	"timeout":          {"Timeout", "FHIR does not answer: FhirUnavailable, and the patient says PENDING.", `phone: "010-4567-8901"`},
-	"competing editor": {"Conflict", "Somebody else keeps changing the record: UpdateConflict.", `phone: "010-5678-9012"`},
-}
-
-// openEMRScenario takes the place of the competing editor: OpenEMR keeps no versions, and
-// an edit of another field there is no conflict.
-var openEMRScenario = struct{ name, note, input string }{
-	"CannotApply", "OpenEMR stores no address as text alone: FhirRejected with FHIR_CANNOT_APPLY, and nothing is sent.", `address: { text: "서울특별시 중구 세종대로 110" }`,
-}
-
-// mutation is what the demo suggests for one patient; the playground shows
-// its name on the tab.
-func mutation(name, patientID, input string) string {
-	return `mutation ` + name + ` {
-  updatePatientContact(input: { patientId: "` + patientID + `", ` + input + ` }) {
-    __typename
-    ... on UpdatePatientContactSuccess { operationId patient { id fullName phone email syncState lastSyncedAt } }
-    ... on UserError { message code retryable }
-    ... on InvalidInput { fieldErrors { field message rule } }
-    ... on FhirRejected { operationId patient { id phone syncState } detail httpStatus issues { severity message expression field } }
-    ... on FhirUnavailable { operationId patient { id phone syncState } detail applied retryAfterSeconds }
-    ... on UpdateConflict { operationId conflictingFields current { id phone email version } }
-  }
-}
-`
-}
-
-// examples are the tabs of the playground.
-func (d *demo) examples() []web.Example {
-	examples := []web.Example{{
-		Title: "Patient", Note: "Answered from the cache.",
-		Query: "query Patient {\n  patient(id: \"" + d.Patients[0].Number + `") {
-    id fullName birthDate gender phone email
-    address { text lines city postalCode }
-    bloodType allergies emergencyContact { name relationship phone }
-    isSynced syncState lastSyncedAt version
-  }
-  patients(first: 5, filter: { name: "길동" }) { totalCount nodes { id fullName } pageInfo { hasNextPage endCursor } }
-}
-`,
-	}}
-	for _, p := range d.Patients {
-		s, ok := scenarios[p.Scenario]
-		if d.habits.OpenEMR && p.Scenario == "competing editor" {
-			s = openEMRScenario
-		}
-		if ok {
-			examples = append(examples, web.Example{Title: s.name, Note: s.note, Query: mutation(s.name, p.Number, s.input)})
-		}
-	}
-	return examples
-}
-
 // welcome prints what somebody needs who sees this for the first time. address is
 // where all paths begin.
 func (d *demo) welcome(w io.Writer, address string) error {

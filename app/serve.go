@@ -18,6 +18,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/examples/queries"
 	"patientgraph/fhir"
 	"patientgraph/httpapi"
 	"patientgraph/mirror"
@@ -169,6 +170,10 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 	if err := follower.Refresh(p.ctx); err != nil { // what is said of the first reads
 		return nil, err
 	}
+	page, err := playground(c, demo)
+	if err != nil {
+		return nil, err
+	}
 	var sockets sync.WaitGroup
 	handler, err := httpapi.New(httpapi.Options{
 		Log: p.log, Verifier: s.verifier, PatientNumbers: patientNumbers(c, store), Metrics: metrics, Database: store.Ping,
@@ -183,7 +188,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: *c.Introspection,
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
-		TrustedDocuments: s.trusted, Playground: playground(c, demo), Example: example(demo), OnlyLocal: demo != nil,
+		TrustedDocuments: s.trusted, Playground: page, Example: example(demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		SchemaPublic: *c.SchemaPublic,
 		Stopping:     writer.Stopping(), Sockets: &sockets,
@@ -194,15 +199,19 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 	return &product{handler, writer, follower, newSampler(c, p.log, store, client.WithConns(1), follower, metrics), &sockets}, nil
 }
 
-// playground is the page at /, if it is wanted; the demo's has its token.
-func playground(c *Config, demo *demo) *web.Page {
-	switch {
-	case !*c.Playground:
-		return nil
-	case demo == nil:
-		return &web.Page{}
+// playground is the page at /, if it is wanted; the demo's has its tokens.
+func playground(c *Config, demo *demo) (*web.Page, error) {
+	if !*c.Playground {
+		return nil, nil
 	}
-	return &web.Page{Token: demo.token, SignIns: demo.signIns, Examples: demo.examples()}
+	var page web.Page
+	var server string
+	if demo != nil {
+		page.SignIns, server = demo.signIns, c.DemoServer
+	}
+	var err error
+	page.Examples, err = queries.Examples(server)
+	return &page, err
 }
 
 // example is the front end at /app/, which the demo alone has.

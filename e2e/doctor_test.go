@@ -174,7 +174,6 @@ func TestDoctorTriesTheDoor(t *testing.T) {
 	}
 	for setting, says := range map[string]string{
 		"FHIR_USERNAME=nobody":      "FHIR_USERNAME has no effect with FHIR_AUTH=bearer",
-		"PLAYGROUND=true":           "PLAYGROUND without INTROSPECTION",
 		"FHIR_AUTH=none":            "FHIR_TOKEN has no effect with FHIR_AUTH=none",
 		"FHIR_REFRESH_TOKEN=rt-one": "FHIR_REFRESH_TOKEN has no effect",
 	} {

@@ -11,7 +11,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	handler, _ := belowApps(t, func(o *Options) { o.OnlyLocal = true })
 	for _, target := range []string{
-		"http://localhost/apps/records/healthz", "http://localhost/apps/records/graphql", "http://localhost/apps/records/", "http://localhost/apps/records/static/page.js",
+		"http://localhost/apps/records/healthz", "http://localhost/apps/records/graphql", "http://localhost/apps/records/", "http://localhost/apps/records/static/licenses.txt",
 		"http://localhost/apps/records/nothing", "http://localhost/elsewhere", "http://localhost/apps/records", "http://elsewhere.example/apps/records/healthz",
 	} {
 		h := get(handler, target).Header

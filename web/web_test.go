@@ -3,8 +3,10 @@ package web
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -39,9 +41,21 @@ func body(t testing.TB, r *http.Response) string {
 	return string(b)
 }
 
+// built is the path of the one file that vite has named so, with its hash.
+func built(t testing.TB, name string) string {
+	t.Helper()
+	found, err := fs.Glob(static, "static/"+name)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %v, %v", name, found, err)
+	}
+	return "/" + found[0]
+}
+
 func TestHandlerAnswers(t *testing.T) {
 	t.Parallel()
+	const forever = "public, max-age=31536000, immutable"
 	h := newHandler(t, Page{})
+	script := built(t, "index-*.js")
 	tests := []struct {
 		method, path string
 		status       int
@@ -50,16 +64,14 @@ func TestHandlerAnswers(t *testing.T) {
 	}{
 		{"GET", "/", 200, "text/html; charset=utf-8", "no-store"},
 		{"HEAD", "/", 200, "text/html; charset=utf-8", "no-store"},
-		{"GET", "/static/graphiql.min.js", 200, "text/javascript; charset=utf-8", "no-cache"},
-		{"GET", "/static/react.production.min.js", 200, "text/javascript; charset=utf-8", "no-cache"},
-		{"GET", "/static/react-dom.production.min.js", 200, "text/javascript; charset=utf-8", "no-cache"},
-		{"GET", "/static/page.js", 200, "text/javascript; charset=utf-8", "no-cache"},
-		{"GET", "/static/page.css", 200, "text/css; charset=utf-8", "no-cache"},
-		{"GET", "/static/graphiql.min.css", 200, "text/css; charset=utf-8", "no-cache"},
-		{"GET", "/static/graphiql.LICENSE.txt", 200, "text/plain; charset=utf-8", "no-cache"},
-		{"HEAD", "/static/page.js", 200, "text/javascript; charset=utf-8", "no-cache"},
+		{"GET", script, 200, "text/javascript; charset=utf-8", forever},
+		{"HEAD", script, 200, "text/javascript; charset=utf-8", forever},
+		{"GET", built(t, "graphql.worker-*.js"), 200, "text/javascript; charset=utf-8", forever},
+		{"GET", built(t, "index-*.css"), 200, "text/css; charset=utf-8", forever},
+		{"GET", built(t, "codicon-*.ttf"), 200, "font/ttf", forever},
+		{"GET", "/static/licenses.txt", 200, "text/plain; charset=utf-8", "no-cache"},
 		{"POST", "/", 405, "text/plain; charset=utf-8", ""},
-		{"DELETE", "/static/page.js", 405, "text/plain; charset=utf-8", ""},
+		{"DELETE", script, 405, "text/plain; charset=utf-8", ""},
 		{"GET", "/static", 404, "text/plain; charset=utf-8", ""},
 		{"GET", "/static/", 404, "text/plain; charset=utf-8", ""},
 		{"GET", "/static/index.html", 404, "text/plain; charset=utf-8", ""},
@@ -105,7 +117,7 @@ func TestPolicyAllowsThisServerAlone(t *testing.T) {
 		directives[name] = sources
 	}
 	for name, want := range map[string]string{
-		"default-src": "'none'", "script-src": "'self'", "connect-src": "'self'", "frame-ancestors": "'none'", "base-uri": "'none'",
+		"default-src": "'none'", "script-src": "'self'", "worker-src": "'self'", "connect-src": "'self'", "frame-ancestors": "'none'", "base-uri": "'none'",
 	} {
 		if directives[name] != want {
 			t.Errorf("%s %s, want %s", name, directives[name], want)
@@ -116,113 +128,73 @@ func TestPolicyAllowsThisServerAlone(t *testing.T) {
 	}
 }
 
-func TestStaticFilesAreRevalidated(t *testing.T) {
+func TestScriptsAreSentCompressed(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, Page{})
-	etag := request(t, h, "GET", "/static/page.js").Header.Get("ETag")
-	if etag == "" || etag == request(t, h, "GET", "/static/page.css").Header.Get("ETag") {
-		t.Fatalf("ETag = %q, want one of the file's own", etag)
-	}
-	if r := request(t, h, "GET", "/static/page.js", "If-None-Match", etag); r.StatusCode != http.StatusNotModified {
-		t.Errorf("status with the same ETag = %d, want 304", r.StatusCode)
-	}
-	if r := request(t, h, "GET", "/static/page.js", "If-None-Match", `"old"`); r.StatusCode != http.StatusOK {
-		t.Errorf("status with another ETag = %d, want 200", r.StatusCode)
+	script := built(t, "monaco-editor-*.js")
+	r := request(t, newHandler(t, Page{}), "GET", script, "Accept-Encoding", "gzip")
+	sent := body(t, r)
+	if whole, err := static.ReadFile(script[1:]); err != nil || r.Header.Get("Content-Encoding") != "gzip" || len(sent) > len(whole)/3 {
+		t.Errorf("%q, %d bytes of %d (%v)", r.Header.Get("Content-Encoding"), len(sent), len(whole), err)
 	}
 }
 
-// TestPageLoadsNothingFromElsewhere looks at every file that is ours, and at
-// what the page and the stylesheet load. A browser confirms it in
-// TestInBrowser.
+// TestPageLoadsNothingFromElsewhere looks at what the page and its stylesheets load. A
+// browser confirms it in e2e's TestGraphiQL.
 func TestPageLoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, Page{})
-	absolute := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9-]+\.[a-z]`)
-	for _, path := range []string{"/", "/static/page.js", "/static/page.css"} {
-		if found := absolute.FindString(body(t, request(t, h, "GET", path))); found != "" {
-			t.Errorf("%s refers to %s", path, found)
-		}
-	}
+	h := newHandler(t, Page{BasePath: "/apps/records"})
 	page := body(t, request(t, h, "GET", "/"))
 	loads := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page, -1)
-	if len(loads) < 6 {
+	if len(loads) < 4 {
 		t.Fatalf("the page loads only %v", loads)
 	}
 	for _, load := range loads {
 		target := load[1]
-		if target == "data:," || target == "/schema.graphql" {
+		if target == "data:," || target == "/apps/records/schema.graphql" {
 			continue
 		}
-		if r := request(t, h, "GET", target); r.StatusCode != http.StatusOK {
+		inside, ours := strings.CutPrefix(target, "/apps/records/")
+		if r := request(t, h, "GET", "/"+inside); !ours || r.StatusCode != http.StatusOK {
 			t.Errorf("the page loads %s, which answers %d", target, r.StatusCode)
 		}
 	}
 	if regexp.MustCompile(`<script>|<style|\son[a-z]+=`).MatchString(page) {
 		t.Error("the page has inline script or style, which the policy blocks")
 	}
-	css := body(t, request(t, h, "GET", "/static/graphiql.min.css"))
-	for _, load := range regexp.MustCompile(`@import[^;]*|url\(["']?[^d"'][^)]{0,40}`).FindAllString(css, -1) {
-		if !strings.HasPrefix(strings.Trim(strings.TrimPrefix(load, "url("), `"'`), "#") {
-			t.Errorf("graphiql.min.css loads %s", load)
+	sheets, err := fs.Glob(static, "static/*.css")
+	if err != nil || len(sheets) == 0 {
+		t.Fatal(sheets, err)
+	}
+	for _, sheet := range sheets {
+		css := body(t, request(t, h, "GET", "/"+sheet))
+		for _, load := range regexp.MustCompile(`@import[^;]*|url\(["']?[^d"'][^)]{0,40}`).FindAllString(css, -1) {
+			target := strings.Trim(strings.TrimPrefix(load, "url("), `"'`)
+			if !strings.HasPrefix(target, "#") && !strings.HasPrefix(target, "./codicon-") {
+				t.Errorf("%s loads %s", sheet, load)
+			}
 		}
 	}
 }
 
-// pageConfig reads what the page hands to page.js.
-func pageConfig(t *testing.T, p Page) config {
-	t.Helper()
-	page := body(t, request(t, newHandler(t, p), "GET", "/"))
+func TestPageConfig(t *testing.T) {
+	t.Parallel()
+	const hostile = "query Q { a(x: \"</script><script>alert(1)</script>\") } # 홍길동 <!--"
+	want := config{
+		BasePath: "/apps/records",
+		SignIns:  []SignIn{{Role: "patient", Patient: "P-2025-000001", Token: "abc.def"}},
+		Examples: []Example{{Name: "Q", Group: "analysts", Title: "One", TitleKo: "하나", Query: hostile, Variables: `{"a": 1}`}},
+	}
+	page := body(t, request(t, newHandler(t, Page(want)), "GET", "/"))
 	_, rest, ok := strings.Cut(page, `id="config">`)
 	raw, _, ok2 := strings.Cut(rest, "</script>")
 	if !ok || !ok2 {
 		t.Fatalf("no config in %s", page)
 	}
-	var c config
-	if err := json.Unmarshal([]byte(raw), &c); err != nil {
+	var got config
+	if err := json.Unmarshal([]byte(raw), &got); err != nil {
 		t.Fatalf("config %s: %v", raw, err)
 	}
-	return c
-}
-
-func TestPageConfig(t *testing.T) {
-	t.Parallel()
-	t.Run("empty", func(t *testing.T) {
-		t.Parallel()
-		c := pageConfig(t, Page{})
-		if c.Endpoint != "/graphql" || c.Headers["Authorization"] != "Bearer " || len(c.Tabs) != 1 || c.Tabs[0].Query != "" {
-			t.Errorf("config = %+v", c)
-		}
-	})
-	t.Run("full", func(t *testing.T) {
-		t.Parallel()
-		const hostile = "query Q { a(x: \"</script><script>alert(1)</script>\") } # 홍길동 <!--"
-		c := pageConfig(t, Page{
-			Endpoint: "/api/graphql", Token: "abc.def", Headers: map[string]string{"Accept-Language": "ko"},
-			Query: hostile, Variables: `{"a": 1}`,
-			Examples: []Example{{Title: "Wrong phone", Note: "FHIR refuses it.\nThe cache stays.", Query: "\nmutation M { b }\n", Variables: `{"b": 2}`}, {Query: "query N { c }"}},
-		})
-		want := config{
-			Endpoint: "/api/graphql",
-			Headers:  map[string]string{"Authorization": "Bearer abc.def", "Accept-Language": "ko"},
-			Tabs: []tab{
-				{hostile, `{"a": 1}`},
-				{"# Wrong phone\n# FHIR refuses it.\n# The cache stays.\nmutation M { b }\n", `{"b": 2}`},
-				{"query N { c }\n", ""},
-			},
-		}
-		got, _ := json.Marshal(c)
-		expected, _ := json.Marshal(want)
-		if string(got) != string(expected) {
-			t.Errorf("config = %s\nwant     %s", got, expected)
-		}
-	})
-}
-
-func TestEndpointElsewhereIsRefused(t *testing.T) {
-	t.Parallel()
-	for _, endpoint := range []string{"https://example.org/graphql", "//example.org/graphql", "graphql"} {
-		if _, err := Handler(Page{Endpoint: endpoint}); err == nil {
-			t.Errorf("Handler accepted the endpoint %q", endpoint)
-		}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("config = %+v\nwant     %+v", got, want)
 	}
 }

@@ -1,0 +1,133 @@
+import { GraphiQL } from 'graphiql'
+import type { Fetcher } from '@graphiql/toolkit'
+import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode } from 'graphql'
+import { useEffect, useMemo, useRef, useState } from 'react'
+import { fetchRole, fetchSchema, query, Refused, subscribe, type Headers, type Operation } from './api'
+import { Bar } from './Bar'
+import { config } from './config'
+import { sharedQuery } from './share'
+import { Results } from './Results'
+import { Texts, texts, type Lang } from './texts'
+
+/** Who the page asks as. */
+export type Session =
+  | { state: 'none' | 'checking' | 'refused' }
+  | { state: 'in'; role: string }
+  | { state: 'unreachable'; reason: string }
+
+// GraphiQL would keep queries, variables and headers in the browser for whoever uses it next.
+const memory = new Map<string, string>()
+const storage = {
+  getItem: (key: string) => memory.get(key) ?? null,
+  setItem: (key: string, value: string) => void memory.set(key, value),
+  removeItem: (key: string) => void memory.delete(key),
+  clear: () => memory.clear(),
+  get length() {
+    return memory.size
+  },
+}
+
+const first = sharedQuery() ?? config.examples[0] ?? { query: '', variables: '' }
+const tabs = [{ query: first.query, variables: first.variables }]
+
+/**
+ * chosen is the operation that is sent, and whether it is a subscription. GraphiQL looks at a
+ * document some time after it was edited, and may name an operation of the one before.
+ */
+function chosen(operation: Operation): { operation: Operation; isSubscription: boolean } {
+  let operations: OperationDefinitionNode[] = []
+  try {
+    operations = parse(operation.query).definitions.filter((d) => d.kind === Kind.OPERATION_DEFINITION)
+  } catch {
+    // The server says what is wrong with it.
+  }
+  const named = operations.find(({ name }) => name && name.value === operation.operationName)
+  return {
+    operation: { ...operation, operationName: named ? operation.operationName : undefined },
+    isSubscription: (named ?? operations[0])?.operation === 'subscription',
+  }
+}
+
+export function App() {
+  const [lang, setLang] = useState<Lang>(navigator.language.startsWith('ko') ? 'ko' : 'en')
+  const [token, setToken] = useState(config.signIns[0]?.token ?? '')
+  const [session, setSession] = useState<Session>({ state: 'none' })
+  const [schema, setSchema] = useState<GraphQLSchema | null>(null)
+
+  const headers: Headers = { 'Accept-Language': lang }
+  if (token) headers.Authorization = `Bearer ${token}`
+  const current = useRef(headers) // for what outlives this rendering
+  current.current = headers
+
+  useEffect(() => {
+    document.documentElement.lang = lang
+  }, [lang])
+
+  useEffect(() => {
+    let over = false
+    const tell = (session: Session) => over || setSession(session)
+    tell({ state: token ? 'checking' : 'none' })
+    fetchSchema(current.current).then(
+      (schema) => over || setSchema(schema),
+      () => over || setSchema(null), // the session says why
+    )
+    if (token) {
+      fetchRole(current.current).then(
+        (role) => tell({ state: 'in', role }),
+        (error) => tell(error instanceof Refused ? { state: 'refused' } : { state: 'unreachable', reason: error.message }),
+      )
+    }
+    return () => {
+      over = true
+    }
+  }, [token])
+
+  const fetcher = useMemo<Fetcher>(
+    () => async (given, options) => {
+      const headers = { ...current.current, ...options?.headers }
+      const { operation, isSubscription } = chosen(given)
+      if (isSubscription) return subscribe(operation, headers) as never
+      const result = await query(operation, headers)
+      if (result.errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
+        setSession({ state: headers.Authorization ? 'refused' : 'none' }) // it may have expired since
+      }
+      return result as never
+    },
+    [],
+  )
+
+  const [bar, setBar] = useState<HTMLElement | null>(null)
+  return (
+    <Texts value={texts[lang]}>
+      <header ref={setBar} className="bar" />
+      <main>
+        <GraphiQL
+          fetcher={fetcher}
+          schema={schema}
+          dangerouslyAssumeSchemaIsValid // the server has checked it
+          storage={storage}
+          defaultTabs={tabs}
+          initialVariables={first.variables}
+          shouldPersistHeaders={false}
+          defaultEditorToolsVisibility={Boolean(first.variables)}
+        >
+          <GraphiQL.Logo>{' '}</GraphiQL.Logo>
+          <GraphiQL.Footer>
+            <Results headers={() => current.current} />
+          </GraphiQL.Footer>
+          {bar && (
+            <Bar
+              element={bar}
+              lang={lang}
+              setLang={setLang}
+              token={token}
+              setToken={setToken}
+              session={session}
+              hasSchema={schema !== null}
+            />
+          )}
+        </GraphiQL>
+      </main>
+    </Texts>
+  )
+}

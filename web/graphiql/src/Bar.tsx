@@ -1,0 +1,161 @@
+import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
+import { useEffect, useState, type FormEvent } from 'react'
+import { createPortal } from 'react-dom'
+import type { Session } from './App'
+import { config } from './config'
+import { shareLink } from './share'
+import { useTexts, type Lang } from './texts'
+
+interface Props {
+  element: HTMLElement // stands before GraphiQL, which knows the store that the bar needs
+  lang: Lang
+  setLang(lang: Lang): void
+  token: string
+  setToken(token: string): void
+  session: Session
+  hasSchema: boolean
+}
+
+export function Bar({ element, lang, setLang, token, setToken, session, hasSchema }: Props) {
+  const t = useTexts()
+  const queryEditor = useGraphiQL((state) => state.queryEditor)
+  useEffect(() => queryEditor?.updateOptions({ wordWrap: 'on' }), [queryEditor]) // for phones, and long comments
+  return createPortal(
+    <>
+      <h1>PatientGraph</h1>
+      <Examples lang={lang} />
+      <SignIn token={token} setToken={setToken} />
+      <Share />
+      <label>
+        <span className="hidden-text">{t.language}</span>
+        <select value={lang} onChange={(event) => setLang(event.target.value as Lang)}>
+          <option value="en">English</option>
+          <option value="ko">한국어</option>
+        </select>
+      </label>
+      <p role="status" className={session.state === 'refused' || session.state === 'unreachable' ? 'session wrong' : 'session'}>
+        <SessionText session={session} hasSchema={hasSchema} />
+      </p>
+    </>,
+    element,
+  )
+}
+
+function SessionText({ session, hasSchema }: { session: Session; hasSchema: boolean }) {
+  const t = useTexts()
+  switch (session.state) {
+    case 'none':
+      return hasSchema ? t.noToken : t.noTokenNoSchema
+    case 'checking':
+      return t.checking
+    case 'refused':
+      return t.refused
+    case 'unreachable':
+      return t.unreachable(session.reason)
+    case 'in':
+      return `${t.signedIn(t.roles[session.role] ?? session.role)} ${t.may[session.role] ?? ''}`
+  }
+}
+
+function SignIn({ token, setToken }: Pick<Props, 'token' | 'setToken'>) {
+  const t = useTexts()
+  const [typed, setTyped] = useState('')
+  const submit = (event: FormEvent) => {
+    event.preventDefault()
+    setToken(typed.trim().replace(/^Bearer\s+/i, ''))
+    setTyped('')
+  }
+  return (
+    <div className="sign-in">
+      {config.signIns.length > 0 && (
+        <div role="group" aria-label={t.signInAs} className="choice">
+          {config.signIns.map((signIn) => (
+            <button
+              key={signIn.role}
+              type="button"
+              aria-pressed={token === signIn.token}
+              title={`${t.may[signIn.role] ?? ''} ${signIn.patient ?? ''}`.trim()}
+              onClick={() => setToken(signIn.token)}
+            >
+              {t.roles[signIn.role] ?? signIn.role}
+            </button>
+          ))}
+        </div>
+      )}
+      <form onSubmit={submit}>
+        {/* Not a password field: browsers would offer to keep it. */}
+        <input
+          className="token"
+          aria-label={t.token}
+          placeholder={t.token}
+          value={typed}
+          onChange={(event) => setTyped(event.target.value)}
+          autoComplete="off"
+          spellCheck={false}
+        />
+        <button disabled={!typed.trim()}>{t.use}</button>
+      </form>
+      {token && (
+        <button type="button" onClick={() => setToken('')}>
+          {t.signOut}
+        </button>
+      )}
+    </div>
+  )
+}
+
+/** Examples opens a query in a tab of its own, or the tab that it has. */
+function Examples({ lang }: { lang: Lang }) {
+  const t = useTexts()
+  const { addTab, changeTab } = useGraphiQLActions()
+  const { tabs, queryEditor, variableEditor } = useGraphiQL(({ tabs, queryEditor, variableEditor }) => ({ tabs, queryEditor, variableEditor }))
+  const open = (name: string) => {
+    const example = config.examples.find((example) => example.name === name)!
+    const opened = tabs.findIndex((tab) => tab.query === example.query)
+    if (opened >= 0) return changeTab(opened)
+    addTab()
+    queryEditor?.setValue(example.query)
+    variableEditor?.setValue(example.variables)
+  }
+  if (config.examples.length === 0) return null
+  return (
+    <label>
+      <span className="hidden-text">{t.examples}</span>
+      <select className="examples" value="" onChange={(event) => open(event.target.value)}>
+        <option value="" disabled>
+          {t.examples}…
+        </option>
+        {(['analysts', 'developers'] as const).map((group) => (
+          <optgroup key={group} label={t[group]}>
+            {config.examples
+              .filter((example) => example.group === group)
+              .map((example) => (
+                <option key={example.name} value={example.name}>
+                  {lang === 'ko' ? example.titleKo : example.title}
+                </option>
+              ))}
+          </optgroup>
+        ))}
+      </select>
+    </label>
+  )
+}
+
+function Share() {
+  const t = useTexts()
+  const query = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex]?.query ?? '')
+  const [said, setSaid] = useState('')
+  const share = async () => {
+    const link = shareLink(query)
+    history.replaceState(null, '', link) // the address bar has it too, where copying is not allowed
+    setSaid(await navigator.clipboard.writeText(link).then(() => t.shared, () => t.notCopied))
+  }
+  return (
+    <span className="share">
+      <button type="button" onClick={share}>
+        {t.share}
+      </button>
+      <span role="status">{said}</span>
+    </span>
+  )
+}

@@ -1,0 +1,180 @@
+import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
+import { useEffect, useMemo, useRef, useState } from 'react'
+import type { Headers, Result } from './api'
+import { Chart, countsOf } from './Chart'
+import { loadPages, pagesOf } from './pages'
+import { csv, rowsOf, type Cell, type Row, type Rows } from './rows'
+import { useTexts } from './texts'
+
+type View = 'table' | 'chart' | 'json'
+
+const shownRows = 500 // more make the page slow, and nobody reads them
+
+/** Results shows the answer of the tab as more than JSON, which GraphiQL itself shows. */
+export function Results({ headers }: { headers(): Headers }) {
+  const t = useTexts()
+  const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
+  const rows = useMemo(() => read(tab.response), [tab.response])
+  const [chosen, choose] = useState<View | null>(null)
+  const [by, setBy] = useState<{ column?: string; split?: string }>({})
+  const view = chosen ?? (rows?.path ? 'table' : 'json')
+
+  const counted = useMemo(() => (rows && view === 'chart' ? countsOf(rows, by.column, by.split) : null), [rows, view, by])
+  const shown = counted ? counted.table(t.count) : rows
+  return (
+    <section className="results" data-view={view} aria-label={t.view}>
+      <div className="results-bar">
+        <div role="group" aria-label={t.view} className="choice">
+          {(['table', 'chart', 'json'] as const).map((v) => (
+            <button key={v} type="button" aria-pressed={v === view} onClick={() => choose(v)}>
+              {t[v]}
+            </button>
+          ))}
+        </div>
+        {rows?.path && <Loader key={tab.id} rows={rows} headers={headers} />}
+        {shown && <CSV columns={shown.columns} rows={shown.rows} name={tab.operationName ?? 'result'} />}
+      </div>
+      {view !== 'json' && !rows && <p className="note">{tab.response ? t.noList : t.noRows}</p>}
+      {view === 'table' && rows && <Table {...rows} />}
+      {view === 'chart' && rows && counted && <Chart columns={rows.columns} counted={counted} set={setBy} />}
+    </section>
+  )
+}
+
+function read(response: string | null): Rows | null {
+  try {
+    return response ? rowsOf(JSON.parse(response) as Result) : null
+  } catch {
+    return null // not an answer, but what GraphiQL says of one
+  }
+}
+
+export function Table({ columns, rows }: { columns: string[]; rows: Row[] }) {
+  const t = useTexts()
+  return (
+    <div className="scrolls" tabIndex={0} role="region" aria-label={t.table}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column} scope="col">
+                {column}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.slice(0, shownRows).map((row, i) => (
+            <tr key={i}>
+              {columns.map((column) => (
+                <td key={column} className={typeof row[column] === 'number' ? 'number' : undefined}>
+                  {text(row[column])}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {rows.length > shownRows && <p className="note">{t.onlyFirst(shownRows)}</p>}
+    </div>
+  )
+}
+
+const text = (cell: Cell | undefined) => (cell === null || cell === undefined ? <span className="null">null</span> : String(cell))
+
+/** Loader says how many rows there are, and gets the pages that are missing. */
+function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
+  const t = useTexts()
+  const { updateActiveTabValues } = useGraphiQLActions()
+  const { queryEditor, variableEditor, responseEditor, operationName } = useGraphiQL((state) => ({
+    queryEditor: state.queryEditor,
+    variableEditor: state.variableEditor,
+    responseEditor: state.responseEditor,
+    operationName: state.operationName,
+  }))
+  const [loaded, setLoaded] = useState<{ rows: number; total?: number } | null>(null)
+  const [said, setSaid] = useState('')
+  const loading = useRef<AbortController>(null)
+  useEffect(() => () => loading.current?.abort(), []) // the tab was left
+
+  const load = async () => {
+    const started = responseEditor?.getValue()
+    const isHere = () => started === responseEditor?.getValue() // else another answer has come meanwhile
+    const controller = new AbortController()
+    loading.current = controller
+    let all: Result | null = null
+    setSaid('')
+    try {
+      const variables = JSON.parse(variableEditor?.getValue() || '{}')
+      const pages = pagesOf(queryEditor?.getValue() ?? '', operationName, variables, rows.path!)
+      if (!pages) return setSaid(t.changedMeanwhile)
+      setLoaded({ rows: 0 })
+      for await (all of loadPages(pages, headers(), controller.signal)) {
+        const { rows, connection } = rowsOf(all)!
+        setLoaded({ rows: rows.length, total: connection?.totalCount })
+      }
+    } catch (error) {
+      setSaid(controller.signal.aborted ? t.stopped : t.failed((error as Error).message))
+    }
+    setLoaded(null)
+    if (all && isHere()) {
+      const response = JSON.stringify(all, null, 2)
+      responseEditor?.setValue(response)
+      updateActiveTabValues({ response })
+    }
+  }
+
+  if (loaded) {
+    return (
+      <>
+        <progress aria-label={t.loading(loaded.rows)} value={loaded.total && loaded.rows} max={loaded.total} />
+        <span className="note">{t.loading(loaded.rows) + (loaded.total ? t.ofTotal(loaded.total) : '')}</span>
+        <button type="button" onClick={() => loading.current?.abort()}>
+          {t.stop}
+        </button>
+      </>
+    )
+  }
+  const { connection } = rows
+  const more = connection?.pageInfo?.hasNextPage ?? (connection?.totalCount ?? 0) > rows.rows.length
+  return (
+    <>
+      <span role="status" className="note">
+        {t.rows(rows.rows.length)}
+        {connection?.totalCount !== undefined && t.ofTotal(connection.totalCount)}
+        {more && ` · ${t.moreRows}`} {said}
+      </span>
+      {connection && (more || !connection.pageInfo) && (
+        <button type="button" onClick={load}>
+          {t.loadAll}
+        </button>
+      )}
+    </>
+  )
+}
+
+function CSV({ columns, rows, name }: { columns: string[]; rows: Row[]; name: string }) {
+  const t = useTexts()
+  const [said, setSaid] = useState('')
+  const download = () => {
+    // Excel takes a file for UTF-8 by its first bytes alone.
+    const url = URL.createObjectURL(new Blob(['\ufeff', csv(columns, rows)], { type: 'text/csv' }))
+    const link = Object.assign(document.createElement('a'), { href: url, download: `${name}.csv` })
+    link.click()
+    URL.revokeObjectURL(url)
+  }
+  const copy = async () => setSaid(await navigator.clipboard.writeText(csv(columns, rows)).then(() => t.copied, () => t.notCopied))
+  return (
+    <>
+      <button type="button" onClick={download}>
+        {t.downloadCSV}
+      </button>
+      <button type="button" onClick={copy}>
+        {t.copyCSV}
+      </button>
+      <span role="status" className="note">
+        {said}
+      </span>
+    </>
+  )
+}

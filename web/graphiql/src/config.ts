@@ -1,0 +1,26 @@
+/** What the server tells the page: config in web.go, where an empty list is null. */
+interface Config {
+  basePath: string
+  signIns: SignIn[] | null
+  examples: Example[] | null
+}
+
+/** A role of the demo and the token of somebody who has it. */
+interface SignIn {
+  role: string
+  patient?: string
+  token: string
+}
+
+interface Example {
+  name: string
+  group: 'analysts' | 'developers'
+  title: string
+  titleKo: string
+  query: string
+  variables: string
+}
+
+const given: Config = JSON.parse(document.getElementById('config')!.textContent!)
+
+export const config = { ...given, signIns: given.signIns ?? [], examples: given.examples ?? [] }
