@@ -3,7 +3,7 @@ import { useEffect, useState, type FormEvent } from 'react'
 import { createPortal } from 'react-dom'
 import type { Session } from './App'
 import { config } from './config'
-import { shareLink } from './share'
+import { sharedQuery, shareLink } from './share'
 import { useTexts, type Lang } from './texts'
 
 interface Props {
@@ -104,24 +104,27 @@ function SignIn({ token, setToken }: Pick<Props, 'token' | 'setToken'>) {
   )
 }
 
-/** Examples opens a query in a tab of its own, or the tab that it has. */
-function Examples({ lang }: { lang: Lang }) {
-  const t = useTexts()
+/** useOpen opens a query in a tab of its own, or the tab that it has. */
+function useOpen() {
   const { addTab, changeTab } = useGraphiQLActions()
   const { tabs, queryEditor, variableEditor } = useGraphiQL(({ tabs, queryEditor, variableEditor }) => ({ tabs, queryEditor, variableEditor }))
-  const open = (name: string) => {
-    const example = config.examples.find((example) => example.name === name)!
-    const opened = tabs.findIndex((tab) => tab.query === example.query)
+  return ({ query, variables }: { query: string; variables: string }) => {
+    const opened = tabs.findIndex((tab) => tab.query === query)
     if (opened >= 0) return changeTab(opened)
     addTab()
-    queryEditor?.setValue(example.query)
-    variableEditor?.setValue(example.variables)
+    queryEditor?.setValue(query)
+    variableEditor?.setValue(variables)
   }
+}
+
+function Examples({ lang }: { lang: Lang }) {
+  const t = useTexts()
+  const open = useOpen()
   if (config.examples.length === 0) return null
   return (
     <label>
       <span className="hidden-text">{t.examples}</span>
-      <select className="examples" value="" onChange={(event) => open(event.target.value)}>
+      <select className="examples" value="" onChange={(event) => open(config.examples.find(({ name }) => name === event.target.value)!)}>
         <option value="" disabled>
           {t.examples}…
         </option>
@@ -143,10 +146,20 @@ function Examples({ lang }: { lang: Lang }) {
 
 function Share() {
   const t = useTexts()
-  const query = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex]?.query ?? '')
+  const queryEditor = useGraphiQL((state) => state.queryEditor) // the tab's own text comes later
   const [said, setSaid] = useState('')
+  const open = useOpen()
+  useEffect(() => {
+    // A link was put into the address bar: the page stays.
+    const follow = () => {
+      const shared = sharedQuery()
+      if (shared) open(shared)
+    }
+    addEventListener('hashchange', follow)
+    return () => removeEventListener('hashchange', follow)
+  })
   const share = async () => {
-    const link = shareLink(query)
+    const link = shareLink(queryEditor?.getValue() ?? '')
     history.replaceState(null, '', link) // the address bar has it too, where copying is not allowed
     setSaid(await navigator.clipboard.writeText(link).then(() => t.shared, () => t.notCopied))
   }

@@ -32,11 +32,12 @@ export function rowsOf({ data }: Result): Rows | null {
     flatten(row, '', isObject(item) ? item : { value: item })
     return row
   })
-  const columns = [...new Set(rows.flatMap(Object.keys))]
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))]
+  const columns = names.filter((name) => !names.some((other) => other.startsWith(`${name}.`))) // an object that is null in some
   return { columns, rows, path: found?.path ?? null, connection: found?.connection ?? null }
 }
 
-/** findList looks for a connection or an array of objects, the least deep one first. */
+/** findList looks for a field that answers a list, or for the least deep connection. */
 function findList(data: Record<string, unknown>): { path: string[]; items: unknown[]; connection: Connection | null } | null {
   const queue: { path: string[]; value: Record<string, unknown> }[] = [{ path: [], value: data }]
   for (const { path, value } of queue) {
@@ -46,7 +47,7 @@ function findList(data: Record<string, unknown>): { path: string[]; items: unkno
       return { path, items: connection.edges.map((edge) => edge?.node ?? edge), connection }
     }
     for (const [name, inner] of Object.entries(value)) {
-      if (Array.isArray(inner) && inner.some(isObject)) return { path: [...path, name], items: inner, connection: null }
+      if (path.length === 0 && Array.isArray(inner)) return { path: [name], items: inner, connection: null }
       if (isObject(inner)) queue.push({ path: [...path, name], value: inner })
     }
   }
