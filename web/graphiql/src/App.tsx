@@ -50,7 +50,8 @@ function chosen(operation: Operation): { operation: Operation; isSubscription: b
 
 export function App() {
   const [lang, setLang] = useState<Lang>(navigator.language.startsWith('ko') ? 'ko' : 'en')
-  const [token, setToken] = useState(config.signIns[0]?.token ?? '')
+  const [given, setGiven] = useState({ token: config.signIns[0]?.token ?? '' }) // an object: the same may be tried again
+  const { token } = given
   const [session, setSession] = useState<Session>({ state: 'none' })
   const [schema, setSchema] = useState<GraphQLSchema | null>(null)
 
@@ -80,7 +81,7 @@ export function App() {
     return () => {
       over = true
     }
-  }, [token])
+  }, [given])
 
   const fetcher = useMemo<Fetcher>(
     () => async (given, options) => {
@@ -121,7 +122,7 @@ export function App() {
               lang={lang}
               setLang={setLang}
               token={token}
-              setToken={setToken}
+              setToken={(token) => setGiven({ token })}
               session={session}
               hasSchema={schema !== null}
             />

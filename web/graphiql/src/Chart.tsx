@@ -2,7 +2,7 @@ import { Table } from './Results'
 import type { Cell, Row, Rows } from './rows'
 import { useTexts } from './texts'
 
-const mostBars = 40
+const mostBars = 150
 const mostParts = 6
 const label = 30 // per cent of the width that names take; bars take 58
 
@@ -45,7 +45,8 @@ export function countsOf({ columns, rows }: Rows, column?: string, split?: strin
     return { key, count: each.reduce((sum, n) => sum + n, 0), parts: each }
   })
   const inOrder = bars.every(({ key }) => key === '' || /^-?\d+(\.\d+)?$/.test(key))
-  bars.sort(inOrder ? (a, b) => Number(a.key) - Number(b.key) : (a, b) => b.count - a.count || a.key.localeCompare(b.key))
+  const place = (key: string) => (key === '' ? Number.MAX_VALUE : Number(key))
+  bars.sort(inOrder ? (a, b) => place(a.key) - place(b.key) : (a, b) => b.count - a.count || a.key.localeCompare(b.key))
   const by = column
   return {
     column,

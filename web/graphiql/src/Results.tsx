@@ -109,9 +109,9 @@ function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
       const pages = pagesOf(queryEditor?.getValue() ?? '', operationName, variables, rows.path!)
       if (!pages) return setSaid(t.changedMeanwhile)
       setLoaded({ rows: 0 })
-      for await (all of loadPages(pages, headers(), controller.signal)) {
-        const { rows, connection } = rowsOf(all)!
-        setLoaded({ rows: rows.length, total: connection?.totalCount })
+      for await (const loaded of loadPages(pages, rows.path!, headers(), controller.signal)) {
+        all = loaded.answer
+        setLoaded(loaded)
       }
     } catch (error) {
       setSaid(controller.signal.aborted ? t.stopped : t.failed((error as Error).message))

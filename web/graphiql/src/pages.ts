@@ -11,7 +11,7 @@ import {
   type SelectionSetNode,
 } from 'graphql'
 import { query, type Headers, type Operation, type Result } from './api'
-import { rowsOf, type Connection } from './rows'
+import type { Connection } from './rows'
 
 type Variables = Record<string, unknown>
 
@@ -81,25 +81,31 @@ function fieldAt(document: DocumentNode, operationName: string | undefined, path
   return field
 }
 
-/** loadPages yields, after each page, one answer that holds all pages so far. */
-export async function* loadPages(pages: Pages, headers: Headers, signal: AbortSignal): AsyncGenerator<Result> {
-  let all: Result | null = null
+/** All pages so far as one answer. */
+interface Loaded {
+  answer: Result
+  rows: number
+  total?: number
+}
+
+/** loadPages yields after each page. */
+export async function* loadPages(pages: Pages, path: string[], headers: Headers, signal: AbortSignal): AsyncGenerator<Loaded> {
+  let all: { answer: Result; connection: Connection } | null = null
   for (let cursor: string | null = null; ; ) {
-    const page: Result = await query(pages.at(cursor), headers, signal)
-    if (page.errors) throw new Error(page.errors[0].message)
-    const { connection } = rowsOf(page) ?? {}
-    if (!connection) throw new Error('no list')
-    if (all) append(rowsOf(all)!.connection!, connection)
-    else all = page
-    yield all
+    const answer: Result = await query(pages.at(cursor), headers, signal)
+    if (answer.errors) throw new Error(answer.errors[0].message)
+    const connection = path.reduce((value: any, name) => value?.[name], answer.data) as Connection | undefined
+    if (!connection) throw new Error(`${path.join('.')} is null`)
+    if (all) {
+      all.connection.nodes?.push(...(connection.nodes ?? []))
+      all.connection.edges?.push(...(connection.edges ?? []))
+      all.connection.pageInfo = connection.pageInfo
+    } else {
+      all = { answer, connection }
+    }
+    yield { answer: all.answer, rows: (all.connection.nodes ?? all.connection.edges)?.length ?? 0, total: connection.totalCount }
     const next: string | null = connection.pageInfo?.hasNextPage ? (connection.pageInfo.endCursor ?? null) : null
     if (next === null || next === cursor) return
     cursor = next
   }
-}
-
-function append(all: Connection, page: Connection) {
-  all.nodes?.push(...(page.nodes ?? []))
-  all.edges?.push(...(page.edges ?? []))
-  all.pageInfo = page.pageInfo
 }
