@@ -126,7 +126,7 @@ func (d *demo) welcome(w io.Writer, address string) error {
   Page      http://%s/app/
   Token     %s
 
-Try it (each of the first five patients shows another outcome; the playground has a tab for each):
+Try it (each of the first five patients shows another outcome; each stands among the examples of GraphiQL):
 
 curl http://%s/graphql -H 'Content-Type: application/json' \
   -H 'Authorization: Bearer %s' \

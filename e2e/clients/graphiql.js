@@ -81,6 +81,7 @@ async function analyst() {
   await v.button('Chart').click()
   await v.page.getByRole('img', { name: '30 rows counted by birthYear, gender' }).waitFor()
   await v.accessible('chart')
+  await v.page.setViewportSize({ width: 1220, height: 620 })
   await v.picture('graphiql')
   const counts = await v.download('Download CSV')
   assert.equal(counts.name, 'BirthYearAndGender.csv')

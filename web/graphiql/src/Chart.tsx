@@ -4,7 +4,7 @@ import { useTexts } from './texts'
 
 const mostBars = 150
 const mostParts = 6
-const label = 30 // per cent of the width that names take; bars take 58
+const shownName = 24 // characters of a value
 
 interface Counted {
   column: string
@@ -76,6 +76,8 @@ export function Chart({ columns, counted, set }: Props) {
   const { column, split = '', parts, total } = counted
   const bars = counted.bars.slice(0, mostBars)
   const longest = Math.max(...bars.map((bar) => bar.count))
+  const name = (key: string) => (key || t.empty).slice(0, shownName)
+  const label = Math.min(30, 6 + 2.2 * Math.max(...bars.map((bar) => name(bar.key).length))) // per cent of the width
   const shade = (part: number) => `part part-${Math.min(part, mostParts)}`
   return (
     <div className="chart scrolls" tabIndex={0} role="region" aria-label={t.chart}>
@@ -118,10 +120,10 @@ export function Chart({ columns, counted, set }: Props) {
           return (
             <g key={bar.key}>
               <text x={`${label - 1}%`} y={i * 24 + 16} textAnchor="end">
-                {(bar.key || t.empty).slice(0, 24)}
+                {name(bar.key)}
               </text>
               {bar.parts.map((count, part) => {
-                const width = (count / longest) * 58
+                const width = (count / longest) * (88 - label)
                 const from = x
                 x += width
                 return <rect key={part} x={`${from}%`} y={i * 24 + 3} width={`${width}%`} height="18" className={shade(part)} />
