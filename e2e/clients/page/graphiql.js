@@ -1,15 +1,14 @@
-// The page at /, for everybody who uses it (../graphiql_test.go): DEMO is the demo, HOSPITAL
+// The page at /, for everybody who uses it (../../graphiql_test.go): DEMO is the demo, HOSPITAL
 // a server below a path, TOKEN an analyst's for it, and SHORT one that has expired.
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import { chromium } from 'playwright-core'
 
 const { CHROMIUM, DEMO, HOSPITAL, TOKEN, SHORT, IMAGES } = process.env
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 })
 
 // Visitor is somebody before the page, with all that the page does wrong meanwhile.
@@ -18,6 +17,7 @@ class Visitor {
     const v = new Visitor()
     v.context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...options })
     await v.context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(url).origin })
+    v.context.setDefaultTimeout(60_000) // generous: what is judged is what is seen
     v.page = await v.context.newPage()
     v.wrong = []
     v.requests = []
@@ -47,8 +47,8 @@ class Visitor {
 
   // accessible: nothing serious is wrong with what is ours; GraphiQL's own parts are its makers'.
   async accessible(what) {
-    await this.page.evaluate(axe) // by the debugger, which the policy does not bind
-    const { violations } = await this.page.evaluate(() => axe.run({ include: [['.bar'], ['.results']] }))
+    await this.page.evaluate(axe.source) // by the debugger, which the policy does not bind
+    const { violations } = await this.page.evaluate(() => window.axe.run({ include: [['.bar'], ['.results']] }))
     const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
     assert.deepEqual(serious.map(({ id, nodes }) => [what, id, nodes[0].html]), [])
   }
