@@ -187,9 +187,17 @@ async function developer() {
   assert.equal(link, v.page.url())
   assert.match(decodeURIComponent(link), /query ChangedSince/)
   assert.doesNotMatch(decodeURIComponent(link), /2025-01-01|eyJ/)
-  await v.button('Sign out').click()
+  await v.tab('Watch').click()
+  const [again] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
+  await again.response()
+  const [cut] = await Promise.all([v.page.waitForEvent('requestfailed'), v.button('Sign out').click()])
+  assert.equal(cut, again)
   await v.says('Not signed in: paste an access token to run queries.')
-  await v.leave()
+  await v.tab('Watch').waitFor({ state: 'detached' }) // whoever comes next sees no answers
+  await v.editorHas('BirthYearAndGender')
+  await v.run()
+  await v.json('UNAUTHENTICATED')
+  await v.leave(/status of 401/)
 }
 
 // Korean, dark, and on a phone.

@@ -52,6 +52,12 @@ export function App() {
   const [lang, setLang] = useState<Lang>(navigator.language.startsWith('ko') ? 'ko' : 'en')
   const [given, setGiven] = useState({ token: config.signIns[0]?.token ?? '' }) // an object: the same may be tried again
   const { token } = given
+  const [visit, setVisit] = useState(0)
+  const signOut = () => {
+    setGiven({ token: '' })
+    memory.clear()
+    setVisit(visit + 1) // whoever comes next sees no answers
+  }
   const [session, setSession] = useState<Session>({ state: 'none' })
   const [schema, setSchema] = useState<GraphQLSchema | null>(null)
 
@@ -103,6 +109,7 @@ export function App() {
       <header ref={setBar} className="bar" />
       <main>
         <GraphiQL
+          key={visit}
           fetcher={fetcher}
           schema={schema}
           dangerouslyAssumeSchemaIsValid // the server has checked it
@@ -122,7 +129,8 @@ export function App() {
               lang={lang}
               setLang={setLang}
               token={token}
-              setToken={(token) => setGiven({ token })}
+              signIn={(token) => setGiven({ token })}
+              signOut={signOut}
               session={session}
               hasSchema={schema !== null}
             />

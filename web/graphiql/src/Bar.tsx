@@ -11,12 +11,13 @@ interface Props {
   lang: Lang
   setLang(lang: Lang): void
   token: string
-  setToken(token: string): void
+  signIn(token: string): void
+  signOut(): void
   session: Session
   hasSchema: boolean
 }
 
-export function Bar({ element, lang, setLang, token, setToken, session, hasSchema }: Props) {
+export function Bar({ element, lang, setLang, token, signIn, signOut, session, hasSchema }: Props) {
   const t = useTexts()
   const queryEditor = useGraphiQL((state) => state.queryEditor)
   useEffect(() => queryEditor?.updateOptions({ wordWrap: 'on' }), [queryEditor]) // for phones, and long comments
@@ -24,7 +25,7 @@ export function Bar({ element, lang, setLang, token, setToken, session, hasSchem
     <>
       <h1>PatientGraph</h1>
       <Examples lang={lang} />
-      <SignIn token={token} setToken={setToken} />
+      <SignIn token={token} signIn={signIn} signOut={signOut} />
       <Share />
       <label>
         <span className="hidden-text">{t.language}</span>
@@ -57,27 +58,33 @@ function SessionText({ session, hasSchema }: { session: Session; hasSchema: bool
   }
 }
 
-function SignIn({ token, setToken }: Pick<Props, 'token' | 'setToken'>) {
+function SignIn({ token, signIn, signOut }: Pick<Props, 'token' | 'signIn' | 'signOut'>) {
   const t = useTexts()
+  const { stop } = useGraphiQLActions()
+  const become = (token: string) => {
+    stop() // a subscription goes on with the token that it began with
+    if (token) signIn(token)
+    else signOut()
+  }
   const [typed, setTyped] = useState('')
   const submit = (event: FormEvent) => {
     event.preventDefault()
-    setToken(typed.trim().replace(/^Bearer\s+/i, ''))
+    become(typed.trim().replace(/^Bearer\s+/i, ''))
     setTyped('')
   }
   return (
     <div className="sign-in">
       {config.signIns.length > 0 && (
         <div role="group" aria-label={t.signInAs} className="choice">
-          {config.signIns.map((signIn) => (
+          {config.signIns.map((offered) => (
             <button
-              key={signIn.role}
+              key={offered.role}
               type="button"
-              aria-pressed={token === signIn.token}
-              title={`${t.may[signIn.role] ?? ''} ${signIn.patient ?? ''}`.trim()}
-              onClick={() => setToken(signIn.token)}
+              aria-pressed={token === offered.token}
+              title={`${t.may[offered.role] ?? ''} ${offered.patient ?? ''}`.trim()}
+              onClick={() => become(offered.token)}
             >
-              {t.roles[signIn.role] ?? signIn.role}
+              {t.roles[offered.role] ?? offered.role}
             </button>
           ))}
         </div>
@@ -96,7 +103,7 @@ function SignIn({ token, setToken }: Pick<Props, 'token' | 'setToken'>) {
         <button disabled={!typed.trim()}>{t.use}</button>
       </form>
       {token && (
-        <button type="button" onClick={() => setToken('')}>
+        <button type="button" onClick={() => become('')}>
           {t.signOut}
         </button>
       )}

@@ -1,5 +1,5 @@
-import { Table } from './Results'
 import type { Cell, Row, Rows } from './rows'
+import { Table } from './Table'
 import { useTexts } from './texts'
 
 const mostBars = 150

@@ -3,12 +3,11 @@ import { useEffect, useMemo, useRef, useState } from 'react'
 import type { Headers, Result } from './api'
 import { Chart, countsOf } from './Chart'
 import { loadPages, pagesOf } from './pages'
-import { csv, rowsOf, type Cell, type Row, type Rows } from './rows'
+import { csv, rowsOf, type Row, type Rows } from './rows'
+import { Table } from './Table'
 import { useTexts } from './texts'
 
 type View = 'table' | 'chart' | 'json'
-
-const shownRows = 500 // more make the page slow, and nobody reads them
 
 /** Results shows the answer of the tab as more than JSON, which GraphiQL itself shows. */
 export function Results({ headers }: { headers(): Headers }) {
@@ -48,39 +47,6 @@ function read(response: string | null): Rows | null {
     return null // not an answer, but what GraphiQL says of one
   }
 }
-
-export function Table({ columns, rows }: { columns: string[]; rows: Row[] }) {
-  const t = useTexts()
-  return (
-    <div className="scrolls" tabIndex={0} role="region" aria-label={t.table}>
-      <table>
-        <thead>
-          <tr>
-            {columns.map((column) => (
-              <th key={column} scope="col">
-                {column}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.slice(0, shownRows).map((row, i) => (
-            <tr key={i}>
-              {columns.map((column) => (
-                <td key={column} className={typeof row[column] === 'number' ? 'number' : undefined}>
-                  {text(row[column])}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {rows.length > shownRows && <p className="note">{t.onlyFirst(shownRows)}</p>}
-    </div>
-  )
-}
-
-const text = (cell: Cell | undefined) => (cell === null || cell === undefined ? <span className="null">null</span> : String(cell))
 
 /** Loader says how many rows there are, and gets the pages that are missing. */
 function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
