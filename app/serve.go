@@ -276,6 +276,10 @@ func openStore(ctx context.Context, c *Config, log *slog.Logger) (*db.Store, err
 		return nil, errors.Join(fmt.Errorf("DATABASE_URL: migrate: %w", err), store.Close())
 	}
 	store.LocalID = func(reference string) string { return fhir.LocalID(reference, c.FHIRBaseURL) }
+	store.Caller = func(ctx context.Context) string {
+		viewer, _ := auth.FromContext(ctx) // nobody: the program itself
+		return viewer.Actor()
+	}
 	store.Log = log
 	return store, nil
 }

@@ -204,12 +204,10 @@ func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
 // search waits for one of the places that lists and counts have: the other
 // connections are for the reads of single patients. done gives it back.
 func (s *Store) search(ctx context.Context) (done func(), err error) {
-	select {
-	case s.searches <- struct{}{}:
-		return func() { <-s.searches }, nil
-	case <-ctx.Done():
-		return nil, errors.Join(errSearches, ctx.Err())
+	if err := s.searches.take(ctx, s.Caller(ctx)); err != nil {
+		return nil, errors.Join(errSearches, err)
 	}
+	return s.searches.giveBack, nil
 }
 
 var errSearches = errors.New("too many lists and counts are under way")

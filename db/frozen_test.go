@@ -119,7 +119,7 @@ func TestPostgresStandsStill(t *testing.T) {
 	for name, pool := range map[string]*bun.DB{"read": s.read, "journal": s.journal} {
 		wait.Until(t, "the connections of the "+name+" pool are given back", func() bool { return pool.DB.Stats().InUse == 0 })
 	}
-	if n := len(s.searches); n != 0 {
+	if n := s.searches.inUse(); n != 0 {
 		t.Errorf("%d places for searches are not given back", n)
 	}
 }

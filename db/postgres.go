@@ -53,7 +53,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	p := &postgres{config: *config, pooled: s.pooled}
 	s.read = p.pool(size, "5s", readTimeout)
 	s.write = s.read
-	s.searches = make(chan struct{}, size/2)
+	s.searches = newPlaces(size / 2)
 	// A committer does not wait long for a row: behind it wait other patients.
 	// Its statements have no timeout: one would end a commit's wait for the
 	// standby as if the standby had it.

@@ -178,11 +178,13 @@ func TestListsLeaveRoomForPatients(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
 		add(t, s, testTime, NewPatient{Number: "P-1"})
-		if most := s.read.DB.Stats().MaxOpenConnections; most > 1 && cap(s.searches) > most/2 {
-			t.Errorf("%d of %d connections may list", cap(s.searches), most)
+		if most := s.read.DB.Stats().MaxOpenConnections; most > 1 && s.searches.size > most/2 {
+			t.Errorf("%d of %d connections may list", s.searches.size, most)
 		}
-		for range cap(s.searches) {
-			s.searches <- struct{}{}
+		for range s.searches.size {
+			if err := s.searches.take(context.Background(), "somebody"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		ended, end := context.WithCancel(context.Background())
 		end()
@@ -195,13 +197,13 @@ func TestListsLeaveRoomForPatients(t *testing.T) {
 		if _, err := s.Patient(context.Background(), "P-1"); err != nil {
 			t.Errorf("a patient: %v", err)
 		}
-		for range cap(s.searches) {
-			<-s.searches
+		for range s.searches.size {
+			s.searches.giveBack()
 		}
 		if _, err := s.CountPatients(context.Background(), Filter{}); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
-		if n := len(s.searches); n != 0 {
+		if n := s.searches.inUse(); n != 0 {
 			t.Errorf("%d places were not given back", n)
 		}
 	})

@@ -36,7 +36,7 @@ func (s *Store) openSQLite(path string) error {
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
 		searches = readers / 2
 	}
-	s.searches = make(chan struct{}, searches)
+	s.searches = newPlaces(searches)
 	s.database, s.journal = sqlite{s}, s.write
 	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
 	s.queues = []func(){s.commits.close}

@@ -33,6 +33,8 @@ type Store struct {
 	LocalID func(reference string) string
 	// NewID makes the operationIds of what an import writes into the journal.
 	NewID func() string
+	// Caller names who asks: lists and counts of different callers are served in turn.
+	Caller func(context.Context) string
 	// Log says what became of values that are recorded here alone.
 	Log *slog.Logger
 
@@ -47,7 +49,7 @@ type Store struct {
 	byColumns  map[columnSet]*sql.Stmt  // of Patient
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
-	searches chan struct{} // has a place for each list or count; see search
+	searches *places       // of lists and counts; see search
 	numbers  chan struct{} // has a place for the one that numbers changes
 	wrote    chan struct{} // see Wrote
 	commits  *batcher[*commit]
@@ -87,7 +89,7 @@ type database interface {
 // "pool=transaction" behind a pooler. It does not migrate. Its errors hold no
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler),
+	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
 		byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
