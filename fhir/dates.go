@@ -42,11 +42,6 @@ var inflectedMonths = [12]string{
 	"xii desembre desember disember disyembre декабря декабрь дек грудня декември децембар prosinca grudnia grudzień prosince prosinec decembra δεκεμβρίου δεκέμβριος aralık joulukuuta joulukuu decembrie detsember decembris gruodžio ديسمبر דצמבר दिसंबर ธันวาคม",
 }
 
-// besideDates may stand between the parts of a date: endings of the day, and words that
-// join it to the month.
-var besideDates = strings.Fields(`th st nd rd of the day de del den der ngày tháng năm ב 년 월 일 年 月 日
-	a al an day dag tag dia do di d da du e en er ère ste te em ème im in ten o º ª η ού го й я è van vom von jen én i из tanggal`)
-
 // addDate adds a date in the forms in which it may be repeated; month and day
 // may be "". Of the birth date the year alone is a value, too, and so are month
 // and day.
@@ -56,9 +51,7 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 	if birth {
 		s.insertWords([]string{year}, hides)
 		s.insertWords([]string{yearInThailand(year)}, hides)
-		for _, word := range besideDates {
-			s.fillers[foldWord(word)] = true
-		}
+		s.addDateParts(year, month, day)
 		if day != "" {
 			years = append(years, []string{year[2:]})
 		}
@@ -82,7 +75,7 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		for _, d := range days {
 			if birth {
 				if d != nil {
-					s.fragments[d[0]], s.birth.days[d[0]] = true, true
+					s.fragments[d[0]] = true
 				}
 				s.addDateWords(birth, m, d)
 			}
@@ -95,11 +88,9 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		return
 	}
 	s.addInflected(year, month, days)
-	s.addBirthMonth(month)
-	s.birth.years[year], s.birth.years[year[2:]] = true, true
 	for _, d := range days {
 		if d != nil {
-			s.birth.unknown[year+" "+d[0]] = true
+			s.birthDays[year+" "+d[0]] = true
 		}
 	}
 	years = append(years, otherYears(year)...)
@@ -110,16 +101,7 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 			}
 		}
 	}
-	if day != "" { // 30 tháng 11 năm 75
-		for _, m := range numberForms(month) {
-			for _, d := range days {
-				s.insertWords(slices.Concat(d, []string{foldWord("tháng")}, m), hides)
-				for _, y := range years {
-					s.insertWords(slices.Concat(d, []string{foldWord("tháng")}, m, []string{foldWord("năm")}, y), hides)
-				}
-			}
-		}
-		// 4월 17일, 昭和13年4月17日
+	if day != "" { // 4월 17일, 昭和13年4月17日
 		for _, signs := range [][]string{{"년", "월", "일"}, {"年", "月", "日"}} {
 			for _, m := range numberForms(month) {
 				for _, d := range days {
@@ -130,23 +112,6 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 					}
 				}
 			}
-		}
-	}
-}
-
-// addBirthMonth notes the names of a month that stand beside a day: two letters and more,
-// for "V" is a word of many texts.
-func (s *Secrets) addBirthMonth(month string) {
-	t, err := time.Parse("01", month)
-	if err != nil {
-		return
-	}
-	for _, name := range monthNames[t.Month()-1] {
-		s.birth.months[foldWord(name)] = true
-	}
-	for _, m := range inflectedWords[t.Month()-1] {
-		if len(m) == 1 && len(m[0]) > 1 {
-			s.birth.months[m[0]] = true
 		}
 	}
 }

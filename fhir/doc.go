@@ -7,7 +7,7 @@
 //
 // What a server says may repeat a patient's values. Record and text are made
 // alike first: decode.go resolves encodings, fold.go folds what that gives into
-// tokens. secrets.go (with dates.go) takes the values of a record and puts them
+// tokens. secrets.go (with dates.go and damaged.go) takes the values of a record and puts them
 // into the tree of secrets_tree.go. reading.go finds them in one reading of a
 // text. scrub.go is the way in: it makes the readings and puts "…" in the place
 // of what they found. words.go holds the ordinary words, which are no secrets by

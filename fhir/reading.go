@@ -30,7 +30,9 @@ func (r *reading) search() bool {
 		r.findNumber(i)
 		r.findGrouped(i)
 		r.findUnknownMonth(i)
-		r.findDayAndMonth(i)
+	}
+	for i := 0; i < len(r.tokens) && len(r.secrets.dateParts) > 0; {
+		i = r.findBirthDate(i)
 	}
 	r.findPatterns()
 	r.joinFragments()
@@ -231,59 +233,17 @@ func (r *reading) findGrouped(i int) {
 // findUnknownMonth hides the birth date that begins with the i-th token where its month is
 // a word that we do not know: day, word and year in any order.
 func (r *reading) findUnknownMonth(i int) {
-	if len(r.secrets.birth.unknown) == 0 || i+2 >= len(r.tokens) {
+	if len(r.secrets.birthDays) == 0 || i+2 >= len(r.tokens) {
 		return
 	}
 	three := r.tokens[i : i+3]
 	for _, order := range [][3]int{{0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {1, 2, 0}} { // of day, word and year
 		word := three[order[1]]
-		if !word.digits && !word.glued && !commonWords[word.word] && r.secrets.birth.unknown[three[order[2]].word+" "+three[order[0]].word] &&
+		if !word.digits && !word.glued && !commonWords[word.word] && r.secrets.birthDays[three[order[2]].word+" "+three[order[0]].word] &&
 			three[1].at-three[0].end <= maxGap && three[2].at-three[1].end <= maxGap {
 			r.hidden = append(r.hidden, span{three[0].at, three[2].end})
 		}
 	}
-}
-
-// findDayAndMonth hides day and month of the birth date, the month by its name, that begin
-// with the i-th token, whatever usually joins them, and the year beside them: the 1st of
-// March '70.
-func (r *reading) findDayAndMonth(i int) {
-	b := &r.secrets.birth
-	first := r.tokens[i].word
-	if !b.days[first] && !b.months[first] {
-		return
-	}
-	from, to := i, r.pastFillers(i, 1)
-	if to < 0 {
-		return
-	}
-	if last := r.tokens[to].word; !(b.days[first] && b.months[last] || b.months[first] && b.days[last]) {
-		return
-	}
-	if year := r.pastFillers(to, 1); year >= 0 && b.years[r.tokens[year].word] {
-		to = year
-	}
-	if year := r.pastFillers(from, -1); year >= 0 && b.years[r.tokens[year].word] {
-		from = year
-	}
-	r.hidden = append(r.hidden, span{r.tokens[from].at, r.tokens[to].end})
-}
-
-// maxFillers is how many words may stand between two parts of a date: den 1:a i mars.
-const maxFillers = 3
-
-// pastFillers is the token next to the i-th, or behind the fillers there; -1: there is none.
-func (r *reading) pastFillers(i, step int) int {
-	for range maxFillers + 1 {
-		next := i + step
-		if next < 0 || next >= len(r.tokens) || r.tokens[max(i, next)].at-r.tokens[min(i, next)].end > maxGap {
-			return -1
-		}
-		if i = next; !r.secrets.fillers[r.tokens[i].word] {
-			return i
-		}
-	}
-	return -1
 }
 
 func (r *reading) findPatterns() {
@@ -326,42 +286,22 @@ func (r *reading) joinFragments() {
 			cover(span{i, i + len(hidden)})
 		}
 	}
-	join := func(tokens []token) {
-		first := tokens[0]
-		if !r.secrets.fragments[first.word] && !r.leadsToFragment(tokens) {
-			return
-		}
-		if at := (span{first.at, first.end}); !covered[at.from] && !r.isSafe(at.from) {
+	join := func(t token) {
+		if at := (span{t.at, t.end}); r.secrets.fragments[t.word] && !covered[at.from] && !r.isSafe(at.from) {
 			r.hidden = append(r.hidden, at)
 			cover(at)
 		}
 	}
-	for i, t := range r.tokens {
+	for _, t := range r.tokens {
 		if r.beside(covered, t.at-1, -1) {
-			join(r.tokens[i:min(i+3, len(r.tokens))])
+			join(t)
 		}
 	}
 	for i := len(r.tokens) - 1; i >= 0; i-- {
 		if r.beside(covered, r.tokens[i].end, 1) {
-			before := slices.Clone(r.tokens[max(i-2, 0) : i+1])
-			slices.Reverse(before)
-			join(before)
+			join(r.tokens[i])
 		}
 	}
-}
-
-// leadsToFragment reports whether the first of these tokens, and with it the second, is
-// what stands between two parts of a date: so "of" in "17 of April".
-func (r *reading) leadsToFragment(tokens []token) bool {
-	for i, t := range tokens {
-		if i > 0 && r.secrets.fragments[t.word] {
-			return true
-		}
-		if !r.secrets.fillers[t.word] {
-			return false
-		}
-	}
-	return false
 }
 
 // beside reports whether, going from at, something hidden comes after three

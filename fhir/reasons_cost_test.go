@@ -56,6 +56,7 @@ func wordsOf(n int) []byte {
 // TestCostOfRefusals: not parallel, for it measures.
 func TestCostOfRefusals(t *testing.T) {
 	small := patientOf(1)
+	born := patientJSON("p", `"birthDate":"1970-03-01","name":[{"family":"Müller"}]`)
 	issue := `{"severity":"error","code":"value","diagnostics":"Invalid phone format"`
 	outcome := func(issues string) string { return `{"resourceType":"OperationOutcome","issue":[` + issues + `]}` }
 	for name, tt := range map[string]struct {
@@ -79,6 +80,8 @@ func TestCostOfRefusals(t *testing.T) {
 		"words, many like them":        {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("aaaaaa9", 1000)+` x"}`))},
 		"single letters":               {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("%41 a ", 2000)+` x"}`))},
 		"single digits":                {wordsOf(4000), outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("1 2 3 4 ", 2000)+` x"}`))},
+		"parts of dates":               {born, outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("1 of the ", 1000)+` x"}`))},
+		"letters that were lost":       {born, outcome(repeat(50, `{"severity":"error","diagnostics":"`+strings.Repeat("MÃ¼ller? ", 1000)+` x"}`))},
 		"too many values":              {patientOf(40_000), outcome(`{"severity":"error","diagnostics":"` + strings.Repeat("Solveig17 Aune ", 200_000) + `"}`)},
 	} {
 		a := answer{request: request{op: OpUpdate, id: "p", want: "Patient", body: tt.sent}, status: 422, body: []byte(tt.body),

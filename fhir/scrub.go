@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 )
 
 const (
@@ -130,10 +127,15 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 	if strings.Contains(text, `\`) {
 		readings = append(readings, decoded(plain, true))
 	}
-	if utf8Again := reread(plain); utf8Again != nil {
-		readings = append(readings, utf8Again)
-	}
 	last := readings[len(readings)-1]
+	for _, list := range readings {
+		spans = append(spans, s.findDamaged(list)...)
+	}
+	for _, misread := range charsets {
+		if again := reread(last, misread); again != nil {
+			readings = append(readings, again)
+		}
+	}
 	if letters := together(last); len(letters) < len(last) {
 		readings = append(readings, letters)
 	}
@@ -150,48 +152,6 @@ func (s *Secrets) find(text string, cut bool) (spans []span, safe bool) {
 		}
 	}
 	return merged(spans), true
-}
-
-// reread reads UTF-8 that was taken for Windows-1252 or Latin-1 as what it was, Müller of
-// MÃ¼ller, also where that happened twice; nil: there is none.
-func reread(list []glyph) (again []glyph) {
-	for range 2 {
-		out := make([]glyph, 0, len(list))
-		for i := 0; i < len(list); {
-			r, n := utf8At(list[i:])
-			out = append(out, glyph{r, list[i].from, list[i+n-1].to})
-			i += n
-		}
-		if len(out) == len(list) {
-			break
-		}
-		list, again = out, out
-	}
-	return again
-}
-
-// utf8At is the character whose UTF-8 these glyphs begin with, each a byte, and how many
-// they are; else it is the first glyph.
-func utf8At(list []glyph) (rune, int) {
-	var bytes []byte
-	for _, g := range list[:min(utf8.UTFMax, len(list))] {
-		b, ok := charmap.Windows1252.EncodeRune(g.r)
-		switch {
-		case g.r < utf8.RuneSelf:
-			return list[0].r, 1
-		case !ok && g.r > 0xff:
-			return list[0].r, 1
-		case !ok: // what Windows-1252 has no sign for is shown as Latin-1 has it
-			b = byte(g.r)
-		}
-		if bytes = append(bytes, b); utf8.FullRune(bytes) {
-			break
-		}
-	}
-	if r, n := utf8.DecodeRune(bytes); n == len(bytes) && n > 1 {
-		return r, n
-	}
-	return list[0].r, 1
 }
 
 // apart puts blanks between the words of SolveigAune and of SAune.

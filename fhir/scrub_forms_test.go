@@ -3,6 +3,7 @@ package fhir
 import (
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // TestScrubHidesValuesInOtherForms: names in any order, inflected, glued, abbreviated and
@@ -75,6 +76,96 @@ func TestScrubHidesValuesInOtherForms(t *testing.T) {
 		for secret := range strings.FieldsSeq(c.secrets) {
 			if strings.Contains(got, secret) {
 				t.Errorf("%q is left in %q", secret, got)
+			}
+		}
+	}
+}
+
+// TestScrubHidesBirthDatesInWords: day and month are the birth date without any year, and
+// whatever joins them; so are the month and two digits of the year. What only counts stays.
+func TestScrubHidesBirthDatesInWords(t *testing.T) {
+	t.Parallel()
+	for birth, texts := range map[string][]string{
+		"1970-03-01": {
+			"1st of March", "1st of March '70", "1 of March 70", "1st March", "March the 1st", "March, on the 1st", "1st day of the month of March", "first of March '70",
+			"1 March, in the year 70", "1 March of the year '70", "March of '70", "March '70", "70 March the 1st", "day 1 of month 3", "month 3, day 1, year 70",
+			"1 de marzo del 70", "día 1 del mes de marzo", "primero de marzo", "1º de março de 70", "primeiro de março", "1° marzo del 70", "1er mars", "1er du mois de mars", "premier mars",
+			"1e maart", "1ste van maart", "1:a mars 70", "1. des Monats März", "1ten März", "maaliskuun 1. päivänä 70", "1-го марта 70", "1 числа марта", "1-go marca", "1 dne března", "1.března roku 70",
+			"1 martie anul 70", "1η Μαρτίου 70", "1 του Μαρτίου", "1’inci Mart", "Mart'ın 1", "március 1-jén", "1 de març", "1 ng Marso", "1 bulan Maret tahun 70",
+			"1 tháng 3", "tháng 3 năm 70", "ngày 1 của tháng 3 năm 70", "1 की मार्च", "1 เดือนมีนาคม", "1 من مارس 70", "1 من شهر مارس", "1 במרץ 70", "1 ב מרץ",
+		},
+		"1968-06-23": {"23 de junio de 68", "23 de junho do 68", "23 di giugno", "23 du mois de juin", "23sten Juni", "23-го июня", "kesäkuun 23", "haziran ayının 23"},
+		"1966-08-21": {"21 di agosto", "21ste augustus", "21 de agosto de 66"},
+		"1975-11-30": {"30 tháng 11 năm 75", "30 tháng 11", "tháng 11 ngày 30", "30 del mes 11 del 75"},
+		"2001-10-09": {"9 de octubre del 01", "October the 9th, 2001", "9-го октября 01"},
+	} {
+		s := SecretsOf(patientJSON("p", `"birthDate":`+quote(birth)))
+		for _, text := range texts {
+			got := s.Text("value "+text+" is bad", "value")
+			rest := strings.TrimSuffix(strings.TrimPrefix(got, "value "), " is bad")
+			for word := range strings.FieldsSeq(rest) { // but an article or the like before it, or an ending
+				if strings.ContainsFunc(word, unicode.IsDigit) || word != hidden && strings.Contains(text, word) && !withinDates[foldWord(word)] && !monthMarks[foldWord(word)] {
+					t.Errorf("born %s, %q: %q", birth, text, got)
+				}
+			}
+		}
+		day, rest, _ := strings.Cut(texts[0], " ")
+		for _, cut := range []string{day, day + " " + strings.Fields(rest)[0]} { // as tidy cuts
+			if got := s.Text("not valid "+cut+hidden, "value"); strings.ContainsFunc(got, unicode.IsDigit) {
+				t.Errorf("born %s, %q: %q", birth, cut, got)
+			}
+		}
+	}
+	s := SecretsOf(patientJSON("p", `"birthDate":"1970-03-01"`))
+	for _, text := range []string{
+		"1 of 3 may be given", "at most 1 in 3", "the first of 3 entries", "line 1, column 3", "value 70 of 1", "in March", "Rule 3.1 of part 1", "1 to 3 of 70", "1 of January '70", "3 of the 1",
+	} {
+		if got := s.Text(text, "value"); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+// TestScrubHidesDamagedNames: letters beyond ASCII that were read in another charset,
+// replaced or left out. Shorter pieces of a name are any words.
+func TestScrubHidesDamagedNames(t *testing.T) {
+	t.Parallel()
+	s := SecretsOf(patientJSON("p", `"birthDate":"1970-03-01","name":[{"family":"Müller","given":["Jürgen","Zoë","Åse"]},{"family":"Ødegård"},{"family":"Nguyễn"},{"family":"García","given":["José"]},
+		{"family":"Piękna"},{"family":"Gąsiorowská"},{"family":"Иванова"},{"family":"Παπαδόπουλος"},{"family":"山田","given":["花子"]},{"family":"홍","given":["길동"]}],
+		"address":[{"city":"Köln","line":["Königstraße 12b"]}],"text":{"div":"<div>Téléphone? Größte</div>"}`))
+	for _, damaged := range []string{
+		"MÃ¼ller", "MÃƒÂ¼ller", "MÃƒÆ’Ã‚Â¼ller", "MĂĽller", "MГјller", "M├╝ller", "M√ºller", "M³ller", "Mьller", "Mⁿller", "M¸ller", "MÃ?ller",
+		"M?ller", "M??ller", "M\uFFFDller", "M\uFFFD\uFFFDller", "M%3Fller", "M%EF%BF%BDller", "M¿ller", "M*ller", "M_ller", "M ller", "Mu?ller", "Mu¨ller",
+		"M?llers", "FHIRM?ller", "getM?llerName", "Mller", "Mllers", "J?rgen", "Jrgen", "K?ln", "KÃ¶ln", "K?lner", "K?nigstra?e", "K?nigstr.", "Knigstrae",
+		"Zo?", "ZoÃ«", "?se", "Ã…se", "?deg?rd", "Ã˜degÃ¥rd", "degrd", "Nguy?n", "Nguy??n", "Nguyá»…n", "Garc?a", "GarcÃ\u00ADa", "GarcÃa", "Garca", "Jos?",
+		"PiÄ™kna", "Pi?kna", "G?siorowská", "G?siorowsk?", "GÄ…siorowskÃ¡", "Gr??te",
+		"Ð˜Ð²Ð°Ð½Ð¾Ð²Ð°", "Р\u0098РІР°РЅРѕРІР°", "Î Î±Ï€Î±Î´ÏŒÏ€Î¿Ï…Î»Î¿Ï‚", "å±±ç”°", "ê¸¸ë\u008f™",
+	} {
+		got := strings.ReplaceAll(s.Text("value "+damaged+" bad", "value"), "str.", "")
+		if rest := strings.Trim(strings.TrimPrefix(got, "value"), "?. "); rest != "… bad" && rest != "…. bad" {
+			t.Errorf("%q: %q", damaged, got)
+		}
+	}
+	for _, text := range []string{
+		"Téléphone invalide : format attendu", "Is it valid?", "see http://x?se=1 and idx_se", "kl n or n_l", "a?b_c*d", "Größe, öffentlich: „die“ …se", "M l, lle r",
+	} {
+		if got := s.Text(text, "value"); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+// TestScrubHidesFinnishForms: the consonants before the last vowel change with the ending.
+func TestScrubHidesFinnishForms(t *testing.T) {
+	t.Parallel()
+	for name, forms := range map[string]string{
+		"Helsinki": "Helsingistä Helsingissä Helsinkiin Helsingiltä", "Lappeenranta": "Lappeenrannassa", "Lampi": "Lammella Lammen", "Pekka": "Pekan Pekalla", "Jukka": "Jukalle",
+		"Antti": "Antin Antilla", "Lahti": "Lahdessa Lahden", "Virta": "Virran", "Valta": "Vallan", "Turku": "Turun Turussa", "Seppä": "Sepän Sepälle",
+	} {
+		s := SecretsOf(patientJSON("p", `"address":[{"city":`+quote(name)+`}]`))
+		for form := range strings.FieldsSeq(forms) {
+			if got := s.Text(form+" is bad", "value"); got != "… is bad" {
+				t.Errorf("%s: %q", name, got)
 			}
 		}
 	}

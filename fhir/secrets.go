@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
-	"golang.org/x/text/unicode/norm"
 
 	"patientgraph/jsonlimit"
 )
@@ -28,26 +27,20 @@ const (
 // patient and our credentials.
 type Secrets struct {
 	root      branch
-	fragments map[string]bool // words too short or too common to be hidden but beside a hidden one
-	numbers   map[string]bool // the digits of phone numbers and the like, however grouped
-	fillers   map[string]bool // words between the parts of the birth date: hidden between two of them only
-	dates     map[string]bool // as 2006-01-02, 2006-01 or 2006
-	birth     birthWords
-	symbols   []string // values without letter and digit, folded
+	fragments map[string]bool     // words too short or too common to be hidden but beside a hidden one
+	numbers   map[string]bool     // the digits of phone numbers and the like, however grouped
+	dates     map[string]bool     // as 2006-01-02, 2006-01 or 2006
+	birthDays map[string]bool     // year and day of the birth date, as "2006 2"
+	dateParts map[string]datePart // the parts of the birth date, each by itself
+	symbols   []string            // values without letter and digit, folded
 	parts     parts
+	damaged   parts // words of which letters were lost
 	bytes     int
 	branches  int
 	tooMany   bool
 	// commonOnly leaves nothing but words that are no value of anybody: what a
 	// server says of a patient that is not at hand.
 	commonOnly bool
-}
-
-// birthWords has the words of the birth date where it is looked for otherwise than as it
-// stands.
-type birthWords struct {
-	days, months, years map[string]bool // of each the words that it may be written as
-	unknown             map[string]bool // year and day, as "2006 2": the month is a word that we do not know
 }
 
 // kind says how a value may be repeated.
@@ -64,12 +57,13 @@ const (
 
 // SecretsOf takes the values of resources; what is no JSON has none.
 func SecretsOf(resources ...[]byte) *Secrets {
-	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, fillers: map[string]bool{}, dates: map[string]bool{}, parts: newParts(),
-		birth: birthWords{days: map[string]bool{}, months: map[string]bool{}, years: map[string]bool{}, unknown: map[string]bool{}}}
+	s := &Secrets{root: branch{}, fragments: map[string]bool{}, numbers: map[string]bool{}, dates: map[string]bool{}, birthDays: map[string]bool{},
+		dateParts: map[string]datePart{}, parts: newParts(), damaged: newParts()}
 	for _, resource := range resources {
 		s.addResource(resource)
 	}
 	s.parts.sort()
+	s.damaged.sort()
 	return s
 }
 
@@ -223,29 +217,8 @@ func (s *Secrets) add(text string, k kind) {
 	if strings.ContainsAny(text, `%&\`) { // as a text is that repeats it
 		s.addFolded(fold(decoded(list, false)), k)
 	}
-	if k == name || k == place {
+	if k != composed && k != private && strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		s.addDamaged(text)
-	}
-}
-
-// addDamaged adds the words of a name or place as they are when a system on the way knew
-// no letters beyond ASCII: M?ller, M��ller (which are "m" and "ller" here) and Mller.
-func (s *Secrets) addDamaged(text string) {
-	for word := range strings.FieldsFuncSeq(norm.NFC.String(text), func(r rune) bool { return !isWord(r) }) {
-		kept := strings.Map(func(r rune) rune {
-			if r >= utf8.RuneSelf {
-				return ' '
-			}
-			return r
-		}, word)
-		joined := strings.ReplaceAll(kept, " ", "")
-		if kept == word || len(joined) < 3 || commonWords[foldWord(joined)] {
-			continue
-		}
-		s.insertWords(strings.Fields(foldText(kept).text), hides)
-		if len(joined) > 3 {
-			s.insertWords([]string{foldWord(joined)}, hides)
-		}
 	}
 }
 
