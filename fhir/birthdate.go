@@ -101,7 +101,7 @@ func (r *reading) findBirthDate(i int) (next int) {
 			found, parts, end = found|part, parts+1, r.tokens[after-1].end
 		case r.isHalf(t) && found&dayPart != 0 && (filler || r.beginsMonth(t.word)):
 			found, parts, end = found|monthNamePart, parts+1, t.end
-		case end == t.at: // the th of July 4th
+		case strings.Trim(r.text[end:t.at], "-'’:") == "": // the th of July 4th, the jén of 1-jén
 			end = t.end
 		}
 		next = after

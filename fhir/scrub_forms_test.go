@@ -87,7 +87,7 @@ func TestScrubHidesBirthDatesInWords(t *testing.T) {
 	t.Parallel()
 	for birth, texts := range map[string][]string{
 		"1970-03-01": {
-			"1st of March", "1st of March '70", "1 of March 70", "1st March", "March the 1st", "March, on the 1st", "1st day of the month of March", "first of March '70",
+			"1st of March", "1st of March '70", "1 of March 70", "1st March", "March 1st", "March the 1st", "March, on the 1st", "1st day of the month of March", "first of March '70",
 			"1 March, in the year 70", "1 March of the year '70", "March of '70", "March '70", "70 March the 1st", "day 1 of month 3", "month 3, day 1, year 70",
 			"1 de marzo del 70", "día 1 del mes de marzo", "primero de marzo", "1º de março de 70", "primeiro de março", "1° marzo del 70", "1er mars", "1er du mois de mars", "premier mars",
 			"1e maart", "1ste van maart", "1:a mars 70", "1. des Monats März", "1ten März", "maaliskuun 1. päivänä 70", "1-го марта 70", "1 числа марта", "1-go marca", "1 dne března", "1.března roku 70",
@@ -103,8 +103,9 @@ func TestScrubHidesBirthDatesInWords(t *testing.T) {
 		for _, text := range texts {
 			got := s.Text("value "+text+" is bad", "value")
 			rest := strings.TrimSuffix(strings.TrimPrefix(got, "value "), " is bad")
-			for word := range strings.FieldsSeq(rest) { // but an article or the like before it, or an ending
-				if strings.ContainsFunc(word, unicode.IsDigit) || word != hidden && strings.Contains(text, word) && !withinDates[foldWord(word)] && !monthMarks[foldWord(word)] {
+			for word := range strings.FieldsSeq(rest) { // an article or the like before it may stay, no ending of it
+				alone := !strings.Contains(word, hidden) && (withinDates[foldWord(word)] || monthMarks[foldWord(word)])
+				if strings.ContainsFunc(word, isWord) && !alone {
 					t.Errorf("born %s, %q: %q", birth, text, got)
 				}
 			}
