@@ -188,7 +188,7 @@ func newProduct(p *program, s *startup, store *db.Store, client *fhir.Client, de
 		},
 		FHIRTimeout: c.FHIRTimeout, CORSOrigins: c.CORSOrigins, Introspection: *c.Introspection,
 		BasePath: c.BasePath, TrustedProxies: c.TrustedProxies,
-		TrustedDocuments: s.trusted, Playground: page, Example: example(demo), OnlyLocal: demo != nil,
+		TrustedDocuments: s.trusted, Playground: page, Example: example(c, demo), OnlyLocal: demo != nil,
 		Notified: notified(c, follower.Wake), NotificationSecret: c.SubscriptionSecret,
 		SchemaPublic: *c.SchemaPublic,
 		Stopping:     writer.Stopping(), Sockets: &sockets,
@@ -214,9 +214,9 @@ func playground(c *Config, demo *demo) (*web.Page, error) {
 	return &page, err
 }
 
-// example is the front end at /app/, which the demo alone has.
-func example(demo *demo) *web.ExamplePage {
-	if demo == nil {
+// example is the front end at /app/, which the demo alone has; who wants no pages gets none.
+func example(c *Config, demo *demo) *web.ExamplePage {
+	if demo == nil || !*c.Playground {
 		return nil
 	}
 	return &web.ExamplePage{SignIns: demo.signIns}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"patientgraph/jsonlimit"
 )
@@ -98,7 +99,7 @@ func (o ordering) cursorOf(order Order, p *Patient) string {
 // parse returns the key and id that a cursor stands for.
 func (o ordering) parse(order Order, text string) (key any, id string, err error) {
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || jsonlimit.Check(decoded, 1, 8) != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") || jsonlimit.Check(decoded, 1, 8) != nil { // base64 leaves line ends out
 		return nil, "", ErrBadCursor
 	}
 	var c cursor

@@ -144,7 +144,7 @@ func TestBadCursors(t *testing.T) {
 		}
 		encode := base64.RawURLEncoding.EncodeToString
 		for _, c := range []string{
-			"x", "!", page.Cursors[0] + "=", page.Cursors[0], // the last is of another order
+			"x", "!", page.Cursors[0] + "=", encode([]byte(`{"o":"created-desc","n":1,"i":"P-1"}`)) + "\n", page.Cursors[0], // the last is of another order
 			encode([]byte(`{}`)), encode([]byte(`{"o":"created-desc"}`)), encode([]byte(`{"o":"created-desc","n":"1","i":"x"}`)),
 			encode([]byte(`{"o":"created-desc","n":1,"i":"\u0000"}`)), encode([]byte("null")),
 		} {

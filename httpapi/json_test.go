@@ -45,4 +45,9 @@ func TestJSONThatReadersUnderstandInDifferentWaysIsRefused(t *testing.T) {
 			t.Errorf("%s twice: status %d", member, status)
 		}
 	}
+	for _, id := range []string{`a\ud800`, `a\udfff`} { // both would be one
+		if _, end := parseMessage([]byte(`{"id":"` + id + `","type":"complete"}`)); end == nil {
+			t.Errorf("the id %s is taken in a message of a WebSocket", id)
+		}
+	}
 }

@@ -102,4 +102,9 @@ func TestAParameterMayBeEmpty(t *testing.T) {
 			t.Errorf("%s: %v", text, bad.err)
 		}
 	}
+	r := httptest.NewRequest("POST", "/graphql", nil)
+	r.Header["Content-Type"] = []string{"application/json", "text/plain"}
+	if checkContent(httptest.NewRecorder(), r) == nil {
+		t.Error("the second of two types is not looked at")
+	}
 }

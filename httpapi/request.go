@@ -42,7 +42,7 @@ func checkedRequest(next http.Handler) http.Handler {
 // checkContent refuses a body in a form that nobody here reads. What a page may send
 // without asking first (a form, plain text) is among it.
 func checkContent(w http.ResponseWriter, r *http.Request) *badRequest {
-	mediaType, parameters, err := parseMediaType(r.Header.Get("Content-Type"))
+	mediaType, parameters, err := parseMediaType(strings.Join(r.Header.Values("Content-Type"), ","))
 	charset, given := parameters["charset"]
 	coding := strings.Join(r.Header.Values("Content-Encoding"), ",")
 	message := ""

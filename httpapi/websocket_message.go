@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -93,6 +95,9 @@ func parseMessage(data []byte) (*received, *closing) {
 		return invalid("it must be a JSON object")
 	case kind.Type != gjson.String || !known:
 		return invalid("a client sends no message of this type")
+	}
+	if strings.ContainsRune(envelope.Get("id").Str, unicode.ReplacementChar) { // as half a surrogate pair is read: two ids would be one
+		return invalid("id must be characters")
 	}
 	for _, member := range members {
 		if !member.isGood(envelope.Get(member.path)) {

@@ -84,12 +84,12 @@ func omittableValue(field reflect.Value) any {
 
 var dots = regexp.MustCompile(`\.{2,}`)
 
-// isText reports whether s has something to read, no control characters but those allowed
-// and nothing that is no character: U+FFFD stands where one was lost, as half a surrogate
+// isText reports whether s has something to read, no control characters and line ends but
+// those allowed, and nothing that is no character: U+FFFD stands where one was lost, as half a surrogate
 // pair of a GraphQL literal is.
 func isText(s, allowed string) bool {
 	return strings.TrimSpace(s) != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) && !strings.ContainsRune(allowed, r) || r == unicode.ReplacementChar || unicode.Is(unicode.Noncharacter_Code_Point, r)
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) && !strings.ContainsRune(allowed, r) || r == unicode.ReplacementChar || unicode.Is(unicode.Noncharacter_Code_Point, r)
 	})
 }
 

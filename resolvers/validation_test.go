@@ -39,7 +39,7 @@ func TestWhatIsNoCharacterIsNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"\ufffd", "\ufdd0", "\ufffe", "\U0010ffff", "\x00", "\x7f", "\u0085"} {
+	for _, bad := range []string{"\ufffd", "\ufdd0", "\ufffe", "\U0010ffff", "\x00", "\x7f", "\u0085", "\u2028", "\u2029"} {
 		text := "a" + bad
 		email, address := `"`+text+`"@b.example`, &graph.AddressInput{
 			Text: &text, Lines: []string{text}, City: &text, District: &text, State: &text, PostalCode: &text, Country: &text,

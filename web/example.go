@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"compress/gzip"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzhttp"
 )
 
 // example is what examples/react builds.
@@ -42,7 +43,7 @@ var exampleTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".
 
 // exampleFile is a file as it is sent.
 type exampleFile struct {
-	plain, zipped            []byte
+	content                  []byte
 	contentType, cachePolicy string
 }
 
@@ -52,7 +53,7 @@ func ExampleHandler(p ExamplePage) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read example front end: %w", err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", examplePolicy)
 		header.Set("X-Content-Type-Options", "nosniff")
@@ -75,14 +76,8 @@ func ExampleHandler(p ExamplePage) (http.Handler, error) {
 		}
 		header.Set("Content-Type", f.contentType)
 		header.Set("Cache-Control", f.cachePolicy)
-		header.Set("Vary", "Accept-Encoding")
-		content := f.plain
-		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-			header.Set("Content-Encoding", "gzip")
-			content = f.zipped
-		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
-	}), nil
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
+	})), nil
 }
 
 // exampleFiles returns what is served by URL path.
@@ -97,12 +92,12 @@ func exampleFiles(p ExamplePage) (map[string]exampleFile, error) {
 			return err
 		}
 		// Names below assets/ change with what they hold.
-		f := exampleFile{plain: content, contentType: exampleTypes[path.Ext(name)], cachePolicy: "public, max-age=31536000, immutable"}
+		f := exampleFile{content: content, contentType: exampleTypes[path.Ext(name)], cachePolicy: "public, max-age=31536000, immutable"}
 		url := "/" + name
 		switch {
 		case url == "/app/index.html":
 			url, f.contentType, f.cachePolicy = "/app/", "text/html; charset=utf-8", "no-store" // it may hold tokens
-			if f.plain, err = withConfig(content, p); err != nil {
+			if f.content, err = withConfig(content, p); err != nil {
 				return err
 			}
 		case !strings.HasPrefix(url, "/app/assets/"):
@@ -111,11 +106,6 @@ func exampleFiles(p ExamplePage) (map[string]exampleFile, error) {
 		if f.contentType == "" {
 			return fmt.Errorf("%s is of no known type", name)
 		}
-		var zipped bytes.Buffer
-		compressor := gzip.NewWriter(&zipped)
-		_, _ = compressor.Write(f.plain) // a buffer never fails
-		_ = compressor.Close()
-		f.zipped = zipped.Bytes()
 		files[url] = f
 		return nil
 	})

@@ -99,6 +99,9 @@ func TestExampleIsSmall(t *testing.T) {
 		r := request(t, h, "GET", path, "Accept-Encoding", "gzip")
 		sent := body(t, r)
 		sum += len(sent)
+		if r.Header.Get("Content-Encoding") == "" { // too small for it
+			continue
+		}
 		unzipped, err := gzip.NewReader(strings.NewReader(sent))
 		if err != nil {
 			t.Fatal(err)
