@@ -57,8 +57,10 @@ func (s *Secrets) addDate(year, month, day string, birth bool) {
 		}
 		// A time zone may move it to the day before or after.
 		if t, err := time.Parse(time.DateOnly, year+"-"+month+"-"+day); err == nil {
-			s.dates[t.AddDate(0, 0, -1).Format(time.DateOnly)] = true
-			s.dates[t.AddDate(0, 0, 1).Format(time.DateOnly)] = true
+			for _, beside := range []time.Time{t.AddDate(0, 0, -1), t.AddDate(0, 0, 1)} {
+				s.dates[beside.Format(time.DateOnly)] = true
+				s.addDateParts(beside.Format("2006"), beside.Format("01"), beside.Format("02"))
+			}
 		}
 	}
 	if month == "" {

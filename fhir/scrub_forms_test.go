@@ -71,6 +71,9 @@ func TestScrubHidesValuesInOtherForms(t *testing.T) {
 		{`{"name":[{"family":"홍","given":["길동"]}]}`, "í\u0099\u008dê¸¸ë\u008f\u0099 is unknown", "í ê"},
 		{`{"name":[{"family":"Berg"}],"address":[{"city":"Helsinki"},{"city":"Turku"},{"city":"Lahti"},{"city":"Virta"},{"city":"Tampere"}]}`,
 			"Helsingistä Helsingissä Helsinkiin Turussa Turkuun Lahdessa Virran Tampereella", "Helsin Tur Lahd Virr Tamper"},
+		{`{"birthDate":"1957-03-08"}`, "month=3, day=8; {\"day\":8,\"month\":3}; Calendar[YEAR=1957,MONTH=2,DAY_OF_MONTH=8]; dd=08, mm=03, yyyy=1957", "3 8 MONTH=2 1957"},
+		{`{"birthDate":"1957-03-08"}`, "Thu Mar 07 23:00:00 UTC 1957; 一九五七年三月八日; 昭和三十二年三月八日; 1957年三月八日; 삼월 팔일; 3월달 8일", "Mar 07 1957 三月 八日 삼월 팔일 3월 8일"},
+		{`{"birthDate":"2000-10-21"}`, "十月二十一日; 시월 이십일일; Oct 20 or Oct 22", "月 日 시월 이십 Oct 20 22"},
 	} {
 		got := SecretsOf([]byte(c.resource)).Text(c.reason, "value")
 		for secret := range strings.FieldsSeq(c.secrets) {
