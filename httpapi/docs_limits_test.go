@@ -28,7 +28,7 @@ var limitRows = map[string]string{
 	"httpapi.updateCost": "cost", "httpapi.pageCost": "cost", "httpapi.patientCost": "cost", "httpapi.filterCost": "cost",
 	"httpapi.countCost": "cost", "httpapi.mutationCost": "cost", "httpapi.inputBytes": "cost", "httpapi.nameLetters": "cost",
 	"httpapi.maxAnswer":   "one answer",
-	"httpapi.largeAnswer": "all answers over", "httpapi.maxLarge": "all answers over", "httpapi.maxQueries": "queries under way",
+	"httpapi.largeAnswer": "all answers over", "httpapi.maxLarge": "all answers over", "httpapi.maxQueries": "queries under way", "httpapi.maxQueriesOfViewer": "queries under way",
 	"httpapi.largeBody": "what has come of all bodies", "httpapi.maxBodies": "what has come of all bodies", "httpapi.queryTimeout": "time of a query",
 	"httpapi.maxErrors": "errors of one answer", "httpapi.maxSockets": "WebSockets", "httpapi.maxAtOnce": "operations under way", "httpapi.maxOfViewer": "operations under way",
 	"httpapi.largeMessage": "what has come of all bodies",

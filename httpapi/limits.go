@@ -13,6 +13,7 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 
+	"patientgraph/auth"
 	"patientgraph/resolvers"
 )
 
@@ -169,38 +170,58 @@ func (c shortQueries) Add(ctx context.Context, query string, parsed *ast.QueryDo
 // maxQueries is how many queries may be under way in a process: while the database
 // hangs each waits for queryTimeout. Writes have their own bound, see
 // writethrough, and so have the subscriptions of a viewer.
-const maxQueries = 2_000
+const (
+	maxQueries         = 2_000
+	maxQueriesOfViewer = 500
+)
 
 // operationDeadline ends what an operation waits for when its time is over, and lets no
-// more than maxQueries wait. A subscription has no such end.
+// more than maxQueries wait, maxQueriesOfViewer of one viewer. A subscription has no such end.
 type operationDeadline struct {
 	mutation time.Duration
-	queries  atomic.Int64 // under way
+	queries  atomic.Int64        // under way
+	ofViewer resolvers.PerViewer // the same
 }
 
 func (*operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
 func (*operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	limit, counted := queryTimeout, int64(1)
+	limit, end := queryTimeout, func() {}
 	switch graphql.GetOperationContext(ctx).Operation.Operation {
 	case ast.Mutation:
-		limit, counted = d.mutation, 0
+		limit = d.mutation
 	case ast.Subscription:
 		return next(ctx)
+	default:
+		var refused *gqlerror.Error
+		if end, refused = d.beginQuery(ctx); refused != nil {
+			return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{refused}})
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	underWay := d.queries.Add(counted)
-	context.AfterFunc(ctx, func() { d.queries.Add(-counted) })
-	if underWay > maxQueries && counted > 0 {
-		cancel()
-		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{
-			unavailable(fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries), 1),
-		}})
-	}
+	context.AfterFunc(ctx, end)
 	respond := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
 		defer cancel()
 		return respond(ctx)
 	}
+}
+
+// beginQuery counts a query until it ends, or tells why it may not begin.
+func (d *operationDeadline) beginQuery(ctx context.Context) (end func(), refused *gqlerror.Error) {
+	viewer, _ := auth.FromContext(ctx)
+	ended, ok := d.ofViewer.Begin(viewer, maxQueriesOfViewer)
+	if !ok {
+		return nil, unavailable(fmt.Sprintf("you have %d queries under way already: nothing was read; try again in a moment", maxQueriesOfViewer), 1)
+	}
+	end = func() {
+		d.queries.Add(-1)
+		ended()
+	}
+	if d.queries.Add(1) > maxQueries {
+		end()
+		return nil, unavailable(fmt.Sprintf("%d queries are under way already: nothing was read; try again in a moment", maxQueries), 1)
+	}
+	return end, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"patientgraph/auth"
 	"patientgraph/graph"
 	"patientgraph/internal/cost"
 	"patientgraph/internal/wait"
@@ -159,25 +161,34 @@ func TestALongNameInTheAnswerCostsMore(t *testing.T) {
 func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	d := &operationDeadline{mutation: time.Hour}
-	ask := func(kind ast.Operation) graphql.ResponseHandler {
-		ctx := graphql.WithOperationContext(t.Context(), &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}})
+	ask := func(kind ast.Operation, viewer int) graphql.ResponseHandler {
+		ctx := auth.WithViewer(t.Context(), auth.Viewer{Subject: strconv.Itoa(viewer)})
+		ctx = graphql.WithOperationContext(ctx, &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}})
 		return d.InterceptOperation(ctx, func(context.Context) graphql.ResponseHandler { return graphql.OneShot(&graphql.Response{}) })
+	}
+	refusedTo := func(respond graphql.ResponseHandler, says string) {
+		t.Helper()
+		refused := respond(t.Context()).Errors
+		if len(refused) != 1 || refused[0].Extensions["code"] != resolvers.CodeUnavailable || refused[0].Extensions["retryAfterSeconds"] != 1 || !strings.HasPrefix(refused[0].Message, says) {
+			t.Errorf("one more is told %v", refused)
+		}
 	}
 	waiting := make([]graphql.ResponseHandler, maxQueries)
 	for n := range waiting {
-		waiting[n] = ask(ast.Query)
+		if n == maxQueriesOfViewer {
+			refusedTo(ask(ast.Query, 0), "you have 500 queries")
+		}
+		waiting[n] = ask(ast.Query, n/maxQueriesOfViewer)
 	}
-	refused := ask(ast.Query)(t.Context()).Errors
-	if len(refused) != 1 || refused[0].Extensions["code"] != resolvers.CodeUnavailable || refused[0].Extensions["retryAfterSeconds"] != 1 {
-		t.Errorf("one more is told %v", refused)
-	}
+	another := maxQueries / maxQueriesOfViewer
+	refusedTo(ask(ast.Query, another), "2000 queries")
 	for _, kind := range []ast.Operation{ast.Mutation, ast.Subscription} {
-		if errs := ask(kind)(t.Context()).Errors; errs != nil {
+		if errs := ask(kind, another)(t.Context()).Errors; errs != nil {
 			t.Errorf("a %s is told %v", kind, errs)
 		}
 	}
 	waiting[0](t.Context())
-	wait.Until(t, "there is room for one more", func() bool { return ask(ast.Query)(t.Context()).Errors == nil })
+	wait.Until(t, "there is room for one more", func() bool { return ask(ast.Query, 0)(t.Context()).Errors == nil })
 	for _, respond := range waiting {
 		respond(t.Context())
 	}

@@ -127,6 +127,7 @@ var korean = map[string]string{
 	"the database cannot be asked whose records you may see: nothing was read or changed; try again later":                         "볼 수 있는 기록을 데이터베이스에서 확인할 수 없습니다. 조회되거나 변경된 내용은 없습니다. 잠시 후 다시 시도하세요",
 	"too many large answers are under way: try again in a moment, or ask for less at once (what a mutation changed stays changed)": "큰 응답이 너무 많이 처리되고 있습니다. 잠시 후 다시 시도하거나 한 번에 더 적게 요청하세요 (이미 변경된 내용은 그대로 유지됩니다)",
 	"too many large requests are under way: try again in a moment, or send less at once; nothing was done":                         "큰 요청이 너무 많이 처리되고 있습니다. 잠시 후 다시 시도하거나 한 번에 더 적게 보내세요. 처리된 내용은 없습니다",
+	"you have # queries under way already: nothing was read; try again in a moment":                                                "이미 #개의 조회를 처리하고 있습니다. 조회된 내용은 없습니다. 잠시 후 다시 시도하세요",
 	"# queries are under way already: nothing was read; try again in a moment":                                                     "이미 조회 #개가 처리되고 있습니다. 조회된 내용은 없습니다. 잠시 후 다시 시도하세요",
 	"one caller may make # requests at once and then # in a second: try again in # s":                                              "요청은 한 번에 #회까지, 그 후에는 1초에 #회까지 보낼 수 있습니다. #초 후에 다시 시도하세요",
 	"the operation could not begin in time: try again":                                                                             "요청을 제때 시작하지 못했습니다. 다시 시도하세요",
