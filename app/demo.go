@@ -122,9 +122,9 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 func (d *demo) welcome(w io.Writer, address string) error {
 	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops. Its FHIR server behaves as %s %s.
 
-  GraphiQL  http://%s/
-  Page      http://%s/app/
-  Token     %s
+  GraphiQL           http://%s/
+  Example front end  http://%s/app/
+  Token, of an admin %s
 
 Try it (each of the first five patients shows another outcome; each stands among the examples of GraphiQL):
 

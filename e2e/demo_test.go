@@ -20,7 +20,7 @@ import (
 func startDemo(t *testing.T, settings ...string) (p *Product, demo *Client) {
 	t.Helper()
 	p = Start(t, settings...)
-	printed := regexp.MustCompile(`Token\s+(\S+)`).FindStringSubmatch(p.Stdout.String())
+	printed := regexp.MustCompile(`Token, of an admin (\S+)`).FindStringSubmatch(p.Stdout.String())
 	if printed == nil {
 		t.Fatalf("no token is printed:\n%s", p.Stdout)
 	}

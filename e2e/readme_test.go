@@ -92,7 +92,7 @@ func TestREADMECommands(t *testing.T) {
 		}
 	}
 	p, demo := startDemo(t)
-	printed := regexp.MustCompile(`Token\s+(\S+)`).FindStringSubmatch(p.Stdout.String())[1]
+	printed := regexp.MustCompile(`Token, of an admin (\S+)`).FindStringSubmatch(p.Stdout.String())[1]
 	_, fhirURL := StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, PatientJSON("a1", Number), PatientJSON("a2", "P-2025-000002"))
 	dir := t.TempDir()
 	if err := os.Symlink(Binary(t, ""), filepath.Join(dir, "patientgraph")); err != nil {

@@ -16,7 +16,7 @@ fun save(seen: Contact, phone: String?, key: String) = SaveContactMutation(
     ),
 )
 
-/** What the outbox does next with a change: the table of ../README.md. */
+/** What the outbox does next with a change, shortened: the whole is the table of ../README.md, and outbox.ts. */
 enum class Next { DROP, ASK_AGAIN, PARK }
 
 fun next(outcome: Outcome): Next = when {
