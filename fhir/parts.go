@@ -83,7 +83,13 @@ func (p *parts) addStem(word string) {
 		p.stems[word] = true
 		p.stems[string(letters[:max(3, n-max(1, n*3/8))])] = true
 	}
-	if last := len(word) - 1; last >= minBeginning {
+	if before, is := strings.CutSuffix(word, "nen"); is { // Makinen, Makisen, Makista
+		p.stems[before+"s"] = true
+	}
+	if last := len(word) - 1; last >= minBeginning-1 {
+		if len(letters) > minPartLetters { // Rovaniemella
+			p.stems[string(letters[:len(letters)-1])] = true
+		}
 		for strong, weak := range gradation {
 			if stem, is := strings.CutSuffix(word[:last], strong); is {
 				if stem += weak; len(stem) < minBeginning {
@@ -91,12 +97,15 @@ func (p *parts) addStem(word string) {
 				}
 				p.stems[stem] = true
 			}
+			if stem, is := strings.CutSuffix(word[:last], weak); is && word[last] == 'e' { // Rinne, Rinteen
+				p.stems[stem+strong+"e"] = true
+			}
 		}
 	}
 }
 
 // gradation is what becomes of the consonants before the last vowel of a Finnish name when
-// an ending closes its syllable.
+// an ending closes its syllable; where the name ends with e it is the other way round.
 var gradation = map[string]string{
 	"nk": "ng", "nt": "nn", "mp": "mm", "lt": "ll", "rt": "rr", "ht": "hd", "kk": "k", "pp": "p", "tt": "t", "rk": "r", "lk": "l",
 }
