@@ -78,13 +78,17 @@ var scaleFilters = []struct {
 
 // BenchmarkScale counts and lists among 100,000 patients.
 func BenchmarkScale(b *testing.B) {
+	patients := 100_000
+	if testing.Short() { // to see that it runs
+		patients = 10_000
+	}
 	for _, d := range []struct {
 		name string
 		open func(testing.TB) string
 	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}, {"pooler", dbtest.Pooler}} {
 		b.Run(d.name, func(b *testing.B) {
 			s := openStore(b, d.open(b))
-			fillPatients(b, s, 100_000)
+			fillPatients(b, s, patients)
 			for _, c := range scaleFilters {
 				b.Run("count/"+c.name, func(b *testing.B) {
 					for b.Loop() {
