@@ -18,8 +18,8 @@ interface Props {
   onCancel(): void
 }
 
-const inputs: Record<string, { type?: string, autoComplete?: string }> = {
-  phone: { type: 'tel' }, email: { type: 'text' }, emergencyContact_phone: { type: 'tel' }, // the server alone judges them
+const inputs: Record<string, { type?: string, inputMode?: 'email' }> = {
+  phone: { type: 'tel' }, email: { type: 'text', inputMode: 'email' }, emergencyContact_phone: { type: 'tel' }, // the server alone judges them
 }
 
 export function EditForm({ base, typed, units, save, mayEdit, changedMeanwhile, onSend, onCancel }: Props) {

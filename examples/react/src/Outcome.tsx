@@ -53,7 +53,6 @@ export function Outcome({ answer, focus, lang, shownBeside = () => false, retry,
       const { replacedBy } = answer.patient
       return panel('bad', title, <>
         <p><span lang={t.lang}>{t.rejectedReason}:</span> <strong>{answer.message}</strong></p>
-        <p>{answer.detail}</p>
         {rest.length > 0 && <ul>{rest.map(({ message }, n) => <li key={n}>{message}</li>)}</ul>}
         {replacedBy && <p lang={t.lang}><a href={profilePath(replacedBy)}>{t.survivor(replacedBy)}</a></p>}
         {operation}

@@ -110,7 +110,7 @@ const en = {
   busyText: 'What you typed is still here. Please try again.',
 
   unknown: 'We do not know yet whether this was saved',
-  unknownText: 'The change may have reached the hospital’s record, but no answer came back. We are finding out and will tell you here. You may leave or reload this page.',
+  unknownText: 'The change may have reached the hospital’s record, but no answer came back. We are finding out and will tell you here. You may leave this page; after a reload, sign in again.',
   unknownAsked: 'You asked for',
   unknownElsewhere: 'We do not know yet whether a change was saved:',
   settledApplied: 'It was saved after all',
@@ -251,7 +251,7 @@ const ko: typeof en = {
   busyText: '입력하신 내용은 그대로 있습니다. 다시 시도해 주세요.',
 
   unknown: '저장되었는지 아직 알 수 없습니다',
-  unknownText: '변경 내용이 병원 기록에 전달되었을 수 있지만 응답을 받지 못했습니다. 확인되는 대로 여기에 알려 드립니다. 이 페이지를 떠나거나 새로 고치셔도 됩니다.',
+  unknownText: '변경 내용이 병원 기록에 전달되었을 수 있지만 응답을 받지 못했습니다. 확인되는 대로 여기에 알려 드립니다. 이 페이지를 떠나셔도 됩니다. 새로 고친 뒤에는 다시 로그인해 주십시오.',
   unknownAsked: '요청하신 변경',
   unknownElsewhere: '저장되었는지 아직 알 수 없는 변경이 있습니다:',
   settledApplied: '저장된 것으로 확인되었습니다',
