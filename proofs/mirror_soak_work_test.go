@@ -316,24 +316,23 @@ func (w *soakWork) check() {
 			w.t.Errorf("%s says %v", id, state)
 		}
 	}
-	had := map[string]string{}
 	outcomes := map[string]int{}
 	for _, u := range w.updates {
-		if _, known := had[u.id]; !known {
-			var err error
-			if had[u.id], err = w.s.fhir.versions(u.id); err != nil {
-				w.t.Fatal(err)
-			}
-		}
 		if u.answer == nil { // the process was killed: it is asked for again, and this time told
 			u.answer = p.Update(u.input)
 			outcomes["no answer, asked again"]++
+		}
+	}
+	versions := map[string]string{}
+	for _, u := range w.updates {
+		id := w.writtenTo(u)
+		if versions[id] == "" {
 			var err error
-			if had[u.id], err = w.s.fhir.versions(u.id); err != nil {
+			if versions[id], err = w.s.fhir.versions(id); err != nil {
 				w.t.Fatal(err)
 			}
 		}
-		outcomes[w.checkUpdate(p, u, strings.Contains(had[u.id], u.phone))]++
+		outcomes[w.checkUpdate(p, u, versions[id])]++
 	}
 	w.t.Logf("contact updates: %v", outcomes)
 	for _, log := range w.s.logs {
@@ -343,8 +342,22 @@ func (w *soakWork) check() {
 	}
 }
 
-// checkUpdate holds what was told against whether the server has ever had the phone.
-func (w *soakWork) checkUpdate(p *Process, u *soakUpdate, had bool) (outcome string) {
+// writtenTo is the FHIR id of whom an answer shows. The number of a patient who was merged
+// into another, and then deleted, leads to that one.
+func (w *soakWork) writtenTo(u *soakUpdate) (id string) {
+	patient, _ := u.answer["patient"].(map[string]any)
+	if number, _ := patient["id"].(string); number != "" {
+		return fhirOf(number)
+	}
+	return u.id
+}
+
+// checkUpdate holds what was told against all versions of the patient that it was told of.
+func (w *soakWork) checkUpdate(p *Process, u *soakUpdate, versions string) (outcome string) {
+	had := strings.Contains(versions, u.phone)
+	if id := w.writtenTo(u); id != u.id && !strings.Contains(versions, w.number(u.id)) {
+		w.t.Errorf("an update of %s was made to %s, who never had its number", u.id, id)
+	}
 	outcome, _ = u.answer["__typename"].(string)
 	if code, _ := u.answer["code"].(string); code != "" {
 		outcome = code
