@@ -58,11 +58,11 @@ type config struct {
 
 // Headers of every answer. The policy lets the page load and ask this server
 // alone; style-src has 'unsafe-inline' because the editor, Monaco, makes style
-// elements for its themes and places each line by a style attribute, and data: is
-// there for the fonts and pictures in its stylesheet.
+// elements for its themes and places each line by a style attribute, and img-src
+// has data: for the pictures in its stylesheet.
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self' 'unsafe-inline'; " +
-		"font-src 'self' data:; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		"font-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	"X-Content-Type-Options": "nosniff",
 	"X-Frame-Options":        "DENY",
 	"Referrer-Policy":        "no-referrer",

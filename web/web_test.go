@@ -117,7 +117,7 @@ func TestPolicyAllowsThisServerAlone(t *testing.T) {
 		directives[name] = sources
 	}
 	for name, want := range map[string]string{
-		"default-src": "'none'", "script-src": "'self'", "worker-src": "'self'", "connect-src": "'self'", "frame-ancestors": "'none'", "base-uri": "'none'",
+		"default-src": "'none'", "script-src": "'self'", "worker-src": "'self'", "connect-src": "'self'", "font-src": "'self'", "frame-ancestors": "'none'", "base-uri": "'none'",
 	} {
 		if directives[name] != want {
 			t.Errorf("%s %s, want %s", name, directives[name], want)

@@ -101,6 +101,14 @@ async function analyst() {
   }
   await v.button('Table').click()
   await v.says('30 rows of 30')
+
+  const paper = () => v.page.locator('body').evaluate((body) => getComputedStyle(body).backgroundColor)
+  assert.equal(await paper(), 'rgb(255, 255, 255)')
+  await v.page.getByRole('button', { name: 'Open settings dialog' }).click()
+  await v.button('Dark').click() // where the system is light
+  await v.page.keyboard.press('Escape')
+  assert.notEqual(await paper(), 'rgb(255, 255, 255)')
+  await v.accessible('table, dark by choice')
   await v.leave()
 }
 
@@ -153,6 +161,11 @@ async function spreadsheet() {
   const [names, row] = (await v.page.evaluate(() => navigator.clipboard.readText())).split(/\r?\n/)
   assert.equal(names, '"id","birthYear","emergencyContact.name","emergencyContact.relationship","emergencyContact.phone","allergies","email"')
   assert.match(row, /^"P-2025-000006","\d{4}","'=HYPERLINK\(""x"", 1\)","'\+1","'-2","'@SUM\(1\); b, ""c""",/)
+
+  await v.page.route('**/graphql', (route) => route.fulfill({ json: { data: { patients: { nodes: [{ name: ' =1+1', phone: '+82 10-1234-5678', weight: -3 }] } } } }))
+  await v.run()
+  await v.says('1 row')
+  assert.equal((await v.download('Download CSV')).text, '\ufeff"name","phone","weight"\r\n"\' =1+1","\'+82 10-1234-5678","-3"\r\n')
   await v.leave()
 }
 

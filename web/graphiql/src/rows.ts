@@ -66,12 +66,13 @@ function flatten(row: Row, prefix: string, value: Record<string, unknown>) {
 
 /**
  * csv is RFC 4180. A text that a spreadsheet would run as a formula gets an apostrophe
- * before it (OWASP, CSV injection); numbers cannot be one.
+ * before it (OWASP, CSV injection), also behind blanks, which some take away; numbers cannot
+ * be one.
  */
 export function csv(columns: string[], rows: Row[]): string {
   const cell = (value: Cell | undefined) => {
     const text = String(value ?? '')
-    const safe = typeof value === 'string' && /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text
+    const safe = typeof value === 'string' && /^[\t\r\n]|^\s*[=+\-@＝＋－＠]/.test(text) ? `'${text}` : text
     return `"${safe.replaceAll('"', '""')}"`
   }
   const lines = [columns.map(cell), ...rows.map((row) => columns.map((column) => cell(row[column])))]
