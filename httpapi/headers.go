@@ -2,8 +2,8 @@ package httpapi
 
 import "net/http"
 
-// securityHeaders go with every answer. The page has a policy of its own (package web),
-// for it loads files. A page elsewhere may fetch what CORS_ORIGINS allows it to: what is
+// securityHeaders go with every answer. The pages have policies of their own (package
+// web), for they load files. A page elsewhere may fetch what CORS_ORIGINS allows it to: what is
 // same-origin here is only what it would embed without asking.
 var securityHeaders = map[string]string{
 	"X-Content-Type-Options":       "nosniff",

@@ -5,20 +5,28 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"patientgraph/web"
 )
 
 func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	t.Parallel()
-	handler, _ := belowApps(t, func(o *Options) { o.OnlyLocal = true })
+	handler, _ := belowApps(t, func(o *Options) { o.OnlyLocal, o.Example = true, &web.ExamplePage{} })
 	for _, target := range []string{
 		"http://localhost/apps/records/healthz", "http://localhost/apps/records/graphql", "http://localhost/apps/records/", "http://localhost/apps/records/static/licenses.txt",
+		"http://localhost/apps/records/app", "http://localhost/apps/records/app/", "http://localhost/apps/records/app/icon.svg", "http://localhost/apps/records/app/nothing",
 		"http://localhost/apps/records/nothing", "http://localhost/elsewhere", "http://localhost/apps/records", "http://elsewhere.example/apps/records/healthz",
 	} {
 		h := get(handler, target).Header
-		for name, value := range securityHeaders {
-			if got := h.Get(name); name != "Content-Security-Policy" && got != value {
+		for name, value := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := h.Get(name); got != value {
 				t.Errorf("%s: %s is %q, want %q", target, name, got, value)
 			}
+		}
+		if !strings.Contains(h.Get("Permissions-Policy"), "camera=()") {
+			t.Errorf("%s: Permissions-Policy is %q", target, h.Get("Permissions-Policy"))
 		}
 		if policy := h.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
 			t.Errorf("%s: the policy is %q", target, policy)
@@ -27,8 +35,10 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 			t.Errorf("%s: %v", target, h)
 		}
 	}
-	if policy := get(handler, "http://localhost/apps/records/").Header.Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'self'") {
-		t.Errorf("the page cannot load its scripts: %q", policy)
+	for _, page := range []string{"", "app/"} {
+		if policy := get(handler, "http://localhost/apps/records/"+page).Header.Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'self'") {
+			t.Errorf("the page %q cannot load its scripts: %q", page, policy)
+		}
 	}
 }
 
