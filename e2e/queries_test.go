@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ import (
 // Together they show each way in which a contact update can end.
 func TestExampleQueries(t *testing.T) {
 	t.Parallel()
-	said := regexp.MustCompile(`(?m)^# role: (\w+); answer: (\w+)`)
+	said := saidOfExamples(t)
 	for _, server := range []string{"hapi", "medplum", "openemr"} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
@@ -32,7 +34,10 @@ func TestExampleQueries(t *testing.T) {
 			}
 			answered := map[string]bool{}
 			for _, example := range page.Examples {
-				role, answer := said.FindStringSubmatch(example.Query)[1], said.FindStringSubmatch(example.Query)[2]
+				if strings.Contains(example.Query, "#") {
+					t.Errorf("the page shows all titles of %s:\n%s", example.Name, example.Query)
+				}
+				role, answer := said[example.Name][0], said[example.Name][1]
 				var variables Object
 				if example.Variables != "" {
 					if err := json.Unmarshal([]byte(example.Variables), &variables); err != nil {
@@ -75,6 +80,28 @@ func TestOutsideTheDemoNoExampleWrites(t *testing.T) {
 			t.Errorf("an example of the page: %s", query)
 		}
 	}
+}
+
+// saidOfExamples are the role and the answer of each example, by its name.
+func saidOfExamples(t *testing.T) map[string][2]string {
+	t.Helper()
+	names, err := filepath.Glob("../examples/queries/*.graphql")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	said := map[string][2]string{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(`(?m)^# role: (\w+); answer: (\w+).*\n\w+ (\w+)`).FindStringSubmatch(string(text))
+		if m == nil {
+			t.Fatalf("%s says no role and answer", name)
+		}
+		said[m[3]] = [2]string{m[1], m[2]}
+	}
+	return said
 }
 
 // pageOf is what the page at / is given.

@@ -34,8 +34,8 @@ type SignIn struct {
 	Token   string `json:"token"`
 }
 
-// Example is an operation to try. GraphiQL names its tab by the name of the
-// operation, so give it one.
+// Example is an operation to try, which the page opens below its title. GraphiQL names
+// its tab by the name of the operation, so give it one.
 type Example struct {
 	Name      string `json:"name"`
 	Group     string `json:"group"` // analysts or developers

@@ -169,6 +169,9 @@ func TestPageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 	for _, sheet := range sheets {
 		css := body(t, request(t, h, "GET", "/"+sheet))
+		if strings.Contains(css, "url(data:font") || strings.Contains(css, "url(data:application") {
+			t.Errorf("%s brings a font, which the policy blocks", sheet)
+		}
 		for _, load := range regexp.MustCompile(`@import[^;]*|url\(["']?[^d"'][^)]{0,40}`).FindAllString(css, -1) {
 			target := strings.Trim(strings.TrimPrefix(load, "url("), `"'`)
 			if !strings.HasPrefix(target, "#") && !strings.HasPrefix(target, "./codicon-") {

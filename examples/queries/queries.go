@@ -1,7 +1,8 @@
 // Package queries holds example queries, each in a file of its own: the first two lines
-// are its title in English and in Korean, the third says as which role of the demo it is
-// run, what type its first field answers and, where it is for some only, on which kinds
-// of FHIR server (DEMO_SERVER). A file of the same name with .json holds its variables.
+// are its title in English and in Korean, of which the page shows one; the third says as
+// which role of the demo it is run, what type its first field answers and, where it is for
+// some only, on which kinds of FHIR server (DEMO_SERVER). A file of the same name with
+// .json holds its variables.
 package queries
 
 import (
@@ -47,7 +48,8 @@ func Examples(server string) ([]web.Example, error) {
 		}
 		variables, _ := files.ReadFile(strings.TrimSuffix(name, "graphql") + "json") // most have none
 		examples = append(examples, web.Example{
-			Name: named[1], Group: group, Title: said[1], TitleKo: said[2], Query: string(text), Variables: string(variables),
+			Name: named[1], Group: group, Title: said[1], TitleKo: said[2],
+			Query: string(text[len(said[0]):]), Variables: string(variables),
 		})
 	}
 	return examples, nil

@@ -22,7 +22,8 @@ class Visitor {
     v.wrong = []
     v.requests = []
     v.page.on('console', (message) => ['error', 'warning'].includes(message.type()) && v.wrong.push(message.text()))
-    v.page.on('pageerror', (error) => v.wrong.push(error.message))
+    // Monaco rejects what it calls off when an editor goes; nobody waits for it.
+    v.page.on('pageerror', (error) => error.message === 'Canceled' || v.wrong.push(error.message))
     v.page.on('request', (request) => v.requests.push(request))
     await v.page.addInitScript(() =>
       document.addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)))
@@ -39,6 +40,18 @@ class Visitor {
   tab = (name) => this.page.locator(`.graphiql-tab [title="${name}"]`)
   run = () => this.page.locator('.graphiql-execute-button').click()
   example = (name) => this.page.locator('.examples').selectOption(name)
+
+  editor = () => this.page.locator('.graphiql-query-editor .view-lines').textContent()
+  paper = () => this.page.locator('body').evaluate((body) => getComputedStyle(body).backgroundColor)
+
+  // answers is what every query is answered from now on.
+  answers = (json, status = 200) => this.page.route('**/graphql', (route) => route.fulfill({ json, status }))
+
+  async theme(name) {
+    await this.page.getByRole('button', { name: 'Open settings dialog' }).click()
+    await this.button(name).click()
+    await this.page.keyboard.press('Escape')
+  }
 
   async download(name) {
     const [download] = await Promise.all([this.page.waitForEvent('download'), this.button(name).click()])
@@ -73,6 +86,9 @@ async function analyst() {
   await v.says('Signed in as Admin.')
   await v.button('Analyst').click()
   await v.says('Signed in as Analyst. Reads every patient without names')
+  await v.says('Press ▶ (Ctrl-Enter) to run.')
+  assert.match(await v.editor(), /Patients.by.birth.year/)
+  assert.doesNotMatch(await v.editor(), /[가-힣]|role:/)
   await v.run()
   await v.says('30 rows of 30')
   assert.equal(await v.rows().count(), 30)
@@ -84,7 +100,7 @@ async function analyst() {
   await v.page.setViewportSize({ width: 1220, height: 620 })
   await v.picture('graphiql')
   const counts = await v.download('Download CSV')
-  assert.equal(counts.name, 'BirthYearAndGender.csv')
+  assert.equal(counts.name, 'BirthYearAndGender-counts.csv')
   assert.match(counts.text, /^\ufeff"birthYear","FEMALE","MALE","(OTHER|UNKNOWN)","(OTHER|UNKNOWN)","Count"\r\n/)
   assert.equal(counts.text.trim().split('\r\n').slice(1).reduce((sum, line) => sum + Number(line.match(/"(\d+)"$/)[1]), 0), 30)
   await v.page.getByLabel('Count by').selectOption('gender')
@@ -92,8 +108,10 @@ async function analyst() {
   await v.button('JSON').click()
   await v.json('"birthYear":')
 
+  await v.page.getByRole('button', { name: 'Show editor tools' }).waitFor()
   for (const name of ['NotSynced', 'Stale', 'ChangedSince', 'DeIdentified']) {
     await v.example(name)
+    if (name === 'ChangedSince') await v.page.getByRole('button', { name: 'Hide editor tools' }).waitFor() // it has variables
     await v.tab(name).waitFor()
     await v.button('JSON').click()
     await v.run()
@@ -102,14 +120,80 @@ async function analyst() {
   await v.button('Table').click()
   await v.says('30 rows of 30')
 
-  const paper = () => v.page.locator('body').evaluate((body) => getComputedStyle(body).backgroundColor)
-  assert.equal(await paper(), 'rgb(255, 255, 255)')
-  await v.page.getByRole('button', { name: 'Open settings dialog' }).click()
-  await v.button('Dark').click() // where the system is light
-  await v.page.keyboard.press('Escape')
-  assert.notEqual(await paper(), 'rgb(255, 255, 255)')
+  await v.tab('Stale').click()
+  await v.says('0 rows of 0')
+  assert.match(await v.page.locator('.results .beside').innerText(), /^mirror\.state\s+mirror\.lagSeconds\s/)
+  await v.picture('beside')
+
+  assert.equal(await v.paper(), 'rgb(255, 255, 255)')
+  await v.theme('Dark') // where the system is light
+  assert.notEqual(await v.paper(), 'rgb(255, 255, 255)')
   await v.accessible('table, dark by choice')
+  await v.picture('dark')
+  await v.theme('Light')
+  assert.equal(await v.paper(), 'rgb(255, 255, 255)')
   await v.leave()
+}
+
+// What an answer may be: too wide, in part, none at all, and with what nobody has a value of.
+async function answers() {
+  const v = await Visitor.at(`${DEMO}/`)
+  const split = () => v.page.locator('.graphiql-editors').evaluate((element) => element.getBoundingClientRect().width)
+  const before = await split()
+  const wide = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`column${i}`, 'x'.repeat(20)]))
+  await v.answers({ data: { patients: { nodes: [wide] } } })
+  await v.run()
+  await v.says('1 row')
+  assert.equal(await split(), before)
+  assert.ok(await v.page.getByRole('region', { name: 'Table', exact: true }).evaluate((table) => table.scrollWidth > table.clientWidth))
+  assert.equal(await v.page.evaluate(() => document.documentElement.scrollWidth), 1280)
+  await v.picture('wide')
+
+  const why = 'nothing is known of the phone'
+  await v.answers({ data: { patients: { nodes: [{ id: 'P-1', phone: null }] }, mirror: { state: 'FOLLOWING' } }, errors: [{ message: why }, { message: why }] })
+  await v.run()
+  for (const view of ['Table', 'Chart', 'JSON']) {
+    await v.button(view).click()
+    await v.page.getByRole('alert').getByText(why).waitFor()
+    assert.equal(await v.page.getByRole('alert').getByText(why).count(), 1)
+    await v.accessible(`partial, ${view}`)
+  }
+  await v.button('Table').click()
+  await v.page.locator('.results .beside').getByText('FOLLOWING').waitFor()
+  await v.picture('partial')
+  await v.page.unroute('**/graphql')
+  await v.button('Sign out').click()
+  await v.button('Table').click()
+  await v.run()
+  await v.page.getByRole('alert').getByText(/sign|token/i).waitFor()
+  assert.equal(await v.page.getByText('This answer has no rows').count(), 0)
+  await v.picture('refused')
+
+  await v.answers({ data: { patients: { nodes: [{ year: 1990, gender: 'MALE' }, { year: null, gender: null }, { year: -5, gender: 'MALE' }] } } })
+  await v.run()
+  await v.says('3 rows')
+  await v.button('Chart').click()
+  await v.page.getByRole('img', { name: '3 rows counted by year, gender' }).getByText('no year').waitFor()
+  assert.equal((await v.download('Download CSV')).text,
+    '\ufeff"year","MALE","no gender","Count"\r\n"-5","1","0","1"\r\n"1990","1","0","1"\r\n"no year","0","1","1"\r\n')
+  await v.picture('no-year')
+  await v.leave(/status of 401/)
+}
+
+// What was done is said where it moves nothing, and not for long.
+async function said() {
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+    const v = await Visitor.at(`${DEMO}/`, { viewport })
+    const place = () => v.page.locator('main').evaluate((main) => main.getBoundingClientRect().top)
+    await v.says('Signed in as Admin.')
+    const before = await place()
+    await v.button('Copy link').click()
+    await v.says('It never holds variables or the token.')
+    assert.equal(await place(), before)
+    await v.picture(`said-${viewport.width}`)
+    await v.says('Signed in as Admin.')
+    await v.leave()
+  }
 }
 
 // Pages: all of them, as many as there are until one stops, and none of another query.
@@ -162,10 +246,14 @@ async function spreadsheet() {
   assert.equal(names, '"id","birthYear","emergencyContact.name","emergencyContact.relationship","emergencyContact.phone","allergies","email"')
   assert.match(row, /^"P-2025-000006","\d{4}","'=HYPERLINK\(""x"", 1\)","'\+1","'-2","'@SUM\(1\); b, ""c""",/)
 
-  await v.page.route('**/graphql', (route) => route.fulfill({ json: { data: { patients: { nodes: [{ name: ' =1+1', phone: '+82 10-1234-5678', weight: -3 }] } } } }))
+  const harmless = { weight: -3, text: '3-4', mark: 'a=b' }
+  const formulas = { a: ' =1+1', b: '+82 10-1234-5678', c: '\u3000＝1', d: '\u200b\u0001-1', e: '\t1', f: '\r1', g: '＋1', h: ' －1', i: '＠A1', j: '\u00a0@A1' }
+  await v.answers({ data: { patients: { nodes: [{ ...harmless, ...formulas }] } } })
   await v.run()
   await v.says('1 row')
-  assert.equal((await v.download('Download CSV')).text, '\ufeff"name","phone","weight"\r\n"\' =1+1","\'+82 10-1234-5678","-3"\r\n')
+  const cells = [...Object.values(harmless), ...Object.values(formulas).map((text) => `'${text}`)]
+  const { text } = await v.download('Download CSV')
+  assert.equal(text, `\ufeff"${Object.keys({ ...harmless, ...formulas }).join('","')}"\r\n"${cells.join('","')}"\r\n`)
   await v.leave()
 }
 
@@ -185,17 +273,36 @@ async function developer() {
     v.run(),
   ])
   await stream.response()
+  await v.says('Waiting for a change…')
+  await v.picture('waiting')
   const other = await Visitor.at(shared(DEMO, 'mutation Other { updatePatientContact(input: { patientId: "P-2025-000001", phone: "010-7777-7777" }) { __typename } }'))
   await other.run()
   await other.json('UpdatePatientContactSuccess')
   await other.leave()
   await v.json('010-7777-7777')
-  const [ended] = await Promise.all([v.page.waitForEvent('requestfailed'), v.run()])
+  assert.equal(await v.page.getByText('Waiting for a change…').count(), 0)
+  const [ended] = await Promise.all([v.page.waitForEvent('requestfailed'), v.example('ChangedSince')])
   assert.equal(ended, stream)
+  await v.editorHas('ChangedSince')
+  await v.run()
+  await v.says(/\d rows of/)
 
-  await v.example('ChangedSince')
+  let held // its answer does not come into another tab
+  const asked = new Promise((resolve) => (held = resolve))
+  await v.page.route('**/graphql', (route) => held(route))
+  await v.run()
+  await asked
+  const [dropped] = await Promise.all([v.page.waitForEvent('requestfailed'), v.example('NotSynced')])
+  assert.match(dropped.postData(), /ChangedSince/)
+  await v.editorHas('NotSynced')
+  await v.says('Press ▶ (Ctrl-Enter) to run.')
+  await v.page.unroute('**/graphql')
+  await v.run()
+  await v.says('1 row of 1')
+
+  await v.tab('ChangedSince').click()
   await v.button('Copy link').click()
-  await v.says('It holds the query alone')
+  await v.says('the query, with the values written in it')
   const link = await v.page.evaluate(() => navigator.clipboard.readText())
   assert.equal(link, v.page.url())
   assert.match(decodeURIComponent(link), /query ChangedSince/)
@@ -222,6 +329,8 @@ async function korean() {
   await v.json('FhirRejected')
   assert.equal(v.requests.findLast((request) => request.method() === 'POST').headers()['accept-language'], 'ko')
   await v.tab('BirthYearAndGender').click()
+  await v.editorHas('출생')
+  assert.doesNotMatch(await v.editor(), /Patients.by|role:/)
   await v.run()
   await v.says('30행 / 전체 30')
   assert.equal(await v.page.evaluate(() => document.documentElement.scrollWidth), 390)
@@ -235,9 +344,16 @@ async function korean() {
   await v.page.getByLabel('언어').selectOption('en')
   await v.says('Signed in as Admin.')
   assert.equal(await v.page.locator('html').getAttribute('lang'), 'en')
+  await v.editorHas('Patients')
+  assert.doesNotMatch(await v.editor(), /[가-힣]/)
+  await v.tab('Rejected').click()
+  await v.editorHas('refuses')
+  await v.tab('BirthYearAndGender').click()
   await v.run()
   await v.says('30 rows of 30')
   assert.equal(v.requests.findLast((request) => request.method() === 'POST').headers()['accept-language'], 'en')
+  await v.theme('Light') // where the system is dark
+  assert.equal(await v.paper(), 'rgb(255, 255, 255)')
   await v.leave()
 }
 
@@ -267,7 +383,7 @@ async function hospital() {
   await v.leave(/status of 401/) // which the browser itself logs
 }
 
-const all = { analyst, pages, spreadsheet, developer, korean, hospital }
+const all = { analyst, answers, said, pages, spreadsheet, developer, korean, hospital }
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(all)) {
   await all[name]().catch((error) => {
     error.message = `${name}: ${error.message}`

@@ -1,10 +1,10 @@
 import { GraphiQL } from 'graphiql'
 import type { Fetcher } from '@graphiql/toolkit'
-import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode } from 'graphql'
+import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode, type OperationTypeNode } from 'graphql'
 import { useEffect, useMemo, useRef, useState } from 'react'
-import { fetchRole, fetchSchema, query, Refused, subscribe, type Headers, type Operation } from './api'
+import { ask, fetchRole, fetchSchema, Refused, type Headers, type Operation } from './api'
 import { Bar } from './Bar'
-import { config } from './config'
+import { config, withTitle } from './config'
 import { sharedQuery } from './share'
 import { Results } from './Results'
 import { Texts, texts, type Lang } from './texts'
@@ -27,14 +27,16 @@ const storage = {
   },
 }
 
-const first = sharedQuery() ?? config.examples[0] ?? { query: '', variables: '' }
+const browserLang: Lang = navigator.language.startsWith('ko') ? 'ko' : 'en'
+const example = config.examples[0]
+const first = sharedQuery() ?? { query: example ? withTitle(example, browserLang) : '', variables: example?.variables ?? '' }
 const tabs = [{ query: first.query, variables: first.variables }]
 
 /**
- * chosen is the operation that is sent, and whether it is a subscription. GraphiQL looks at a
+ * chosen is the operation that is sent, and its kind. GraphiQL looks at a
  * document some time after it was edited, and may name an operation of the one before.
  */
-function chosen(operation: Operation): { operation: Operation; isSubscription: boolean } {
+function chosen(operation: Operation): { operation: Operation; kind: `${OperationTypeNode}` } {
   let operations: OperationDefinitionNode[] = []
   try {
     operations = parse(operation.query).definitions.filter((d) => d.kind === Kind.OPERATION_DEFINITION)
@@ -44,12 +46,12 @@ function chosen(operation: Operation): { operation: Operation; isSubscription: b
   const named = operations.find(({ name }) => name && name.value === operation.operationName)
   return {
     operation: { ...operation, operationName: named ? operation.operationName : undefined },
-    isSubscription: (named ?? operations[0])?.operation === 'subscription',
+    kind: (named ?? operations[0])?.operation ?? 'query',
   }
 }
 
 export function App() {
-  const [lang, setLang] = useState<Lang>(navigator.language.startsWith('ko') ? 'ko' : 'en')
+  const [lang, setLang] = useState(browserLang)
   const [given, setGiven] = useState({ token: config.signIns[0]?.token ?? '' }) // an object: the same may be tried again
   const { token } = given
   const [visit, setVisit] = useState(0)
@@ -89,16 +91,17 @@ export function App() {
     }
   }, [given])
 
+  const [subscribed, setSubscribed] = useState(false)
   const fetcher = useMemo<Fetcher>(
-    () => async (given, options) => {
+    () => (given, options) => {
       const headers = { ...current.current, ...options?.headers }
-      const { operation, isSubscription } = chosen(given)
-      if (isSubscription) return subscribe(operation, headers) as never
-      const result = await query(operation, headers)
-      if (result.errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
-        setSession({ state: headers.Authorization ? 'refused' : 'none' }) // it may have expired since
-      }
-      return result as never
+      const { operation, kind } = chosen(given)
+      setSubscribed(kind === 'subscription')
+      return ask(operation, kind, headers, ({ errors }) => {
+        if (errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
+          setSession({ state: headers.Authorization ? 'refused' : 'none' }) // it may have expired since
+        }
+      }) as never
     },
     [],
   )
@@ -121,7 +124,7 @@ export function App() {
         >
           <GraphiQL.Logo>{' '}</GraphiQL.Logo>
           <GraphiQL.Footer>
-            <Results headers={() => current.current} />
+            <Results headers={() => current.current} subscribed={subscribed} />
           </GraphiQL.Footer>
           {bar && (
             <Bar

@@ -2,7 +2,8 @@ import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { useEffect, useState, type FormEvent } from 'react'
 import { createPortal } from 'react-dom'
 import type { Session } from './App'
-import { config } from './config'
+import { config, withTitle, type Example } from './config'
+import { Said, useSaid } from './Said'
 import { sharedQuery, shareLink } from './share'
 import { useTexts, type Lang } from './texts'
 
@@ -21,12 +22,14 @@ export function Bar({ element, lang, setLang, token, signIn, signOut, session, h
   const t = useTexts()
   const queryEditor = useGraphiQL((state) => state.queryEditor)
   useEffect(() => queryEditor?.updateOptions({ wordWrap: 'on' }), [queryEditor]) // for phones, and long comments
+  const [said, say] = useSaid()
+  useEffect(() => say(''), [session, lang])
   return createPortal(
     <>
       <h1>PatientGraph</h1>
       <Examples lang={lang} />
       <SignIn token={token} signIn={signIn} signOut={signOut} />
-      <Share />
+      <Share say={say} />
       <label>
         <span className="hidden-text">{t.language}</span>
         <select value={lang} onChange={(event) => setLang(event.target.value as Lang)}>
@@ -34,9 +37,9 @@ export function Bar({ element, lang, setLang, token, signIn, signOut, session, h
           <option value="ko">한국어</option>
         </select>
       </label>
-      <p role="status" className={session.state === 'refused' || session.state === 'unreachable' ? 'session wrong' : 'session'}>
-        <SessionText session={session} hasSchema={hasSchema} />
-      </p>
+      <Said room={t.shared} className={!said && (session.state === 'refused' || session.state === 'unreachable') ? 'session wrong' : 'session'}>
+        {said || <SessionText session={session} hasSchema={hasSchema} />}
+      </Said>
     </>,
     element,
   )
@@ -117,21 +120,39 @@ function useOpen() {
   const { tabs, queryEditor, variableEditor } = useGraphiQL(({ tabs, queryEditor, variableEditor }) => ({ tabs, queryEditor, variableEditor }))
   return ({ query, variables }: { query: string; variables: string }) => {
     const opened = tabs.findIndex((tab) => tab.query === query)
-    if (opened >= 0) return changeTab(opened)
-    addTab()
-    queryEditor?.setValue(query)
-    variableEditor?.setValue(variables)
+    if (opened >= 0) {
+      changeTab(opened)
+    } else {
+      addTab()
+      queryEditor?.setValue(query)
+      variableEditor?.setValue(variables)
+    }
+    // GraphiQL has no other way to show the pane.
+    if (variables) document.querySelector<HTMLElement>('.graphiql-editor-tools [data-name=variables]')?.click()
   }
+}
+
+/** useLang keeps the title of an example, where nobody has changed it, in the page's language. */
+function useLang(lang: Lang) {
+  const queryEditor = useGraphiQL((state) => state.queryEditor)
+  const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex].id)
+  useEffect(() => {
+    const other = lang === 'ko' ? 'en' : 'ko'
+    const example = config.examples.find((example) => withTitle(example, other) === queryEditor?.getValue())
+    if (example) queryEditor?.setValue(withTitle(example, lang))
+  }, [lang, tab, queryEditor])
 }
 
 function Examples({ lang }: { lang: Lang }) {
   const t = useTexts()
   const open = useOpen()
+  useLang(lang)
   if (config.examples.length === 0) return null
+  const choose = (example: Example) => open({ query: withTitle(example, lang), variables: example.variables })
   return (
     <label>
       <span className="hidden-text">{t.examples}</span>
-      <select className="examples" value="" onChange={(event) => open(config.examples.find(({ name }) => name === event.target.value)!)}>
+      <select className="examples" value="" onChange={(event) => choose(config.examples.find(({ name }) => name === event.target.value)!)}>
         <option value="" disabled>
           {t.examples}…
         </option>
@@ -151,10 +172,9 @@ function Examples({ lang }: { lang: Lang }) {
   )
 }
 
-function Share() {
+function Share({ say }: { say(text: string): void }) {
   const t = useTexts()
   const queryEditor = useGraphiQL((state) => state.queryEditor) // the tab's own text comes later
-  const [said, setSaid] = useState('')
   const open = useOpen()
   useEffect(() => {
     // A link was put into the address bar: the page stays.
@@ -168,14 +188,11 @@ function Share() {
   const share = async () => {
     const link = shareLink(queryEditor?.getValue() ?? '')
     history.replaceState(null, '', link) // the address bar has it too, where copying is not allowed
-    setSaid(await navigator.clipboard.writeText(link).then(() => t.shared, () => t.notCopied))
+    say(await navigator.clipboard.writeText(link).then(() => t.shared, () => t.notCopied))
   }
   return (
-    <span className="share">
-      <button type="button" onClick={share}>
-        {t.share}
-      </button>
-      <span role="status">{said}</span>
-    </span>
+    <button type="button" onClick={share}>
+      {t.share}
+    </button>
   )
 }

@@ -1,6 +1,6 @@
 import type { Cell, Row, Rows } from './rows'
 import { Table } from './Table'
-import { useTexts } from './texts'
+import { useTexts, type texts } from './texts'
 
 const mostBars = 150
 const mostParts = 6
@@ -10,11 +10,11 @@ interface Counted {
   column: string
   split?: string
   total: number
-  bars: { key: string; count: number; parts: number[] }[]
+  bars: { key: string; value: Cell; count: number; parts: number[] }[]
   parts: string[] // what the split has; one empty name without it
-  table(count: string): { columns: string[]; rows: Row[] }
 }
 
+// Rows without a value are counted too, under an empty key.
 const key = (cell: Cell | undefined) => (cell === null || cell === undefined ? '' : String(cell))
 
 /** countsOf counts rows by a column, and by another within it. */
@@ -33,35 +33,35 @@ export function countsOf({ columns, rows }: Rows, column?: string, split?: strin
 
   const counts = new Map<string, Map<string, number>>()
   const totals = new Map<string, number>()
+  const values = new Map<string, Cell>()
   for (const row of rows) {
     const [bar, part] = [key(row[column]), split ? key(row[split]) : '']
     const parts = counts.get(bar) ?? new Map<string, number>()
     counts.set(bar, parts.set(part, (parts.get(part) ?? 0) + 1))
     totals.set(part, (totals.get(part) ?? 0) + 1)
+    values.set(bar, row[column])
   }
   const parts = [...totals.keys()].sort((a, b) => totals.get(b)! - totals.get(a)!)
   const bars = [...counts].map(([key, of]) => {
     const each = parts.map((part) => of.get(part) ?? 0)
-    return { key, count: each.reduce((sum, n) => sum + n, 0), parts: each }
+    return { key, value: values.get(key)!, count: each.reduce((sum, n) => sum + n, 0), parts: each }
   })
   const inOrder = bars.every(({ key }) => key === '' || /^-?\d+(\.\d+)?$/.test(key))
   const place = (key: string) => (key === '' ? Number.MAX_VALUE : Number(key))
   bars.sort(inOrder ? (a, b) => place(a.key) - place(b.key) : (a, b) => b.count - a.count || a.key.localeCompare(b.key))
-  const by = column
+  return { column, split, total: rows.length, bars, parts }
+}
+
+/** tableOf is what was counted as a table. */
+export function tableOf({ column, split, bars, parts }: Counted, t: typeof texts.en): { columns: string[]; rows: Row[] } {
+  const names = split ? parts.map((part) => part || t.without(split)) : []
   return {
-    column,
-    split,
-    total: rows.length,
-    bars,
-    parts,
-    table: (count) => ({
-      columns: [by, ...(split ? parts : []), count],
-      rows: bars.map((bar) => ({
-        [by]: bar.key,
-        ...(split && Object.fromEntries(parts.map((part, i) => [part, bar.parts[i]]))),
-        [count]: bar.count,
-      })),
-    }),
+    columns: [column, ...names, t.count],
+    rows: bars.map((bar) => ({
+      [column]: bar.key ? bar.value : t.without(column),
+      ...Object.fromEntries(names.map((name, i) => [name, bar.parts[i]])),
+      [t.count]: bar.count,
+    })),
   }
 }
 
@@ -76,7 +76,7 @@ export function Chart({ columns, counted, set }: Props) {
   const { column, split = '', parts, total } = counted
   const bars = counted.bars.slice(0, mostBars)
   const longest = Math.max(...bars.map((bar) => bar.count))
-  const name = (key: string) => (key || t.empty).slice(0, shownName)
+  const name = (key: string) => (key || t.without(column)).slice(0, shownName)
   const label = Math.min(30, 6 + 2.2 * Math.max(...bars.map((bar) => name(bar.key).length))) // per cent of the width
   const shade = (part: number) => `part part-${Math.min(part, mostParts)}`
   return (
@@ -109,7 +109,7 @@ export function Chart({ columns, counted, set }: Props) {
               <svg width="12" height="12" aria-hidden="true">
                 <rect width="12" height="12" className={shade(i)} />
               </svg>
-              {part || t.empty}
+              {part || t.without(split)}
             </li>
           ))}
         </ul>
@@ -136,7 +136,7 @@ export function Chart({ columns, counted, set }: Props) {
         })}
       </svg>
       {counted.bars.length > mostBars && <p className="note">{t.others(counted.bars.length - mostBars)}</p>}
-      <Table {...counted.table(t.count)} />
+      <Table {...tableOf(counted, t)} />
     </div>
   )
 }

@@ -1,25 +1,37 @@
 import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { Headers, Result } from './api'
-import { Chart, countsOf } from './Chart'
+import { Chart, countsOf, tableOf } from './Chart'
 import { loadPages, pagesOf } from './pages'
 import { csv, rowsOf, type Row, type Rows } from './rows'
+import { Said, useSaid } from './Said'
 import { Table } from './Table'
 import { useTexts } from './texts'
 
 type View = 'table' | 'chart' | 'json'
 
-/** Results shows the answer of the tab as more than JSON, which GraphiQL itself shows. */
-export function Results({ headers }: { headers(): Headers }) {
+/**
+ * Results shows the answer of the tab as more than JSON, which GraphiQL itself shows, and why
+ * there is none, or not all of it.
+ */
+export function Results({ headers, subscribed }: { headers(): Headers; subscribed: boolean }) {
   const t = useTexts()
+  const { stop } = useGraphiQLActions()
   const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
-  const rows = useMemo(() => read(tab.response), [tab.response])
+  const isFetching = useGraphiQL((state) => state.isFetching)
+  useEffect(() => stop, [tab.id]) // what one tab runs is never shown in another
+  const answer = useMemo(() => read(tab.response), [tab.response])
+  const rows = useMemo(() => answer && rowsOf(answer), [answer])
   const [chosen, choose] = useState<View | null>(null)
   const [by, setBy] = useState<{ column?: string; split?: string }>({})
   const view = chosen ?? (rows?.path ? 'table' : 'json')
 
   const counted = useMemo(() => (rows && view === 'chart' ? countsOf(rows, by.column, by.split) : null), [rows, view, by])
-  const shown = counted ? counted.table(t.count) : rows
+  const shown = counted ? tableOf(counted, t) : rows
+  let note = ''
+  if (isFetching) note = subscribed ? t.waiting : t.running
+  else if (!tab.response) note = t.runIt
+  else if (view !== 'json' && !answer?.errors && (!rows || (view === 'chart' && !counted))) note = t.noList
   return (
     <section className="results" data-view={view} aria-label={t.view}>
       <div className="results-bar">
@@ -31,18 +43,35 @@ export function Results({ headers }: { headers(): Headers }) {
           ))}
         </div>
         {rows?.path && <Loader key={tab.id} rows={rows} headers={headers} />}
-        {shown && <CSV columns={shown.columns} rows={shown.rows} name={tab.operationName ?? 'result'} />}
+        {shown && shown.rows.length > 0 && <CSV columns={shown.columns} rows={shown.rows} name={(tab.operationName ?? 'result') + (counted ? '-counts' : '')} />}
       </div>
-      {view !== 'json' && !rows && <p className="note">{tab.response ? t.noList : t.noRows}</p>}
-      {view === 'table' && rows && <Table {...rows} />}
+      <p role="status" className="note">
+        {note}
+      </p>
+      <Errors errors={answer?.errors ?? []} />
+      {view === 'table' && rows && Object.keys(rows.beside).length > 0 && (
+        <Table columns={Object.keys(rows.beside)} rows={[rows.beside]} label={t.beside} className="beside" />
+      )}
+      {view === 'table' && rows && rows.rows.length > 0 && <Table columns={rows.columns} rows={rows.rows} />}
       {view === 'chart' && rows && counted && <Chart columns={rows.columns} counted={counted} set={setBy} />}
     </section>
   )
 }
 
-function read(response: string | null): Rows | null {
+/** Errors says each once: many rows may lack something for one reason. */
+function Errors({ errors }: { errors: NonNullable<Result['errors']> }) {
+  return (
+    <div role="alert" className="errors">
+      {[...new Set(errors.map(({ message }) => message))].map((message) => (
+        <p key={message}>{message}</p>
+      ))}
+    </div>
+  )
+}
+
+function read(response: string | null): Result | null {
   try {
-    return response ? rowsOf(JSON.parse(response) as Result) : null
+    return response ? JSON.parse(response) : null
   } catch {
     return null // not an answer, but what GraphiQL says of one
   }
@@ -121,7 +150,7 @@ function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
 
 function CSV({ columns, rows, name }: { columns: string[]; rows: Row[]; name: string }) {
   const t = useTexts()
-  const [said, setSaid] = useState('')
+  const [said, say] = useSaid()
   const download = () => {
     // Excel takes a file for UTF-8 by its first bytes alone.
     const url = URL.createObjectURL(new Blob(['\ufeff', csv(columns, rows)], { type: 'text/csv' }))
@@ -129,7 +158,7 @@ function CSV({ columns, rows, name }: { columns: string[]; rows: Row[]; name: st
     link.click()
     URL.revokeObjectURL(url)
   }
-  const copy = async () => setSaid(await navigator.clipboard.writeText(csv(columns, rows)).then(() => t.copied, () => t.notCopied))
+  const copy = async () => say(await navigator.clipboard.writeText(csv(columns, rows)).then(() => t.copied, () => t.notCopied))
   return (
     <>
       <button type="button" onClick={download}>
@@ -138,9 +167,9 @@ function CSV({ columns, rows, name }: { columns: string[]; rows: Row[]; name: st
       <button type="button" onClick={copy}>
         {t.copyCSV}
       </button>
-      <span role="status" className="note">
+      <Said className="note" room={t.copied}>
         {said}
-      </span>
+      </Said>
     </>
   )
 }

@@ -3,10 +3,10 @@ import { useTexts } from './texts'
 
 const shownRows = 500 // more make the page slow, and nobody reads them
 
-export function Table({ columns, rows }: { columns: string[]; rows: Row[] }) {
+export function Table({ columns, rows, label, className = '' }: { columns: string[]; rows: Row[]; label?: string; className?: string }) {
   const t = useTexts()
   return (
-    <div className="scrolls" tabIndex={0} role="region" aria-label={t.table}>
+    <div className={`scrolls ${className}`} tabIndex={0} role="region" aria-label={label ?? t.table}>
       <table>
         <thead>
           <tr>

@@ -14,6 +14,7 @@ export interface Operation {
   operationName?: string | null
 }
 
+export type Kind = 'query' | 'mutation' | 'subscription'
 export type Headers = Record<string, string>
 
 /** Refused is the server's 401: there is no token, or it is not valid any more. */
@@ -67,35 +68,41 @@ async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<Res
   }
 }
 
+async function* results(operation: Operation, kind: Kind, headers: Headers, signal: AbortSignal): AsyncGenerator<Result, undefined> {
+  // What a mutation has begun is not cut off.
+  if (kind !== 'subscription') return void (yield await query(operation, headers, kind === 'query' ? signal : undefined))
+  const response = await post(operation, headers, 'text/event-stream', signal)
+  if (response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+    yield* readEvents(response.body!)
+  } else {
+    yield await readResult(response)
+  }
+}
+
 /**
- * subscribe returns an async iterator. Stopping it must end the request at once: an async
- * generator's own return() would wait for the next event.
+ * ask tells each result to seen, and returns an async iterator, also of the one answer of a query: so GraphiQL can stop it,
+ * and it does not come into another tab. Stopping must end it at once: an async generator's
+ * own return() would wait for the next event.
  */
-export function subscribe(operation: Operation, headers: Headers): AsyncIterableIterator<Result> {
+export function ask(operation: Operation, kind: Kind, headers: Headers, seen: (result: Result) => void): AsyncIterableIterator<Result> {
   const controller = new AbortController()
-  const results = (async function* () {
-    const response = await post(operation, headers, 'text/event-stream', controller.signal)
-    if (response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
-      yield* readEvents(response.body!)
-    } else {
-      yield await readResult(response)
-    }
-  })()
+  const answers = results(operation, kind, headers, controller.signal)
+  const end = { value: undefined, done: true } as const
+  let stop!: () => void
+  const stopped = new Promise<typeof end>((resolve) => (stop = () => resolve(end)))
   return {
     [Symbol.asyncIterator]() {
       return this
     },
     async next() {
-      try {
-        return await results.next()
-      } catch (error) {
-        if (controller.signal.aborted) return { value: undefined, done: true }
-        throw error
-      }
+      const next = await Promise.race([stopped, answers.next()])
+      if (!next.done) seen(next.value)
+      return next
     },
     async return() {
+      stop()
       controller.abort()
-      return { value: undefined, done: true }
+      return end
     },
   }
 }

@@ -1,3 +1,5 @@
+import type { Lang } from './texts'
+
 /** What the server tells the page: config in web.go, where an empty list is null. */
 interface Config {
   basePath: string
@@ -12,7 +14,7 @@ interface SignIn {
   token: string
 }
 
-interface Example {
+export interface Example {
   name: string
   group: 'analysts' | 'developers'
   title: string
@@ -22,5 +24,8 @@ interface Example {
 }
 
 const given: Config = JSON.parse(document.getElementById('config')!.textContent!)
+
+/** withTitle is an example as the editor shows it. */
+export const withTitle = ({ title, titleKo, query }: Example, lang: Lang) => `# ${lang === 'ko' ? titleKo : title}\n${query}`
 
 export const config = { ...given, signIns: given.signIns ?? [], examples: given.examples ?? [] }

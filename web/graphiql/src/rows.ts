@@ -7,6 +7,8 @@ export type Row = Record<string, Cell>
 export interface Rows {
   columns: string[]
   rows: Row[]
+  /** What stands beside the list, as one row. */
+  beside: Row
   /** Where the list is in data: response names. Null: there is none. */
   path: string[] | null
   connection: Connection | null
@@ -34,7 +36,9 @@ export function rowsOf({ data }: Result): Rows | null {
   })
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))]
   const columns = names.filter((name) => !names.some((other) => other.startsWith(`${name}.`))) // an object that is null in some
-  return { columns, rows, path: found?.path ?? null, connection: found?.connection ?? null }
+  const beside: Row = {}
+  if (found) flatten(beside, '', data, found.connection ?? found.items)
+  return { columns, rows, beside, path: found?.path ?? null, connection: found?.connection ?? null }
 }
 
 /** findList looks for a field that answers a list, or for the least deep connection. */
@@ -54,11 +58,12 @@ function findList(data: Record<string, unknown>): { path: string[]; items: unkno
   return null
 }
 
-/** flatten puts what is nested under dotted names. */
-function flatten(row: Row, prefix: string, value: Record<string, unknown>) {
+/** flatten puts what is nested under dotted names, but for one part. */
+function flatten(row: Row, prefix: string, value: Record<string, unknown>, but?: unknown) {
   for (const [name, inner] of Object.entries(value)) {
     const column = prefix + name
-    if (isObject(inner)) flatten(row, column + '.', inner)
+    if (inner === but) continue
+    if (isObject(inner)) flatten(row, column + '.', inner, but)
     else if (Array.isArray(inner)) row[column] = inner.some(isObject) ? JSON.stringify(inner) : inner.join('; ')
     else row[column] = inner as Cell
   }
@@ -66,13 +71,13 @@ function flatten(row: Row, prefix: string, value: Record<string, unknown>) {
 
 /**
  * csv is RFC 4180. A text that a spreadsheet would run as a formula gets an apostrophe
- * before it (OWASP, CSV injection), also behind blanks, which some take away; numbers cannot
- * be one.
+ * before it (OWASP, CSV injection), also behind blanks and what nobody sees, which some take
+ * away, and in other widths (NFKC makes them one). Numbers cannot be one.
  */
 export function csv(columns: string[], rows: Row[]): string {
   const cell = (value: Cell | undefined) => {
     const text = String(value ?? '')
-    const safe = typeof value === 'string' && /^[\t\r\n]|^\s*[=+\-@＝＋－＠]/.test(text) ? `'${text}` : text
+    const safe = typeof value === 'string' && /^[\t\r\n]|^[\s\p{C}]*[=+\-@]/u.test(text.normalize('NFKC')) ? `'${text}` : text
     return `"${safe.replaceAll('"', '""')}"`
   }
   const lines = [columns.map(cell), ...rows.map((row) => columns.map((column) => cell(row[column])))]
