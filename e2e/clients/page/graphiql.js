@@ -192,6 +192,16 @@ async function said() {
     assert.equal(await place(), before)
     await v.picture(`said-${viewport.width}`)
     await v.says('Signed in as Admin.')
+
+    await v.run()
+    await v.says('30 rows of 30')
+    const table = () => v.page.getByRole('region', { name: 'Table' }).evaluate((table) => table.offsetTop)
+    const above = await table()
+    await v.button('Copy CSV').click()
+    await v.says('Copied.')
+    assert.equal(await table(), above)
+    await v.picture(`copied-${viewport.width}`)
+    await v.page.getByText('Copied.').waitFor({ state: 'hidden' })
     await v.leave()
   }
 }

@@ -4,7 +4,7 @@ import type { Headers, Result } from './api'
 import { Chart, countsOf, tableOf } from './Chart'
 import { loadPages, pagesOf } from './pages'
 import { csv, rowsOf, type Row, type Rows } from './rows'
-import { Said, useSaid } from './Said'
+import { useSaid } from './Said'
 import { Table } from './Table'
 import { useTexts } from './texts'
 
@@ -164,12 +164,14 @@ function CSV({ columns, rows, name }: { columns: string[]; rows: Row[]; name: st
       <button type="button" onClick={download}>
         {t.downloadCSV}
       </button>
-      <button type="button" onClick={copy}>
-        {t.copyCSV}
-      </button>
-      <Said className="note" room={t.copied}>
-        {said}
-      </Said>
+      <span className="copy">
+        <button type="button" onClick={copy}>
+          {t.copyCSV}
+        </button>
+        <span role="status" className="note">
+          {said}
+        </span>
+      </span>
     </>
   )
 }
