@@ -182,7 +182,7 @@ async function answers() {
 
 // What was done is said where it moves nothing, and not for long.
 async function said() {
-  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 480, height: 844 }]) { // on the second the message is longer than what it replaces
     const v = await Visitor.at(`${DEMO}/`, { viewport })
     const place = () => v.page.locator('main').evaluate((main) => main.getBoundingClientRect().top)
     await v.says('Signed in as Admin.')
