@@ -69,11 +69,16 @@ type PageRequest struct {
 // Page is one page, in order.
 type Page struct {
 	Patients    []*Patient
-	Cursors     []string // one for each patient
-	Unreadable  []error  // one for each row that cannot be shown
-	Start, End  string   // cursors of the first and the last row, shown or not; "" = there is none
+	Unreadable  []error // one for each row that cannot be shown
+	Start, End  string  // cursors of the first and the last row, shown or not; "" = there is none
 	HasNext     bool
 	HasPrevious bool
+	Order       Order
+}
+
+// Cursor is that of a patient of the page.
+func (p *Page) Cursor(patient *Patient) string {
+	return orderings[p.Order].cursorOf(p.Order, patient)
 }
 
 // cursor is a position: behind the patient with this key and id.
@@ -153,13 +158,13 @@ func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
 		return nil, err
 	}
 	if r.Filter.nothing() {
-		return r.page(o, nil), nil
+		return r.page(nil), nil
 	}
 	rows, err := s.pageRows(ctx, r, o, bounds)
 	if err != nil {
 		return nil, fmt.Errorf("page of patients: %w", err)
 	}
-	return r.page(o, rows), nil
+	return r.page(rows), nil
 }
 
 // pageRow is a row that was read, or could not be (ErrUnreadable).
@@ -230,26 +235,24 @@ func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, w
 }
 
 // page makes a page of the rows that were read for it.
-func (r PageRequest) page(o ordering, rows []pageRow) *Page {
+func (r PageRequest) page(rows []pageRow) *Page {
 	size, backward := max(r.First, r.Last), r.Last > 0
 	more := len(rows) > size
 	rows = rows[:min(size, len(rows))]
-	page := &Page{HasNext: more, HasPrevious: r.After != ""}
+	page := &Page{HasNext: more, HasPrevious: r.After != "", Order: r.Order}
 	if backward {
 		slices.Reverse(rows)
 		page.HasNext, page.HasPrevious = r.Before != "", more
 	}
-	for n, row := range rows {
-		cursor := o.cursorOf(r.Order, row.patient)
-		if n == 0 {
-			page.Start = cursor
-		}
-		page.End = cursor
+	if len(rows) > 0 {
+		page.Start, page.End = page.Cursor(rows[0].patient), page.Cursor(rows[len(rows)-1].patient)
+	}
+	for _, row := range rows {
 		if row.err != nil {
 			page.Unreadable = append(page.Unreadable, row.err)
 			continue
 		}
-		page.Patients, page.Cursors = append(page.Patients, row.patient), append(page.Cursors, cursor)
+		page.Patients = append(page.Patients, row.patient)
 	}
 	return page
 }

@@ -41,13 +41,13 @@ func walk(t require, s *Store, r PageRequest, size int, forward bool, between fu
 			if !page.HasNext {
 				return all
 			}
-			r.After = page.Cursors[len(page.Cursors)-1]
+			r.After = page.End
 		} else {
 			all = append(ids(page), all...)
 			if !page.HasPrevious {
 				return all
 			}
-			r.Before = page.Cursors[0]
+			r.Before = page.Start
 		}
 		between()
 	}
@@ -144,7 +144,7 @@ func TestBadCursors(t *testing.T) {
 		}
 		encode := base64.RawURLEncoding.EncodeToString
 		for _, c := range []string{
-			"x", "!", page.Cursors[0] + "=", encode([]byte(`{"o":"created-desc","n":1,"i":"P-1"}`)) + "\n", page.Cursors[0], // the last is of another order
+			"x", "!", page.Start + "=", encode([]byte(`{"o":"created-desc","n":1,"i":"P-1"}`)) + "\n", page.Start, // the last is of another order
 			encode([]byte(`{}`)), encode([]byte(`{"o":"created-desc"}`)), encode([]byte(`{"o":"created-desc","n":"1","i":"x"}`)),
 			encode([]byte(`{"o":"created-desc","n":1,"i":"\u0000"}`)), encode([]byte("null")),
 		} {

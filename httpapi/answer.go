@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
+	"patientgraph/graph"
 )
 
 const (
@@ -137,19 +139,35 @@ func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.Respon
 	return response
 }
 
+// InterceptField counts what is long before it is written, and patients while they are
+// written: see graph.Project.
 func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
 	value, err := next(ctx)
-	if !isLong(value) {
+	if err != nil {
 		return value, err
 	}
 	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
-	if size.refusal() == nil {
-		l.count(size, textBytes(value))
+	count := func(bytes int64) error {
+		if size.refusal() == nil {
+			l.count(size, bytes)
+		}
+		if refusal := size.refusal(); refusal != nil {
+			return refusal
+		}
+		return nil
 	}
-	if refusal := size.refusal(); refusal != nil {
-		return nil, refusal
+	json, projected, err := graph.Project(ctx, value, count)
+	switch {
+	case err != nil:
+		return nil, err
+	case projected:
+		return graphql.WriterFunc(func(w io.Writer) { _, _ = w.Write(json) }), nil
+	case isLong(value):
+		if err := count(textBytes(value)); err != nil {
+			return nil, err
+		}
 	}
-	return value, err
+	return value, nil
 }
 
 // withoutData is the answer of an operation that was executed: it has data all the same.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -100,8 +101,12 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 	_, _ = w.Write(body) // the client is gone if this fails
 }
 
-// body has no data where the operation did not begin (GraphQL section 7.1).
+// body has no data where the operation did not begin (GraphQL section 7.1). The data are
+// JSON already.
 func (a answer) body() ([]byte, error) {
+	if a.Data != nil && len(a.Errors) == 0 && len(a.Extensions) == 0 {
+		return slices.Concat([]byte(`{"data":`), a.Data, []byte("}")), nil
+	}
 	if a.Data == nil {
 		return json.Marshal(struct {
 			Errors     gqlerror.List  `json:"errors"`

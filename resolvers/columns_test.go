@@ -35,7 +35,7 @@ func (r *recorder) Patient(_ context.Context, id string, columns ...db.Column) (
 
 func (r *recorder) Patients(_ context.Context, request db.PageRequest) (*db.Page, error) {
 	r.columns = append(r.columns, request.Columns...)
-	return &db.Page{Patients: []*db.Patient{{ID: "P-1", ChangeSeq: 7}}, Cursors: []string{"c"}}, nil
+	return &db.Page{Patients: []*db.Patient{{ID: "P-1", ChangeSeq: 7}}, Order: request.Order}, nil
 }
 
 func (r *recorder) CountPatients(context.Context, db.Filter) (int, error) { return 1, nil }

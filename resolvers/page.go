@@ -185,16 +185,17 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 		return nil, r.internal(ctx, err)
 	}
 	c := &graph.PatientConnection{
-		Edges: make([]*graph.PatientEdge, 0, len(page.Patients)),
-		Nodes: make([]*graph.Patient, 0, len(page.Patients)),
-		PageInfo: &graph.PageInfo{
-			HasNextPage: page.HasNext, HasPreviousPage: page.HasPrevious,
-		},
+		PageInfo: &graph.PageInfo{HasNextPage: page.HasNext, HasPreviousPage: page.HasPrevious},
 	}
-	for i, row := range page.Patients {
+	nodes, edges := selected(ctx, "nodes"), selected(ctx, "edges")
+	for _, row := range page.Patients {
 		p := r.toPatient(row, v)
-		c.Nodes = append(c.Nodes, p)
-		c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursors[i], Node: p})
+		if nodes {
+			c.Nodes = append(c.Nodes, p)
+		}
+		if edges {
+			c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursor(row), Node: p})
+		}
 	}
 	c.PageInfo.StartCursor, c.PageInfo.EndCursor = optional(page.Start), optional(page.End)
 	for _, err := range page.Unreadable { // the others are shown

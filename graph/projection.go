@@ -1,0 +1,348 @@
+package graph
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// Project writes what the field under way selects of a *Patient or a *PatientConnection, as
+// the generated code writes it, without that code's steps for each field of each patient:
+// on a page these cost more than the database. ok is false for any other value, and where
+// something is selected that has a resolver: then the generated code is to write it.
+// TestProjectionWritesWhatTheGeneratedCodeWrites holds the two together.
+//
+// more is told how many bytes came to the answer since it was called last, after each
+// patient; an error ends the projection and is returned.
+func Project(ctx context.Context, value any, more func(bytes int64) error) (json []byte, ok bool, err error) {
+	w := projection{more: more}
+	switch v := value.(type) {
+	case *Patient:
+		if v == nil {
+			return nil, false, nil
+		}
+		w.patient(w.selected(ctx, "Patient"), v)
+	case *PatientConnection:
+		if v == nil {
+			return nil, false, nil
+		}
+		w.connection(w.selected(ctx, "PatientConnection"), v)
+	default:
+		return nil, false, nil
+	}
+	return w.json, !w.foreign && w.err == nil, w.err
+}
+
+// projection is JSON that is being written.
+type projection struct {
+	json    []byte
+	told    int // bytes of it
+	more    func(bytes int64) error
+	foreign bool // something is selected that is not written here
+	err     error
+}
+
+// selection is what is selected of an object.
+type selection struct {
+	graphql.CollectedField
+	of []selection // of its value, where that is an object
+}
+
+// implementors are the types whose objects are written here, with their interfaces.
+var implementors = map[string][]string{
+	"Patient": patientImplementors, "PatientConnection": patientConnectionImplementors, "PatientEdge": patientEdgeImplementors,
+	"PageInfo": pageInfoImplementors, "Address": addressImplementors, "EmergencyContact": emergencyContactImplementors,
+}
+
+// selected returns what is selected of the field under way, whose value is of a type.
+func (w *projection) selected(ctx context.Context, of string) []selection {
+	return w.collect(graphql.GetOperationContext(ctx), graphql.GetFieldContext(ctx).Field.Selections, of)
+}
+
+func (w *projection) collect(operation *graphql.OperationContext, set ast.SelectionSet, of string) []selection {
+	satisfied, known := implementors[of]
+	if !known {
+		w.foreign = true
+		return nil
+	}
+	fields := graphql.CollectFields(operation, set, satisfied)
+	selections := make([]selection, len(fields))
+	for i, f := range fields {
+		for _, before := range fields[:i] { // once of Patient and once of Node
+			w.foreign = w.foreign || before.Alias == f.Alias
+		}
+		w.foreign = w.foreign || len(f.Deferrables) > 0
+		selections[i].CollectedField = f
+		if len(f.Selections) > 0 {
+			selections[i].of = w.collect(operation, f.Selections, f.Definition.Type.Name())
+		}
+	}
+	return selections
+}
+
+func (w *projection) connection(selections []selection, c *PatientConnection) {
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("PatientConnection")
+		case "edges":
+			w.list(len(c.Edges), func(i int) { w.edge(f.of, c.Edges[i]) })
+		case "nodes":
+			w.list(len(c.Nodes), func(i int) { w.patient(f.of, c.Nodes[i]) })
+		case "pageInfo":
+			w.pageInfo(f.of, c.PageInfo)
+		case "totalCount":
+			w.number(c.TotalCount)
+		default:
+			w.foreign = true
+		}
+	})
+}
+
+func (w *projection) edge(selections []selection, e *PatientEdge) {
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("PatientEdge")
+		case "cursor":
+			w.text(e.Cursor)
+		case "node":
+			w.patient(f.of, e.Node)
+		default:
+			w.foreign = true
+		}
+	})
+}
+
+func (w *projection) pageInfo(selections []selection, p *PageInfo) {
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("PageInfo")
+		case "hasNextPage":
+			w.flag(p.HasNextPage)
+		case "hasPreviousPage":
+			w.flag(p.HasPreviousPage)
+		case "startCursor":
+			w.optional(p.StartCursor)
+		case "endCursor":
+			w.optional(p.EndCursor)
+		default:
+			w.foreign = true
+		}
+	})
+}
+
+func (w *projection) patient(selections []selection, p *Patient) {
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("Patient")
+		case "id":
+			w.text(p.ID)
+		case "familyName":
+			w.optional(p.FamilyName)
+		case "givenName":
+			w.optional(p.GivenName)
+		case "fullName":
+			w.optional(p.FullName)
+		case "birthDate":
+			w.date(p.BirthDate)
+		case "birthYear":
+			w.optionalNumber(p.BirthYear)
+		case "gender":
+			w.plain(string(p.Gender))
+		case "phone":
+			w.optional(p.Phone)
+		case "email":
+			w.optional(p.Email)
+		case "address":
+			w.address(f.of, p.Address)
+		case "emergencyContact":
+			w.emergencyContact(f.of, p.EmergencyContact)
+		case "allergies":
+			w.texts(p.Allergies)
+		case "bloodType":
+			w.optional(p.BloodType)
+		case "active":
+			w.flag(p.Active)
+		case "deceased":
+			w.flag(p.Deceased)
+		case "fhirId":
+			w.optional(p.FhirID)
+		case "isSynced":
+			w.flag(p.IsSynced)
+		case "lastSyncedAt":
+			w.instant(p.LastSyncedAt)
+		case "syncState":
+			w.plain(string(p.SyncState))
+		case "version":
+			w.text(p.Version)
+		case "createdAt":
+			w.instant(&p.CreatedAt)
+		case "updatedAt":
+			w.instant(&p.UpdatedAt)
+		default: // it has a resolver
+			w.foreign = true
+		}
+	})
+	w.tell()
+}
+
+func (w *projection) address(selections []selection, a *Address) {
+	if a == nil {
+		w.null()
+		return
+	}
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("Address")
+		case "text":
+			w.optional(a.Text)
+		case "lines":
+			w.list(len(a.Lines), func(i int) { w.text(a.Lines[i]) })
+		case "city":
+			w.optional(a.City)
+		case "district":
+			w.optional(a.District)
+		case "state":
+			w.optional(a.State)
+		case "postalCode":
+			w.optional(a.PostalCode)
+		case "country":
+			w.optional(a.Country)
+		default:
+			w.foreign = true
+		}
+	})
+}
+
+func (w *projection) emergencyContact(selections []selection, c *EmergencyContact) {
+	if c == nil {
+		w.null()
+		return
+	}
+	w.object(selections, func(f selection) {
+		switch f.Name {
+		case "__typename":
+			w.plain("EmergencyContact")
+		case "name":
+			w.text(c.Name)
+		case "relationship":
+			w.optional(c.Relationship)
+		case "phone":
+			w.optional(c.Phone)
+		case "source":
+			w.plain(string(c.Source))
+		default:
+			w.foreign = true
+		}
+	})
+}
+
+// tell tells how many bytes came since.
+func (w *projection) tell() {
+	if w.err == nil && !w.foreign {
+		w.err = w.more(int64(len(w.json) - w.told))
+		w.told = len(w.json)
+	}
+}
+
+func (w *projection) object(selections []selection, value func(selection)) {
+	w.json = append(w.json, '{')
+	for i, f := range selections {
+		if i > 0 {
+			w.json = append(w.json, ',')
+		}
+		w.plain(f.Alias)
+		w.json = append(w.json, ':')
+		value(f)
+	}
+	w.json = append(w.json, '}')
+}
+
+func (w *projection) list(n int, element func(i int)) {
+	w.json = append(w.json, '[')
+	for i := range n {
+		if w.foreign || w.err != nil {
+			return
+		}
+		if i > 0 {
+			w.json = append(w.json, ',')
+		}
+		element(i)
+	}
+	w.json = append(w.json, ']')
+}
+
+// plain writes a name of GraphQL: nothing in it is to be escaped.
+func (w *projection) plain(name string) {
+	w.json = append(append(append(w.json, '"'), name...), '"')
+}
+
+func (w *projection) text(s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			graphql.MarshalString(s).MarshalGQL(w)
+			return
+		}
+	}
+	w.plain(s)
+}
+
+func (w *projection) optional(s *string) {
+	if s == nil {
+		w.null()
+		return
+	}
+	w.text(*s)
+}
+
+// texts writes a list that is null where it is nil.
+func (w *projection) texts(list []string) {
+	if list == nil {
+		w.null()
+		return
+	}
+	w.list(len(list), func(i int) { w.text(list[i]) })
+}
+
+func (w *projection) date(d *PartialDate) {
+	if d == nil {
+		w.null()
+		return
+	}
+	d.MarshalGQL(w)
+}
+
+func (w *projection) instant(t *time.Time) {
+	if t == nil {
+		w.null()
+		return
+	}
+	w.json = append(t.UTC().AppendFormat(append(w.json, '"'), dateTimeForm), '"')
+}
+
+func (w *projection) number(n int) { w.json = strconv.AppendInt(w.json, int64(n), 10) }
+
+func (w *projection) optionalNumber(n *int) {
+	if n == nil {
+		w.null()
+		return
+	}
+	w.number(*n)
+}
+
+func (w *projection) flag(set bool) { w.json = strconv.AppendBool(w.json, set) }
+
+func (w *projection) null() { w.json = append(w.json, "null"...) }
+
+// Write implements io.Writer, for what others marshal.
+func (w *projection) Write(p []byte) (int, error) {
+	w.json = append(w.json, p...)
+	return len(p), nil
+}
