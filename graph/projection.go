@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 // something is selected that has a resolver: then the generated code is to write it.
 // TestProjectionWritesWhatTheGeneratedCodeWrites holds the two together.
 //
-// more is told how many bytes came to the answer since it was called last, after each
-// patient; an error ends the projection and is returned.
+// more is told how many bytes came to the answer since it was called last, when they are
+// many and in the end; an error ends the projection and is returned.
 func Project(ctx context.Context, value any, more func(bytes int64) error) (json []byte, ok bool, err error) {
 	w := projection{more: more}
 	switch v := value.(type) {
@@ -33,8 +34,14 @@ func Project(ctx context.Context, value any, more func(bytes int64) error) (json
 	default:
 		return nil, false, nil
 	}
+	w.tell()
 	return w.json, !w.foreign && w.err == nil, w.err
 }
+
+const (
+	manyBytes     = 64 << 10
+	roomOfElement = 512
+)
 
 // projection is JSON that is being written.
 type projection struct {
@@ -189,7 +196,6 @@ func (w *projection) patient(selections []selection, p *Patient) {
 			w.foreign = true
 		}
 	})
-	w.tell()
 }
 
 func (w *projection) address(selections []selection, a *Address) {
@@ -268,8 +274,14 @@ func (w *projection) object(selections []selection, value func(selection)) {
 func (w *projection) list(n int, element func(i int)) {
 	w.json = append(w.json, '[')
 	for i := range n {
+		if len(w.json)-w.told > manyBytes {
+			w.tell()
+		}
 		if w.foreign || w.err != nil {
 			return
+		}
+		if free := cap(w.json) - len(w.json); free < roomOfElement { // append alone grows by a quarter
+			w.json = slices.Grow(w.json, max(roomOfElement, len(w.json)))
 		}
 		if i > 0 {
 			w.json = append(w.json, ',')

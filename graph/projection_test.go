@@ -54,32 +54,47 @@ func TestProjectionWritesWhatTheGeneratedCodeWrites(t *testing.T) {
 	}
 }
 
-// TestProjectionCountsWhatItWrites holds that an error of more ends it.
-func TestProjectionCountsWhatItWrites(t *testing.T) {
+// TestProjectionTellsHowMuchItWrites holds that it tells of all, before it has written very
+// much more than it has told of, and that an error of more ends it.
+func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 	t.Parallel()
+	const patients, mostAtOnce = 500, 128 << 10
 	enough := errors.New("enough")
-	var bytes int64
-	calls := 0
-	e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
-	e.Use(projecting(func(ctx context.Context, value any) any {
-		json, ok, err := graph.Project(ctx, value, func(more int64) error {
-			bytes += more
-			if calls++; calls == 3 {
-				return enough
+	for _, end := range []int{0, 3} { // the call that ends it
+		calls, told := 0, int64(0)
+		e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
+		e.Use(projecting(func(ctx context.Context, value any) any {
+			page, isPage := value.(*graph.PatientConnection)
+			if !isPage {
+				return value
 			}
-			return nil
-		})
-		if json == nil {
+			for _, p := range page.Nodes {
+				p.Version = strings.Repeat("x", 2000)
+			}
+			json, ok, err := graph.Project(ctx, page, func(more int64) error {
+				if calls++; more > mostAtOnce {
+					t.Errorf("%d bytes at once", more)
+				}
+				told += more
+				if calls == end {
+					return enough
+				}
+				return nil
+			})
+			switch {
+			case end == 0 && told != int64(len(json)):
+				t.Errorf("%d bytes told of %d", told, len(json))
+			case end == 0 && (!ok || err != nil || len(json) < patients*2000):
+				t.Errorf("ok %v, error %v, %d bytes", ok, err, len(json))
+			case end > 0 && (ok || !errors.Is(err, enough) || calls != end || len(json) > end*mostAtOnce):
+				t.Errorf("ok %v, error %v, %d calls, %d bytes", ok, err, calls, len(json))
+			}
 			return value
+		}))
+		answerOf(t, e, `query($seed: String) { patients(filter: { name: $seed }, first: 500) { nodes { id version } } }`, map[string]any{"seed": "1"})
+		if calls == 0 {
+			t.Error("nothing was projected")
 		}
-		if ok || !errors.Is(err, enough) || calls != 3 || bytes == 0 || bytes > int64(len(json)) {
-			t.Errorf("ok %v, error %v, %d calls, %d bytes told of %d", ok, err, calls, bytes, len(json))
-		}
-		return value
-	}))
-	answerOf(t, e, `query($seed: String) { patients(filter: { name: $seed }, first: 9) { nodes { id } } }`, map[string]any{"seed": "1"})
-	if calls == 0 {
-		t.Error("nothing was projected")
 	}
 }
 

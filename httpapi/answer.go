@@ -218,7 +218,7 @@ var mayEscape = func() (table [256]bool) {
 	for c := range byte(' ') {
 		table[c] = true
 	}
-	for _, c := range []byte(`"\<>&`) {
+	for _, c := range []byte(`"\`) {
 		table[c] = true
 	}
 	return table

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -57,7 +56,7 @@ func TestAbuseAnswerSizes(t *testing.T) {
 	for _, value := range []any{
 		strings.Repeat("x", 100), strings.Repeat("\"<&\\\n\x01", 100), strings.Repeat("한글😀", 100), []string{"a", strings.Repeat("\t", 99), ""},
 	} {
-		text, err := json.Marshal(value)
+		text, err := writeJSON(value)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -133,3 +133,13 @@ func codeUnit(text []byte) rune {
 	_, _ = hex.Decode(unit[:], text[2:6]) // the text is valid
 	return rune(binary.BigEndian.Uint16(unit[:]))
 }
+
+// writeJSON writes a value as encoding/json does, but for <, > and &, which stay as they
+// are: no answer is HTML, and each of them would take six bytes.
+func writeJSON(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}

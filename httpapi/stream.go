@@ -3,7 +3,6 @@ package httpapi
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -173,7 +172,7 @@ func serverStops() *gqlerror.Error {
 }
 
 func errorsJSON(errs gqlerror.List) string {
-	text, _ := json.Marshal(errs) // of texts and numbers
+	text, _ := writeJSON(errs) // of texts and numbers
 	return string(text)
 }
 
@@ -206,7 +205,7 @@ func (s *stream) write(texts ...string) error {
 }
 
 func (s *stream) send(response *graphql.Response) error {
-	text, err := json.Marshal(response)
+	text, err := writeJSON(response)
 	if err != nil {
 		return err
 	}

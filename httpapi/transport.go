@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -108,12 +107,12 @@ func (a answer) body() ([]byte, error) {
 		return slices.Concat([]byte(`{"data":`), a.Data, []byte("}")), nil
 	}
 	if a.Data == nil {
-		return json.Marshal(struct {
+		return writeJSON(struct {
 			Errors     gqlerror.List  `json:"errors"`
 			Extensions map[string]any `json:"extensions,omitempty"`
 		}{a.Errors, a.Extensions})
 	}
-	return json.Marshal(a.Response)
+	return writeJSON(a.Response)
 }
 
 // statusAs is the status of an answer. As application/json every well-formed request has

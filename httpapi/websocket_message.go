@@ -133,7 +133,7 @@ func twice(object gjson.Result) (name string) {
 
 // send writes a message. A client that does not receive it in time is cut off.
 func (s *socket) send(m message) error {
-	text, err := json.Marshal(m)
+	text, err := writeJSON(m)
 	if err != nil {
 		return err
 	}
