@@ -24,6 +24,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"app":                  {"auth", "db", "examples/queries", "fhir", "fhir/fhirsim", "graph", "httpapi", "mirror", "resolvers", "web", "writethrough"},
 		"app/apptest":          {"app", "auth", "db/dbtest", "fhir", "fhir/fhirsim", "internal/locked", "internal/wait"},
 		"auth":                 {"jsonlimit"},
+		"benchmarks":           {},
 		"db":                   {"jsonlimit"},
 		"db/dbtest":            {},
 		"e2e":                  {},

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,9 +36,8 @@ type measured struct {
 }
 
 // load asks as a client does that keeps its connections: on each the next request
-// follows the answer. It runs on one processor: its connections then wait together.
+// follows the answer. The runner gives it one processor: its connections wait together.
 func load(ctx context.Context, _ []string, in io.Reader, out io.Writer) error {
-	runtime.GOMAXPROCS(1)
 	var p plan
 	if err := json.NewDecoder(in).Decode(&p); err != nil {
 		return fmt.Errorf("load: read plan: %w", err)

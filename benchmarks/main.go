@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,17 +24,15 @@ var programs = map[string]func(ctx context.Context, args []string, in io.Reader,
 	"hello":  serveHello,
 	"byhand": serveByHand,
 	"load":   load,
-	"table": func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
-		return show(args, out, table)
-	},
-	"draw": func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
-		return show(args, out, picture)
-	},
+	"table":  ofFile(func(r *results, out io.Writer) error { return printTo(out, table(r)) }),
+	"draw":   ofFile(func(r *results, out io.Writer) error { return printTo(out, picture(r)) }),
+	"docs":   ofFile(func(r *results, _ io.Writer) error { return document("docs", r) }),
 }
 
 const usage = `go run ./benchmarks [flags]             measure, and print the table
 go run ./benchmarks table RESULTS.json  print the table of a run again
 go run ./benchmarks draw RESULTS.json   print its picture, an SVG
+go run ./benchmarks docs RESULTS.json   write both into ./docs
 
 `
 
@@ -41,7 +40,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := realMain(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	if err != nil && err != flag.ErrHelp {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
@@ -65,7 +64,6 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	flags.StringVar(&o.binary, "binary", "", "the patientgraph to measure (default: built from this source)")
 	flags.StringVar(&o.beside, "beside", "", "another patientgraph, measured in the same turns; the table calls it the other build")
 	results := flags.String("out", "", "a file for all figures, as JSON")
-	docs := flags.String("docs", "", "the docs directory whose performance.md and picture this run replaces")
 	quick := flags.Bool("quick", false, "see in seconds that everything works: 1,000 patients, no PostGraphile; the figures mean nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -89,25 +87,27 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	}
 	fmt.Fprint(out, table(r))
 	if *results != "" {
-		if err := r.write(*results); err != nil {
-			return err
-		}
-	}
-	if *docs != "" {
-		return document(*docs, r)
+		return r.write(*results)
 	}
 	return nil
 }
 
-// show prints what is made of the results in a file.
-func show(args []string, out io.Writer, of func(*results) string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("give one file of results, as -out writes it")
+// ofFile is a program that does something with the results in a file.
+func ofFile(do func(*results, io.Writer) error) func(context.Context, []string, io.Reader, io.Writer) error {
+	return func(_ context.Context, args []string, _ io.Reader, out io.Writer) error {
+		if len(args) != 1 {
+			return errors.New("give one file of results, as -out writes it")
+		}
+		r, err := readResults(args[0])
+		if err != nil {
+			return err
+		}
+		return do(r, out)
 	}
-	r, err := readResults(args[0])
-	if err == nil {
-		_, err = io.WriteString(out, of(r))
-	}
+}
+
+func printTo(out io.Writer, text string) error {
+	_, err := io.WriteString(out, text)
 	return err
 }
 

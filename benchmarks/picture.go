@@ -9,9 +9,9 @@ import (
 // A picture has a panel for each case and percentile, a line for each server.
 const (
 	panelWide, panelHigh = 250, 190
-	marginLeft           = 62
+	marginLeft           = 66
 	marginTop            = 78
-	gapWide, gapHigh     = 46, 62
+	gapWide, gapHigh     = 68, 62
 )
 
 // styles are the lines: what is the same program has the same colour, PostgreSQL dashes.
@@ -34,9 +34,13 @@ func picture(r *results) string {
 	}{{"p50", p50}, {"p95", p95}, {"p99", p99}}
 	wide := marginLeft + len(percentiles)*(panelWide+gapWide)
 	high := marginTop + len(cases)*(panelHigh+gapHigh)
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="Latency by the number of connections; the same figures stand in a table beside the picture">
-<style>text{font:12px sans-serif;fill:#24292f}.grid{stroke:#8886;stroke-width:1}.line{fill:none;stroke-width:2}@media(prefers-color-scheme:dark){text{fill:#e6edf3}}</style>
-<text x="%d" y="18" font-weight="bold">Latency in milliseconds (up) by the number of connections (to the right), both logarithmic</text>
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img" aria-label="Latency by the number of connections; the same figures stand in a table beside the picture">
+<style>
+.page{fill:#fff} text{font:12px system-ui,sans-serif;fill:#1f2328} .grid{stroke:#8886;stroke-width:1} .line{fill:none;stroke-width:2}
+@media(prefers-color-scheme:dark){.page{fill:#0d1117} text{fill:#e6edf3}}
+</style>
+<rect class="page" width="%[1]d" height="%[2]d"/>
+<text x="%[3]d" y="18" font-weight="bold">Latency in milliseconds (up) by the number of connections (to the right), both logarithmic</text>
 `, wide, high, marginLeft)
 	for n, server := range r.servers() {
 		colour, dashes := style(server)
@@ -56,15 +60,16 @@ func picture(r *results) string {
 	return b.String()
 }
 
-// span is between which powers of ten the latencies of a case are.
+// span is between which powers of ten the latencies of a case are; of what was not
+// measured, 0.1 and 1 ms.
 func (r *results) span(what string) (low, top float64) {
-	low, top = math.Inf(1), math.Inf(-1)
+	fast, slow := 1.0, 0.1
 	for _, t := range r.Turns {
 		if t.Case == what {
-			low, top = min(low, t.P50), max(top, t.P99)
+			fast, slow = min(fast, t.P50), max(slow, t.P99)
 		}
 	}
-	low, top = math.Floor(math.Log10(max(low, 0.001))), math.Ceil(math.Log10(max(top, 0.001)))
+	low, top = math.Floor(math.Log10(max(fast, 0.001))), math.Ceil(math.Log10(slow))
 	return low, max(top, low+1)
 }
 
@@ -89,7 +94,9 @@ func (r *results) panel(b *strings.Builder, what string, of func(turn) float64, 
 	for _, server := range r.servers() {
 		var points []string
 		for _, n := range all {
-			points = append(points, fmt.Sprintf("%.1f,%.1f", x(n), y(median(r.of(what, server, n), of))))
+			if turns := r.of(what, server, n); len(turns) > 0 {
+				points = append(points, fmt.Sprintf("%.1f,%.1f", x(n), y(median(turns, of))))
+			}
 		}
 		colour, dashes := style(server)
 		fmt.Fprintf(b, `<polyline class="line" points="%s" stroke="%s" stroke-dasharray="%s"/>`+"\n", strings.Join(points, " "), colour, dashes)

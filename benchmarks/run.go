@@ -150,6 +150,7 @@ func (o options) measure(ctx context.Context, s *server, what string, values []s
 	}
 	var said, failed bytes.Buffer
 	loader := ourselves("load")
+	loader.Env = append(os.Environ(), "GOMAXPROCS=1")
 	loader.Stdin, loader.Stdout, loader.Stderr = bytes.NewReader(told), &said, &failed
 	before := processorTime(s.command.Process.Pid)
 	if err := loader.Start(); err != nil {
