@@ -103,7 +103,7 @@ func TestTheLoadGeneratorFailsOnWrongAnswers(t *testing.T) {
 			defer server.Close()
 			told, err := json.Marshal(plan{
 				question: question{"/", `{"id":`, `}`, patientBegins, true}, Address: server.Listener.Addr().String(),
-				Values: []string{`"P-1"`}, Connections: 2, Turn: 20 * time.Millisecond,
+				Headers: []string{""}, Values: []string{`"P-1"`}, Connections: 2, Turn: 20 * time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -156,7 +156,7 @@ func TestAServerWithOtherRowsIsRefused(t *testing.T) {
 				reply(w, a)
 			}))
 			defer served.Close()
-			s := &server{name: name, questions: ofByHand, address: served.Listener.Addr().String()}
+			s := &server{name: name, questions: ofByHand, headers: []string{""}, address: served.Listener.Addr().String()}
 			values, err := s.check(t.Context(), expected)
 			if (err == nil) != (name == "none") {
 				t.Errorf("%v", err)
@@ -238,7 +238,7 @@ func TestAServerThatEndsIsNoticed(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	s := &server{name: helloWorld, questions: ofHello, address: taken.Addr().String(), command: ourselves("hello", taken.Addr().String()), ended: make(chan struct{})}
+	s := &server{name: helloWorld, questions: ofHello, headers: []string{""}, address: taken.Addr().String(), command: ourselves("hello", taken.Addr().String()), ended: make(chan struct{})}
 	if err := s.start(t.Context()); err == nil || !strings.Contains(err.Error(), "hello "+taken.Addr().String()) {
 		t.Errorf("%v", err)
 	}

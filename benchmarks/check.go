@@ -19,7 +19,7 @@ func (s *server) ask(ctx context.Context, what, value string) (*answer, error) {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	if name, value, found := strings.Cut(strings.TrimSpace(s.header), ": "); found {
+	if name, value, found := strings.Cut(strings.TrimSpace(s.headers[0]), ": "); found {
 		request.Header.Set(name, value)
 	}
 	response, err := http.DefaultClient.Do(request)

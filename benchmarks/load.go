@@ -19,7 +19,7 @@ import (
 type plan struct {
 	question
 	Address     string
-	Header      string   // lines of the header, each with its end
+	Headers     []string // lines of the header with their ends; each connection takes the next
 	Values      []string // what is asked for, as JSON; each request takes one at random
 	Connections int
 	Warm, Turn  time.Duration
@@ -52,7 +52,7 @@ func load(ctx context.Context, _ []string, in io.Reader, out io.Writer) error {
 		}
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
-		askers[n] = &asker{plan: &p, conn: conn, random: rand.New(rand.NewPCG(p.Seed, uint64(n))), buffer: make([]byte, 64<<10)}
+		askers[n] = &asker{plan: &p, header: p.Headers[n%len(p.Headers)], conn: conn, random: rand.New(rand.NewPCG(p.Seed, uint64(n))), buffer: make([]byte, 64<<10)}
 	}
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -85,6 +85,7 @@ func load(ctx context.Context, _ []string, in io.Reader, out io.Writer) error {
 // asker is one connection.
 type asker struct {
 	*plan
+	header  string
 	conn    net.Conn
 	random  *rand.Rand
 	request []byte
@@ -130,7 +131,7 @@ func (a *asker) write(value string) {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, a.Address...)
 	b = append(b, "\r\nContent-Type: application/json\r\n"...)
-	b = append(b, a.Header...)
+	b = append(b, a.header...)
 	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, int64(len(a.Before)+len(value)+len(a.After)), 10)
 	b = append(b, "\r\n\r\n"...)

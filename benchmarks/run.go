@@ -115,13 +115,13 @@ func (o options) servers(ctx context.Context, databases []*database) ([]*server,
 		if err != nil {
 			return nil, err
 		}
-		product, err := newPatientGraph(ctx, patientGraph, o.binary, d)
+		product, err := newPatientGraph(patientGraph, o.binary, d)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, byHand, product)
 		if o.beside != "" {
-			beside, err := newPatientGraph(ctx, otherBuild, o.beside, d)
+			beside, err := newPatientGraph(otherBuild, o.beside, d)
 			if err != nil {
 				return nil, err
 			}
@@ -142,7 +142,7 @@ func (o options) servers(ctx context.Context, databases []*database) ([]*server,
 // measure has one turn.
 func (o options) measure(ctx context.Context, s *server, what string, values []string, connections, n int) (*turn, error) {
 	told, err := json.Marshal(plan{
-		question: s.questions[what], Address: s.address, Header: s.header, Values: values,
+		question: s.questions[what], Address: s.address, Headers: s.headers, Values: values,
 		Connections: connections, Warm: o.warm, Turn: o.turn, Seed: uint64(n),
 	})
 	if err != nil {
