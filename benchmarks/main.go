@@ -58,6 +58,7 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	flags.IntVar(&o.turns, "turns", 3, "how many turns each server has; the medians are told")
 	flags.DurationVar(&o.turn, "turn", 5*time.Second, "how long a turn is measured")
 	flags.DurationVar(&o.warm, "warm", time.Second, "how long a turn goes on before that")
+	flags.DurationVar(&o.settle, "settle", 8*time.Second, "how long each server is asked before the first turns of a case, for Node compiles what is asked often")
 	connections := flags.String("connections", "64", "how many connections ask at once; several, for the picture: 1,8,64,512")
 	flags.StringVar(&o.postgres, "postgres", os.Getenv("TEST_POSTGRES_URL"), "a PostgreSQL server that a database can be made on for the run; none: SQLite alone")
 	flags.StringVar(&o.postgraphile, "postgraphile", "", "a directory outside of the repository that PostGraphile is installed into by npm; none: it is not measured")
@@ -69,7 +70,7 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 		return err
 	}
 	if *quick {
-		o.patients, o.turns, o.turn, o.warm, o.postgraphile = 1_000, 1, 100*time.Millisecond, 10*time.Millisecond, ""
+		o.patients, o.turns, o.turn, o.warm, o.settle, o.postgraphile = 1_000, 1, 100*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond, ""
 	}
 	if flags.NArg() > 0 || o.patients < 2*pageSize || o.turns < 1 {
 		return fmt.Errorf("no arguments are taken, at least %d patients and one turn; see -h", 2*pageSize)

@@ -12,10 +12,13 @@ import (
 	"time"
 )
 
+// settleConnections ask before the first turns.
+const settleConnections = 64
+
 // options are what the flags say.
 type options struct {
 	patients, turns        int
-	turn, warm             time.Duration
+	turn, warm, settle     time.Duration
 	connections            []int
 	postgres, postgraphile string
 	binary, beside         string
@@ -64,6 +67,13 @@ func run(ctx context.Context, o options) (_ *results, err error) {
 		}
 	}
 	for _, what := range cases {
+		settling := o
+		settling.turn = o.settle
+		for _, s := range servers {
+			if _, err := settling.measure(ctx, s, what, values[s][what], settleConnections, o.turns); err != nil {
+				return nil, err
+			}
+		}
 		for _, connections := range o.connections {
 			for n := range o.turns {
 				for i := range servers {
