@@ -9,9 +9,9 @@ import (
 // A picture has a panel for each case and percentile, a line for each server.
 const (
 	panelWide, panelHigh = 250, 190
-	marginLeft           = 66
+	marginLeft           = 72
 	marginTop            = 78
-	gapWide, gapHigh     = 68, 62
+	gapWide, gapHigh     = 76, 62
 )
 
 // styles are the lines: what is the same program has the same colour, PostgreSQL dashes.
