@@ -23,8 +23,7 @@ import (
 type demo struct {
 	*fhirsim.Demo
 	habits   fhirsim.Habits
-	token    string // of an admin
-	signIns  []web.SignIn
+	signIns  []web.SignIn // an admin's first
 	stopFHIR func()
 	dir      *demoDir
 }
@@ -60,28 +59,29 @@ func startDemo(c *Config) (*demo, error) {
 		_, _ = rand.Read(secret) // crypto/rand never fails
 		c.JWTSecret = hex.EncodeToString(secret)
 	}
-	if d.signIns, err = signIns(c, d.Patients[0].Number); err != nil {
+	// The first patient, of whom everything works, and one of whom FHIR answers no write.
+	if d.signIns, err = signIns(c, d.Patients[0].Number, d.Patients[3].Number); err != nil {
 		d.stop()
 		return nil, err
 	}
-	d.token = d.signIns[0].Token
 	return d, nil
 }
 
-// signIns are the roles that the pages offer: an admin first.
-func signIns(c *Config, patient string) ([]web.SignIn, error) {
-	var all []web.SignIn
-	for _, role := range []auth.Role{auth.RoleAdmin, auth.RoleDoctor, auth.RoleAnalyst, auth.RolePatient} {
-		s := web.SignIn{Role: string(role)}
+// signIns are whom the pages offer to be: each role of the staff, then the patients.
+func signIns(c *Config, patients ...string) ([]web.SignIn, error) {
+	all := []web.SignIn{{Role: string(auth.RoleAdmin)}, {Role: string(auth.RoleDoctor)}, {Role: string(auth.RoleAnalyst)}}
+	for _, number := range patients {
+		all = append(all, web.SignIn{Role: string(auth.RolePatient), Patient: number})
+	}
+	for i, s := range all {
 		var records []string
-		if role == auth.RolePatient {
-			s.Patient, records = patient, []string{patient}
+		if s.Patient != "" {
+			records = []string{s.Patient}
 		}
 		var err error
-		if s.Token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), role, records, demoTokenTTL, time.Now()); err != nil {
+		if all[i].Token, err = auth.Sign([]byte(c.JWTSecret), authConfig(c), auth.Role(s.Role), records, demoTokenTTL, time.Now()); err != nil {
 			return nil, err
 		}
-		all = append(all, s)
 	}
 	return all, nil
 }
@@ -120,6 +120,7 @@ func (d *demo) fill(ctx context.Context, store *db.Store, log *slog.Logger) erro
 // welcome prints what somebody needs who sees this for the first time. address is
 // where all paths begin.
 func (d *demo) welcome(w io.Writer, address string) error {
+	token := d.signIns[0].Token
 	_, err := fmt.Fprintf(w, `PatientGraph demo: %d synthetic patients, gone when it stops. Its FHIR server behaves as %s %s.
 
   GraphiQL           http://%s/
@@ -132,6 +133,6 @@ curl http://%s/graphql -H 'Content-Type: application/json' \
   -H 'Authorization: Bearer %s' \
   -d '{"query":"mutation { updatePatientContact(input: {patientId: \"%s\", phone: \"010-2345-6789\"}) { __typename ... on UpdatePatientContactSuccess { patient { id fullName phone syncState } } ... on UserError { message code } } }"}'
 
-`, len(d.Patients), d.habits.Name, d.habits.Software, address, address, d.token, address, d.token, d.Patients[0].Number)
+`, len(d.Patients), d.habits.Name, d.habits.Software, address, address, token, address, token, d.Patients[0].Number)
 	return err
 }
