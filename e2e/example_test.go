@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ func TestExample(t *testing.T) {
 			runPage(t, files, "page/states.js", "LANGUAGE="+language,
 				"DEMO="+demo.URL+map[string]string{"ko": "/apps/records"}[language], "FRONT="+front.URL, "PATIENTS="+strings.Join(frontPatients, " "),
 				"READER="+TokenOf(t, Object{"role": auth.RoleAdmin, "sub": "reader", "scope": "user/Patient.rs"}),
+				"CARER="+TokenOf(t, Object{"role": auth.RolePatient, "sub": "carer", "patient_id": []string{frontNumber("survivor"), frontNumber("emergency")}}),
 				"EXAMPLE_SCREENSHOTS="+os.Getenv("EXAMPLE_SCREENSHOTS"), "EXAMPLE_DOCS="+docsImages(t))
 		})
 	}
@@ -121,14 +123,18 @@ type front struct {
 
 // frontPatients are FHIR ids; the numbers are P-2026-000001 and on.
 var frontPatients = []string{"away", "busy", "gone", "merged", "merging", "survivor", "ignoring", "applied", "overtaken", "normalizing",
-	"database", "session", "lost", "deleted", "inactive", "limited", "emergency", "forgotten", "pending"}
+	"database", "session", "lost", "deleted", "inactive", "limited", "emergency", "forgotten", "pending", "conflicting", "broken", "reused"}
+
+func frontNumber(id string) string {
+	return fmt.Sprintf("P-2026-%06d", slices.Index(frontPatients, id)+1)
+}
 
 func newFront(t *testing.T) *front {
 	t.Helper()
 	f := &front{t: t, databaseURL: dbtest.SQLite(t)}
 	var patients []string
-	for n, id := range frontPatients {
-		patients = append(patients, PatientJSON(id, fmt.Sprintf("P-2026-%06d", n+1)))
+	for _, id := range frontPatients {
+		patients = append(patients, PatientJSON(id, frontNumber(id)))
 	}
 	f.fhir, f.base = StartFHIR(t, fhirsim.Options{Habits: fhirsim.HAPI()}, patients...)
 	f.put("merged", mergedInto("survivor"))
@@ -176,6 +182,12 @@ func (f *front) sync() {
 	var out, log locked.Buffer
 	if err := Run(context.Background(), []string{"sync", "--full"}, &out, &log, OutsideDemo(f.base, f.databaseURL)...); err != nil {
 		f.t.Errorf("sync: %v\n%s", err, &log)
+	}
+}
+
+func (f *front) exec(statement string, args ...any) {
+	if _, err := f.database.Exec(statement, args...); err != nil {
+		f.t.Error(err)
 	}
 }
 
@@ -242,9 +254,11 @@ func (f *front) control(_ http.ResponseWriter, r *http.Request) {
 	case "delete":
 		f.fhir.Delete(id)
 	case "forget": // as a cache does that was restored from before
-		if _, err := f.database.Exec("DELETE FROM patients WHERE fhir_id = ?", id); err != nil {
-			f.t.Error(err)
-		}
+		f.exec("DELETE FROM patients WHERE fhir_id = ?", id)
+	case "break": // what the program takes for its own fault
+		f.exec("ALTER TABLE patients RENAME TO mislaid")
+	case "mend":
+		f.exec("ALTER TABLE mislaid RENAME TO patients")
 	case "sync":
 		f.sync()
 	case "database-away":

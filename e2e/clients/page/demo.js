@@ -1,6 +1,6 @@
 // The states that the demo's own patients show.
 import { check, focused, korean, say, tabTo } from './drive.js'
-import { Visitor, docs, notSavedAfterAll, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, conflict, docs, editAgain, list, notSavedAfterAll, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
 const { DEMO } = process.env
 
@@ -10,6 +10,10 @@ export const demo = {
     const v = await Visitor.at(DEMO)
     check(await v.page.locator('html').getAttribute('lang') === say('en', 'ko'), 'the page is in another language')
     await v.state('sign-in')
+    await v.signInWith('of.bad.news')
+    await v.result(refusedToken)
+    check(await v.text(say('You were signed out', '로그아웃되었습니다')).count() === 0, 'who never was signed in was signed out')
+    await v.state('refused-token')
     await v.signIn('admin')
     await v.text(say('20 of 30 shown', '30명 중 20명 표시')).waitFor()
     await v.state('list')
@@ -18,6 +22,7 @@ export const demo = {
     await focused(v.page.locator('.patients a').nth(20))
     await v.page.getByRole('searchbox').fill('nobody')
     await v.text(say('No patient matches.', '일치하는 환자가 없습니다.')).waitFor()
+    check(await v.text(/^0 |^환자 0명/).count() === 0, 'nobody is counted')
     await v.state('no-match')
     await v.page.getByRole('searchbox').fill('P-2025-000003')
     await v.page.getByRole('link', { name: /Jim Chalmers/ }).waitFor()
@@ -28,11 +33,20 @@ export const demo = {
     await v.state('search')
     await v.page.getByRole('link', { name: /홍길동/ }).click()
     await focused(v.heading('홍길동'))
-    await v.heading(words.emergency).waitFor()
+    await v.text(say('Recorded by this service', '이 서비스에 등록된 내용')).waitFor()
+    await v.text('서울특별시 강남구 테헤란로 152, 7층 701호 · 06236 · KR').waitFor()
     await v.state('profile')
+    for (const back of [() => v.backTo(list).click(), () => v.page.goBack()]) {
+      await back()
+      await v.text(say('1 patient.', '환자 1명.')).waitFor()
+      check(await v.page.getByRole('searchbox').inputValue() === '길동', 'the search is lost on the way back')
+      await v.page.getByRole('link', { name: /홍길동/ }).click()
+      await v.button(words.edit(words.contact)).waitFor()
+    }
 
     await v.edit({})
     await focused(v.field(words.phone))
+    check(await v.page.locator('.edit :is(input, textarea):not([autocomplete=off])').count() === 0, 'the browser fills in what it knows of somebody else')
     await v.state('edit')
     await v.save()
     await v.text(say('You have changed nothing yet.', '아직 변경하신 내용이 없습니다.')).waitFor()
@@ -50,7 +64,7 @@ export const demo = {
     await v.field(words.lines).fill('테헤란로 152\n8층')
     await v.save()
     await v.result(saved)
-    await v.text(/8층/).waitFor()
+    await v.text('서울특별시 강남구 테헤란로 152, 8층 · 06236 · KR').waitFor() // in the same form as before
     await v.state('saved')
     await docs(v, 'profile')
 
@@ -60,13 +74,15 @@ export const demo = {
     await v.text('02-555-0123').waitFor()
 
     await v.ask('P-2025-000002', { phone: '010-3456-7890' }, saved)
-    await v.text(say(/^Saved here\./, /^여기에 저장되었습니다\./)).waitFor()
+    await v.text(say(/^Saved in this service alone/, /^이 서비스에만 저장되었습니다/)).waitFor()
     await v.state('saved-here')
     await v.ask('P-2025-000003', { phone: '02-1' }, rejected)
     await v.text('Invalid phone format').first().waitFor()
     check(await v.field(words.phone).getAttribute('aria-invalid') === 'true', 'the phone is not said to be at fault')
     await v.state('rejected')
     await v.ask('P-2025-000005', { phone: '010-5678-9012' }, say('Not saved: others keep changing this record', '저장되지 않았습니다. 다른 사람이 이 기록을 계속 변경하고 있습니다'))
+    check(await v.page.locator('.panel, .note').count() === 1, 'one answer is told twice')
+    check(await v.button(words.tryAgain).count() === 0, 'two buttons do the same')
     await v.state('busy')
     await v.profile('P-2025-009999').catch(() => {})
     await v.heading(say('No such patient', '환자를 찾을 수 없습니다')).waitFor()
@@ -85,21 +101,27 @@ export const demo = {
     await v.leave()
   },
 
-  // The demo's patient of whom FHIR answers no write; then the same before who may not know.
+  // The demo's patient of whom FHIR answers no write, at home in their only record; then the
+  // same before who may not know.
   async timeout() {
     const v = await Visitor.at(DEMO)
-    await v.signIn('admin')
-    await v.profile('P-2025-000004')
+    await v.signIn('unheard', '이서준')
+    check(await v.page.getByRole('link', { name: /←/ }).count() === 0, 'a list of one is offered')
     await v.edit({ phone: '010-4567-8901' })
+    const known = await v.page.locator('.edit :is(input, textarea)').evaluateAll(all => all.map(input => input.autocomplete).join(' '))
+    check(known === 'tel email street-address postal-code address-level2 address-level3 address-level1 country-name', `a patient's browser knows ${known}`)
+    await v.state('own-record')
     await v.save()
     await v.heading(unknown).waitFor()
     await v.heading(notSavedAfterAll).waitFor()
-    await v.button(say('Edit again', '다시 수정')).click()
+    await v.text('010-4567-8901').waitFor() // what was to be saved
+    await v.button(editAgain).click()
     check(await v.field(words.phone).inputValue() === '010-4567-8901', 'what was asked for is not in the form')
     await v.save()
     await v.heading(unknown).waitFor()
     await v.page.reload()
-    await v.button(words.doctor).click() // not who asked
+    await v.signIn('doctor') // not who asked
+    await v.profile('P-2025-000004')
     await v.heading(say('What became of a change cannot be told to this sign-in', '이 로그인으로는 변경 결과를 확인할 수 없습니다')).waitFor()
     await v.state('cannot-watch')
     await v.button(words.close).click()
@@ -109,7 +131,6 @@ export const demo = {
   // Somebody else, and who may do less.
   async others() {
     const [v, other] = [await Visitor.at(DEMO), await Visitor.at(DEMO)]
-    const conflict = say('Somebody else has changed the same thing', '다른 사람이 같은 항목을 변경했습니다')
     await v.signIn('admin')
     await other.signIn('admin')
     await v.profile('P-2025-000007')
@@ -147,12 +168,12 @@ export const demo = {
     await v.text(/김정희/).waitFor()
 
     await other.leave()
-    await v.button(say('Sign out', '로그아웃')).click()
+    await v.signOut()
     await v.signIn('doctor')
     await v.profile('P-2025-000001')
     await v.text(say('You may read this record, but not change it.', '이 기록을 조회할 수 있지만 수정할 수는 없습니다.')).first().waitFor()
     await v.state('doctor')
-    await v.button(say('Sign out', '로그아웃')).click()
+    await v.signOut()
     await v.signIn('analyst')
     await v.text(say('20 of 30 shown', '30명 중 20명 표시')).waitFor()
     await v.state('analyst-list')
@@ -162,13 +183,57 @@ export const demo = {
     await v.leave()
   },
 
+  // What was typed is lost only to who says so, on each way out.
+  async unsaved() {
+    const v = await Visitor.at(DEMO)
+    const question = say('What was typed is not saved yet. Leave without saving?', '입력하신 내용이 아직 저장되지 않았습니다. 저장하지 않고 나가시겠습니까?')
+    await v.signIn('admin')
+    await v.page.getByRole('searchbox').fill('P-2025-000008')
+    const link = v.page.getByRole('link', { name: /P-2025-000008/ })
+    await link.click()
+    await v.edit({})
+    await v.backTo(list).click() // nothing is lost
+    await link.click()
+    await v.edit({ phone: '010-8888-0008' })
+    const { asked } = v
+    check(asked.length === 0, `who has typed nothing is asked: ${asked}`)
+    v.stays = true
+    const ways = {
+      link: () => v.backTo(list).click(),
+      back: () => v.page.goBack(),
+      address: () => v.page.goto(`${DEMO}/app/#/patients/P-2025-000009`),
+      'sign-out': () => v.signOut(),
+      closing: () => v.page.close({ runBeforeUnload: true }),
+    }
+    for (const [way, go] of Object.entries(ways)) {
+      const before = asked.length
+      const dialog = v.page.waitForEvent('dialog')
+      await go()
+      await dialog
+      check(asked.length === before + 1 && asked.at(-1) === (way === 'closing' ? 'beforeunload' : question), `${way}: asked is ${asked}`)
+      check(await v.field(words.phone).inputValue() === '010-8888-0008', `${way}: what was typed is gone`)
+      check(v.page.url().endsWith('P-2025-000008'), `${way}: the address is ${v.page.url()}`)
+    }
+    v.stays = false
+    await v.backTo(list).click()
+    await v.heading(list).waitFor()
+    await link.click()
+    await v.button(words.edit(words.contact)).waitFor()
+    check(asked.length === 6, `asked is ${asked}`)
+    await v.edit({ phone: '010-8888-0009' })
+    await v.save()
+    await v.result(saved)
+    await v.signOut()
+    await v.heading(say('Sign in', '로그인')).waitFor()
+    check(asked.length === 6, `who has saved is asked: ${asked}`)
+    await v.leave()
+  },
+
   // A patient with a keyboard alone, from the sign-in to the saved change.
   async keyboard() {
     const v = await Visitor.at(DEMO)
     const press = key => v.page.keyboard.press(key)
     await tabTo(v.button(words.patient))
-    await press('Enter')
-    await tabTo(v.page.getByRole('link', { name: /홍길동/ }))
     await press('Enter')
     await focused(v.heading('홍길동'))
     await tabTo(v.button(words.edit(words.emergency)))

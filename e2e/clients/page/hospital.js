@@ -1,8 +1,8 @@
 // The states of a hospital of the test's own (example_test.go), where everything can fail.
 import { check, control, focused, say } from './drive.js'
-import { Visitor, docs, notSaved, notSavedAfterAll, numberOf, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, conflict, docs, editAgain, list, notSaved, notSavedAfterAll, numberOf, ownRecords, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
-const { FRONT, READER } = process.env
+const { CARER, FRONT, READER } = process.env
 
 export const hospital = {
   // What is not known yet: through a reload, and until it is.
@@ -21,8 +21,7 @@ export const hospital = {
     check(/^\[{"patientId":"P-2026-\d{6}","idempotencyKey":"[0-9a-f-]{36}","operationId":"[0-9a-f-]{36}"}\]$/.test(kept['patientgraph.unsettled']) &&
       Object.keys(kept).length === 1, `kept is ${JSON.stringify(kept)}`)
     await v.page.reload()
-    await v.button(words.admin).click()
-    await v.heading(unknown).waitFor()
+    await v.signIn('admin', unknown)
     await v.state('unknown-after-reload')
     await v.page.goto(`${FRONT}/app/#/`)
     await v.text(say(/^We do not know yet whether a change was saved/, /^저장되었는지 아직 알 수 없는 변경/)).waitFor()
@@ -32,7 +31,7 @@ export const hospital = {
     await v.heading(notSavedAfterAll).waitFor()
     await v.state('settled-not-applied')
     check(await v.page.evaluate(() => sessionStorage.length) === 0, 'what is settled is kept')
-    await v.button(say('Edit again', '다시 수정')).click()
+    await v.button(editAgain).click()
     await focused(v.field(words.phone))
     await v.leave()
   },
@@ -57,7 +56,7 @@ export const hospital = {
     await control('away-briefly', 'away')
     await ask('away', { phone }, notSaved)
     await control('clear')
-    await v.button(words.tryAgain).click()
+    await v.save() // once it may be
     await v.result(saved)
     await v.edit({ phone: '010-2000-3001' })
     await v.save()
@@ -69,7 +68,7 @@ export const hospital = {
 
     await control('unauthorized', 'busy')
     await ask('busy', { phone }, notSaved)
-    check(await v.button(words.tryAgain).count() === 0, 'it is said that waiting helps')
+    await v.text(say(/^Waiting does not help/, /^기다려도 해결되지 않습니다/)).waitFor()
     await v.state('operator')
     await control('clear')
     await control('ignore', 'ignoring')
@@ -112,8 +111,43 @@ export const hospital = {
     await v.heading(unknown).waitFor()
     await control('edit', 'overtaken')
     await control('clear')
-    await v.button(say('Edit again', '다시 수정')).waitFor()
+    await v.button(editAgain).waitFor()
+    await v.text(phone).waitFor() // what was to be saved
+    check(await v.button(words.edit(words.contact)).count() === 0, 'two buttons edit')
     await v.state('settled-otherwise')
+
+    // The same, told as a conflict. The schema allows it; that a change which nobody waits
+    // for any more ends so is nothing that the server does today.
+    await v.page.route('**/graphql', async route => {
+      if (route.request().postDataJSON().operationName !== 'ContactUpdate') return route.continue()
+      const response = await route.fetch()
+      const { data } = await response.json()
+      const { message, operationId, patient: current } = data.contactUpdate.result
+      data.contactUpdate.result = {
+        __typename: 'UpdateConflict', code: 'UPDATE_CONFLICT', retryable: false, message, operationId, conflictingFields: ['phone'], current,
+      }
+      return route.fulfill({ response, json: { data } })
+    })
+    await control('lose', 'conflicting')
+    await v.profile(numberOf('conflicting'))
+    await v.edit({ phone, email: 'mine@example.org' })
+    await v.save()
+    await v.heading(unknown).waitFor()
+    await control('edit', 'conflicting')
+    await control('clear')
+    await v.button(editAgain).waitFor()
+    await v.text(phone).waitFor()
+    await v.state('settled-conflict')
+    await v.page.unroute('**/graphql')
+    await v.button(editAgain).click()
+    await v.result(conflict)
+    await v.text('010-4444-5555').waitFor()
+    await v.state('settled-conflict-choice')
+    await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
+    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.result(saved)
+    await v.text(phone).waitFor()
+    await v.text('mine@example.org').waitFor()
 
     await v.profile(numberOf('deleted'))
     await v.edit({ phone })
@@ -150,7 +184,32 @@ export const hospital = {
     await v.result(say('The server cannot answer right now', '서버가 지금 응답할 수 없습니다'))
     await v.state('database-away')
     await control('database-back')
-    await v.button(words.tryAgain).click()
+    await v.save()
+    await v.result(saved)
+
+    await v.profile(numberOf('broken'))
+    await v.edit({ phone })
+    await control('break')
+    await v.save()
+    await v.result(say('Something went wrong', '문제가 발생했습니다'))
+    await v.text(say(/tell the operator this incident id: [0-9a-f-]{36}/, /[0-9a-f-]{36}/)).waitFor()
+    await v.state('internal')
+    await control('mend')
+    await v.save()
+    await v.result(saved)
+
+    // Where a page makes the same key for two changes.
+    await v.profile(numberOf('reused'))
+    await v.page.evaluate(() => { crypto.randomUUID = () => 'the-same-for-all' })
+    await v.edit({ phone })
+    await v.save()
+    await v.result(saved)
+    await v.edit({ phone: '010-2000-3001' })
+    await v.save()
+    await v.result(notSaved)
+    await v.state('key-reused')
+    await v.page.evaluate(() => { delete crypto.randomUUID })
+    await v.save()
     await v.result(saved)
 
     await v.profile(numberOf('limited'))
@@ -163,7 +222,7 @@ export const hospital = {
     }
     await control('flood', 'off')
     await v.state('limited')
-    await v.button(words.tryAgain).click()
+    await v.save()
     await v.result(saved)
 
     await v.profile(numberOf('session'))
@@ -173,8 +232,13 @@ export const hospital = {
     await v.text(say('You were signed out', '로그아웃되었습니다')).waitFor()
     check(!await v.field(words.phone).isVisible(), 'the record is still to be seen')
     await v.state('signed-out')
+    await v.button(words.admin).click()
+    await v.result(refusedToken)
+    await v.text(say(/the demo was started anew/, /데모가 다시 시작되었습니다/)).waitFor()
+    await v.state('refused-role')
     await control('refused', 'off')
     await v.button(words.admin).click()
+    await v.field(words.phone).waitFor()
     check(await v.field(words.phone).inputValue() === phone, 'what was typed is gone')
     await v.save()
     await v.result(saved)
@@ -186,7 +250,7 @@ export const hospital = {
     await v.result(say('No answer came', '응답이 없습니다'))
     await v.state('answer-lost')
     await control('lost', 'off')
-    await v.button(words.tryAgain).click() // the same key: it is told what it was told
+    await v.save() // the same key: it is told what it was told
     await v.result(saved)
     await v.edit({ phone: '010-2000-3002' })
     await control('lost', 'on')
@@ -194,8 +258,7 @@ export const hospital = {
     await v.result(say('No answer came', '응답이 없습니다'))
     await control('lost', 'off')
     await v.page.reload()
-    await v.button(words.admin).click()
-    await v.heading(say('No answer came to a change that was sent before the page was reloaded', '페이지를 새로 고치기 전에 보낸 변경에 대한 응답을 받지 못했습니다')).waitFor()
+    await v.signIn('admin', say('No answer came to an earlier change', '이전에 보낸 변경에 대한 응답을 받지 못했습니다'))
     await v.state('unanswered')
     await v.button(say('Understood', '확인')).click()
     check(await v.page.evaluate(() => sessionStorage.length) === 0, 'what is understood is kept')
@@ -211,7 +274,7 @@ export const hospital = {
     await v.button(say('Understood', '확인')).click()
 
     // Each letter is searched for, and what nobody waits for any more is given up.
-    await v.page.getByRole('link', { name: say(/All patients/, /환자 목록/) }).click()
+    await v.backTo(list).click()
     await control('slow', 'on')
     const first = v.page.waitForRequest(request => request.postData()?.includes('"name":"홍"'))
     const aborted = v.page.waitForEvent('requestfailed', request => request.postData()?.includes('"name":"홍"'))
@@ -221,14 +284,28 @@ export const hospital = {
     check((await aborted).failure().errorText === 'net::ERR_ABORTED', 'the search goes on')
     await control('slow', 'off')
 
-    await v.button(say('Sign out', '로그아웃')).click()
-    await v.page.getByLabel(say('Access token', '액세스 토큰')).fill(READER)
-    await v.button(say('Sign in with the token', '토큰으로 로그인')).click()
-    await v.heading(say('Patients', '환자 목록')).waitFor()
+    await v.signOut()
+    await v.signInWith(READER)
+    await v.heading(list).waitFor()
     await ask('lost', { phone: '010-1212-1212' }, say('You may not change this', '수정 권한이 없습니다'))
     await v.state('not-permitted')
     await v.leave()
 
     function ask(id, values, title, card) { return v.ask(numberOf(id), values, title, card) }
+  },
+
+  // Who looks after several, and has no record too many.
+  async carer() {
+    const v = await Visitor.at(FRONT)
+    await v.signInWith(CARER)
+    await v.heading(ownRecords).waitFor()
+    await v.text(say('2 of 2 shown', '2명 중 2명 표시')).waitFor()
+    await v.state('own-records')
+    await v.page.getByRole('link', { name: numberOf('survivor') }).click()
+    await v.edit({})
+    check(await v.page.locator('.edit :is(input, textarea):not([autocomplete=off])').count() === 0, 'the browser fills in what it knows of the carer')
+    await v.backTo(ownRecords).click()
+    await v.heading(ownRecords).waitFor()
+    await v.leave()
   },
 }

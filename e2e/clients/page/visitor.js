@@ -7,18 +7,24 @@ const { EXAMPLE_DOCS, PATIENTS } = process.env
 export const numberOf = id => `P-2026-${String(PATIENTS.split(' ').indexOf(id) + 1).padStart(6, '0')}`
 
 export const words = {
-  admin: say(/Administrator/, /관리자/), doctor: say(/Doctor/, /의사/), analyst: say(/Analyst/, /분석가/), patient: say(/Patient P-2025-000001/, /환자 P-2025-000001/),
+  admin: say(/Administrator/, /관리자/), doctor: say(/Doctor/, /의사/), analyst: say(/Analyst/, /분석가/),
+  patient: say(/Patient P-2025-000001/, /환자 P-2025-000001/), unheard: say(/Patient P-2025-000004/, /환자 P-2025-000004/), // of whom FHIR answers no write
   contact: say('Contact', '연락처'), emergency: say('Emergency contact', '비상 연락처'),
   phone: say('Phone', '전화번호'), email: say('Email', '이메일'), name: say('Name', '이름'), lines: say('Street, building, apartment', '도로명, 건물, 호수'),
   save: say('Save', '저장'), cancel: say('Cancel', '취소'), close: say('Close', '닫기'), edit: what => say(`Edit: ${what}`, `${what} 수정`),
   tryAgain: say('Try again', '다시 시도'), tryAgainIn: say(/Try again in \d+ s/, /\d+초 후 다시 시도/),
 }
 
-// A Visitor is somebody before the page.
+// A Visitor is somebody before the page. What the page asks before something is lost is in
+// asked; the answer is to leave, unless the visitor stays.
 export class Visitor {
   static async at(url) {
     const visitor = new Visitor()
-    Object.assign(visitor, await open(`${url}/app/`), { url, sent: [] })
+    Object.assign(visitor, await open(`${url}/app/`), { url, sent: [], asked: [], stays: false })
+    visitor.page.on('dialog', dialog => {
+      visitor.asked.push(dialog.message() || dialog.type()) // the words of beforeunload are the browser's
+      return visitor.stays ? dialog.dismiss() : dialog.accept()
+    })
     visitor.page.on('request', request => { // what is asked of updatePatientContact
       const { input } = JSON.parse(request.postData() ?? '{}').variables ?? {}
       if (input?.phone) visitor.sent.push(input)
@@ -32,10 +38,18 @@ export class Visitor {
   text = text => this.page.getByText(text)
   state = name => state(name, this)
 
-  async signIn(role) {
+  async signIn(role, title = list) {
     await this.button(words[role]).click()
-    await this.heading(say('Patients', '환자 목록')).waitFor()
+    await this.heading(title).waitFor()
   }
+
+  async signInWith(token) {
+    await this.page.getByLabel(say('Access token', '액세스 토큰')).fill(token)
+    await this.button(say('Sign in with the token', '토큰으로 로그인')).click()
+  }
+
+  signOut = () => this.button(say('Sign out', '로그아웃')).click()
+  backTo = title => this.page.getByRole('link', { name: `← ${title}`, exact: true })
 
   async profile(number) {
     await this.page.goto(`${this.url}/app/#/patients/${number}`)
@@ -62,6 +76,11 @@ export class Visitor {
   leave = () => this.context.close()
 }
 
+export const list = say('Patients', '환자 목록')
+export const ownRecords = say('My records', '내 기록')
+export const editAgain = say('Edit again', '다시 수정')
+export const conflict = say('Somebody else has changed the same thing', '다른 사람이 같은 항목을 변경했습니다')
+export const refusedToken = say('This token is refused', '사용할 수 없는 토큰입니다')
 export const saved = say('Saved', '저장되었습니다')
 export const unknown = say('We do not know yet whether this was saved', '저장되었는지 아직 알 수 없습니다')
 export const notSavedAfterAll = say('It was not saved', '저장되지 않은 것으로 확인되었습니다')

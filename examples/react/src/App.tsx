@@ -1,14 +1,12 @@
-import { useQuery, useReactiveVar } from '@apollo/client/react'
+import { useReactiveVar } from '@apollo/client/react'
 import { useEffect, useSyncExternalStore } from 'react'
 import { Button } from 'react-aria-components'
-import { ownerVar, signOut } from './account'
+import { homeOf, ownerVar, signOut, type Viewer } from './account'
 import { client } from './client'
-import { ViewerDocument } from './generated/operations'
-import { RequestFailed } from './Outcome'
 import { PatientList } from './PatientList'
 import { Panel } from './Panel'
 import { Profile } from './Profile'
-import { profilePath, usePatientID } from './route'
+import { profilePath, usePage } from './route'
 import { languageVar, tokenVar } from './session'
 import { SignIn } from './SignIn'
 import { useUnsettled } from './unsettled'
@@ -45,27 +43,23 @@ export function App() {
       <div role="status">{!online && <p className="offline">{t.offline}</p>}</div>
       <main id="main" tabIndex={-1}>
         {!token && <SignIn />}
-        {owner && <div hidden={!token}><Pages key={owner} /></div>}
+        {owner && <div hidden={!token}><Pages key={owner.identity} viewer={owner.viewer} /></div>}
       </main>
     </>
   )
 }
 
-function Pages() {
+function Pages({ viewer }: { viewer: Viewer }) {
   const t = useWords()
-  const id = usePatientID()
-  const { data, error, refetch } = useQuery(ViewerDocument)
+  const page = usePage()
+  const id = page.id ?? homeOf(viewer)
   const elsewhere = useUnsettled().filter(one => one.patientId !== id && one.operationId && !one.settled)
-  if (!data) {
-    return error ? <RequestFailed error={error} retry={() => void refetch().catch(() => {})} /> : <p role="status">{t.loading}</p>
-  }
-  const { viewer } = data
   return (
     <>
       {elsewhere.length > 0 && <Panel page tone="wait" title={t.unknownElsewhere}>
         <ul>{elsewhere.map(one => <li key={one.idempotencyKey}><a href={profilePath(one.patientId)}>{one.patientId}</a></li>)}</ul>
       </Panel>}
-      {id ? <Profile key={id} id={id} viewer={viewer} /> : <PatientList names={viewer.role !== 'analyst'} />}
+      {id ? <Profile key={id} id={id} viewer={viewer} /> : <PatientList key={page.visit} viewer={viewer} search={page.search} />}
     </>
   )
 }

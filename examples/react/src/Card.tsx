@@ -14,6 +14,7 @@ import { useWords } from './words'
 interface Rights {
   patient: ProfileFragment
   mayEdit: boolean
+  alone: boolean // the only record of who looks at it
   shown: boolean // to this role at all
 }
 
@@ -31,7 +32,7 @@ export function ContactCard(rights: Rights) {
   const save = useContactSave(patient.id)
   const unsettled = useUnsettled().filter(({ patientId }) => patientId === patient.id)
   return (
-    <Card {...rights} title={t.contact} units={contactUnits} save={save} busy={unsettled.some(one => one.operationId && !one.settled)}
+    <Card {...rights} title={t.contact} units={contactUnits} save={save} busy={unsettled.some(one => one.operationId && one.settled !== 'APPLIED')}
       notices={edit => unsettled.map(one => one.operationId
         ? <Settlement key={`${one.idempotencyKey} ${t.lang}`} change={{ ...one, operationId: one.operationId }}
             onEditAgain={(asked, conflict) => {
@@ -66,12 +67,12 @@ interface Props extends Rights {
   title: string
   units: Unit[]
   save: Save
-  busy?: boolean // an earlier change is not settled: another would have to wait for it
+  busy?: boolean // an earlier change is not settled, or its panel offers to edit again
   notices?(edit: (attempt?: Omit<Attempt, 'typed'>) => void): ReactNode
   children: ReactNode
 }
 
-function Card({ patient, mayEdit, shown, title, units, save, busy, notices, children }: Props) {
+function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
   const t = useWords()
   const [attempt, setAttempt] = useState<Attempt | null>(null)
   const editButton = useRef<HTMLButtonElement>(null)
@@ -118,7 +119,7 @@ function Card({ patient, mayEdit, shown, title, units, save, busy, notices, chil
         base={attempt.base} current={attempt.conflict.current} change={attempt.change} conflicting={attempt.conflict.conflictingFields}
         sending={save.sending} onResolve={resolve} onCancel={close} />}
       {attempt && !attempt.conflict && <EditForm key={attempt.base.version} base={attempt.base} typed={attempt.typed} units={units} save={save}
-        mayEdit={mayEdit} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
+        mayEdit={mayEdit} fill={alone} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
         onSend={(change, typed) => void send({ base: attempt.base, change, typed })} />}
       {!attempt && (shown ? <dl className="values">{children}</dl> : <p>{t.notShown}</p>)}
       {!attempt && shown && !mayEdit && <p className="help">{t.mayNotEdit}</p>}

@@ -3,6 +3,7 @@ import { Button, Radio, RadioGroup } from 'react-aria-components'
 import { type Change, textOf, type Unit } from './fields'
 import type { ProfileFragment } from './generated/operations'
 import { Panel } from './Panel'
+import { useUnsaved } from './unsaved'
 import { useWords } from './words'
 
 interface Props {
@@ -21,6 +22,7 @@ export function ConflictChoice({ base, current, change, conflicting, sending, on
   const t = useWords()
   const units = (Object.keys(change) as Unit[]).filter(unit => conflicting.includes(unit))
   const [mine, setMine] = useState<Unit[]>([])
+  useUnsaved(() => true)
 
   function resolve() {
     const chosen = Object.entries(change).filter(([unit]) => !conflicting.includes(unit) || mine.includes(unit as Unit))

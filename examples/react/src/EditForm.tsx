@@ -1,10 +1,13 @@
 import { useEffect, useState } from 'react'
 import { Controller, useForm } from 'react-hook-form'
 import { Button, FieldError, Form, Input, Label, Text, TextArea, TextField } from 'react-aria-components'
+import { retryAfter } from './errors'
 import { type Change, changeOf, fieldNamed, type Unit, type Values, valuesOf } from './fields'
 import type { ProfileFragment } from './generated/operations'
 import { Outcome, RequestFailed } from './Outcome'
+import { useSecondsLeft } from './Panel'
 import type { Save } from './save'
+import { useUnsaved } from './unsaved'
 import { useWords } from './words'
 
 interface Props {
@@ -13,6 +16,7 @@ interface Props {
   units: Unit[]
   save: Save
   mayEdit: boolean // still
+  fill: boolean // the browser may fill in what it knows of who sits before it
   changedMeanwhile: boolean
   onSend(change: Change, typed: Values): void
   onCancel(): void
@@ -22,14 +26,23 @@ const inputs: Record<string, { type?: string, inputMode?: 'email' }> = {
   phone: { type: 'tel' }, email: { type: 'text', inputMode: 'email' }, emergencyContact_phone: { type: 'tel' }, // the server alone judges them
 }
 
-export function EditForm({ base, typed, units, save, mayEdit, changedMeanwhile, onSend, onCancel }: Props) {
+// What browsers call them.
+const autoComplete: Record<string, string> = {
+  phone: 'tel', email: 'email', address_text: 'street-address', address_lines: 'street-address', address_postalCode: 'postal-code',
+  address_city: 'address-level2', address_district: 'address-level3', address_state: 'address-level1', address_country: 'country-name',
+}
+
+export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanwhile, onSend, onCancel }: Props) {
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
-  const { control, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
+  const { control, getValues, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
   const [note, setNote] = useState('') // why nothing was sent
   const names = Object.keys(initial)
   const { answer, error, language } = save
+  const wait = answer?.__typename === 'FhirUnavailable' && answer.retryable ? answer.retryAfterSeconds : retryAfter(error)
+  const left = useSecondsLeft(wait ?? 0, answer ?? error)
 
+  useUnsaved(() => Object.keys(changeOf(getValues(), initial, units)).length > 0)
   useEffect(() => { if (!answer) setFocus(names[0]!) }, [])
   useEffect(() => {
     const faults = answer?.__typename === 'InvalidInput' ? answer.fieldErrors : answer?.__typename === 'FhirRejected' ? answer.issues : []
@@ -49,18 +62,18 @@ export function EditForm({ base, typed, units, save, mayEdit, changedMeanwhile, 
     setNote(reason)
     if (!reason) onSend(change, values)
   })
-  const retry = () => void submit()
   return (
     <Form className="edit" onSubmit={submit} validationBehavior="aria">
-      {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} retry={retry} />}
-      {error && !save.sending && <RequestFailed error={error} write focus retry={retry} />}
+      {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} />}
+      {error && !save.sending && <RequestFailed error={error} write focus />}
       <div role="status">
-        {changedMeanwhile && mayEdit && !save.sending && !error && <p className="note">{t.changedMeanwhile}</p>}
+        {changedMeanwhile && mayEdit && !save.sending && !error && answer?.__typename !== 'UpdateConflict' && <p className="note">{t.changedMeanwhile}</p>}
         {note && <p className="note">{note}</p>}
       </div>
       {names.map(name => (
         <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
-          <TextField {...field} className={`field ${name}`} isInvalid={fieldState.invalid} isReadOnly={save.sending} validationBehavior="aria" {...inputs[name]}>
+          <TextField {...field} className={`field ${name}`} isInvalid={fieldState.invalid} isReadOnly={save.sending} validationBehavior="aria"
+            autoComplete={fill && autoComplete[name] || 'off'} {...inputs[name]}>
             <Label>{t.fields[name]}</Label>
             {name === 'address_lines' || name === 'address_text' ? <TextArea ref={ref} rows={2} /> : <Input ref={ref} />}
             {name === 'address_lines' && <Text slot="description">{t.linesHelp}</Text>}
@@ -70,7 +83,7 @@ export function EditForm({ base, typed, units, save, mayEdit, changedMeanwhile, 
       ))}
       <p className="help">{t.clearHelp}</p>
       <div className="actions">
-        <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit}>{t.save}</Button>
+        <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>
         <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>
       </div>
       <p role="status" className="saving">{save.sending ? t.saving : ''}</p>

@@ -1,6 +1,6 @@
 import type { ErrorLike } from '@apollo/client'
 import type { ReactNode } from 'react'
-import { codeOf, retryAfter } from './errors'
+import { codeOf, mayHaveBegun, retryAfter } from './errors'
 import { Panel, RetryButton } from './Panel'
 import { profilePath } from './route'
 import type { Answer } from './save'
@@ -11,13 +11,12 @@ interface Props {
   focus?: boolean
   lang: string
   shownBeside?: (field: string[]) => boolean // the form shows what is said of this field
-  retry?(): void
   children?: ReactNode // what can be done
 }
 
 // Outcome says how a change ended: one state for each member of the union. What is not
 // known yet and a conflict to resolve have components of their own.
-export function Outcome({ answer, focus, lang, shownBeside = () => false, retry, children }: Props) {
+export function Outcome({ answer, focus, lang, shownBeside = () => false, children }: Props) {
   const t = useWords()
   const panel = (tone: 'good' | 'bad' | 'wait', title: string, text?: ReactNode) => (
     <Panel tone={tone} title={title} focus={focus} lang={lang}>{text}{children}</Panel>
@@ -42,10 +41,7 @@ export function Outcome({ answer, focus, lang, shownBeside = () => false, retry,
       return panel('bad', t.patientNotFound, <p>{answer.message}</p>)
     case 'UpdateConflict':
       return answer.retryable
-        ? panel('wait', t.busy, <>
-            <p lang={t.lang}>{t.busyText}</p>
-            {retry && <RetryButton seconds={0} onPress={retry} />}
-          </>)
+        ? panel('wait', t.busy, <p lang={t.lang}>{t.busyText}</p>)
         : panel('bad', t.conflict, <p>{answer.message}</p>)
     case 'FhirRejected': {
       const title = { FHIR_NOT_APPLIED: t.notApplied, FHIR_PATIENT_GONE: t.gone }[answer.code as string] ?? t.rejected
@@ -64,7 +60,6 @@ export function Outcome({ answer, focus, lang, shownBeside = () => false, retry,
         <p>{answer.message}: {answer.detail}</p>
         {operation}
         {answer.retryAfterSeconds ? <p lang={t.lang}>{t.waitFor(answer.retryAfterSeconds)}</p> : null}
-        {retry && answer.retryable && <RetryButton key={answer.operationId} seconds={answer.retryAfterSeconds ?? 0} onPress={retry} />}
       </>)
   }
 }
@@ -81,7 +76,7 @@ export function RequestFailed({ error, write, focus, retry }: { error: ErrorLike
   return (
     <Panel page={!write} tone="wait" title={title} focus={focus}>
       {code === undefined ? <p>{write ? t.noAnswerWrite : t.noAnswerRead}</p> : <p>{error.message}</p>}
-      {write && code === 'UNAVAILABLE' && <p>{t.retrySafe}</p>}
+      {write && code && mayHaveBegun(error) && <p>{t.retrySafe}</p>}
       {seconds ? <p>{t.waitFor(seconds)}</p> : null}
       {retry && <RetryButton seconds={seconds ?? 0} onPress={retry} />}
     </Panel>

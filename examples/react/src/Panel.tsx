@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef, useState } from 'react'
+import { type ReactNode, useEffect, useMemo, useReducer, useRef } from 'react'
 import { Button } from 'react-aria-components'
 import { useWords } from './words'
 
@@ -29,22 +29,26 @@ export function Panel({ tone, title, page, focus, lang, children }: Props) {
   )
 }
 
+// useSecondsLeft counts down, anew with each cause.
+export function useSecondsLeft(seconds: number, cause?: unknown): number {
+  const until = useMemo(() => Date.now() + seconds * 1000, [seconds, cause])
+  const [, tick] = useReducer((n: number) => n + 1, 0)
+  const left = Math.max(0, Math.ceil((until - Date.now()) / 1000))
+  useEffect(() => {
+    if (left === 0) return
+    const timer = setTimeout(tick, 250)
+    return () => clearTimeout(timer)
+  })
+  return left
+}
+
 // RetryButton can be pressed once the seconds are over. They are not read aloud one by
 // one: the text beside it says how long it takes.
-export function RetryButton({ seconds, onPress, isDisabled }: { seconds: number, onPress(): void, isDisabled?: boolean }) {
+export function RetryButton({ seconds, onPress }: { seconds: number, onPress(): void }) {
   const t = useWords()
-  const [left, setLeft] = useState(seconds)
-  useEffect(() => {
-    const until = Date.now() + seconds * 1000
-    const timer = setInterval(() => {
-      const now = Math.max(0, Math.ceil((until - Date.now()) / 1000))
-      setLeft(now)
-      if (now === 0) clearInterval(timer)
-    }, 250)
-    return () => clearInterval(timer)
-  }, [seconds])
+  const left = useSecondsLeft(seconds)
   return (
-    <Button className="button" onPress={onPress} isDisabled={isDisabled || left > 0}>
+    <Button className="button" onPress={onPress} isDisabled={left > 0}>
       {left > 0 ? t.tryAgainIn(left) : t.tryAgain}
     </Button>
   )

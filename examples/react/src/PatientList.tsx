@@ -1,10 +1,11 @@
 import { useQuery } from '@apollo/client/react'
 import { useEffect, useRef, useState } from 'react'
 import { Button, Input, Label, SearchField, Text } from 'react-aria-components'
+import type { Viewer } from './account'
 import { type PatientFilter, PatientsDocument } from './generated/operations'
 import { RequestFailed } from './Outcome'
 import { PageTitle } from './PageTitle'
-import { profilePath } from './route'
+import { keepSearch, profilePath } from './route'
 import { SyncMark } from './SyncMark'
 import { useWords } from './words'
 
@@ -17,12 +18,16 @@ function filterOf(text: string): PatientFilter | undefined {
 
 const pause = 150 // ms without a key before it is searched
 
-export function PatientList({ names }: { names: boolean }) {
+export function PatientList({ viewer, search }: { viewer: Viewer, search: string }) {
   const t = useWords()
-  const [typed, setTyped] = useState('')
-  const [searched, setSearched] = useState('')
+  const names = viewer.role !== 'analyst'
+  const [typed, setTyped] = useState(names ? search : '')
+  const [searched, setSearched] = useState(typed)
   useEffect(() => {
-    const timer = setTimeout(() => setSearched(typed.trim()), pause)
+    const timer = setTimeout(() => {
+      setSearched(typed.trim())
+      keepSearch(typed.trim())
+    }, pause)
     return () => clearTimeout(timer)
   }, [typed])
   const { data: now, previousData, error, loading, fetchMore, refetch } = useQuery(PatientsDocument, {
@@ -46,7 +51,7 @@ export function PatientList({ names }: { names: boolean }) {
   const connection = data?.patients
   return (
     <>
-      <PageTitle title={t.listTitle} />
+      <PageTitle title={t.listTitle(viewer.role)} />
       {!names && <p>{t.nameHidden}</p>}
       {names && <SearchField className="field search" value={typed} onChange={setTyped}>
         <Label>{t.search}</Label>
@@ -58,9 +63,10 @@ export function PatientList({ names }: { names: boolean }) {
       </SearchField>}
       {error && <RequestFailed error={error} retry={() => void refetch().catch(() => {})} />}
       <p role="status" className="count">
-        {connection ? `${t.found(connection.totalCount)}. ${t.shown(connection.edges.length, connection.totalCount)}` : loading ? t.loading : ''}
+        {!connection ? loading && t.loading
+          : connection.totalCount > 0 ? `${t.found(connection.totalCount)}. ${t.shown(connection.edges.length, connection.totalCount)}`
+          : searched ? t.noPatients : t.noPatientsYet}
       </p>
-      {connection?.totalCount === 0 && <p>{searched ? t.noPatients : t.noPatientsYet}</p>}
       <ul className="patients" ref={list} aria-busy={loading}>
         {connection?.edges.map(({ node }) => (
           <li key={node.id}>

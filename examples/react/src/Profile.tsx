@@ -1,6 +1,7 @@
 import { useQuery, useReactiveVar, useSubscription } from '@apollo/client/react'
+import { homeOf, type Viewer } from './account'
 import { ContactCard, EmergencyCard } from './Card'
-import { PatientChangedDocument, PatientDocument, type ViewerQuery } from './generated/operations'
+import { PatientChangedDocument, PatientDocument } from './generated/operations'
 import { RequestFailed } from './Outcome'
 import { PageTitle } from './PageTitle'
 import { Panel } from './Panel'
@@ -9,7 +10,7 @@ import { languageVar, tokenVar } from './session'
 import { SyncMark } from './SyncMark'
 import { useWords } from './words'
 
-export function Profile({ id, viewer }: { id: string, viewer: ViewerQuery['viewer'] }) {
+export function Profile({ id, viewer }: { id: string, viewer: Viewer }) {
   const t = useWords()
   const signedIn = useReactiveVar(tokenVar) !== null
   const { data, error, loading, refetch } = useQuery(PatientDocument, { variables: { id }, fetchPolicy: 'cache-and-network' })
@@ -19,7 +20,9 @@ export function Profile({ id, viewer }: { id: string, viewer: ViewerQuery['viewe
   const deleted = change?.patientChanged === null
   const format = new Intl.DateTimeFormat(useReactiveVar(languageVar), { dateStyle: 'medium', timeStyle: 'short' })
 
-  const back = <nav aria-label={t.listTitle}><a href={listPath}>← {t.back}</a></nav>
+  const title = t.listTitle(viewer.role)
+  const home = homeOf(viewer)
+  const back = id !== home && <nav aria-label={title}><a href={listPath()}>← {title}</a></nav>
   const failed = error && <RequestFailed error={error} retry={() => void refetch().catch(() => {})} />
   if (!patient) {
     return (
@@ -33,7 +36,7 @@ export function Profile({ id, viewer }: { id: string, viewer: ViewerQuery['viewe
   }
   const analyst = viewer.role === 'analyst'
   const own = viewer.role === 'patient' && viewer.patientIds.includes(patient.id)
-  const rights = { patient, shown: !analyst, mayEdit: (viewer.role === 'admin' || own) && patient.active && !patient.replacedBy && !deleted }
+  const rights = { patient, alone: patient.id === home, shown: !analyst, mayEdit: (viewer.role === 'admin' || own) && patient.active && !patient.replacedBy && !deleted }
   const about = t.sync[patient.syncState]![1]
   return (
     <>

@@ -22,8 +22,8 @@ export function Settlement({ change, onEditAgain }: Props) {
   const { data, error } = useSubscription(ContactUpdateSettledDocument, {
     variables: { operationId: change.operationId },
     skip: !signedIn,
-    onData: ({ client }) => {
-      remember({ ...change, settled: true })
+    onData: ({ client, data }) => {
+      remember({ ...change, settled: data.data?.contactUpdateSettled.state })
       void client.refetchQueries({ include: ['Patient'] }) // that syncState alone has changed is not told
     },
   })
@@ -35,27 +35,29 @@ export function Settlement({ change, onEditAgain }: Props) {
   })
   const result = told?.contactUpdate?.result
   const close = <Button className="button" onPress={() => forget(change.idempotencyKey)}>{t.close}</Button>
-  const again = (conflict?: Conflict) => (
+  const asked = change.asked && <>
+    <p>{t.asked}:</p>
+    <ul>{(Object.keys(change.asked.change) as Unit[]).map(unit =>
+      <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
+  </>
+  const again = (conflict?: Conflict) => <div className="again" lang={t.lang}>
+    {asked}
     <div className="actions">
       <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{t.editAgain}</Button>
       {close}
     </div>
-  )
+  </div>
   if (error && signedIn) return <Panel tone="wait" title={t.cannotWatch}><p>{t.cannotWatchText}</p>{close}</Panel>
   const state = settled?.state
   if (state === 'APPLIED') return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
   if (state === 'NOT_APPLIED') return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
   if (result) { // refused, or somebody else's change stood in the way
-    return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' ? result : undefined)}</Outcome>
+    return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' && !result.retryable ? result : undefined)}</Outcome>
   }
   return (
     <Panel tone="wait" title={t.unknown}>
       <p>{t.unknownText}</p>
-      {change.asked && <>
-        <p>{t.unknownAsked}:</p>
-        <ul>{(Object.keys(change.asked.change) as Unit[]).map(unit =>
-          <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
-      </>}
+      {asked}
       <p className="operation">{t.operation} <code>{change.operationId}</code></p>
     </Panel>
   )

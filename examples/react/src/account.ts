@@ -1,33 +1,49 @@
 import { makeVar } from '@apollo/client'
 import { client, socket } from './client'
-import { listPath } from './route'
-import { identityOf, refusedVar, tokenVar } from './session'
+import { ViewerDocument, type ViewerQuery } from './generated/operations'
+import { expiredVar, identityOf, tokenVar } from './session'
+import { abandon, mayLeave } from './unsaved'
 import { forgetAll } from './unsettled'
+
+export type Viewer = ViewerQuery['viewer']
+
+// homeOf is the record of who has no other: there is no list then.
+export const homeOf = ({ role, patientId }: Viewer) => role === 'patient' ? patientId ?? null : null
 
 // ownerVar is whose pages are open. They stay, hidden, when the sign-in runs out, and go
 // when somebody else signs in.
-export const ownerVar = makeVar<string | null>(null)
+export const ownerVar = makeVar<{ identity: string, viewer: Viewer } | null>(null)
 
-export function signIn(token: string) {
+// signIn asks the server whose token it is, and throws if it says nothing. Until then
+// everything stays as it is.
+export async function signIn(token: string) {
+  const { data } = await client.query({
+    query: ViewerDocument, fetchPolicy: 'no-cache', context: { headers: { Authorization: `Bearer ${token}` } },
+  })
   const identity = identityOf(token)
-  if (ownerVar() && ownerVar() !== identity) leave()
-  refusedVar(false)
+  if (ownerVar() && ownerVar()!.identity !== identity) {
+    if (!mayLeave()) return
+    leave()
+  }
+  expiredVar(false)
   tokenVar(token)
-  ownerVar(identity)
+  ownerVar({ identity, viewer: data!.viewer })
   void client.refetchObservableQueries() // of pages that were open before
 }
 
 export function signOut() {
+  if (!mayLeave()) return
   leave()
-  refusedVar(false)
+  expiredVar(false)
   tokenVar(null)
   ownerVar(null)
 }
 
 // leave takes along what one person has seen before the next may look.
 function leave() {
+  abandon()
   forgetAll()
-  location.replace(listPath)
+  location.replace('#/')
   void client.clearStore()
   socket.terminate() // it speaks for the token that it began with
 }

@@ -30,7 +30,7 @@ const http = ApolloLink.from([
     if (codeOf(error) === 'UNAUTHENTICATED' && operation.getContext().headers?.Authorization === bearer()) expire()
   }),
   new SetContextLink(({ headers }) => ({
-    headers: { ...headers, Authorization: bearer(), 'Accept-Language': languageVar() },
+    headers: { Authorization: bearer(), 'Accept-Language': languageVar(), ...headers },
   })),
   new HttpLink({ uri: endpoint }),
 ])

@@ -77,13 +77,17 @@ function inputOf(unit: Unit, values: Values): Change[Unit] {
   }
 }
 
-// textOf shows a unit of a record, or of a change.
+// textOf shows a unit of a record, or of a change. An address is written out of its parts,
+// which hold all that its text does (FHIR, Address.text); in Korea the largest comes first.
 export function textOf(unit: Unit, record: Pick<Change, Unit>): string {
   const value = record[unit]
   if (!value) return ''
   if (typeof value === 'string') return value
   if ('name' in value) return [value.name, value.relationship, value.phone].filter(Boolean).join(' · ')
-  const { text, lines, city, district, state, postalCode, country } = value as AddressInput
-  const whole = text || [...(lines ?? []), district, city, state].filter(Boolean).join(', ')
-  return [whole, ...[postalCode, country].filter(part => part && !whole.includes(part))].join(' · ')
+  const { text, lines = [], city, district, state, postalCode, country } = value as AddressInput
+  const street = lines!.join(', ')
+  const whole = /\p{Script=Hangul}/u.test([street, city, district, state].join())
+    ? [state, city, district, street].filter(Boolean).join(' ')
+    : [street, district, city, state].filter(Boolean).join(', ')
+  return [whole, postalCode, country].filter(Boolean).join(' · ') || text!
 }

@@ -3,8 +3,8 @@ import { makeVar } from '@apollo/client'
 // The token lives in this variable alone: after a reload one signs in again.
 export const tokenVar = makeVar<string | null>(null)
 
-// refusedVar: the last sign-in was ended by the server, not by its owner.
-export const refusedVar = makeVar(false)
+// expiredVar: the last sign-in was ended by the server, not by its owner.
+export const expiredVar = makeVar(false)
 
 export type Language = 'en' | 'ko'
 export const languageVar = makeVar<Language>(navigator.language.startsWith('ko') ? 'ko' : 'en')
@@ -12,7 +12,7 @@ export const languageVar = makeVar<Language>(navigator.language.startsWith('ko')
 // expire ends a sign-in that the server no longer takes. What was typed stays in the
 // page, hidden, until the same person is back.
 export function expire() {
-  refusedVar(true)
+  expiredVar(true)
   tokenVar(null)
 }
 

@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from 'react'
 import type { Change } from './fields'
-import type { ProfileFragment } from './generated/operations'
+import type { ContactUpdateState, ProfileFragment } from './generated/operations'
 
 // A change whose end this page does not know yet.
 export interface Unsettled {
@@ -8,7 +8,7 @@ export interface Unsettled {
   idempotencyKey: string
   operationId?: string // as soon as an answer has told it
   asked?: { change: Change, base: ProfileFragment } // unknown after a reload
-  settled?: boolean // its end is on the page, and may be closed
+  settled?: ContactUpdateState // its end is on the page, and may be closed
 }
 
 // What outlives a reload: which patient, which key, which operation, until it is settled.

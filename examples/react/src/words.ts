@@ -16,7 +16,10 @@ const en = {
   signInTitle: 'Sign in',
   signInDemo: 'This is the demo: choose who you want to be.',
   signedOut: 'You were signed out',
-  signInRefused: 'Your sign-in has run out, or is not accepted. What you had typed is kept for you until you sign in again.',
+  signInExpired: 'Your sign-in has run out, or is no longer accepted. What you had typed is kept for you until you sign in again.',
+  tokenRefused: 'This token is refused',
+  newToken: 'It is not whole, has run out, or is not for this server. Get a new one from your hospital’s sign-in, and paste all of it.',
+  reloadDemo: 'It has run out, or the demo was started anew since this page was loaded. Reload the page, and choose again.',
   signInToken: 'Access token',
   signInTokenHelp: 'From your hospital’s sign-in. It is kept in this page alone, until you leave or reload it.',
   signInWithToken: 'Sign in with the token',
@@ -27,18 +30,17 @@ const en = {
     patient: ['Patient', 'Reads and changes their own record'],
   } as Record<string, [string, string]>,
 
-  listTitle: 'Patients',
+  listTitle: (role: string): string => role === 'patient' ? 'My records' : 'Patients',
   search: 'Search',
-  searchHelp: 'Part of a name, a whole phone number, or a patient number',
+  searchHelp: 'Part of a name, a whole phone number, or a whole patient number',
   clearSearch: 'Clear the search',
   found: (n: number) => n === 1 ? '1 patient' : `${n} patients`,
   shown: (n: number, of: number) => `${n} of ${of} shown`,
   loadMore: 'Load more',
   noPatients: 'No patient matches.',
-  noPatientsYet: 'There are no patients here.',
+  noPatientsYet: 'There are no records yet.',
   nameHidden: 'Name not shown to your role',
 
-  back: 'All patients',
   profileTitle: 'Profile',
   number: 'Number',
   birth: 'Born',
@@ -58,13 +60,13 @@ const en = {
     SYNCED: ['Up to date', ''],
     PENDING: ['Not settled', 'A change is on its way. The hospital’s record may already hold newer values than you see here.'],
     STALE: ['May be out of date', 'The hospital’s record has not been looked at for a while. It may hold newer values than you see here.'],
-    LOCAL_ONLY: ['Only here', 'This patient is not in the hospital’s record system. Changes are saved here alone.'],
+    LOCAL_ONLY: ['Only in this service', 'This patient is not in the hospital’s record system. Changes are saved in this service alone.'],
   } as Record<string, [string, string]>,
   lastSynced: (when: string) => `As the hospital’s record showed it on ${when}`,
 
   contact: 'Contact',
   emergency: 'Emergency contact',
-  emergencySource: { FHIR: 'From the hospital’s record', LOCAL: 'Recorded here' },
+  emergencySource: { FHIR: 'From the hospital’s record', LOCAL: 'Recorded by this service' },
   fields: {
     phone: 'Phone', email: 'Email', address: 'Address',
     address_text: 'Address', address_lines: 'Street, building, apartment', address_postalCode: 'Postal code', address_city: 'City',
@@ -81,6 +83,7 @@ const en = {
   saving: 'Saving… the hospital’s record is asked first.',
   cancel: 'Cancel',
   nothingChanged: 'You have changed nothing yet.',
+  leave: 'What was typed is not saved yet. Leave without saving?',
   notSentOffline: 'You are offline: nothing was sent. What you typed is still here; please save it once you are connected.',
   clearHelp: 'Empty a field to remove its value.',
 
@@ -91,12 +94,12 @@ const en = {
 
   saved: 'Saved',
   savedThere: 'The hospital’s record shows the new values.',
-  savedHere: 'Saved here. This patient is not in the hospital’s record system.',
+  savedHere: 'Saved in this service alone: this patient is not in the hospital’s record system.',
   savedProfile: 'The new emergency contact is recorded.',
   normalized: (what: string) => `The hospital’s record writes it in its own form: ${what}.`,
 
   invalid: 'Please check what you have typed',
-  keyReused: 'This change was sent with other content before. Nothing was saved; please try again.',
+  keyReused: 'The server took this for an earlier change that had other content. Please save again.',
   notPermitted: 'You may not change this',
   patientNotFound: 'There is no such patient any more',
   rejected: 'The hospital’s record refused the change',
@@ -107,11 +110,11 @@ const en = {
   unavailableText: 'The hospital’s record could not be asked. Nothing has changed; what you typed is still here.',
   unavailableOperator: 'Waiting does not help. Please tell your IT department, with the number of the operation.',
   busy: 'Not saved: others keep changing this record',
-  busyText: 'What you typed is still here. Please try again.',
+  busyText: 'What you typed is still here. Please save again.',
 
   unknown: 'We do not know yet whether this was saved',
   unknownText: 'The change may have reached the hospital’s record, but no answer came back. We are finding out and will tell you here. You may leave this page; after a reload, sign in again.',
-  unknownAsked: 'You asked for',
+  asked: 'You asked for',
   unknownElsewhere: 'We do not know yet whether a change was saved:',
   settledApplied: 'It was saved after all',
   settledAppliedText: 'The hospital’s record shows the values that you asked for.',
@@ -120,7 +123,7 @@ const en = {
   editAgain: 'Edit again',
   cannotWatch: 'What became of a change cannot be told to this sign-in',
   cannotWatchText: 'Only who asked for the change, and administrators, may know. Or it was so long ago that it is no longer remembered.',
-  unanswered: 'No answer came to a change that was sent before the page was reloaded',
+  unanswered: 'No answer came to an earlier change',
   unansweredText: 'It may have been saved. Look at the values below: they are what is known now.',
   understood: 'Understood',
 
@@ -136,11 +139,11 @@ const en = {
 
   noAnswer: 'No answer came',
   noAnswerRead: 'The server could not be reached.',
-  noAnswerWrite: 'The server could not be reached, or its answer was lost: it is not known whether the change was saved. To try again is safe: it is saved once at most.',
+  noAnswerWrite: 'The server could not be reached, or its answer was lost: it is not known whether the change was saved. To save again is safe: it is saved once at most.',
   limited: 'Too many requests',
   databaseAway: 'The server cannot answer right now',
   failed: 'Something went wrong',
-  retrySafe: 'To try again is safe: it is saved once at most.',
+  retrySafe: 'To save again is safe: it is saved once at most.',
 }
 
 const ko: typeof en = {
@@ -157,7 +160,10 @@ const ko: typeof en = {
   signInTitle: '로그인',
   signInDemo: '데모입니다. 어떤 역할로 사용할지 선택하세요.',
   signedOut: '로그아웃되었습니다',
-  signInRefused: '로그인이 만료되었거나 유효하지 않습니다. 입력하신 내용은 다시 로그인하실 때까지 보관됩니다.',
+  signInExpired: '로그인이 만료되었거나 더 이상 유효하지 않습니다. 입력하신 내용은 다시 로그인하실 때까지 보관됩니다.',
+  tokenRefused: '사용할 수 없는 토큰입니다',
+  newToken: '토큰의 일부가 빠졌거나, 만료되었거나, 이 서버의 토큰이 아닙니다. 병원 로그인에서 새 토큰을 받아 전체를 붙여 넣어 주세요.',
+  reloadDemo: '토큰이 만료되었거나, 페이지를 연 뒤에 데모가 다시 시작되었습니다. 페이지를 새로 고친 후 다시 선택해 주세요.',
   signInToken: '액세스 토큰',
   signInTokenHelp: '병원 로그인에서 받은 토큰입니다. 이 페이지를 떠나거나 새로 고칠 때까지 이 페이지에만 보관됩니다.',
   signInWithToken: '토큰으로 로그인',
@@ -168,18 +174,17 @@ const ko: typeof en = {
     patient: ['환자', '본인의 기록을 조회하고 수정합니다'],
   },
 
-  listTitle: '환자 목록',
+  listTitle: role => role === 'patient' ? '내 기록' : '환자 목록',
   search: '검색',
-  searchHelp: '이름의 일부, 전체 전화번호 또는 환자 번호',
+  searchHelp: '이름의 일부, 전체 전화번호 또는 전체 환자 번호',
   clearSearch: '검색어 지우기',
   found: n => `환자 ${n}명`,
   shown: (n, of) => `${of}명 중 ${n}명 표시`,
   loadMore: '더 보기',
   noPatients: '일치하는 환자가 없습니다.',
-  noPatientsYet: '등록된 환자가 없습니다.',
+  noPatientsYet: '등록된 기록이 없습니다.',
   nameHidden: '이 역할에는 이름이 표시되지 않습니다',
 
-  back: '환자 목록',
   profileTitle: '환자 정보',
   number: '환자 번호',
   birth: '생년월일',
@@ -199,13 +204,13 @@ const ko: typeof en = {
     SYNCED: ['최신 상태', ''],
     PENDING: ['확인 중', '변경이 아직 확정되지 않았습니다. 병원 기록에는 여기 표시된 것보다 새로운 값이 있을 수 있습니다.'],
     STALE: ['최신이 아닐 수 있음', '한동안 병원 기록을 확인하지 못했습니다. 병원 기록에는 여기 표시된 것보다 새로운 값이 있을 수 있습니다.'],
-    LOCAL_ONLY: ['여기에만 있음', '병원 기록 시스템에 없는 환자입니다. 변경 내용은 여기에만 저장됩니다.'],
+    LOCAL_ONLY: ['이 서비스에만 있음', '병원 기록 시스템에 없는 환자입니다. 변경 내용은 이 서비스에만 저장됩니다.'],
   },
   lastSynced: when => `${when}에 확인한 병원 기록입니다`,
 
   contact: '연락처',
   emergency: '비상 연락처',
-  emergencySource: { FHIR: '병원 기록에 있는 내용', LOCAL: '여기에 등록된 내용' },
+  emergencySource: { FHIR: '병원 기록에 있는 내용', LOCAL: '이 서비스에 등록된 내용' },
   fields: {
     phone: '전화번호', email: '이메일', address: '주소',
     address_text: '주소', address_lines: '도로명, 건물, 호수', address_postalCode: '우편번호', address_city: '시',
@@ -222,6 +227,7 @@ const ko: typeof en = {
   saving: '저장 중… 병원 기록에 먼저 반영합니다.',
   cancel: '취소',
   nothingChanged: '아직 변경하신 내용이 없습니다.',
+  leave: '입력하신 내용이 아직 저장되지 않았습니다. 저장하지 않고 나가시겠습니까?',
   notSentOffline: '인터넷에 연결되어 있지 않아 전송되지 않았습니다. 입력하신 내용은 그대로 있으니 연결된 후 저장해 주세요.',
   clearHelp: '값을 삭제하려면 칸을 비워 두세요.',
 
@@ -232,12 +238,12 @@ const ko: typeof en = {
 
   saved: '저장되었습니다',
   savedThere: '병원 기록에 새로운 값이 반영되었습니다.',
-  savedHere: '여기에 저장되었습니다. 병원 기록 시스템에 없는 환자입니다.',
+  savedHere: '이 서비스에만 저장되었습니다. 병원 기록 시스템에 없는 환자입니다.',
   savedProfile: '새 비상 연락처가 등록되었습니다.',
   normalized: what => `병원 기록에는 다음 항목이 자체 형식으로 저장됩니다: ${what}.`,
 
   invalid: '입력하신 내용을 확인해 주세요',
-  keyReused: '이 변경은 이전에 다른 내용으로 전송되었습니다. 저장되지 않았으니 다시 시도해 주세요.',
+  keyReused: '서버에서 내용이 다른 이전 변경과 같은 요청으로 처리되었습니다. 다시 저장해 주세요.',
   notPermitted: '수정 권한이 없습니다',
   patientNotFound: '환자를 더 이상 찾을 수 없습니다',
   rejected: '병원 기록 시스템에서 변경을 거부했습니다',
@@ -248,11 +254,11 @@ const ko: typeof en = {
   unavailableText: '병원 기록 시스템에 연결할 수 없습니다. 변경된 내용은 없으며, 입력하신 내용은 그대로 있습니다.',
   unavailableOperator: '기다려도 해결되지 않습니다. 작업 번호와 함께 전산 담당 부서에 알려 주세요.',
   busy: '저장되지 않았습니다. 다른 사람이 이 기록을 계속 변경하고 있습니다',
-  busyText: '입력하신 내용은 그대로 있습니다. 다시 시도해 주세요.',
+  busyText: '입력하신 내용은 그대로 있습니다. 다시 저장해 주세요.',
 
   unknown: '저장되었는지 아직 알 수 없습니다',
   unknownText: '변경 내용이 병원 기록에 전달되었을 수 있지만 응답을 받지 못했습니다. 확인되는 대로 여기에 알려 드립니다. 이 페이지를 떠나셔도 됩니다. 새로 고친 뒤에는 다시 로그인해 주십시오.',
-  unknownAsked: '요청하신 변경',
+  asked: '요청하신 변경',
   unknownElsewhere: '저장되었는지 아직 알 수 없는 변경이 있습니다:',
   settledApplied: '저장된 것으로 확인되었습니다',
   settledAppliedText: '요청하신 값이 병원 기록에 반영되어 있습니다.',
@@ -261,7 +267,7 @@ const ko: typeof en = {
   editAgain: '다시 수정',
   cannotWatch: '이 로그인으로는 변경 결과를 확인할 수 없습니다',
   cannotWatchText: '변경을 요청한 사람과 관리자만 확인할 수 있습니다. 또는 오래되어 결과가 남아 있지 않을 수 있습니다.',
-  unanswered: '페이지를 새로 고치기 전에 보낸 변경에 대한 응답을 받지 못했습니다',
+  unanswered: '이전에 보낸 변경에 대한 응답을 받지 못했습니다',
   unansweredText: '저장되었을 수 있습니다. 현재 확인된 값은 아래와 같습니다.',
   understood: '확인',
 
@@ -277,13 +283,13 @@ const ko: typeof en = {
 
   noAnswer: '응답이 없습니다',
   noAnswerRead: '서버에 연결할 수 없습니다.',
-  noAnswerWrite: '서버에 연결할 수 없거나 응답을 받지 못했습니다. 저장되었는지 알 수 없습니다. 다시 시도하셔도 한 번만 저장되므로 안전합니다.',
+  noAnswerWrite: '서버에 연결할 수 없거나 응답을 받지 못했습니다. 저장되었는지 알 수 없습니다. 다시 저장하셔도 한 번만 반영되므로 안전합니다.',
   limited: '요청이 너무 많습니다',
   databaseAway: '서버가 지금 응답할 수 없습니다',
   failed: '문제가 발생했습니다',
-  retrySafe: '다시 시도하셔도 한 번만 저장되므로 안전합니다.',
+  retrySafe: '다시 저장하셔도 한 번만 반영되므로 안전합니다.',
 }
 
-const words: Record<Language, typeof en> = { en, ko }
+export const words: Record<Language, typeof en> = { en, ko }
 
 export const useWords = () => words[useReactiveVar(languageVar)]
