@@ -115,6 +115,8 @@ export const demo = {
     await v.heading(unknown).waitFor()
     await v.heading(notSavedAfterAll).waitFor()
     await v.text('010-4567-8901').waitFor() // what was to be saved
+    check(await v.button(words.edit(words.contact)).count() === 0, 'two buttons edit')
+    await v.state('not-saved-after-all')
     await v.button(editAgain).click()
     check(await v.field(words.phone).inputValue() === '010-4567-8901', 'what was asked for is not in the form')
     await v.save()

@@ -2,7 +2,7 @@ import { useQuery, useReactiveVar, useSubscription } from '@apollo/client/react'
 import { Button } from 'react-aria-components'
 import { type Change, textOf, type Unit } from './fields'
 import { ContactUpdateDocument, ContactUpdateSettledDocument, type ProfileFragment } from './generated/operations'
-import { Outcome } from './Outcome'
+import { Outcome, RequestFailed } from './Outcome'
 import { Panel } from './Panel'
 import type { Conflict } from './save'
 import { languageVar, tokenVar } from './session'
@@ -28,7 +28,7 @@ export function Settlement({ change, onEditAgain }: Props) {
     },
   })
   const settled = data?.contactUpdateSettled
-  const { data: told } = useQuery(ContactUpdateDocument, {
+  const { data: told, error: untold, refetch } = useQuery(ContactUpdateDocument, {
     variables: { operationId: change.operationId },
     skip: !settled,
     fetchPolicy: 'no-cache', // the record of then must not replace the record of now
@@ -48,6 +48,7 @@ export function Settlement({ change, onEditAgain }: Props) {
     </div>
   </div>
   if (error && signedIn) return <Panel tone="wait" title={t.cannotWatch}><p>{t.cannotWatchText}</p>{close}</Panel>
+  if (untold) return <RequestFailed error={untold} retry={() => void refetch().catch(() => {})} />
   const state = settled?.state
   if (state === 'APPLIED') return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
   if (state === 'NOT_APPLIED') return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
