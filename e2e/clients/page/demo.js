@@ -30,6 +30,7 @@ export const demo = {
     await v.page.getByRole('link', { name: /홍길동/ }).waitFor()
     await v.page.getByRole('searchbox').fill('길동')
     await v.text(say('1 patient.', '환자 1명.')).waitFor()
+    check(!/길동|%EA/i.test(v.page.url()), 'the address, which the browser keeps, says who is searched for')
     await v.state('search')
     await v.page.getByRole('link', { name: /홍길동/ }).click()
     await focused(v.heading('홍길동'))

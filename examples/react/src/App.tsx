@@ -59,7 +59,7 @@ function Pages({ viewer }: { viewer: Viewer }) {
       {elsewhere.length > 0 && <Panel page tone="wait" title={t.unknownElsewhere}>
         <ul>{elsewhere.map(one => <li key={one.idempotencyKey}><a href={profilePath(one.patientId)}>{one.patientId}</a></li>)}</ul>
       </Panel>}
-      {id ? <Profile key={id} id={id} viewer={viewer} /> : <PatientList key={page.visit} viewer={viewer} search={page.search} />}
+      {id ? <Profile key={id} id={id} viewer={viewer} /> : <PatientList key={page.visit} viewer={viewer} />}
     </>
   )
 }

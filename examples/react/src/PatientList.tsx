@@ -1,11 +1,12 @@
-import { useQuery } from '@apollo/client/react'
+import { useQuery, useReactiveVar } from '@apollo/client/react'
 import { useEffect, useRef, useState } from 'react'
 import { Button, Input, Label, SearchField, Text } from 'react-aria-components'
 import type { Viewer } from './account'
 import { type PatientFilter, PatientsDocument } from './generated/operations'
 import { RequestFailed } from './Outcome'
 import { PageTitle } from './PageTitle'
-import { keepSearch, profilePath } from './route'
+import { profilePath } from './route'
+import { searchVar } from './session'
 import { SyncMark } from './SyncMark'
 import { useWords } from './words'
 
@@ -18,16 +19,13 @@ function filterOf(text: string): PatientFilter | undefined {
 
 const pause = 150 // ms without a key before it is searched
 
-export function PatientList({ viewer, search }: { viewer: Viewer, search: string }) {
+export function PatientList({ viewer }: { viewer: Viewer }) {
   const t = useWords()
   const names = viewer.role !== 'analyst'
-  const [typed, setTyped] = useState(names ? search : '')
-  const [searched, setSearched] = useState(typed)
+  const typed = useReactiveVar(searchVar)
+  const [searched, setSearched] = useState(typed.trim())
   useEffect(() => {
-    const timer = setTimeout(() => {
-      setSearched(typed.trim())
-      keepSearch(typed.trim())
-    }, pause)
+    const timer = setTimeout(() => setSearched(typed.trim()), pause)
     return () => clearTimeout(timer)
   }, [typed])
   const { data: now, previousData, error, loading, fetchMore, refetch } = useQuery(PatientsDocument, {
@@ -53,7 +51,7 @@ export function PatientList({ viewer, search }: { viewer: Viewer, search: string
     <>
       <PageTitle title={t.listTitle(viewer.role)} />
       {!names && <p>{t.nameHidden}</p>}
-      {names && <SearchField className="field search" value={typed} onChange={setTyped}>
+      {names && <SearchField className="field search" value={typed} onChange={searchVar}>
         <Label>{t.search}</Label>
         <div className="group">
           <Input />

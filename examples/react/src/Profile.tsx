@@ -22,7 +22,7 @@ export function Profile({ id, viewer }: { id: string, viewer: Viewer }) {
 
   const title = t.listTitle(viewer.role)
   const home = homeOf(viewer)
-  const back = id !== home && <nav aria-label={title}><a href={listPath()}>← {title}</a></nav>
+  const back = id !== home && <nav aria-label={title}><a href={listPath}>← {title}</a></nav>
   const failed = error && <RequestFailed error={error} retry={() => void refetch().catch(() => {})} />
   if (!patient) {
     return (

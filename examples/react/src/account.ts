@@ -1,7 +1,8 @@
 import { makeVar } from '@apollo/client'
 import { client, socket } from './client'
 import { ViewerDocument, type ViewerQuery } from './generated/operations'
-import { expiredVar, identityOf, tokenVar } from './session'
+import { listPath } from './route'
+import { expiredVar, identityOf, searchVar, tokenVar } from './session'
 import { abandon, mayLeave } from './unsaved'
 import { forgetAll } from './unsettled'
 
@@ -43,7 +44,8 @@ export function signOut() {
 function leave() {
   abandon()
   forgetAll()
-  location.replace('#/')
+  searchVar('')
+  location.replace(listPath)
   void client.clearStore()
   socket.terminate() // it speaks for the token that it began with
 }

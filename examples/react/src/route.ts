@@ -3,25 +3,22 @@ import { mayLeave } from './unsaved'
 
 // Routes stand behind #: no server sees them, and none has to know them.
 export const profilePath = (id: string) => `#/patients/${encodeURIComponent(id)}`
-const searchPath = (search: string) => search ? `#/?${new URLSearchParams({ search })}` : '#/'
+export const listPath = '#/'
 
-const address = () => location.hash || '#/'
+const address = () => location.hash || listPath
 
 interface Page {
   id: string | null // of the profile; null: the list
-  search: string // what the list begins with
   visit: number
 }
 
 let hash: string // of the page that is shown
-let page: Page = { id: null, search: '', visit: 0 }
-let list = '#/' // where the list was left
+let page: Page = { id: null, visit: 0 }
 const listeners = new Set<() => void>()
 
 function show() {
   hash = address()
-  page = { id: idIn(hash), search: new URLSearchParams(hash.split('?')[1]).get('search') ?? '', visit: page.visit + 1 }
-  if (page.id === null) list = searchPath(page.search)
+  page = { id: idIn(hash), visit: page.visit + 1 }
   listeners.forEach(changed => changed())
 }
 
@@ -46,11 +43,3 @@ function subscribe(changed: () => void) {
 }
 
 export const usePage = () => useSyncExternalStore(subscribe, () => page)
-export const listPath = () => list
-
-// keepSearch puts what is searched for into the address, for the way back to the list.
-export function keepSearch(search: string) {
-  if (address() !== hash) return // on the way to another page
-  list = hash = searchPath(search)
-  if (address() !== hash) history.replaceState(null, '', hash)
-}

@@ -6,6 +6,10 @@ export const tokenVar = makeVar<string | null>(null)
 // expiredVar: the last sign-in was ended by the server, not by its owner.
 export const expiredVar = makeVar(false)
 
+// searchVar is what is searched for in the list, for the way back to it. It may name
+// patients: so it is in memory alone, not in the address, which the browser keeps.
+export const searchVar = makeVar('')
+
 export type Language = 'en' | 'ko'
 export const languageVar = makeVar<Language>(navigator.language.startsWith('ko') ? 'ko' : 'en')
 
