@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/errcode"
@@ -138,9 +139,18 @@ func reworded(e *gqlerror.Error) {
 		e.Message = errNoEnum.Error()
 	case e.Message == "operation  not found":
 		e.Message = "the document has several operations: name the one to carry out as operationName"
+	case e.Message == "must be defined", e.Message == "cannot be null":
+		e.Message = needsValue + variableAt(e.Path)
 	default:
 		e.Message = noObject.ReplaceAllString(e.Message, "must be a $1, which is an object")
 	}
+}
+
+const needsValue = "the request needs a value here, which is not null: "
+
+// variableAt names what stands at a path into the variables: $input.patientId.
+func variableAt(path ast.Path) string {
+	return strings.Replace(path.String(), "variable.", "$", 1)
 }
 
 // checkValue looks at one scalar or value of an enum.

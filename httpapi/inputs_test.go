@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -80,6 +81,27 @@ func TestAVariableOfAnotherTypeIsToldWhatMayStandThere(t *testing.T) {
 			if message := body["errors"].([]any)[0].(map[string]any)["message"]; message != c.says || code != "GRAPHQL_VALIDATION_FAILED" {
 				t.Errorf("%s for a %s: %v", value, kind, body)
 			}
+		}
+	}
+}
+
+func TestAVariableThatIsMissingIsNamed(t *testing.T) {
+	t.Parallel()
+	for variables, want := range map[string]string{
+		`{}`:                                  "the request needs a value here, which is not null: $in",
+		`{"in":null}`:                         "the request needs a value here, which is not null: $in",
+		`{"in":{"phone":"1"}}`:                "the request needs a value here, which is not null: $in.patientId",
+		`{"in":{"patientId":null}}`:           "the request needs a value here, which is not null: $in.patientId",
+		`{"in":{"patientId":"P","nobody":1}}`: "unknown field in this value",
+	} {
+		request := `{"query":"mutation($in: UpdatePatientContactInput!) { updatePatientContact(input: $in) { __typename } }","variables":` + variables + `}`
+		body, _ := read(t, ask(endpoint(t, Options{}), http.MethodPost, "/graphql", request))
+		if message := body["errors"].([]any)[0].(map[string]any)["message"]; message != want {
+			t.Errorf("%s: %v", variables, body)
+		}
+		body, _ = read(t, ask(endpoint(t, Options{}), http.MethodPost, "/graphql", request, "Accept-Language", "ko"))
+		if message := body["errors"].([]any)[0].(map[string]any)["message"].(string); strings.Contains(want, "$") && !strings.HasPrefix(message, "다음 값이 필요합니다") {
+			t.Errorf("in Korean, %s: %s", variables, message)
 		}
 	}
 }

@@ -138,6 +138,7 @@ var korean = map[string]string{
 	"this mutation changed nothing, others of the request may have: ":                                                              "이 작업으로 변경된 내용은 없으나, 같은 요청의 다른 작업은 적용되었을 수 있습니다: ",
 	"this mutation changed nothing: ":                                                                                              "이 작업으로 변경된 내용은 없습니다: ",
 	"it is not known whether this mutation changed anything; read the patient before you send it again: ":                          "이 작업으로 변경되었는지 확인되지 않았습니다. 다시 보내기 전에 환자 정보를 조회하세요: ",
+	"the request needs a value here, which is not null: ":                                                                          "다음 값이 필요합니다. null일 수 없습니다: ",
 	"give first or last, not both":                                                                                                 "first와 last 중 하나만 지정하세요",
 	"first and last are from # to #":                                                                                               "first와 last는 #에서 #까지입니다",
 	"after and before take cursors of a page with the same orderBy":                                                                "after와 before에는 같은 orderBy로 조회한 페이지의 cursor를 지정하세요",
@@ -170,6 +171,7 @@ var begins = []string{
 	"TLS handshake failed: ",
 	"The server gave a reason that may hold patient data (",
 	"must be one of: ",
+	"the request needs a value here, which is not null: ",
 }
 
 // koreanFields says in Korean what the API calls in English.
