@@ -25,12 +25,16 @@ func Project(ctx context.Context, value any, more func(bytes int64) error) (json
 		if v == nil {
 			return nil, false, nil
 		}
-		w.patient(w.selected(ctx, "Patient"), v)
+		if selections := w.selected(ctx, "Patient"); !w.foreign {
+			w.patient(selections, v)
+		}
 	case *PatientConnection:
 		if v == nil {
 			return nil, false, nil
 		}
-		w.connection(w.selected(ctx, "PatientConnection"), v)
+		if selections := w.selected(ctx, "PatientConnection"); !w.foreign {
+			w.connection(selections, v)
+		}
 	default:
 		return nil, false, nil
 	}
@@ -58,6 +62,9 @@ type selection struct {
 	of []selection // of its value, where that is an object
 }
 
+// resolved are the fields of these types that have a resolver.
+var resolved = map[string]bool{"Patient.replacedBy": true, "Patient.changeCursor": true}
+
 // implementors are the types whose objects are written here, with their interfaces.
 var implementors = map[string][]string{
 	"Patient": patientImplementors, "PatientConnection": patientConnectionImplementors, "PatientEdge": patientEdgeImplementors,
@@ -78,10 +85,9 @@ func (w *projection) collect(operation *graphql.OperationContext, set ast.Select
 	fields := graphql.CollectFields(operation, set, satisfied)
 	selections := make([]selection, len(fields))
 	for i, f := range fields {
-		for _, before := range fields[:i] { // once of Patient and once of Node
-			w.foreign = w.foreign || before.Alias == f.Alias
+		if w.foreign = w.foreign || len(f.Deferrables) > 0 || resolved[of+"."+f.Name]; w.foreign {
+			return nil
 		}
-		w.foreign = w.foreign || len(f.Deferrables) > 0
 		selections[i].CollectedField = f
 		if len(f.Selections) > 0 {
 			selections[i].of = w.collect(operation, f.Selections, f.Definition.Type.Name())
@@ -192,7 +198,7 @@ func (w *projection) patient(selections []selection, p *Patient) {
 			w.instant(&p.CreatedAt)
 		case "updatedAt":
 			w.instant(&p.UpdatedAt)
-		default: // it has a resolver
+		default:
 			w.foreign = true
 		}
 	})
@@ -267,17 +273,25 @@ func (w *projection) object(selections []selection, value func(selection)) {
 		w.plain(f.Alias)
 		w.json = append(w.json, ':')
 		value(f)
+		if w.ended() {
+			return
+		}
 	}
 	w.json = append(w.json, '}')
+}
+
+// ended tells what came, where it is much, and reports whether nothing more is to be written.
+func (w *projection) ended() bool {
+	if len(w.json)-w.told > manyBytes {
+		w.tell()
+	}
+	return w.foreign || w.err != nil
 }
 
 func (w *projection) list(n int, element func(i int)) {
 	w.json = append(w.json, '[')
 	for i := range n {
-		if len(w.json)-w.told > manyBytes {
-			w.tell()
-		}
-		if w.foreign || w.err != nil {
+		if w.ended() {
 			return
 		}
 		if free := cap(w.json) - len(w.json); free < roomOfElement { // append alone grows by a quarter
@@ -357,4 +371,10 @@ func (w *projection) null() { w.json = append(w.json, "null"...) }
 func (w *projection) Write(p []byte) (int, error) {
 	w.json = append(w.json, p...)
 	return len(p), nil
+}
+
+// WriteString implements io.StringWriter, which saves a copy.
+func (w *projection) WriteString(s string) (int, error) {
+	w.json = append(w.json, s...)
+	return len(s), nil
 }

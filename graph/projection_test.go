@@ -54,11 +54,59 @@ func TestProjectionWritesWhatTheGeneratedCodeWrites(t *testing.T) {
 	}
 }
 
+// TestProjectionKnowsEveryField holds that what has no resolver is written by it, and that
+// it writes nothing at all beside what has one.
+func TestProjectionKnowsEveryField(t *testing.T) {
+	t.Parallel()
+	schema := graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}})
+	var everything func(of string) string
+	everything = func(of string) string {
+		text := "{ __typename"
+		for _, f := range schema.Schema().Types[of].Fields {
+			if f.Name == "replacedBy" || f.Name == "changeCursor" {
+				continue
+			}
+			text += " " + f.Name
+			if schema.Schema().Types[f.Type.Name()].IsCompositeType() {
+				text += " " + everything(f.Type.Name())
+			}
+		}
+		return text + " }"
+	}
+	all := everything("PatientConnection")
+	for query, projected := range map[string]bool{
+		all: true,
+		strings.ReplaceAll(all, "fullName", "fullName replacedBy"):        false,
+		strings.ReplaceAll(all, "fullName", "fullName changeCursor"):      false,
+		strings.ReplaceAll(all, "fullName", "... on Node { id }"):         true,
+		strings.ReplaceAll(all, "fullName", "... @skip(if: true) { id }"): true,
+	} {
+		asked := 0
+		e := executor.New(schema)
+		e.Use(projecting(func(ctx context.Context, value any) any {
+			if _, isPage := value.(*graph.PatientConnection); !isPage {
+				return value
+			}
+			asked++
+			told := int64(0)
+			json, ok, err := graph.Project(ctx, value, func(more int64) error { told += more; return nil })
+			if ok != projected || err != nil || told > 0 != projected || len(json) > 0 != projected {
+				t.Errorf("%s: projected %v, %d bytes, %d told, error %v", query, ok, len(json), told, err)
+			}
+			return value
+		}))
+		answerOf(t, e, "query($seed: String) { patients(filter: { name: $seed }, first: 20) "+query+" }", map[string]any{"seed": "1"})
+		if asked != 1 {
+			t.Errorf("%s: %d pages", query, asked)
+		}
+	}
+}
+
 // TestProjectionTellsHowMuchItWrites holds that it tells of all, before it has written very
 // much more than it has told of, and that an error of more ends it.
 func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 	t.Parallel()
-	const patients, mostAtOnce = 500, 128 << 10
+	const patients, mostAtOnce = 500, 130 << 10
 	enough := errors.New("enough")
 	for _, end := range []int{0, 3} { // the call that ends it
 		calls, told := 0, int64(0)
@@ -68,9 +116,10 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 			if !isPage {
 				return value
 			}
-			for _, p := range page.Nodes {
+			for _, p := range page.Nodes[1:] {
 				p.Version = strings.Repeat("x", 2000)
 			}
+			page.Nodes[0].Version = strings.Repeat("\x01", 10_000) // of one patient too
 			json, ok, err := graph.Project(ctx, page, func(more int64) error {
 				if calls++; more > mostAtOnce {
 					t.Errorf("%d bytes at once", more)
@@ -91,11 +140,18 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 			}
 			return value
 		}))
-		answerOf(t, e, `query($seed: String) { patients(filter: { name: $seed }, first: 500) { nodes { id version } } }`, map[string]any{"seed": "1"})
+		answerOf(t, e, `query($seed: String) { patients(filter: { name: $seed }, first: 500) { nodes { id `+aliased("version", 40)+` } } }`, map[string]any{"seed": "1"})
 		if calls == 0 {
 			t.Error("nothing was projected")
 		}
 	}
+}
+
+func aliased(field string, times int) (selection string) {
+	for n := range times {
+		selection += fmt.Sprintf("a%d: %s ", n, field)
+	}
+	return selection
 }
 
 func answerOf(t *testing.T, e *executor.Executor, query string, variables map[string]any) []byte {

@@ -62,7 +62,7 @@ var partialDatePattern = regexp.MustCompile(`^[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]
 
 // MarshalGQL writes the date as it is.
 func (d PartialDate) MarshalGQL(w io.Writer) {
-	_, _ = io.WriteString(w, strconv.Quote(string(d)))
+	graphql.MarshalString(string(d)).MarshalGQL(w) // in the cache it may be anything
 }
 
 // UnmarshalGQL accepts a date that exists, with or without day and month.
