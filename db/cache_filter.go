@@ -41,10 +41,6 @@ func (f Filter) nothing() bool {
 // the state: only a statement that names the states can use what follows there.
 var anySyncState = "sync_state IN ('" + strings.Join(syncStates, "', '") + "')"
 
-// fewMatches is below how many matches are sorted for a page. More match so
-// many that walking the order of the page soon finds enough.
-const fewMatches = 2000
-
 // table is what is searched. Records that a viewer may see are read first, by the
 // primary key, and everything else is asked of them alone: with an index on what
 // is searched for, the time would tell how many others have it.
@@ -57,19 +53,14 @@ func (f Filter) table() string {
 }
 
 // where returns the conditions of a filter; the arguments are those of table and
-// then their own. What is listed is asked last: the others decide how the patients
-// are found, and each index knows this one.
-func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
+// then their own. What is listed is asked last: each index knows this one.
+func (s *Store) where(f Filter) conditions {
 	var c conditions
 	for _, id := range f.IDs { // of the table: they come first
 		c.args = append(c.args, clean(id))
 	}
-	switch keys := s.list(phoneSearch(f.Phone, f.PhoneRegion)); {
-	case f.Phone == "":
-	case len(f.IDs) == 0:
-		c.add("id IN (SELECT patient_id FROM patient_phones WHERE phone_key = ANY(?))", keys)
-	default: // it must not take longer for a number that many have
-		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", keys)
+	if f.Phone != "" {
+		c.add("EXISTS (SELECT 1 FROM patient_phones WHERE phone_key = ANY(?) AND patient_id = patients.id)", s.list(phoneSearch(f.Phone, f.PhoneRegion)))
 	}
 	if len(f.FHIRIDs) > 0 {
 		c.add("fhir_id = ANY(?)", s.list(cleanAll(f.FHIRIDs)))
@@ -80,101 +71,66 @@ func (s *Store) where(ctx context.Context, f Filter) (conditions, error) {
 	if f.Identifier != "" {
 		whereIdentifier(&c, f.Identifier, f.IDs)
 	}
-	if f.BirthDate != "" {
-		// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
-		c.add("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
-	}
-	switch {
-	case f.SyncState == Synced, f.SyncState == Stale:
-		c.add("sync_state = 'SYNCED'")
+	c.join(whereBirthDate(f))
+	c.join(whereState(f))
+	if f.SyncState == Synced || f.SyncState == Stale {
 		f.Freshness.where(&c, f.SyncState == Stale, s.list)
-	case f.SyncState != "":
-		c.add("sync_state = ?", clean(string(f.SyncState)))
-	case f.Gender != "":
-		c.add(anySyncState)
 	}
-	switch f.Gender {
-	case "":
-	case "unknown": // what FHIR does not define is shown as unknown
-		c.add("gender NOT IN ('male', 'female', 'other')")
-	default:
-		c.add("gender = ?", clean(f.Gender))
+	c.join(whereGender(f))
+	c.join(whereUpdated(f))
+	for _, word := range searchWords(f.Name) {
+		c.add("strpos(search_key, ?) > 0", word)
 	}
-	if !f.UpdatedSince.IsZero() {
-		c.add("updated_at >= ?", toMicros(f.UpdatedSince))
-	}
-	if c.nothing {
-		return c, nil
-	}
-	err := s.whereName(ctx, &c, searchWords(f.Name), len(f.IDs) == 0)
 	c.all = len(c.texts) == 0
-	if f.ChangedAfter != nil { // the page walks along these alone
-		c.add("change_seq > 0 AND change_seq > ?", *f.ChangedAfter)
-	}
+	c.join(whereChanged(f))
 	if f.IncludeInactive {
 		c.add("listed >= 0")
 	} else {
 		c.add("listed = 1")
 	}
-	return c, err
+	return c
 }
 
-// maxGrams bounds how many grams of a search are looked up.
-const maxGrams = 6
-
-// whereName finds words that are each any part of a name, of any length and
-// script. In a search among all patients the grams lead to the candidates where
-// they are few. The search of own records must not take longer for a name that
-// many have: it would tell that they do.
-func (s *Store) whereName(ctx context.Context, c *conditions, words []string, amongAll bool) error {
-	var grams []string
-	for _, word := range words {
-		c.add("strpos(search_key, ?) > 0", word)
-		grams = append(grams, searchGrams(word)...)
+func whereBirthDate(f Filter) conditions {
+	if f.BirthDate == "" {
+		return conditions{}
 	}
-	if len(words) == 0 || !amongAll {
-		return nil
-	}
-	grams = grams[:min(len(grams), maxGrams)]
-	var rarest conditions
-	fewest := fewMatches
-	for _, g := range grams {
-		var with conditions
-		if longer(g, 2) {
-			with.add("gram = ?", g)
-		} else {
-			with.add("gram >= ? AND gram < ?", g, g+"\U0010FFFF")
-		}
-		n, err := s.number(ctx, "SELECT count(*) FROM (SELECT 1 FROM patient_name_grams"+with.String()+" LIMIT ?) AS found",
-			append(with.args, fewMatches)...)
-		if err != nil {
-			return fmt.Errorf("search names: %w", err)
-		}
-		if n < fewest {
-			rarest, fewest = with, n
-		}
-		if fewest < fewMatches/10 {
-			break
-		}
-	}
-	c.nothing = fewest == 0
-	c.many = len(c.texts) == 1 && len(grams) == 1 && fewest == fewMatches // the gram is all that is asked
-	if fewest < fewMatches {
-		c.add("id IN (SELECT patient_id FROM patient_name_grams"+rarest.String()+")", rarest.args...)
-	}
-	return nil
+	// '-' sorts before '.': from 1949 up to, but not, 1949. are 1949 and 1949-….
+	return of("birth_date >= ? AND birth_date < ?", clean(f.BirthDate), clean(f.BirthDate)+".")
 }
 
-// searchGrams returns up to three grams, spread over the word, that a match
-// must have: for a word of one or two characters the word itself, to which
-// grams are compared by their beginning.
-func searchGrams(word string) []string {
-	runes := []rune(word)
-	if len(runes) <= 3 {
-		return []string{word}
+func whereState(f Filter) conditions {
+	switch {
+	case f.SyncState == Synced, f.SyncState == Stale:
+		return of("sync_state = 'SYNCED'")
+	case f.SyncState != "":
+		return of("sync_state = ?", clean(string(f.SyncState)))
 	}
-	last := len(runes) - 3
-	return []string{string(runes[:3]), string(runes[last:]), string(runes[last/2 : last/2+3])}
+	return conditions{}
+}
+
+func whereGender(f Filter) conditions {
+	switch f.Gender {
+	case "":
+		return conditions{}
+	case "unknown": // what FHIR does not define is shown as unknown; patients_of_unknown_gender has the same words
+		return of("gender NOT IN ('male', 'female', 'other')")
+	}
+	return of("gender = ?", clean(f.Gender))
+}
+
+func whereUpdated(f Filter) conditions {
+	if f.UpdatedSince.IsZero() {
+		return conditions{}
+	}
+	return of("updated_at >= ?", toMicros(f.UpdatedSince))
+}
+
+func whereChanged(f Filter) conditions {
+	if f.ChangedAfter == nil {
+		return conditions{}
+	}
+	return of("change_seq > 0 AND change_seq > ?", *f.ChangedAfter)
 }
 
 // CountPatients counts what matches.
@@ -187,18 +143,34 @@ func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
 		return 0, fmt.Errorf("count patients: %w", err)
 	}
 	defer done()
-	c, err := s.where(ctx, f)
-	if err != nil {
-		return 0, fmt.Errorf("count patients: %w", err)
+	table, where, nothing, err := s.counted(ctx, f)
+	if err != nil || nothing {
+		return 0, err
 	}
-	if c.nothing {
-		return 0, nil
-	}
-	n, err := s.number(ctx, "SELECT count(*) FROM "+f.table()+c.String(), c.args...)
+	n, err := s.number(ctx, "SELECT count(*) FROM "+table+where.String(), where.args...)
 	if err != nil {
 		return 0, fmt.Errorf("count patients: %w", err)
 	}
 	return n, nil
+}
+
+// counted says where what matches is counted: at the shortest lead, unless the index of
+// the filters is read as fast.
+func (s *Store) counted(ctx context.Context, f Filter) (table string, where conditions, nothing bool, err error) {
+	table, where = f.table(), s.where(f)
+	if len(f.IDs) > 0 || where.all || where.nothing {
+		return table, where, where.nothing, nil
+	}
+	best, entries, err := s.shortest(ctx, s.leads(f), mostGathered)
+	switch {
+	case err != nil || entries == 0:
+		return "", where, true, err
+	case entries < mostGathered:
+		table, where = best.follow(s, where)
+	case f.Gender != "" && f.SyncState == "":
+		where.add(anySyncState)
+	}
+	return table, where, false, nil
 }
 
 // search waits for one of the places that lists and counts have: the other

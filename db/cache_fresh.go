@@ -48,15 +48,31 @@ func (f Freshness) where(c *conditions, stale bool, list func([]string) any) {
 		c.add(not+"(unseen_since < ? AND last_synced_at < ?)", limit, limit)
 		return
 	}
+	locked := f.lockedBefore()
+	if len(locked) == 0 {
+		c.add(not+"(unseen_since > 0 AND unseen_since < ? AND last_synced_at < ?)", limit, limit)
+	} else {
+		c.add(not+"((unseen_since > 0 AND unseen_since < ? OR COALESCE(fhir_id, '') = ANY(?)) AND last_synced_at < ?)", limit, list(locked), limit)
+	}
+}
+
+// unseen selects all rows that may be stale since the changes were looked at.
+func (f Freshness) unseen(list func([]string) any) (text string, args []any) {
+	text, args = "SELECT id AS patient_id FROM patients WHERE unseen_since > 0 AND unseen_since < ?", []any{toMicros(f.StaleBefore)}
+	if locked := f.lockedBefore(); len(locked) > 0 {
+		text, args = text+" UNION ALL SELECT id FROM patients WHERE fhir_id = ANY(?)", append(args, list(locked))
+	}
+	return text, args
+}
+
+// lockedBefore lists whom the FHIR server showed otherwise before the limit, in rows that
+// were locked.
+func (f Freshness) lockedBefore() []string {
 	var locked []string
 	for id, at := range f.Locked {
 		if at.Before(f.StaleBefore) {
 			locked = append(locked, id)
 		}
 	}
-	if len(locked) == 0 {
-		c.add(not+"(unseen_since > 0 AND unseen_since < ? AND last_synced_at < ?)", limit, limit)
-	} else {
-		c.add(not+"((unseen_since > 0 AND unseen_since < ? OR COALESCE(fhir_id, '') = ANY(?)) AND last_synced_at < ?)", limit, list(locked), limit)
-	}
+	return locked
 }

@@ -279,19 +279,40 @@ func (i *importing) writeAllIdentifiers(ctx context.Context) error {
 	return i.store.writeIdentifiers(ctx, i.tx, i.identifiers, after, i.moved)
 }
 
-// whereIdentifier finds the records that have an identifier: "value" or, as in a
-// FHIR token search, "system|value" and "|value", which has no system. A number
-// wins over aliases. Among own records nothing of others is looked at: it must not
-// take longer for what others have. || ” keeps the planner from the indexes of all.
+// identifierSearches are the ways in which a text is looked for: "value" or, as in a FHIR
+// token search, "system|value" and "|value", which has no system.
+func identifierSearches(text string) (wheres []conditions) {
+	if key := identifierKey(text); key != "" {
+		wheres = append(wheres, of("value_key = ?", key))
+	}
+	if system, value, told := strings.Cut(text, "|"); told && identifierKey(value) != "" {
+		wheres = append(wheres, of("value_key = ? AND system_key = ?", identifierKey(value), identifierKey(system)))
+	}
+	return wheres
+}
+
+// byOwnIdentifier and byAlias select who has an identifier. A number wins over aliases.
+const (
+	byOwnIdentifier = "SELECT patient_id FROM patient_identifiers WHERE kind IN ('NUMBER', 'OTHER') AND "
+	byAlias         = "SELECT min(patient_id) FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS')" +
+		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value AND holder.id <> patient_id) AND "
+)
+
+// identified selects the patients who have an identifier, some of them twice.
+func identified(text string) (selects string, args []any) {
+	var parts []string
+	for _, where := range identifierSearches(text) {
+		asked := strings.Join(where.texts, " AND ")
+		parts = append(parts, byOwnIdentifier+asked, byAlias+asked+" HAVING count(DISTINCT patient_id) = 1")
+		args = slices.Concat(args, where.args, where.args)
+	}
+	return strings.Join(parts, " UNION ALL "), args
+}
+
+// whereIdentifier asks that a record has an identifier. Among own records nothing of others
+// is looked at: it must not take longer for what others have. || ” keeps the planner from
+// the indexes of all.
 func whereIdentifier(c *conditions, text string, own []string) {
-	type search struct {
-		where string
-		args  []any
-	}
-	searches := []search{{"value_key = ?", []any{identifierKey(text)}}}
-	if system, value, told := strings.Cut(text, "|"); told {
-		searches = append(searches, search{"value_key = ? AND system_key = ?", []any{identifierKey(value), identifierKey(system)}})
-	}
 	among := "?" + strings.Repeat(", ?", max(len(own)-1, 0))
 	var ids []any
 	for _, id := range own {
@@ -299,21 +320,21 @@ func whereIdentifier(c *conditions, text string, own []string) {
 	}
 	var parts []string
 	var args []any
-	for _, s := range searches {
-		switch {
-		case s.args[0] == "":
-		case len(own) > 0:
-			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE patient_id IN ("+among+") AND kind || '' <> 'CLAIMED'"+
-				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value = patient_id OR value || '' NOT IN ("+among+")) AND "+strings.Replace(s.where, "value_key", "value_key || ''", 1))
-			args = slices.Concat(args, ids, ids, s.args)
-		default:
-			parts = append(parts, "SELECT patient_id FROM patient_identifiers WHERE "+s.where+" AND kind IN ('NUMBER', 'OTHER')",
-				"SELECT min(patient_id) FROM patient_identifiers WHERE "+s.where+" AND kind IN ('FORMER', 'ALIAS')"+
-					" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = value AND holder.id <> patient_id) HAVING count(DISTINCT patient_id) = 1")
-			args = slices.Concat(args, s.args, s.args)
+	for _, where := range identifierSearches(text) {
+		asked := strings.Join(where.texts, " AND ")
+		ofRow := strings.Replace(asked, "value_key", "value_key || ''", 1)
+		if len(own) > 0 {
+			parts = append(parts, "id IN (SELECT patient_id FROM patient_identifiers WHERE patient_id IN ("+among+") AND kind || '' <> 'CLAIMED'"+
+				" AND (kind || '' IN ('NUMBER', 'OTHER') OR value = patient_id OR value || '' NOT IN ("+among+")) AND "+ofRow+")")
+			args = slices.Concat(args, ids, ids, where.args)
+			continue
 		}
+		// Counted: for EXISTS PostgreSQL would look at the identifiers of all.
+		parts = append(parts, "(SELECT count(*) FROM patient_identifiers WHERE patient_id = patients.id AND kind || '' IN ('NUMBER', 'OTHER') AND "+ofRow+") > 0",
+			"id IN ("+byAlias+asked+" HAVING count(DISTINCT patient_id) = 1)")
+		args = slices.Concat(args, where.args, where.args)
 	}
 	if c.nothing = c.nothing || len(parts) == 0; !c.nothing {
-		c.add("id IN ("+strings.Join(parts, " UNION ")+")", args...)
+		c.add("("+strings.Join(parts, " OR ")+")", args...)
 	}
 }

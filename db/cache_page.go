@@ -2,12 +2,14 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"patientgraph/jsonlimit"
 )
@@ -180,18 +182,168 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 		return nil, err
 	}
 	defer done()
-	table, where, key, err := s.from(ctx, r.Filter, o)
-	if err != nil || where.nothing {
+	l := s.listing(r.Filter, o)
+	if l.where.nothing {
+		return nil, nil
+	}
+	if len(l.leads) == 0 {
+		return s.rows(ctx, r, o, l, bounds)
+	}
+	best, entries, err := s.shortest(ctx, l.leads, fewMatches)
+	if err != nil || entries == 0 {
 		return nil, err
 	}
-	where.texts, where.args = append(where.texts, bounds.texts...), append(where.args, bounds.args...)
-	direction := " ASC"
-	if o.desc != (r.Last > 0) {
-		direction = " DESC"
+	if entries < fewMatches {
+		return s.rows(ctx, r, o, l.by(s, *best, o), bounds)
 	}
+	steps := walks
+	if !o.covers(r.Filter) {
+		steps = walks[:1]
+	}
+	for _, n := range steps {
+		end, err := s.walkEnd(ctx, r, o, bounds, n)
+		if err != nil {
+			return nil, err
+		}
+		within := bounds
+		within.join(end)
+		found, err := s.rows(ctx, r, o, l, within)
+		if err != nil || len(end.texts) == 0 || len(found) > max(r.First, r.Last) {
+			return found, err
+		}
+	}
+	if best, entries, err = s.shortest(ctx, l.leads, mostGathered); err != nil {
+		return nil, err
+	}
+	if entries < mostGathered {
+		l = l.by(s, *best, o)
+	}
+	return s.rows(ctx, r, o, l, bounds)
+}
+
+// How a page finds its rows. What few fulfil is found by the index that leads to them, and
+// sorted. What many do is met soon on a walk along the order of the page, unless they all
+// stand at its other end, or each part is of many and all together of few: so the first
+// walks end after so many entries, and what the best index leads to is sorted after all.
+const (
+	fewMatches   = 1_000
+	mostGathered = 50_000
+)
+
+var walks = []int{1_000, 16_000} // the second where no rows are read for it, see covers
+
+// listing is where the rows of a page are looked for, and what they are sorted by.
+type listing struct {
+	table string
+	where conditions
+	key   string
+	leads []lead // none: the table is read as it is
+}
+
+// listing walks along the order.
+func (s *Store) listing(f Filter, o ordering) listing {
+	l := listing{table: f.table(), where: s.where(f), key: columns[o.column].name}
+	if o.column == ColChangeSeq { // as its index has it
+		l.where.add("change_seq > 0")
+	}
+	if len(f.IDs) > 0 || l.where.nothing {
+		return l
+	}
+	if rest := s.where(o.others(f)); !l.where.all && !rest.all {
+		l.leads = s.leads(f)
+	}
+	if !l.where.all {
+		l.table = s.along(l.table, o.index)
+	}
+	return l
+}
+
+// by follows a lead instead.
+func (l listing) by(s *Store, best lead, o ordering) listing {
+	table, where := best.follow(s, l.where)
+	return listing{table: table, where: where, key: o.sorted}
+}
+
+// others is the filter without what is a part of the order.
+func (o ordering) others(f Filter) Filter {
+	switch o.column {
+	case ColUpdatedAt:
+		f.UpdatedSince = time.Time{}
+	case ColBirthDate:
+		f.BirthDate = ""
+	}
+	return f
+}
+
+// covers reports whether the index of the order has all that a filter asks.
+func (o ordering) covers(f Filter) bool {
+	f = o.others(f)
+	if f.Phone+f.FHIRID+f.Identifier+string(f.SyncState) != "" || !f.UpdatedSince.IsZero() {
+		return false
+	}
+	switch o.column {
+	case colNameKey:
+		return f.Gender+f.BirthDate == ""
+	case ColChangeSeq:
+		return f.Gender+f.BirthDate+f.Name == ""
+	}
+	return true
+}
+
+// part is what the filter asks of the order itself.
+func (o ordering) part(f Filter) conditions {
+	switch o.column {
+	case ColUpdatedAt:
+		return whereUpdated(f)
+	case ColBirthDate:
+		return whereBirthDate(f)
+	case ColChangeSeq:
+		c := of("change_seq > 0")
+		c.join(whereChanged(f))
+		return c
+	}
+	return conditions{}
+}
+
+// direction is in which the rows are read.
+func (o ordering) direction(r PageRequest) string {
+	if o.desc != (r.Last > 0) {
+		return " DESC"
+	}
+	return " ASC"
+}
+
+// walkEnd asks that rows are among the next n of the order. No conditions: there are fewer.
+func (s *Store) walkEnd(ctx context.Context, r PageRequest, o ordering, bounds conditions, n int) (conditions, error) {
+	var key any
+	var id string
+	text, args := s.selectEnd(r, o, bounds, n)
+	err := s.read.DB.QueryRowContext(ctx, s.translate(text), s.once(args)...).Scan(&key, &id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return conditions{}, nil
+	case err != nil:
+		return conditions{}, fmt.Errorf("look where a walk ends: %w", err)
+	}
+	comparison := " <= "
+	if o.direction(r) == " DESC" {
+		comparison = " >= "
+	}
+	return of("("+columns[o.column].name+", id)"+comparison+"(?, ?)", key, id), nil
+}
+
+func (s *Store) selectEnd(r PageRequest, o ordering, bounds conditions, n int) (text string, args []any) {
+	where, name, direction := o.part(r.Filter), columns[o.column].name, o.direction(r)
+	where.join(bounds)
+	return "SELECT " + name + ", id FROM " + s.along("patients", o.index) + where.String() +
+		" ORDER BY " + name + direction + ", id" + direction + " LIMIT 1 OFFSET ?", append(where.args, n)
+}
+
+// rows reads the rows of a page from where the listing says.
+func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions) ([]pageRow, error) {
 	set := setOf(r.Columns) | 1<<o.column
-	rows, err := s.query(ctx, "SELECT "+set.names(", ")+" FROM "+table+where.String()+
-		" ORDER BY "+key+direction+", id"+direction+" LIMIT ?", append(where.args, max(r.First, r.Last)+1)...)
+	text, args := l.selectRows(r, o, set, bounds)
+	rows, err := s.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,31 +359,11 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 	return found, rows.Err()
 }
 
-// from says where the rows of a page are looked for, and what they are sorted
-// by. Few matches are found first and then sorted, for the walk along the order
-// would pass by all others; many are met soon on that walk.
-func (s *Store) from(ctx context.Context, f Filter, o ordering) (table string, where conditions, key string, err error) {
-	table, key = f.table(), columns[o.column].name
-	where, err = s.where(ctx, f)
-	if o.column == ColChangeSeq { // as its index has it
-		where.add("change_seq > 0")
-	}
-	if err != nil || len(f.IDs) > 0 || where.all || where.nothing {
-		return table, where, key, err
-	}
-	n := fewMatches
-	if !where.many {
-		n, err = s.number(ctx, "SELECT count(*) FROM (SELECT 1 FROM patients"+where.String()+" LIMIT ?) AS found", append(where.args, fewMatches)...)
-		if err != nil {
-			return table, where, key, err
-		}
-	}
-	if n < fewMatches {
-		few := conditions{args: where.args, nothing: n == 0}
-		few.add("id IN (SELECT id FROM patients" + where.String() + ")")
-		return table, few, o.sorted, nil
-	}
-	return s.along(table, o.index), where, key, nil
+func (l listing) selectRows(r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
+	where, direction := l.where, o.direction(r)
+	where.join(bounds)
+	return "SELECT " + set.names(", ") + " FROM " + l.table + where.String() +
+		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT ?", append(where.args, max(r.First, r.Last)+1)
 }
 
 // page makes a page of the rows that were read for it.

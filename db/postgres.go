@@ -153,6 +153,9 @@ func (*postgres) once(args []any) []any { return append([]any{pgx.QueryExecModeE
 
 func (*postgres) along(table, _ string) string { return table } // it finds the index itself
 
+// among: with IN it would read the whole table for as many as it believes them to be.
+func (*postgres) among(selected string) string { return "id = ANY(ARRAY(" + selected + "))" }
+
 // What SQLite does in a transaction is one statement here.
 var (
 	sendAndMark = forPostgres(`WITH sent AS (` + sendUpdate.text + ` RETURNING patient_id)

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -146,13 +147,20 @@ type conditions struct {
 	texts   []string
 	args    []any
 	nothing bool // it is known that nothing fulfils them
-	many    bool // it is known that very many do
 	all     bool // nothing is asked but that they are listed
 }
+
+// of makes one condition.
+func of(text string, args ...any) conditions { return conditions{texts: []string{text}, args: args} }
 
 func (c *conditions) add(text string, args ...any) {
 	c.texts = append(c.texts, text)
 	c.args = append(c.args, args...)
+}
+
+// join adds those of others.
+func (c *conditions) join(others conditions) {
+	c.texts, c.args = slices.Concat(c.texts, others.texts), slices.Concat(c.args, others.args)
 }
 
 // String is the clause, "" without conditions.

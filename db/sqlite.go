@@ -78,6 +78,8 @@ func (sqlite) once(args []any) []any { return args }
 // along: SQLite does not know what LIMIT means.
 func (sqlite) along(table, index string) string { return table + " INDEXED BY " + index }
 
+func (sqlite) among(selected string) string { return "id IN (" + selected + ")" }
+
 func (q sqlite) runOne(patientID string, st *statement, args ...any) (changed int64, err error) {
 	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {
 		changed, err = q.s.exec(ctx, tx, st, args...)

@@ -67,6 +67,8 @@ type database interface {
 	once(args []any) []any
 	// along names a table that is to be read in the order of an index.
 	along(table, index string) string
+	// among asks that id is one of those selected, and is looked up in its index.
+	among(selected string) string
 
 	// runOne commits one statement, and returns how many rows it changed.
 	runOne(patientID string, st *statement, args ...any) (int64, error)
