@@ -24,6 +24,8 @@ type Filter struct {
 	UpdatedSince time.Time // changed at or after
 	ChangedAfter *int64    // their ChangeSeq is greater; nil = any, and none
 
+	ofAnyAge bool // the SYNCED are those that are STALE too
+
 	IncludeInactive bool // also those that are inactive, or were merged into another
 
 	None bool // matches nothing, and the database is not asked: the time that it takes would tell what it holds
@@ -73,7 +75,7 @@ func (s *Store) where(f Filter) conditions {
 	}
 	c.join(whereBirthDate(f))
 	c.join(whereState(f))
-	if f.SyncState == Synced || f.SyncState == Stale {
+	if (f.SyncState == Synced || f.SyncState == Stale) && !f.ofAnyAge {
 		f.Freshness.where(&c, f.SyncState == Stale, s.list)
 	}
 	c.join(whereGender(f))
@@ -143,34 +145,53 @@ func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
 		return 0, fmt.Errorf("count patients: %w", err)
 	}
 	defer done()
-	table, where, nothing, err := s.counted(ctx, f)
-	if err != nil || nothing {
+	text, args, err := s.selectCount(ctx, f)
+	if err != nil || text == "" {
 		return 0, err
 	}
-	n, err := s.number(ctx, "SELECT count(*) FROM "+table+where.String(), where.args...)
+	n, err := s.number(ctx, text, args...)
 	if err != nil {
 		return 0, fmt.Errorf("count patients: %w", err)
 	}
 	return n, nil
 }
 
-// counted says where what matches is counted: at the shortest lead, unless the index of
-// the filters is read as fast.
-func (s *Store) counted(ctx context.Context, f Filter) (table string, where conditions, nothing bool, err error) {
-	table, where = f.table(), s.where(f)
-	if len(f.IDs) > 0 || where.all || where.nothing {
-		return table, where, where.nothing, nil
+// selectCount counts what the shortest lead leads to, or else reads the index of the
+// filters. Which rows are stale is in no index: where they are few, or those that are not,
+// the others are the rest. "": nothing matches.
+func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []any, err error) {
+	table, where := f.table(), s.where(f)
+	if where.nothing {
+		return "", nil, nil
 	}
-	best, entries, err := s.shortest(ctx, s.leads(f), mostGathered)
+	text, args = "SELECT count(*) FROM "+table+where.String(), where.args
+	if len(f.IDs) > 0 || where.all {
+		return text, args, nil
+	}
+	best, entries, err := s.shortest(ctx, s.leads(f), s.effort.gathered)
 	switch {
 	case err != nil || entries == 0:
-		return "", where, true, err
-	case entries < mostGathered:
+		return "", nil, err
+	case entries < s.effort.gathered:
 		table, where = best.follow(s, where)
-	case f.Gender != "" && f.SyncState == "":
+		return "SELECT count(*) FROM " + table + where.String(), where.args, nil
+	}
+	if others := map[SyncState]SyncState{Synced: Stale, Stale: Synced}[f.SyncState]; others != "" {
+		rest := f
+		rest.SyncState, f.ofAnyAge = others, true
+		best, entries, err := s.shortest(ctx, s.leads(rest), s.effort.gathered)
+		if err != nil || entries == s.effort.gathered {
+			return text, args, err
+		}
+		all := s.where(f)
+		table, where := best.follow(s, s.where(rest))
+		return "SELECT (SELECT count(*) FROM patients" + all.String() + ") - (SELECT count(*) FROM " + table + where.String() + ")",
+			append(all.args, where.args...), nil
+	}
+	if f.Gender != "" && f.SyncState == "" {
 		where.add(anySyncState)
 	}
-	return table, where, false, nil
+	return "SELECT count(*) FROM " + table + where.String(), where.args, nil
 }
 
 // search waits for one of the places that lists and counts have: the other

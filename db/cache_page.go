@@ -189,16 +189,16 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 	if len(l.leads) == 0 {
 		return s.rows(ctx, r, o, l, bounds)
 	}
-	best, entries, err := s.shortest(ctx, l.leads, fewMatches)
+	best, entries, err := s.shortest(ctx, l.leads, s.effort.few)
 	if err != nil || entries == 0 {
 		return nil, err
 	}
-	if entries < fewMatches {
+	if entries < s.effort.few {
 		return s.rows(ctx, r, o, l.by(s, *best, o), bounds)
 	}
-	steps := walks
+	steps := s.effort.walks
 	if !o.covers(r.Filter) {
-		steps = walks[:1]
+		steps = steps[:1]
 	}
 	for _, n := range steps {
 		end, err := s.walkEnd(ctx, r, o, bounds, n)
@@ -212,25 +212,26 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 			return found, err
 		}
 	}
-	if best, entries, err = s.shortest(ctx, l.leads, mostGathered); err != nil {
+	if best, entries, err = s.shortest(ctx, l.leads, s.effort.gathered); err != nil {
 		return nil, err
 	}
-	if entries < mostGathered {
+	if entries < s.effort.gathered {
 		l = l.by(s, *best, o)
 	}
 	return s.rows(ctx, r, o, l, bounds)
 }
 
-// How a page finds its rows. What few fulfil is found by the index that leads to them, and
-// sorted. What many do is met soon on a walk along the order of the page, unless they all
-// stand at its other end, or each part is of many and all together of few: so the first
+// effort is how a page finds its rows. What few fulfil is found by the index that leads to
+// them, and sorted. What many do is met soon on a walk along the order of the page, unless
+// they all stand at its other end, or each part is of many and all together of few: so the
 // walks end after so many entries, and what the best index leads to is sorted after all.
-const (
-	fewMatches   = 1_000
-	mostGathered = 50_000
-)
+type effort struct {
+	few      int   // sorted at once, where there are fewer
+	walks    []int // the second one where no rows are read for it, see covers
+	gathered int   // sorted after the walks, where there are fewer
+}
 
-var walks = []int{1_000, 16_000} // the second where no rows are read for it, see covers
+var usualEffort = effort{few: 1_000, walks: []int{1_000, 16_000}, gathered: 50_000}
 
 // listing is where the rows of a page are looked for, and what they are sorted by.
 type listing struct {

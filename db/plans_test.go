@@ -2,10 +2,13 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asOfAMillion has PostgreSQL plan as if the table had 200 times as many rows. SQLite
@@ -39,7 +42,7 @@ func TestThePlansOfLists(t *testing.T) {
 		r := PageRequest{First: 20}
 		for _, c := range millionFilters(5_000) {
 			for _, l := range s.leads(c.filter) {
-				text, args := s.selectEntries([]lead{l}, fewMatches)
+				text, args := s.selectEntries([]lead{l}, usualEffort.few)
 				plan := planOf(t, s, text, args)
 				if !leadsBy(l, plan, onPostgres(s)) {
 					t.Errorf("%s: the entries of %s are counted with\n%s", c.name, l.from(s), plan)
@@ -52,7 +55,7 @@ func TestThePlansOfLists(t *testing.T) {
 				r.Filter, r.Order = c.filter, order
 				l := s.listing(c.filter, o)
 				for i, lead := range l.leads {
-					if _, entries, err := s.shortest(context.Background(), l.leads[i:i+1], fewMatches); err != nil || entries == fewMatches {
+					if _, entries, err := s.shortest(context.Background(), l.leads[i:i+1], usualEffort.few); err != nil || entries == usualEffort.few {
 						continue // nobody follows it
 					}
 					by := l.by(s, lead, o)
@@ -66,7 +69,7 @@ func TestThePlansOfLists(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, start := range []conditions{{}, bounds} {
-					text, args := s.selectEnd(r, o, start, walks[0])
+					text, args := s.selectEnd(r, o, start, usualEffort.walks[0])
 					if plan := planOf(t, s, text, args); !walksAlong(plan, o) {
 						t.Errorf("%s, %s: the end of a walk is looked for with\n%s", c.name, order, plan)
 					}
@@ -105,6 +108,61 @@ func leadsBy(l lead, plan string, postgres bool) bool {
 		index = map[bool]string{true: "patients_fhir_id_key", false: "sqlite_autoindex_patients_2"}[postgres]
 	}
 	return strings.Contains(plan, index) && !readsAll.MatchString(plan)
+}
+
+// However a page finds its rows, they are those that fulfil the filter, in its order, and as
+// many as are counted.
+func TestPagesHoldWhatIsCounted(t *testing.T) {
+	t.Parallel()
+	const patients = 600
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		fillHospital(t, s, patients)
+		if _, err := s.write.DB.Exec("UPDATE patients SET unseen_since = 1 WHERE birth_date LIKE '%-01-%' AND sync_state = 'SYNCED'"); err != nil {
+			t.Fatal(err)
+		}
+		filters := millionFilters(patients)
+		for _, f := range []Filter{{Gender: "female", UpdatedSince: testTime.Add(time.Second)}, {SyncState: Stale}, {SyncState: Synced}, {Name: "1", UpdatedSince: testTime}} {
+			f.Freshness = Freshness{StaleBefore: testTime.Add(patients / 2 * time.Second), Looked: f.SyncState == Stale}
+			filters = append(filters, filters[0])
+			filters[len(filters)-1].name, filters[len(filters)-1].filter = fmt.Sprintf("%+v", f), f
+		}
+		for _, e := range []effort{usualEffort, {few: 5, walks: []int{8, 60}, gathered: 90}, {few: 5, walks: []int{8, 60}, gathered: 5}} {
+			s.effort = e
+			for _, c := range filters {
+				where := s.where(c.filter)
+				for order, o := range orderings {
+					if order == OrderChangeAsc && c.filter.ChangedAfter == nil {
+						continue
+					}
+					direction := map[bool]string{true: " DESC", false: ""}[o.desc]
+					rows, err := s.query(ctx, "SELECT id FROM patients"+where.String()+" ORDER BY "+o.sorted+direction+", id"+direction, where.args...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var want []string
+					for rows.Next() {
+						var id string
+						if err := rows.Scan(&id); err != nil {
+							t.Fatal(err)
+						}
+						want = append(want, id)
+					}
+					if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+						t.Fatal(err)
+					}
+					if n, err := s.CountPatients(ctx, c.filter); err != nil || n != len(want) {
+						t.Errorf("%s, %+v: %d are counted (%v), want %d", c.name, e, n, err, len(want))
+					}
+					for _, forward := range []bool{true, false} {
+						if got := walk(t, s, PageRequest{Order: order, Filter: c.filter, Columns: []Column{ColGender}}, 190, forward, func() {}); !slices.Equal(got, want) {
+							t.Errorf("%s, %s, forward %v, %+v: %d, want %d", c.name, order, forward, e, len(got), len(want))
+						}
+					}
+				}
+			}
+		}
+	})
 }
 
 // One patient is read by a key, and what a list shows by it too.

@@ -226,7 +226,7 @@ func TestFewAndManyMatchesAreTheSame(t *testing.T) {
 					if back := walk(t, s, PageRequest{Order: o, Filter: f, Columns: []Column{ColGender}}, 199, false, func() {}); !slices.Equal(got, back) {
 						t.Errorf("%s: forward and back differ", o)
 					}
-					if len(got) != n || f.Name != "" && n < fewMatches || f.Gender != "" && n >= fewMatches {
+					if len(got) != n || f.Name != "" && n < usualEffort.few || f.Gender != "" && n >= usualEffort.few {
 						t.Fatalf("%+v: %d of %d", f, len(got), n)
 					}
 					if f.Name != "" {

@@ -49,6 +49,7 @@ type Store struct {
 	byColumns  map[columnSet]*sql.Stmt  // of Patient
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
+	effort   effort        // of a page
 	searches *places       // of lists and counts; see search
 	numbers  chan struct{} // has a place for the one that numbers changes
 	wrote    chan struct{} // see Wrote
@@ -92,7 +93,8 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
+		byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
 	switch {
