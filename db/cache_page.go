@@ -239,6 +239,8 @@ type listing struct {
 	where conditions
 	key   string
 	leads []lead // none: the table is read as it is
+
+	within bool // the index has all that is asked: PostgreSQL reads of the table who was found alone
 }
 
 // listing walks along the order.
@@ -251,7 +253,7 @@ func (s *Store) listing(f Filter, o ordering) listing {
 		return l
 	}
 	if rest := s.where(o.others(f)); !l.where.all && !rest.all {
-		l.leads = s.leads(f)
+		l.leads, l.within = s.leads(f), o.covers(f)
 	}
 	if !l.where.all {
 		l.table = s.along(l.table, o.index)
@@ -343,7 +345,7 @@ func (s *Store) selectEnd(r PageRequest, o ordering, bounds conditions, n int) (
 // rows reads the rows of a page from where the listing says.
 func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions) ([]pageRow, error) {
 	set := setOf(r.Columns) | 1<<o.column
-	text, args := l.selectRows(r, o, set, bounds)
+	text, args := l.selectRows(s, r, o, set, bounds)
 	rows, err := s.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
@@ -360,10 +362,20 @@ func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, 
 	return found, rows.Err()
 }
 
-func (l listing) selectRows(r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
+func (l listing) selectRows(s *Store, r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
+	text, args = l.selectOrdered(r, o, set.names(", "), bounds)
+	if !l.within {
+		return text, args
+	}
+	text, args = l.selectOrdered(r, o, "id", bounds)
+	name, direction := columns[o.column].name, o.direction(r)
+	return "SELECT " + set.names(", ") + " FROM " + s.along("patients", primaryKey) + " WHERE " + s.among(text) + " ORDER BY " + name + direction + ", id" + direction, args
+}
+
+func (l listing) selectOrdered(r PageRequest, o ordering, names string, bounds conditions) (text string, args []any) {
 	where, direction := l.where, o.direction(r)
 	where.join(bounds)
-	return "SELECT " + set.names(", ") + " FROM " + l.table + where.String() +
+	return "SELECT " + names + " FROM " + l.table + where.String() +
 		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT ?", append(where.args, max(r.First, r.Last)+1)
 }
 

@@ -11,3 +11,5 @@ CREATE INDEX patients_by_birth_date ON patients (birth_date, id, listed, gender,
 CREATE INDEX patients_of_unknown_gender ON patients (id) WHERE gender NOT IN ('male', 'female', 'other');
 -- While the FHIR server cannot be asked, a row is stale from some time after it was shown.
 CREATE INDEX patients_by_shown ON patients (last_synced_at) WHERE sync_state = 'SYNCED';
+-- As patients.id has it: with two collations no index was of use between them.
+ALTER TABLE patient_identifiers ALTER COLUMN patient_id TYPE TEXT COLLATE "C", ALTER COLUMN value TYPE TEXT COLLATE "C";
