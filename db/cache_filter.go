@@ -185,7 +185,7 @@ func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []
 		}
 		all := s.where(f)
 		table, where := best.follow(s, s.where(rest))
-		return "SELECT (SELECT count(*) FROM patients" + all.String() + ") - (SELECT count(*) FROM " + table + where.String() + ")",
+		return "SELECT (SELECT count(*) FROM " + s.along("patients", "patients_by_filters") + all.String() + ") - (SELECT count(*) FROM " + table + where.String() + ")",
 			append(all.args, where.args...), nil
 	}
 	if f.Gender != "" && f.SyncState == "" {

@@ -55,7 +55,7 @@ func (s *Store) leads(f Filter) []lead {
 	case f.SyncState == Stale:
 		add("", "patients_by_shown", of("sync_state = 'SYNCED' AND last_synced_at < ?", limit), " ORDER BY last_synced_at")
 	case f.SyncState == Synced && !f.Freshness.Looked:
-		add(shownSince, "", conditions{args: []any{limit, limit}})
+		add(s.shownSince(), "", conditions{args: []any{limit, limit}})
 	}
 	if !f.UpdatedSince.IsZero() {
 		add("", "patients_by_updated", whereUpdated(f), " ORDER BY updated_at")
@@ -74,9 +74,11 @@ func (s *Store) leads(f Filter) []lead {
 	return leads
 }
 
-// shownSince are all rows that are not stale while the changes were not looked at.
-const shownSince = `(SELECT id AS patient_id FROM patients WHERE sync_state = 'SYNCED' AND last_synced_at >= ?
-	UNION ALL SELECT id FROM patients WHERE unseen_since > 0 AND unseen_since >= ?) AS shown`
+// shownSince selects all rows that are not stale while the changes were not looked at.
+func (s *Store) shownSince() string {
+	return "(SELECT id AS patient_id FROM " + s.along("patients", "patients_by_shown") + " WHERE sync_state = 'SYNCED' AND last_synced_at >= ?" +
+		" UNION ALL SELECT id FROM patients WHERE unseen_since > 0 AND unseen_since >= ?) AS shown"
+}
 
 // maxGrams bounds how many grams of a search are looked up.
 const maxGrams = 6

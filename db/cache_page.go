@@ -198,7 +198,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 	}
 	steps := s.effort.walks
 	if !o.covers(r.Filter) {
-		steps = steps[:1]
+		steps = steps[:len(steps)-1]
 	}
 	for _, n := range steps {
 		end, err := s.walkEnd(ctx, r, o, bounds, n)
@@ -227,11 +227,11 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 // walks end after so many entries, and what the best index leads to is sorted after all.
 type effort struct {
 	few      int   // sorted at once, where there are fewer
-	walks    []int // the second one where no rows are read for it, see covers
+	walks    []int // the last one where no rows are read for it, see covers
 	gathered int   // sorted after the walks, where there are fewer
 }
 
-var usualEffort = effort{few: 1_000, walks: []int{1_000, 16_000}, gathered: 50_000}
+var usualEffort = effort{few: 1_000, walks: []int{250, 4_000, 16_000}, gathered: 50_000}
 
 // listing is where the rows of a page are looked for, and what they are sorted by.
 type listing struct {

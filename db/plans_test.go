@@ -106,7 +106,7 @@ func leadsBy(l lead, plan string, postgres bool) bool {
 		index = "patient_identifiers_by_key"
 	case strings.Contains(l.table, "unseen"):
 		index = "patients_unseen"
-	case l.table == shownSince:
+	case strings.Contains(l.table, "last_synced_at"):
 		index = "patients_by_shown"
 	case l.table != "" && postgres:
 		index = l.table + "_pkey"
