@@ -70,10 +70,9 @@ var (
 	// existingPatients locks the rows in the order in which the journal locks them.
 	// Updates may begin meanwhile: that needs their numbers alone to stay.
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
-	// insertPatients is to be followed by the values of the rows, see rowValues.
-	insertPatients = "INSERT INTO patients (" + written.names(", ") + ", id) VALUES "
-	insertColumns  = bits.OnesCount64(uint64(written)) + 1
-	updatePatient  = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
+	// intoPatients takes what rowValues returns.
+	intoPatients  = intoTable("patients", written.names(", ")+", id")
+	updatePatient = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
 )
 
 // columnOf is a line of the table. A Patient keeps the value of the column in a
@@ -105,7 +104,7 @@ func Columns() map[string]Column {
 	return byName
 }
 
-// rowValues returns a Patient as insertPatients and updatePatient write it, and
+// rowValues returns a Patient as intoPatients and updatePatient write it, and
 // makes of it what they keep. PostgreSQL cannot store U+0000 or what is no
 // UTF-8: they become U+FFFD.
 func rowValues(p *Patient) []any {

@@ -164,7 +164,7 @@ var (
 // records claim finds neither.
 const recordsByAlias = `SELECT value, min(patient_id) FROM patient_identifiers WHERE kind IN ('FORMER', 'ALIAS')`
 
-const insertIdentifiers = `INSERT INTO patient_identifiers (patient_id, kind, value, system_key, value_key) VALUES `
+var intoIdentifiers = intoTable("patient_identifiers", "patient_id, kind, value, system_key, value_key")
 
 // identifiersOf reads what records are found by, by their numbers.
 func (s *Store) identifiersOf(ctx context.Context, tx bun.Tx, numbers []string) (map[string][]identifierRow, error) {
@@ -220,7 +220,7 @@ func (s *Store) writeIdentifiers(ctx context.Context, tx bun.Tx, before, after m
 	if _, err := s.exec(ctx, tx, deleteIdentifiers, s.list(changed)); err != nil {
 		return err
 	}
-	return s.insertRows(ctx, tx, insertIdentifiers, 5, values)
+	return s.insert(ctx, tx, intoIdentifiers, values)
 }
 
 // findIdentifiers reads what the rows are found by, which of them cannot move now, and

@@ -410,7 +410,7 @@ func (i *importing) insert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	values := make([]any, 0, len(i.inserts)*insertColumns)
+	values := make([]any, 0, len(i.inserts)*len(intoPatients.columns))
 	seq, err := i.takeChanges(ctx)
 	if err != nil {
 		return err
@@ -426,7 +426,7 @@ func (i *importing) insert(ctx context.Context) error {
 		values = append(values, rowValues(p)...)
 		i.outcomes[i.taken[p]].ID = p.ID
 	}
-	if err := i.store.insertRows(ctx, i.tx, insertPatients, insertColumns, values); err != nil {
+	if err := i.store.insert(ctx, i.tx, intoPatients, values); err != nil {
 		return err
 	}
 	return i.store.insertKeys(ctx, i.tx, i.inserts)

@@ -45,7 +45,7 @@ var (
 	deleteMerges = prepared(`DELETE FROM patient_merges WHERE merged = ANY(?)`)
 )
 
-const insertMerges = `INSERT INTO patient_merges (merged, survivor, by_survivor, settled) VALUES `
+var intoMerges = intoTable("patient_merges", "merged, survivor, by_survivor, settled")
 
 // event is what the log says once the transaction is committed.
 type event struct {
@@ -163,10 +163,10 @@ func (i *importing) settleMerges(ctx context.Context) error {
 	var values []any
 	for _, merged := range slices.Sorted(maps.Keys(i.changedMerges)) {
 		if m, is := i.merges[merged]; is {
-			values = append(values, merged, m.survivor, bit(m.bySurvivor), m.settled)
+			values = append(values, merged, m.survivor, int64(bit(m.bySurvivor)), m.settled)
 		}
 	}
-	return i.store.insertRows(ctx, i.tx, insertMerges, 4, values)
+	return i.store.insert(ctx, i.tx, intoMerges, values)
 }
 
 // setMerge notes who survives; a merge that is known stays settled.

@@ -175,7 +175,7 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 		if _, err := s.exec(ctx, tx, deleteGrams, p.ID, s.list(without(was, is))); err != nil {
 			return err
 		}
-		if err := s.insertSorted(ctx, tx, insertGrams, pairs(without(is, was), p.ID)); err != nil {
+		if err := s.insertSorted(ctx, tx, intoGrams, pairs(without(is, was), p.ID)); err != nil {
 			return err
 		}
 	}
@@ -192,7 +192,7 @@ func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time)
 	if _, err := s.exec(ctx, tx, deletePhones, p.ID, s.list(gone)); err != nil {
 		return err
 	}
-	return s.insertSorted(ctx, tx, insertPhones, pairs(added, p.ID))
+	return s.insertSorted(ctx, tx, intoPhones, pairs(added, p.ID))
 }
 
 var (
@@ -201,9 +201,9 @@ var (
 	movePhone    = prepared(`UPDATE patient_phones SET phone_key = ? WHERE patient_id = ? AND phone_key = ?`)
 )
 
-const (
-	insertGrams  = `INSERT INTO patient_name_grams (gram, patient_id) VALUES `
-	insertPhones = `INSERT INTO patient_phones (phone_key, patient_id) VALUES `
+var (
+	intoGrams  = intoTable("patient_name_grams", "gram, patient_id")
+	intoPhones = intoTable("patient_phones", "phone_key, patient_id")
 )
 
 // insertKeys writes the names and phones of new patients into their indexes.
@@ -213,10 +213,10 @@ func (s *Store) insertKeys(ctx context.Context, tx bun.Tx, patients []*Patient) 
 		names = append(names, pairs(grams(p.keys.search), p.ID)...)
 		phones = append(phones, pairs(p.keys.phoneList(), p.ID)...)
 	}
-	if err := s.insertSorted(ctx, tx, insertGrams, names); err != nil {
+	if err := s.insertSorted(ctx, tx, intoGrams, names); err != nil {
 		return err
 	}
-	return s.insertSorted(ctx, tx, insertPhones, phones)
+	return s.insertSorted(ctx, tx, intoPhones, phones)
 }
 
 // deleteKeys takes a patient out of the indexes of names and phones.
@@ -229,13 +229,13 @@ func (s *Store) deleteKeys(ctx context.Context, tx bun.Tx, p *Patient) error {
 }
 
 // insertSorted writes in the order of the index: neighbours share its pages.
-func (s *Store) insertSorted(ctx context.Context, tx bun.Tx, into string, rows [][2]string) error {
+func (s *Store) insertSorted(ctx context.Context, tx bun.Tx, into *intoRows, rows [][2]string) error {
 	slices.SortFunc(rows, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	args := make([]any, 0, 2*len(rows))
 	for _, row := range rows {
 		args = append(args, row[0], row[1])
 	}
-	return s.insertRows(ctx, tx, into, 2, args)
+	return s.insert(ctx, tx, into, args)
 }
 
 // pairs puts a patient's id to each key.

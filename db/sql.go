@@ -123,25 +123,6 @@ func (s *Store) number(ctx context.Context, text string, args ...any) (n int, er
 	return n, err
 }
 
-// maxArguments is how many one statement may have: PostgreSQL takes 65,535,
-// SQLite 32,766.
-const maxArguments = 30_000
-
-// insertRows runs "INSERT INTO table (columns) VALUES" for many rows, whose
-// values stand one after the other in args.
-func (s *Store) insertRows(ctx context.Context, tx bun.Tx, into string, columns int, args []any) error {
-	row := "(" + strings.Repeat("?, ", columns-1) + "?), "
-	for most := maxArguments / columns * columns; len(args) > 0; {
-		part := args[:min(most, len(args))]
-		args = args[len(part):]
-		text := into + strings.TrimSuffix(strings.Repeat(row, len(part)/columns), ", ")
-		if _, err := tx.Tx.ExecContext(ctx, s.translate(text), s.once(part)...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // conditions is a WHERE clause and the arguments of its texts.
 type conditions struct {
 	texts   []string

@@ -66,6 +66,9 @@ type database interface {
 	list(values []string) any
 	// once returns the arguments of a statement that is made anew for each use.
 	once(args []any) []any
+	// insert writes new rows, whose values stand one after the other: each a string, an
+	// int64 or nil.
+	insert(ctx context.Context, tx bun.Tx, into *intoRows, values []any) error
 	// along names a table that is to be read in the order of an index.
 	along(table, index string) string
 	// among asks that id is one of those selected, and is looked up in its index.
