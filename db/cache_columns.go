@@ -70,7 +70,7 @@ var (
 	// existingPatients locks the rows in the order in which the journal locks them.
 	// Updates may begin meanwhile: that needs their numbers alone to stay.
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
-	// intoPatients takes what rowValues returns.
+	// intoPatients takes what valuesOf returns.
 	intoPatients  = intoTable("patients", written.names(", ")+", id")
 	updatePatient = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
 )
@@ -104,12 +104,17 @@ func Columns() map[string]Column {
 	return byName
 }
 
-// rowValues returns a Patient as intoPatients and updatePatient write it, and
+// rowValues makes the keys of a Patient, and returns it as updatePatient writes it.
+func rowValues(p *Patient) []any {
+	p.keys = keysOf(&p.FHIRState)
+	return valuesOf(p)
+}
+
+// valuesOf returns a Patient with its keys as intoPatients and updatePatient write it, and
 // makes of it what they keep. PostgreSQL cannot store U+0000 or what is no
 // UTF-8: they become U+FFFD.
-func rowValues(p *Patient) []any {
+func valuesOf(p *Patient) []any {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
-	p.keys = keysOf(&p.FHIRState)
 	p.moveVersions()
 	values := make([]any, 0, len(columns))
 	for c, column := range columns {

@@ -19,6 +19,15 @@ type NewPatient struct {
 	FHIRID       string       // "" = LOCAL_ONLY
 	Replaces     []string     // who was merged into it, as FHIRState.ReplacedBy
 	State        FHIRState
+
+	keys *keys // see MakeKeys
+}
+
+// MakeKeys makes what the patient is searched by. ImportPatients does it where it was not
+// done, but then others wait: it takes as long as to read the patient.
+func (n *NewPatient) MakeKeys() {
+	made := keysOf(&n.State)
+	n.keys = &made
 }
 
 // ImportResult says what became of one patient.
@@ -274,6 +283,10 @@ func (i *importing) add(k int, holder *Patient) {
 	n := i.batch[k]
 	p := &Patient{FHIRID: n.FHIRID, SyncState: LocalOnly, Version: 1, CreatedAt: i.at, UpdatedAt: i.at}
 	p.show(n.State)
+	if n.keys == nil {
+		n.MakeKeys()
+	}
+	p.keys = *n.keys
 	if p.FHIRID != "" {
 		p.SyncState, p.LastSyncedAt = Synced, i.shownAt()
 		i.byFHIRID[p.FHIRID] = p
@@ -423,7 +436,7 @@ func (i *importing) insert(ctx context.Context) error {
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}
-		values = append(values, rowValues(p)...)
+		values = append(values, valuesOf(p)...)
 		i.outcomes[i.taken[p]].ID = p.ID
 	}
 	if err := i.store.insert(ctx, i.tx, intoPatients, values); err != nil {

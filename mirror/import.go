@@ -16,7 +16,9 @@ import (
 )
 
 const (
-	batchSize = 500
+	// batchSize is how many are stored together: their neighbours in the indexes share
+	// pages, and the wait for the disk. So long do others wait for their turn on SQLite.
+	batchSize = 2000
 	// maxLine bounds one patient; the largest sensible ones carry a photo.
 	maxLine = 8 << 20
 	// maxAlike is how many bad lines of one kind, with no good one between them,
@@ -101,9 +103,22 @@ type importer struct {
 	looks  string         // what the file looks like
 	good   bool           // it had a patient
 	alike  map[string]int // bad lines since the last good one, by kind
-	batch  []db.NewPatient
-	lines  []int // where each of the batch stood
-	bytes  int   // of the batch's lines
+	batch  batchOfLines
+	ahead  chan stored // the batch that is being stored; nil: none is
+}
+
+// batchOfLines are patients, and where they stood.
+type batchOfLines struct {
+	patients []db.NewPatient
+	lines    []int
+	bytes    int // of the lines
+}
+
+// stored is what became of a batch.
+type stored struct {
+	batchOfLines
+	outcomes []db.ImportOutcome
+	err      error
 }
 
 // Read loads a file: one JSON object a line, or Bundles (collection,
@@ -119,10 +134,13 @@ func (all *Import) Read(ctx context.Context, file string, r io.Reader) error {
 
 // end stores the last batch, also after an error.
 func (i *importer) end(ctx context.Context, err error) error {
-	stored := i.flush(ctx)
+	failed := i.flush(ctx)
+	if failed == nil {
+		failed = i.await()
+	}
 	i.Result.add(i.result)
 	if err == nil {
-		err = stored
+		err = failed
 	}
 	return err
 }
@@ -222,10 +240,10 @@ func (i *importer) add(ctx context.Context, line, entry int, text []byte) error 
 	}
 	i.good = true
 	clear(i.alike)
-	i.bytes += len(text)
-	i.batch = append(i.batch, record.New(p, i.PatientIDSystem))
-	i.lines = append(i.lines, line)
-	if len(i.batch) == batchSize || i.bytes > maxLine {
+	b, n := &i.batch, record.New(p, i.PatientIDSystem)
+	n.MakeKeys()
+	b.patients, b.lines, b.bytes = append(b.patients, n), append(b.lines, line), b.bytes+len(text)
+	if len(b.patients) == batchSize || b.bytes > maxLine {
 		return i.flush(ctx)
 	}
 	return nil
@@ -250,37 +268,58 @@ func (i *importer) report(line, entry int, err error) {
 	i.BadLine(i.file, line, err)
 }
 
-// flush stores the batch.
+// flush begins to store the batch, once the one before is stored. Meanwhile the next one
+// is read.
 func (i *importer) flush(ctx context.Context) error {
-	batch, lines := i.batch, i.lines
-	i.batch, i.lines, i.bytes = nil, nil, 0
-	if len(batch) == 0 {
+	b, at := i.batch, i.Now()
+	i.batch = batchOfLines{}
+	if err := i.await(); err != nil || len(b.patients) == 0 {
+		return err
+	}
+	ahead := make(chan stored, 1)
+	i.ahead = ahead
+	go func() {
+		outcomes, err := i.store.ImportPatients(ctx, b.patients, at)
+		ahead <- stored{b, outcomes, err}
+	}()
+	return nil
+}
+
+// await waits for the batch that is being stored, and counts what became of it.
+func (i *importer) await() error {
+	if i.ahead == nil {
 		return nil
 	}
-	outcomes, err := i.store.ImportPatients(ctx, batch, i.Now())
-	if err != nil {
-		return fmt.Errorf("store lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
+	b := <-i.ahead
+	i.ahead = nil
+	if b.err != nil {
+		return fmt.Errorf("store lines %d to %d: %w", b.lines[0], b.lines[len(b.lines)-1], b.err)
 	}
-	for k, o := range outcomes {
-		if o.Claimed {
-			i.claimed++
-			i.claims[batch[k].FHIRID] = claim{i.claimed, i.file, lines[k]}
-		} else if o.Result != db.Kept {
-			delete(i.claims, batch[k].FHIRID)
-		}
-		if o.Refused != nil {
-			i.report(lines[k], 0, fmt.Errorf("patient number refused, the rest was taken: %w", o.Refused))
-		}
-		switch {
-		case o.Err != nil:
-			i.report(lines[k], 0, o.Err)
-		case o.Result == db.Inserted:
-			i.result.Inserted++
-		case o.Result == db.Updated:
-			i.result.Updated++
-		case o.Result == db.Kept:
-			i.result.keep(o.Why, 1)
-		}
+	for k, o := range b.outcomes {
+		i.count(b.patients[k].FHIRID, b.lines[k], o)
 	}
 	return nil
+}
+
+// count counts what became of a line's patient.
+func (i *importer) count(fhirID string, line int, o db.ImportOutcome) {
+	if o.Claimed {
+		i.claimed++
+		i.claims[fhirID] = claim{i.claimed, i.file, line}
+	} else if o.Result != db.Kept {
+		delete(i.claims, fhirID)
+	}
+	if o.Refused != nil {
+		i.report(line, 0, fmt.Errorf("patient number refused, the rest was taken: %w", o.Refused))
+	}
+	switch {
+	case o.Err != nil:
+		i.report(line, 0, o.Err)
+	case o.Result == db.Inserted:
+		i.result.Inserted++
+	case o.Result == db.Updated:
+		i.result.Updated++
+	case o.Result == db.Kept:
+		i.result.keep(o.Why, 1)
+	}
 }
