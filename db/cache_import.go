@@ -78,10 +78,12 @@ const importTimeout = 30 * time.Second
 // Numbers move with their patients, see cache_numbers.go; who has claimed one that
 // another patient has waits for SettleNumbers.
 func (s *Store) ImportPatients(ctx context.Context, batch []NewPatient, at time.Time) ([]ImportOutcome, error) {
+	began := time.Now()
 	filled, err := s.importBatch(ctx, batch, at, nil)
 	if err != nil {
 		return nil, fmt.Errorf("import patients: %w", err)
 	}
+	s.letIn(time.Since(began))
 	return filled.Outcomes, nil
 }
 

@@ -144,6 +144,8 @@ func forPostgres(text string) string {
 
 func (*postgres) translate(text string) string { return forPostgres(text) }
 
+func (*postgres) letIn(time.Duration) {} // rows are locked, not the database
+
 func (*postgres) list(values []string) any { return values }
 
 // once: pgx would prepare and keep every text that it is given. With

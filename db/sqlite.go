@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/uptrace/bun"
@@ -45,6 +46,21 @@ func (s *Store) openSQLite(path string) error {
 
 // waitForLock is for how long a connection waits for another that writes.
 const waitForLock = "_pragma=busy_timeout(10000)"
+
+// Who waits for the lock looks for it ten times a second at least, and would seldom find it
+// between two batches of an import.
+const (
+	importFor = time.Second
+	restFor   = 110 * time.Millisecond
+)
+
+func (q sqlite) letIn(imported time.Duration) {
+	if q.s.file == nil || q.s.imported.Add(int64(imported)) < int64(importFor) {
+		return
+	}
+	q.s.imported.Store(0)
+	time.Sleep(restFor)
+}
 
 func escapePath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,7 @@ type Store struct {
 	searches *places       // of lists and counts; see search
 	numbers  chan struct{} // has a place for the one that numbers changes
 	wrote    chan struct{} // see Wrote
+	imported atomic.Int64  // nanoseconds since the last rest, see letIn
 	commits  *batcher[*commit]
 	queues   []func() // each lets finish what is queued
 }
@@ -69,6 +71,8 @@ type database interface {
 	// insert writes new rows, whose values stand one after the other: each a string, an
 	// int64 or nil.
 	insert(ctx context.Context, tx bun.Tx, into *intoRows, values []any) error
+	// letIn rests where a process that imported for so long kept others from writing.
+	letIn(imported time.Duration)
 	// along names a table that is to be read in the order of an index.
 	along(table, index string) string
 	// among asks that id is one of those selected, and is looked up in its index.

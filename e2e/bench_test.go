@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +20,6 @@ import (
 	"patientgraph/db"
 	"patientgraph/db/dbtest"
 	"patientgraph/httpapi"
-	"patientgraph/mirror"
 )
 
 // BenchmarkPatientOverHTTP sets `patient(id)` with five fields against a
@@ -142,49 +140,4 @@ func handWritten(b *testing.B, databaseURL string) string {
 	go func() { _ = server.Serve(listener) }()
 	b.Cleanup(func() { server.Close(); store.Close() })
 	return "http://" + listener.Addr().String() + "/"
-}
-
-// patients makes an NDJSON of synthetic patients as it is read.
-type patients struct {
-	total, made int
-	rest        []byte
-}
-
-func (p *patients) Read(into []byte) (int, error) {
-	for len(p.rest) == 0 {
-		if p.made == p.total {
-			return 0, io.EOF
-		}
-		p.made++
-		p.rest = append([]byte(PatientJSON(fmt.Sprint("f", p.made), fmt.Sprintf("H-%07d", p.made))), '\n')
-	}
-	n := copy(into, p.rest)
-	p.rest = p.rest[n:]
-	return n, nil
-}
-
-// BenchmarkImport100000 imports 100,000 patients into SQLite. Its memory is
-// what the runtime took from the system at the most.
-func BenchmarkImport100000(b *testing.B) {
-	const total = 100_000
-	for b.Loop() {
-		store, err := db.Open(context.Background(), dbtest.SQLite(b))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := store.Migrate(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-		imported := mirror.NewImport(store, mirror.ImportOptions{
-			Now: time.Now, BadLine: func(_ string, line int, err error) { b.Errorf("line %d: %v", line, err) },
-		})
-		if err := imported.Read(context.Background(), "patients", &patients{total: total}); err != nil || imported.Result.Inserted != total {
-			b.Fatalf("%+v, %v", imported.Result, err)
-		}
-		store.Close()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(m.Sys)/(1<<20), "MiB")
-	b.ReportMetric(total*float64(b.N)/b.Elapsed().Seconds(), "patients/s")
 }
