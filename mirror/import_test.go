@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,6 +224,49 @@ func TestImportKeepsWhatItReadBeforeAFailure(t *testing.T) {
 	if err := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now}).Read(t.Context(), "file", strings.NewReader(patient("a"))); !errors.Is(err, broken) || len(s.ids) != 1 {
 		t.Errorf("%v, tried %v", err, s.ids)
 	}
+}
+
+// A file is read on while a batch is stored. What follows one that could not be stored is
+// not tried.
+func TestImportReadsAhead(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat(patient("a")+"\n", 5000)
+	s := &slow{read: make(chan struct{})}
+	i := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now})
+	if err := i.Read(t.Context(), "file", io.MultiReader(strings.NewReader(text), s)); err != nil || s.waited || i.Result.Inserted != 5000 {
+		t.Errorf("read no further: %v; %+v, %v", s.waited, i.Result, err)
+	}
+	broken := errors.New("the disk is full")
+	failed := &store{fail: broken}
+	err := quiet(failed).Read(t.Context(), "file", strings.NewReader(text))
+	if n := len(failed.ids); !errors.Is(err, broken) || n == 0 || n == 5000 || !strings.Contains(err.Error(), fmt.Sprintf("lines 1 to %d:", n)) {
+		t.Errorf("%d patients tried: %v", n, err)
+	}
+}
+
+// slow is a store whose second batch waits until the file was read to its end, and that end.
+type slow struct {
+	store
+	batches int
+	read    chan struct{}
+	once    sync.Once
+	waited  bool // in vain
+}
+
+func (s *slow) Read([]byte) (int, error) {
+	s.once.Do(func() { close(s.read) })
+	return 0, io.EOF
+}
+
+func (s *slow) ImportPatients(ctx context.Context, batch []db.NewPatient, at time.Time) ([]db.ImportOutcome, error) {
+	if s.batches++; s.batches == 2 {
+		select {
+		case <-s.read:
+		case <-time.After(20 * time.Second):
+			s.waited = true
+		}
+	}
+	return s.store.ImportPatients(ctx, batch, at)
 }
 
 type failing struct{ err error }
