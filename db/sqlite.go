@@ -50,7 +50,7 @@ const waitForLock = "_pragma=busy_timeout(10000)"
 // Who waits for the lock looks for it ten times a second at least, and would seldom find it
 // between two batches of an import.
 const (
-	importFor = time.Second
+	importFor = time.Second / 2
 	restFor   = 110 * time.Millisecond
 )
 
