@@ -60,8 +60,10 @@ var (
 // What is made of all columns stands below them: Go gives variables their values
 // from top to bottom.
 var (
-	// keyColumns come along with whatever a query asks for.
+	// keyColumns come along with whatever is asked of one patient, and keyOfPage with whatever
+	// is asked of the patients of a page.
 	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion | 1<<ColGoneAt)
+	keyOfPage  = columnSet(1 << ColID)
 	allColumns = columnSet(1<<colListed - 1)
 	written    = (allColumns | 1<<colListed) &^ (1<<ColID | 1<<ColUnseenSince)
 
@@ -143,11 +145,11 @@ func (c columnOf) value(p *Patient) (value any) {
 type columnSet uint64
 
 // setOf returns the columns and the keys; of none, every column.
-func setOf(columns []Column) columnSet {
+func setOf(columns []Column, keys columnSet) columnSet {
 	if len(columns) == 0 {
 		return allColumns
 	}
-	set := keyColumns
+	set := keys
 	for _, c := range columns {
 		set |= 1 << c
 	}

@@ -344,14 +344,14 @@ func (s *Store) selectEnd(r PageRequest, o ordering, bounds conditions, n int) (
 
 // rows reads the rows of a page from where the listing says.
 func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions) ([]pageRow, error) {
-	set := setOf(r.Columns) | 1<<o.column
+	set := setOf(r.Columns, keyOfPage) | 1<<o.column
 	text, args := l.selectRows(s, r, o, set, bounds)
-	rows, err := s.query(ctx, text, args...)
+	rows, err := s.rowsOf(ctx, r, l, text, args)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var found []pageRow
+	found := make([]pageRow, 0, max(r.First, r.Last)+1)
 	for rows.Next() {
 		p, err := set.scan(rows)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -377,6 +377,20 @@ func (l listing) selectOrdered(r PageRequest, o ordering, names string, bounds c
 	where.join(bounds)
 	return "SELECT " + names + " FROM " + l.table + where.String() +
 		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT ?", append(where.args, max(r.First, r.Last)+1)
+}
+
+// rowsOf runs the SELECT of a page. That of everybody is kept: it has few forms.
+func (s *Store) rowsOf(ctx context.Context, r PageRequest, l listing, text string, args []any) (*sql.Rows, error) {
+	if l.where.all && len(r.Filter.IDs) == 0 {
+		statement, err := s.keptRead(ctx, text, func() string { return text })
+		if err != nil {
+			return nil, err
+		}
+		if statement != nil {
+			return statement.QueryContext(ctx, args...)
+		}
+	}
+	return s.query(ctx, text, args...)
 }
 
 // page makes a page of the rows that were read for it.

@@ -16,7 +16,7 @@ const maxPrepared = 256
 // columns, every column. Where no record has the number, the one that it is an
 // alias of. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
-	set := setOf(columns)
+	set := setOf(columns, keyColumns)
 	p, err := s.patientRow(ctx, set, clean(id))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -53,31 +53,39 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 	return number, replacedBy, nil
 }
 
-// patientRow runs the hottest query, prepared once for each set of columns:
-// bun would write the argument into the text and have it parsed every time.
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
-	s.mu.Lock()
-	statement, full := s.byColumns[set], s.pooled || len(s.byColumns) >= maxPrepared
-	s.mu.Unlock()
-	if statement != nil {
+	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
+	statement, err := s.keptRead(ctx, set, text)
+	switch {
+	case err != nil:
+		return nil, err
+	case statement != nil:
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
-	query := s.translate("SELECT " + set.names(", ") + " FROM patients WHERE id = ?")
-	if full {
-		return set.scan(s.read.DB.QueryRowContext(ctx, query, id))
+	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(text()), id))
+}
+
+// keptRead is a statement that is prepared once, known by its key: bun would write the
+// arguments into the text and have it parsed every time. nil: there are too many already,
+// or none may be kept.
+func (s *Store) keptRead(ctx context.Context, key any, text func() string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	statement, full := s.keptReads[key], s.pooled || len(s.keptReads) >= maxPrepared
+	s.mu.Unlock()
+	if statement != nil || full {
+		return statement, nil
 	}
-	statement, err := s.read.DB.PrepareContext(ctx, query)
+	statement, err := s.read.DB.PrepareContext(ctx, s.translate(text()))
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	if first := s.byColumns[set]; first != nil { // somebody was quicker
-		statement, first = first, statement
-		defer first.Close()
+	defer s.mu.Unlock()
+	if first := s.keptReads[key]; first != nil { // somebody was quicker
+		return first, statement.Close()
 	}
-	s.byColumns[set] = statement
-	s.mu.Unlock()
-	return set.scan(statement.QueryRowContext(ctx, id))
+	s.keptReads[key] = statement
+	return statement, nil
 }
 
 // patientByAlias is one statement: no number moves in the midst of it.

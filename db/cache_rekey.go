@@ -14,7 +14,7 @@ import (
 const rekeyAtOnce = 2000
 
 // keySources are the columns that the keys are made of.
-var keySources = setOf([]Column{ColFamilyName, ColGivenName, ColFullName, ColPhone, colOtherNames, colOtherPhones})
+var keySources = setOf([]Column{ColFamilyName, ColGivenName, ColFullName, ColPhone, colOtherNames, colOtherPhones}, keyColumns)
 
 // rekey makes the keys of rows that a migration left without, since names are
 // folded otherwise than before. What a crash leaves undone the next start does.

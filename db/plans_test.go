@@ -38,7 +38,7 @@ func TestThePlansOfLists(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store) {
 		fillHospital(t, s, 3_000)
 		asOfAMillion(t, s)
-		columns := setOf(shownColumns)
+		columns := setOf(shownColumns, keyOfPage)
 		r := PageRequest{First: 20}
 		for _, c := range millionFilters(3_000) {
 			for _, l := range s.leads(c.filter) {

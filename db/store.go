@@ -47,7 +47,7 @@ type Store struct {
 	pooled bool // see pooler.go
 
 	mu         sync.Mutex
-	byColumns  map[columnSet]*sql.Stmt  // of Patient
+	keptReads  map[any]*sql.Stmt        // see keptRead
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	effort   effort        // of a page
@@ -100,7 +100,7 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		byColumns: map[columnSet]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		keptReads: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
 		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
