@@ -367,6 +367,26 @@ async function korean() {
   await v.leave()
 }
 
+// A phone is tapped: nothing of the editor lies over the results.
+async function phone() {
+  const v = await Visitor.at(`${DEMO}/`, { hasTouch: true, isMobile: true, viewport: { width: 390, height: 844 } })
+  await v.example('ChangedSince') // its variables open the pane below the query, which shrinks the editor
+  await v.page.getByRole('button', { name: 'Hide editor tools' }).waitFor()
+  await v.editorHas('ChangedSince')
+  await v.run()
+  await v.says(/\d rows of/)
+  const tap = async (name) => {
+    const button = v.button(name)
+    await button.scrollIntoViewIfNeeded()
+    const { x, y, height } = await button.boundingBox()
+    await v.page.touchscreen.tap(x + 12, y + height / 2) // where the gutter hung
+    await button.and(v.page.locator('[aria-pressed=true]')).waitFor()
+  }
+  for (const name of ['Chart', 'Table', 'JSON']) await tap(name)
+  await v.picture('phone-tapped')
+  await v.leave()
+}
+
 // A hospital's server: nothing is shown to who has no token, and everything to who has.
 async function hospital() {
   const v = await Visitor.at(`${HOSPITAL}/`)
@@ -393,7 +413,7 @@ async function hospital() {
   await v.leave(/status of 401/) // which the browser itself logs
 }
 
-const all = { analyst, answers, said, pages, spreadsheet, developer, korean, hospital }
+const all = { analyst, answers, said, pages, spreadsheet, developer, korean, phone, hospital }
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(all)) {
   await all[name]().catch((error) => {
     error.message = `${name}: ${error.message}`
