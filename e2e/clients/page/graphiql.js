@@ -132,6 +132,18 @@ async function analyst() {
   await v.picture('dark')
   await v.theme('Light')
   assert.equal(await v.paper(), 'rgb(255, 255, 255)')
+
+  await v.button('Patient').click() // who is not shown what another role was, in no tab
+  await v.says('Reads one record')
+  for (const name of ['Stale', 'DeIdentified', 'BirthYearAndGender']) {
+    await v.tab(name).click()
+    await v.editorHas(name)
+    await v.says('Press ▶ (Ctrl-Enter) to run.')
+    assert.equal(await v.button('Download CSV').count(), 0)
+    assert.equal(await v.rows().count(), 0)
+    await v.button('JSON').click()
+    assert.equal(await v.page.locator('.result-window .view-lines').innerText(), '')
+  }
   await v.leave()
 }
 

@@ -64,8 +64,10 @@ function SessionText({ session, hasSchema }: { session: Session; hasSchema: bool
 function SignIn({ token, signIn, signOut }: Pick<Props, 'token' | 'signIn' | 'signOut'>) {
   const t = useTexts()
   const { stop } = useGraphiQLActions()
+  const forgetAnswers = useForgetAnswers()
   const become = (token: string) => {
     stop() // a subscription goes on with the token that it began with
+    forgetAnswers()
     if (token) signIn(token)
     else signOut()
   }
@@ -112,6 +114,17 @@ function SignIn({ token, signIn, signOut }: Pick<Props, 'token' | 'signIn' | 'si
       )}
     </div>
   )
+}
+
+/** useForgetAnswers empties the results of every tab, whose queries stay: they were another's to see. */
+function useForgetAnswers() {
+  const { updateActiveTabValues } = useGraphiQLActions()
+  const { tabs, responseEditor } = useGraphiQL(({ tabs, responseEditor }) => ({ tabs, responseEditor }))
+  return () => {
+    for (const tab of tabs) tab.response = null // GraphiQL changes the active tab alone
+    responseEditor?.setValue('')
+    updateActiveTabValues({ response: null })
+  }
 }
 
 /** useOpen opens a query in a tab of its own, or the tab that it has. */
