@@ -329,6 +329,13 @@ async function developer() {
   assert.equal(link, v.page.url())
   assert.match(decodeURIComponent(link), /query ChangedSince/)
   assert.doesNotMatch(decodeURIComponent(link), /2025-01-01|eyJ/)
+  for (const options of [{}, { viewport: { width: 390, height: 844 } }]) { // who opens it sees what is missing
+    const guest = await Visitor.at(link, options)
+    await guest.page.getByRole('button', { name: 'Hide editor tools' }).waitFor()
+    await guest.page.locator('.graphiql-editor-tool .view-lines').filter({ hasText: /^\{\s*"since":\s*""\s*\}$/ }).waitFor()
+    await guest.picture(`variables-${guest.page.viewportSize().width}`)
+    await guest.leave()
+  }
   await v.tab('Watch').click()
   const [again] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
   await again.response()
