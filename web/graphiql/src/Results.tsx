@@ -20,6 +20,7 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
   const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
   const isFetching = useGraphiQL((state) => state.isFetching)
   useEffect(() => stop, [tab.id]) // what one tab runs is never shown in another
+  useEffect(showTab, [tab.id, tab.title]) // the title comes later, and widens it
   const answer = useMemo(() => read(tab.response), [tab.response])
   const rows = useMemo(() => answer && rowsOf(answer), [answer])
   const [chosen, choose] = useState<View | null>(null)
@@ -56,6 +57,13 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
       {view === 'chart' && rows && counted && <Chart columns={rows.columns} counted={counted} set={setBy} />}
     </section>
   )
+}
+
+/** showTab scrolls the strip of tabs alone to the one that is open. */
+function showTab() {
+  const strip = document.querySelector('.graphiql-tabs')!
+  const [from, to] = [strip, strip.querySelector('.graphiql-tab-active')!].map((element) => element.getBoundingClientRect())
+  strip.scrollLeft += Math.min(0, to.left - from.left) || Math.max(0, to.right - from.right)
 }
 
 /** Errors says each once: many rows may lack something for one reason. */
@@ -131,15 +139,19 @@ function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
     )
   }
   const { connection } = rows
-  const more = connection?.pageInfo?.hasNextPage ?? (connection?.totalCount ?? 0) > rows.rows.length
+  const n = rows.rows.length
+  // Undefined: the answer does not say.
+  const more = connection?.pageInfo?.hasNextPage ?? (connection?.totalCount === undefined ? undefined : connection.totalCount > n)
+  const perhaps = connection !== null && more === undefined && n > 0
   return (
     <>
       <span role="status" className="note">
-        {t.rows(rows.rows.length)}
+        {t.rows(n)}
         {connection?.totalCount !== undefined && t.ofTotal(connection.totalCount)}
-        {more && ` · ${t.moreRows}`} {said}
+        {more && ` · ${t.moreRows}`}
+        {perhaps && t.perhapsMore} {said}
       </span>
-      {connection && (more || !connection.pageInfo) && (
+      {(more || perhaps) && (
         <button type="button" onClick={load}>
           {t.loadAll}
         </button>
