@@ -347,7 +347,7 @@ async function developer() {
   await again.response()
   const [cut] = await Promise.all([v.page.waitForEvent('requestfailed'), v.button('Sign out').click()])
   assert.equal(cut, again)
-  await v.says('Not signed in: paste an access token to run queries.')
+  await v.says('Not signed in: choose a role or paste an access token to run queries.')
   await v.tab('Watch').waitFor({ state: 'detached' }) // whoever comes next sees no answers
   await v.editorHas('BirthYearAndGender')
   await v.run()
@@ -433,9 +433,9 @@ async function hospital() {
   assert.equal(await v.button('Admin').count(), 0)
   assert.equal(await v.page.locator('.examples option[value=Success]').count(), 0)
   await v.accessible('signed out')
-  for (const token of ['nonsense', SHORT]) {
+  for (const [token, why] of [['nonsense', 'the token is invalid'], [SHORT, 'the token has expired']]) {
     await signIn(token)
-    await v.says('The server refused this token')
+    await v.says(`The server refused this token: ${why}.`)
   }
   await v.accessible('refused')
   await signIn(`Bearer ${TOKEN}`)
@@ -444,6 +444,15 @@ async function hospital() {
   await v.page.locator('.graphiql-doc-explorer-content').getByText('Query', { exact: true }).first().waitFor()
   await v.run()
   await v.says('2 rows of 2')
+  await signIn('nonsense') // a slip does not end the session that was there
+  await v.says('The pasted token was not accepted: the token is invalid. Signed in as Analyst.')
+  await v.accessible('paste refused')
+  await v.says('2 rows of 2')
+  await v.run()
+  await v.says('2 rows of 2')
+  await signIn(TOKEN)
+  await v.says('Press ▶ (Ctrl-Enter) to run.')
+  assert.equal(await v.page.getByText('was not accepted').count(), 0)
   for (const request of v.requests) assert.ok(request.url().startsWith(`${HOSPITAL}/`) || !request.url().startsWith('http'), request.url())
   await v.leave(/status of 401/) // which the browser itself logs
 }
