@@ -133,6 +133,21 @@ async function analyst() {
   await v.theme('Light')
   assert.equal(await v.paper(), 'rgb(255, 255, 255)')
 
+  const why = 'hidden from the role analyst'
+  assert.equal(await v.page.getByText(why).count(), 0)
+  await v.page.evaluate(() => (location.hash = `#query=${encodeURIComponent('query Hidden { patients(first: 2) { nodes { id called: fullName } } }')}`))
+  await v.tab('Hidden').waitFor()
+  await v.run()
+  await v.says(why)
+  assert.equal(await v.page.locator('.results td').nth(1).innerText(), 'null')
+  await v.accessible('hidden')
+  await v.picture('hidden')
+  await v.button('Doctor').click()
+  await v.run()
+  await v.page.locator('.results td .null').waitFor({ state: 'detached' })
+  await v.says('2 rows; there may be more')
+  assert.equal(await v.page.getByText(why).count(), 0)
+
   await v.button('Patient').click() // who is not shown what another role was, in no tab
   await v.says('Reads one record')
   for (const name of ['Stale', 'DeIdentified', 'BirthYearAndGender']) {

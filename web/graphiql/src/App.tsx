@@ -139,7 +139,7 @@ export function App() {
         >
           <GraphiQL.Logo>{' '}</GraphiQL.Logo>
           <GraphiQL.Footer>
-            <Results headers={() => current.current} subscribed={subscribed} />
+            <Results headers={() => current.current} subscribed={subscribed} role={session.state === 'in' ? session.role : undefined} />
           </GraphiQL.Footer>
           {bar && (
             <Bar

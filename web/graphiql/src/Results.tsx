@@ -2,6 +2,7 @@ import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { Headers, Result } from './api'
 import { Chart, countsOf, tableOf } from './Chart'
+import { asksIdentifiers } from './identifiers'
 import { loadPages, pagesOf } from './pages'
 import { csv, rowsOf, type Row, type Rows } from './rows'
 import { useSaid } from './Said'
@@ -14,7 +15,7 @@ type View = 'table' | 'chart' | 'json'
  * Results shows the answer of the tab as more than JSON, which GraphiQL itself shows, and why
  * there is none, or not all of it.
  */
-export function Results({ headers, subscribed }: { headers(): Headers; subscribed: boolean }) {
+export function Results({ headers, subscribed, role }: { headers(): Headers; subscribed: boolean; role?: string }) {
   const t = useTexts()
   const { stop } = useGraphiQLActions()
   const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
@@ -23,6 +24,7 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
   useEffect(showTab, [tab.id, tab.title]) // the title comes later, and widens it
   const answer = useMemo(() => read(tab.response), [tab.response])
   const rows = useMemo(() => answer && rowsOf(answer), [answer])
+  const hidden = useMemo(() => role === 'analyst' && asksIdentifiers(tab.query ?? ''), [role, tab.query])
   const [chosen, choose] = useState<View | null>(null)
   const [by, setBy] = useState<{ column?: string; split?: string }>({})
   const view = chosen ?? (rows?.path ? 'table' : 'json')
@@ -49,6 +51,7 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
       <p role="status" className="note">
         {note}
       </p>
+      {hidden && rows && <p className="note">{t.hidden}</p>}
       <Errors errors={answer?.errors ?? []} />
       {view === 'table' && rows && Object.keys(rows.beside).length > 0 && (
         <Table columns={Object.keys(rows.beside)} rows={[rows.beside]} label={t.beside} className="beside" />
