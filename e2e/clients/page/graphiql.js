@@ -121,7 +121,7 @@ async function analyst() {
   await v.says('30 rows of 30')
 
   await v.tab('Stale').click()
-  await v.says('0 rows of 0')
+  await v.says('patients: 0 rows of 0') // not of what stands beside them
   assert.match(await v.page.locator('.results .beside').innerText(), /^mirror\.state\s+mirror\.lagSeconds\s/)
   await v.picture('beside')
 
@@ -358,10 +358,17 @@ async function developer() {
     await guest.leave()
   }
   await v.tab('Watch').click()
+  await v.says('Stopped, as this tab was left.')
   const [again] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
   await again.response()
+  await v.says('Waiting for a change…')
+  await Promise.all([v.page.waitForEvent('requestfailed'), v.tab('ChangedSince').click()])
+  await v.tab('Watch').click()
+  await v.says('Stopped, as this tab was left.')
+  const [third] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
+  await third.response()
   const [cut] = await Promise.all([v.page.waitForEvent('requestfailed'), v.button('Sign out').click()])
-  assert.equal(cut, again)
+  assert.equal(cut, third)
   await v.says('Not signed in: choose a role or paste an access token to run queries.')
   await v.tab('Watch').waitFor({ state: 'detached' }) // whoever comes next sees no answers
   await v.editorHas('BirthYearAndGender')

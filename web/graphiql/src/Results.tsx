@@ -20,6 +20,17 @@ export function Results({ headers, subscribed, role }: { headers(): Headers; sub
   const { stop } = useGraphiQLActions()
   const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
   const isFetching = useGraphiQL((state) => state.isFetching)
+  const listening = useGraphiQL((state) => state.subscription !== null) && subscribed
+  const [left, setLeft] = useState<readonly string[]>([]) // tabs that were left while they listened
+  const open = useRef(tab.id)
+  open.current = tab.id
+  useEffect(() => {
+    if (!listening) return
+    setLeft((left) => left.filter((id) => id !== tab.id))
+    return () => {
+      if (open.current !== tab.id) setLeft((left) => [...left, tab.id])
+    }
+  }, [tab.id, listening])
   useEffect(() => stop, [tab.id]) // what one tab runs is never shown in another
   useEffect(showTab, [tab.id, tab.title]) // the title comes later, and widens it
   const answer = useMemo(() => read(tab.response), [tab.response])
@@ -33,6 +44,7 @@ export function Results({ headers, subscribed, role }: { headers(): Headers; sub
   const shown = counted ? tableOf(counted, t) : rows
   let note = ''
   if (isFetching) note = subscribed ? t.waiting : t.running
+  else if (left.includes(tab.id)) note = t.leftTab
   else if (!tab.response) note = t.runIt
   else if (view !== 'json' && !answer?.errors && (!rows || (view === 'chart' && !counted))) note = t.noList
   return (
@@ -149,6 +161,7 @@ function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
   return (
     <>
       <span role="status" className="note">
+        {Object.keys(rows.beside).length > 0 && `${rows.path!.join('.')}: `}
         {t.rows(n)}
         {connection?.totalCount !== undefined && t.ofTotal(connection.totalCount)}
         {more && ` · ${t.moreRows}`}
