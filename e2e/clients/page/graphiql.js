@@ -121,7 +121,7 @@ async function analyst() {
   await v.says('30 rows of 30')
 
   await v.tab('Stale').click()
-  await v.says('0 rows of 0')
+  await v.says('patients: 0 rows of 0') // not of what stands beside them
   assert.match(await v.page.locator('.results .beside').innerText(), /^mirror\.state\s+mirror\.lagSeconds\s/)
   await v.picture('beside')
 
@@ -132,6 +132,33 @@ async function analyst() {
   await v.picture('dark')
   await v.theme('Light')
   assert.equal(await v.paper(), 'rgb(255, 255, 255)')
+
+  const why = 'hidden from the role analyst'
+  assert.equal(await v.page.getByText(why).count(), 0)
+  await v.page.evaluate(() => (location.hash = `#query=${encodeURIComponent('query Hidden { patients(first: 2) { nodes { id called: fullName } } }')}`))
+  await v.tab('Hidden').waitFor()
+  await v.run()
+  await v.says(why)
+  assert.equal(await v.page.locator('.results td').nth(1).innerText(), 'null')
+  await v.accessible('hidden')
+  await v.picture('hidden')
+  await v.button('Doctor').click()
+  await v.run()
+  await v.page.locator('.results td .null').waitFor({ state: 'detached' })
+  await v.says('2 rows; there may be more')
+  assert.equal(await v.page.getByText(why).count(), 0)
+
+  await v.button('Patient').click() // who is not shown what another role was, in no tab
+  await v.says('Reads one record')
+  for (const name of ['Stale', 'DeIdentified', 'BirthYearAndGender']) {
+    await v.tab(name).click()
+    await v.editorHas(name)
+    await v.says('Press ▶ (Ctrl-Enter) to run.')
+    assert.equal(await v.button('Download CSV').count(), 0)
+    assert.equal(await v.rows().count(), 0)
+    await v.button('JSON').click()
+    assert.equal(await v.page.locator('.result-window .view-lines').innerText(), '')
+  }
   await v.leave()
 }
 
@@ -210,10 +237,10 @@ async function said() {
 async function pages() {
   const v = await Visitor.at(shared(DEMO, 'query Few { some: patients(first: 4) { edges { node { id birthYear address { city } } } } }'))
   await v.run()
-  await v.says('4 rows')
+  await v.says('4 rows; there may be more')
   assert.deepEqual(await v.page.locator('.results th').allTextContents(), ['id', 'birthYear', 'address.city'])
   await v.button('Load all pages').click()
-  await v.says('30 rows')
+  await v.page.getByText(/^30 rows\s*$/).waitFor()
   assert.equal(new Set(await v.page.locator('.results td:first-child').allTextContents()).size, 30)
 
   await v.page.evaluate(() => (location.hash = `#query=${encodeURIComponent(
@@ -236,6 +263,12 @@ async function pages() {
   await v.says('30 rows of 30')
   await v.tab('Few').click()
   await v.says('30 rows')
+  for (const [total, offered] of [[2, 0], [3, 1]]) {
+    await v.answers({ data: { patients: { totalCount: total, nodes: [{ id: 'P-1' }, { id: 'P-2' }] } } })
+    await v.run()
+    await v.page.getByText(total === 2 ? /^2 rows of 2\s*$/ : /^2 rows of 3 · More follow/).waitFor()
+    assert.equal(await v.button('Load all pages').count(), offered)
+  }
   await v.leave()
 }
 
@@ -317,12 +350,26 @@ async function developer() {
   assert.equal(link, v.page.url())
   assert.match(decodeURIComponent(link), /query ChangedSince/)
   assert.doesNotMatch(decodeURIComponent(link), /2025-01-01|eyJ/)
+  for (const options of [{}, { viewport: { width: 390, height: 844 } }]) { // who opens it sees what is missing
+    const guest = await Visitor.at(link, options)
+    await guest.page.getByRole('button', { name: 'Hide editor tools' }).waitFor()
+    await guest.page.locator('.graphiql-editor-tool .view-lines').filter({ hasText: /^\{\s*"since":\s*""\s*\}$/ }).waitFor()
+    await guest.picture(`variables-${guest.page.viewportSize().width}`)
+    await guest.leave()
+  }
   await v.tab('Watch').click()
+  await v.says('Stopped, as this tab was left.')
   const [again] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
   await again.response()
+  await v.says('Waiting for a change…')
+  await Promise.all([v.page.waitForEvent('requestfailed'), v.tab('ChangedSince').click()])
+  await v.tab('Watch').click()
+  await v.says('Stopped, as this tab was left.')
+  const [third] = await Promise.all([v.page.waitForRequest((request) => request.headers().accept === 'text/event-stream'), v.run()])
+  await third.response()
   const [cut] = await Promise.all([v.page.waitForEvent('requestfailed'), v.button('Sign out').click()])
-  assert.equal(cut, again)
-  await v.says('Not signed in: paste an access token to run queries.')
+  assert.equal(cut, third)
+  await v.says('Not signed in: choose a role or paste an access token to run queries.')
   await v.tab('Watch').waitFor({ state: 'detached' }) // whoever comes next sees no answers
   await v.editorHas('BirthYearAndGender')
   await v.run()
@@ -367,6 +414,36 @@ async function korean() {
   await v.leave()
 }
 
+// A phone is tapped: nothing of the editor lies over the results.
+async function phone() {
+  const v = await Visitor.at(`${DEMO}/`, { hasTouch: true, isMobile: true, viewport: { width: 390, height: 844 } })
+  await v.example('ChangedSince') // its variables open the pane below the query, which shrinks the editor
+  await v.page.getByRole('button', { name: 'Hide editor tools' }).waitFor()
+  await v.editorHas('ChangedSince')
+  await v.run()
+  await v.says(/\d rows of/)
+  const tap = async (name) => {
+    const button = v.button(name)
+    await button.scrollIntoViewIfNeeded()
+    const { x, y, height } = await button.boundingBox()
+    await v.page.touchscreen.tap(x + 12, y + height / 2) // where the gutter hung
+    await button.and(v.page.locator('[aria-pressed=true]')).waitFor()
+  }
+  for (const name of ['Chart', 'Table', 'JSON']) await tap(name)
+  await v.picture('phone-tapped')
+  for (const name of ['NotSynced', 'Stale', 'DeIdentified']) {
+    await v.example(name)
+    await v.tab(name).waitFor()
+    // Of the tabs that are open, whose strip is too narrow for them, this is the one that is seen.
+    await v.page.waitForFunction(() => {
+      const [strip, tab] = ['.graphiql-tabs', '.graphiql-tab-active'].map((selector) => document.querySelector(selector).getBoundingClientRect())
+      return tab.left >= strip.left - 1 && tab.right <= strip.right + 1
+    })
+  }
+  await v.picture('phone-tabs')
+  await v.leave()
+}
+
 // A hospital's server: nothing is shown to who has no token, and everything to who has.
 async function hospital() {
   const v = await Visitor.at(`${HOSPITAL}/`)
@@ -378,9 +455,9 @@ async function hospital() {
   assert.equal(await v.button('Admin').count(), 0)
   assert.equal(await v.page.locator('.examples option[value=Success]').count(), 0)
   await v.accessible('signed out')
-  for (const token of ['nonsense', SHORT]) {
+  for (const [token, why] of [['nonsense', 'the token is invalid'], [SHORT, 'the token has expired']]) {
     await signIn(token)
-    await v.says('The server refused this token')
+    await v.says(`The server refused this token: ${why}.`)
   }
   await v.accessible('refused')
   await signIn(`Bearer ${TOKEN}`)
@@ -389,11 +466,20 @@ async function hospital() {
   await v.page.locator('.graphiql-doc-explorer-content').getByText('Query', { exact: true }).first().waitFor()
   await v.run()
   await v.says('2 rows of 2')
+  await signIn('nonsense') // a slip does not end the session that was there
+  await v.says('The pasted token was not accepted: the token is invalid. Signed in as Analyst.')
+  await v.accessible('paste refused')
+  await v.says('2 rows of 2')
+  await v.run()
+  await v.says('2 rows of 2')
+  await signIn(TOKEN)
+  await v.says('Press ▶ (Ctrl-Enter) to run.')
+  assert.equal(await v.page.getByText('was not accepted').count(), 0)
   for (const request of v.requests) assert.ok(request.url().startsWith(`${HOSPITAL}/`) || !request.url().startsWith('http'), request.url())
   await v.leave(/status of 401/) // which the browser itself logs
 }
 
-const all = { analyst, answers, said, pages, spreadsheet, developer, korean, hospital }
+const all = { analyst, answers, said, pages, spreadsheet, developer, korean, phone, hospital }
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(all)) {
   await all[name]().catch((error) => {
     error.message = `${name}: ${error.message}`

@@ -2,7 +2,7 @@ import { GraphiQL } from 'graphiql'
 import type { Fetcher } from '@graphiql/toolkit'
 import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode, type OperationTypeNode } from 'graphql'
 import { useEffect, useMemo, useRef, useState } from 'react'
-import { ask, fetchRole, fetchSchema, Refused, type Headers, type Operation } from './api'
+import { ask, fetchRole, fetchSchema, refusal, Refused, type Headers, type Operation } from './api'
 import { Bar } from './Bar'
 import { config, withTitle } from './config'
 import { sharedQuery } from './share'
@@ -11,8 +11,9 @@ import { Texts, texts, type Lang } from './texts'
 
 /** Who the page asks as. */
 export type Session =
-  | { state: 'none' | 'checking' | 'refused' }
-  | { state: 'in'; role: string }
+  | { state: 'none' | 'checking' }
+  | { state: 'in'; role: string; notTaken?: string } // why the token that was pasted meanwhile was not
+  | { state: 'refused'; reason: string }
   | { state: 'unreachable'; reason: string }
 
 // GraphiQL would keep queries, variables and headers in the browser for whoever uses it next.
@@ -83,13 +84,28 @@ export function App() {
     if (token) {
       fetchRole(current.current).then(
         (role) => tell({ state: 'in', role }),
-        (error) => tell(error instanceof Refused ? { state: 'refused' } : { state: 'unreachable', reason: error.message }),
+        (error) => tell(error instanceof Refused ? { state: 'refused', reason: error.message } : { state: 'unreachable', reason: error.message }),
       )
     }
     return () => {
       over = true
     }
   }, [given])
+
+  const latest = useRef(given)
+  latest.current = given
+  const mayPaste = async (pasted: string) => {
+    if (session.state !== 'in') return true
+    let notTaken: string | undefined
+    try {
+      await fetchRole({ ...current.current, Authorization: `Bearer ${pasted}` })
+    } catch (error) {
+      notTaken = (error as Error).message
+    }
+    if (latest.current !== given) return false // somebody else has signed in, or out, meanwhile
+    setSession((now) => (now.state === 'in' ? { ...now, notTaken } : now))
+    return notTaken === undefined
+  }
 
   const [subscribed, setSubscribed] = useState(false)
   const fetcher = useMemo<Fetcher>(
@@ -98,9 +114,8 @@ export function App() {
       const { operation, kind } = chosen(given)
       setSubscribed(kind === 'subscription')
       return ask(operation, kind, headers, ({ errors }) => {
-        if (errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
-          setSession({ state: headers.Authorization ? 'refused' : 'none' }) // it may have expired since
-        }
+        const reason = refusal(errors)
+        if (reason !== undefined) setSession(headers.Authorization ? { state: 'refused', reason } : { state: 'none' }) // it may have expired since
       }) as never
     },
     [],
@@ -124,7 +139,7 @@ export function App() {
         >
           <GraphiQL.Logo>{' '}</GraphiQL.Logo>
           <GraphiQL.Footer>
-            <Results headers={() => current.current} subscribed={subscribed} />
+            <Results headers={() => current.current} subscribed={subscribed} role={session.state === 'in' ? session.role : undefined} />
           </GraphiQL.Footer>
           {bar && (
             <Bar
@@ -132,6 +147,7 @@ export function App() {
               lang={lang}
               setLang={setLang}
               token={token}
+              mayPaste={mayPaste}
               signIn={(token) => setGiven({ token })}
               signOut={signOut}
               session={session}

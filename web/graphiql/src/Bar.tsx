@@ -12,13 +12,15 @@ interface Props {
   lang: Lang
   setLang(lang: Lang): void
   token: string
+  /** mayPaste reports whether a token may take the place of the one that is there; if not, the session says why. */
+  mayPaste(token: string): Promise<boolean>
   signIn(token: string): void
   signOut(): void
   session: Session
   hasSchema: boolean
 }
 
-export function Bar({ element, lang, setLang, token, signIn, signOut, session, hasSchema }: Props) {
+export function Bar({ element, lang, setLang, token, mayPaste, signIn, signOut, session, hasSchema }: Props) {
   const t = useTexts()
   const queryEditor = useGraphiQL((state) => state.queryEditor)
   useEffect(() => queryEditor?.updateOptions({ wordWrap: 'on' }), [queryEditor]) // for phones, and long comments
@@ -28,7 +30,7 @@ export function Bar({ element, lang, setLang, token, signIn, signOut, session, h
     <>
       <h1>PatientGraph</h1>
       <Examples lang={lang} />
-      <SignIn token={token} signIn={signIn} signOut={signOut} />
+      <SignIn token={token} mayPaste={mayPaste} signIn={signIn} signOut={signOut} />
       <Share say={say} />
       <label>
         <span className="hidden-text">{t.language}</span>
@@ -37,7 +39,7 @@ export function Bar({ element, lang, setLang, token, signIn, signOut, session, h
           <option value="ko">한국어</option>
         </select>
       </label>
-      <Said room={t.shared} className={!said && (session.state === 'refused' || session.state === 'unreachable') ? 'session wrong' : 'session'}>
+      <Said room={t.shared} className={!said && isWrong(session) ? 'session wrong' : 'session'}>
         {said || <SessionText session={session} hasSchema={hasSchema} />}
       </Said>
     </>,
@@ -45,35 +47,42 @@ export function Bar({ element, lang, setLang, token, signIn, signOut, session, h
   )
 }
 
+const isWrong = (session: Session) => session.state === 'refused' || session.state === 'unreachable' || (session.state === 'in' && session.notTaken !== undefined)
+
 function SessionText({ session, hasSchema }: { session: Session; hasSchema: boolean }) {
   const t = useTexts()
   switch (session.state) {
     case 'none':
+      if (config.signIns.length > 0) return t.chooseRole
       return hasSchema ? t.noToken : t.noTokenNoSchema
     case 'checking':
       return t.checking
     case 'refused':
-      return t.refused
+      return t.refused(session.reason)
     case 'unreachable':
       return t.unreachable(session.reason)
     case 'in':
-      return `${t.signedIn(t.roles[session.role] ?? session.role)} ${t.may[session.role] ?? ''}`
+      const whose = `${t.signedIn(t.roles[session.role] ?? session.role)} ${t.may[session.role] ?? ''}`
+      return session.notTaken ? `${t.notTaken(session.notTaken)} ${whose}` : whose
   }
 }
 
-function SignIn({ token, signIn, signOut }: Pick<Props, 'token' | 'signIn' | 'signOut'>) {
+function SignIn({ token, mayPaste, signIn, signOut }: Pick<Props, 'token' | 'mayPaste' | 'signIn' | 'signOut'>) {
   const t = useTexts()
   const { stop } = useGraphiQLActions()
+  const forgetAnswers = useForgetAnswers()
   const become = (token: string) => {
     stop() // a subscription goes on with the token that it began with
+    forgetAnswers()
     if (token) signIn(token)
     else signOut()
   }
   const [typed, setTyped] = useState('')
-  const submit = (event: FormEvent) => {
+  const submit = async (event: FormEvent) => {
     event.preventDefault()
-    become(typed.trim().replace(/^Bearer\s+/i, ''))
+    const pasted = typed.trim().replace(/^Bearer\s+/i, '')
     setTyped('')
+    if (await mayPaste(pasted)) become(pasted)
   }
   return (
     <div className="sign-in">
@@ -112,6 +121,17 @@ function SignIn({ token, signIn, signOut }: Pick<Props, 'token' | 'signIn' | 'si
       )}
     </div>
   )
+}
+
+/** useForgetAnswers empties the results of every tab, whose queries stay: they were another's to see. */
+function useForgetAnswers() {
+  const { updateActiveTabValues } = useGraphiQLActions()
+  const { tabs, responseEditor } = useGraphiQL(({ tabs, responseEditor }) => ({ tabs, responseEditor }))
+  return () => {
+    for (const tab of tabs) tab.response = null // GraphiQL changes the active tab alone
+    responseEditor?.setValue('')
+    updateActiveTabValues({ response: null })
+  }
 }
 
 /** useOpen opens a query in a tab of its own, or the tab that it has. */

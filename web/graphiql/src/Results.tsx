@@ -2,6 +2,7 @@ import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { Headers, Result } from './api'
 import { Chart, countsOf, tableOf } from './Chart'
+import { asksIdentifiers } from './identifiers'
 import { loadPages, pagesOf } from './pages'
 import { csv, rowsOf, type Row, type Rows } from './rows'
 import { useSaid } from './Said'
@@ -14,14 +15,27 @@ type View = 'table' | 'chart' | 'json'
  * Results shows the answer of the tab as more than JSON, which GraphiQL itself shows, and why
  * there is none, or not all of it.
  */
-export function Results({ headers, subscribed }: { headers(): Headers; subscribed: boolean }) {
+export function Results({ headers, subscribed, role }: { headers(): Headers; subscribed: boolean; role?: string }) {
   const t = useTexts()
   const { stop } = useGraphiQLActions()
   const tab = useGraphiQL(({ tabs, activeTabIndex }) => tabs[activeTabIndex])
   const isFetching = useGraphiQL((state) => state.isFetching)
+  const listening = useGraphiQL((state) => state.subscription !== null) && subscribed
+  const [left, setLeft] = useState<readonly string[]>([]) // tabs that were left while they listened
+  const open = useRef(tab.id)
+  open.current = tab.id
+  useEffect(() => {
+    if (!listening) return
+    setLeft((left) => left.filter((id) => id !== tab.id))
+    return () => {
+      if (open.current !== tab.id) setLeft((left) => [...left, tab.id])
+    }
+  }, [tab.id, listening])
   useEffect(() => stop, [tab.id]) // what one tab runs is never shown in another
+  useEffect(showTab, [tab.id, tab.title]) // the title comes later, and widens it
   const answer = useMemo(() => read(tab.response), [tab.response])
   const rows = useMemo(() => answer && rowsOf(answer), [answer])
+  const hidden = useMemo(() => role === 'analyst' && asksIdentifiers(tab.query ?? ''), [role, tab.query])
   const [chosen, choose] = useState<View | null>(null)
   const [by, setBy] = useState<{ column?: string; split?: string }>({})
   const view = chosen ?? (rows?.path ? 'table' : 'json')
@@ -30,6 +44,7 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
   const shown = counted ? tableOf(counted, t) : rows
   let note = ''
   if (isFetching) note = subscribed ? t.waiting : t.running
+  else if (left.includes(tab.id)) note = t.leftTab
   else if (!tab.response) note = t.runIt
   else if (view !== 'json' && !answer?.errors && (!rows || (view === 'chart' && !counted))) note = t.noList
   return (
@@ -48,6 +63,7 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
       <p role="status" className="note">
         {note}
       </p>
+      {hidden && rows && <p className="note">{t.hidden}</p>}
       <Errors errors={answer?.errors ?? []} />
       {view === 'table' && rows && Object.keys(rows.beside).length > 0 && (
         <Table columns={Object.keys(rows.beside)} rows={[rows.beside]} label={t.beside} className="beside" />
@@ -56,6 +72,13 @@ export function Results({ headers, subscribed }: { headers(): Headers; subscribe
       {view === 'chart' && rows && counted && <Chart columns={rows.columns} counted={counted} set={setBy} />}
     </section>
   )
+}
+
+/** showTab scrolls the strip of tabs alone to the one that is open. */
+function showTab() {
+  const strip = document.querySelector('.graphiql-tabs')!
+  const [from, to] = [strip, strip.querySelector('.graphiql-tab-active')!].map((element) => element.getBoundingClientRect())
+  strip.scrollLeft += Math.min(0, to.left - from.left) || Math.max(0, to.right - from.right)
 }
 
 /** Errors says each once: many rows may lack something for one reason. */
@@ -131,15 +154,20 @@ function Loader({ rows, headers }: { rows: Rows; headers(): Headers }) {
     )
   }
   const { connection } = rows
-  const more = connection?.pageInfo?.hasNextPage ?? (connection?.totalCount ?? 0) > rows.rows.length
+  const n = rows.rows.length
+  // Undefined: the answer does not say.
+  const more = connection?.pageInfo?.hasNextPage ?? (connection?.totalCount === undefined ? undefined : connection.totalCount > n)
+  const perhaps = connection !== null && more === undefined && n > 0
   return (
     <>
       <span role="status" className="note">
-        {t.rows(rows.rows.length)}
+        {Object.keys(rows.beside).length > 0 && `${rows.path!.join('.')}: `}
+        {t.rows(n)}
         {connection?.totalCount !== undefined && t.ofTotal(connection.totalCount)}
-        {more && ` · ${t.moreRows}`} {said}
+        {more && ` · ${t.moreRows}`}
+        {perhaps && t.perhapsMore} {said}
       </span>
-      {connection && (more || !connection.pageInfo) && (
+      {(more || perhaps) && (
         <button type="button" onClick={load}>
           {t.loadAll}
         </button>

@@ -17,8 +17,11 @@ export interface Operation {
 export type Kind = 'query' | 'mutation' | 'subscription'
 export type Headers = Record<string, string>
 
-/** Refused is the server's 401: there is no token, or it is not valid any more. */
+/** Refused is the server's 401, with what it says of the token. */
 export class Refused extends Error {}
+
+/** refusal is what the server says of a token that is none, or not valid any more. */
+export const refusal = (errors: Result['errors']) => errors?.find((error) => error.extensions?.code === 'UNAUTHENTICATED')?.message
 
 function post(operation: Operation, headers: Headers, accept: string, signal?: AbortSignal) {
   return fetch(`${config.basePath}/graphql`, {
@@ -110,7 +113,6 @@ export function ask(operation: Operation, kind: Kind, headers: Headers, seen: (r
 /** fetchSchema asks for the schema file: unlike introspection it is there for every valid token. */
 export async function fetchSchema(headers: Headers): Promise<GraphQLSchema> {
   const response = await fetch(`${config.basePath}/schema.graphql`, { headers })
-  if (response.status === 401) throw new Refused()
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}`)
   return buildSchema(await response.text())
 }
@@ -118,7 +120,8 @@ export async function fetchSchema(headers: Headers): Promise<GraphQLSchema> {
 /** fetchRole tells whose token this is. */
 export async function fetchRole(headers: Headers): Promise<string> {
   const { data, errors } = await query({ query: '{ viewer { role } }' }, headers)
-  if (errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) throw new Refused()
+  const reason = refusal(errors)
+  if (reason !== undefined) throw new Refused(reason)
   const viewer = data?.viewer as { role: string } | undefined
   if (!viewer) throw new Error(errors?.[0]?.message ?? 'no answer')
   return viewer.role
