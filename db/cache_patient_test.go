@@ -87,8 +87,8 @@ func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			for how, p := range map[string]*Patient{"alone": p, "in a page": page.Patients[0]} {
-				if p.ID != "P-1" || p.FHIRID != "a1" || p.SyncState != Synced || p.Version != 1 {
-					t.Errorf("%s: the keys are missing: %+v", how, p)
+				if alone := how == "alone"; p.ID != "P-1" || (p.FHIRID == "a1" && p.SyncState == Synced && p.Version == 1) != alone {
+					t.Errorf("%s: the keys are missing, or more than they: %+v", how, p)
 				}
 				if c != ColPhone && p.Phone != "" || c == ColPhone && p.Phone == "" {
 					t.Errorf("%s, column %s: phone is %q", how, columns[c].name, p.Phone)
