@@ -177,11 +177,11 @@ async function answers() {
   await v.picture('wide')
 
   const why = 'nothing is known of the phone'
-  await v.answers({ data: { patients: { nodes: [{ id: 'P-1', phone: null }] }, mirror: { state: 'FOLLOWING' } }, errors: [{ message: why }, { message: why }] })
+  await v.answers({ data: { patients: { nodes: [{ id: 'P-1', phone: null }] }, mirror: { state: 'FOLLOWING' } }, errors: [{ message: why, locations: [{ line: 3, column: 5 }] }, { message: why, locations: [{ line: 3, column: 5 }] }] })
   await v.run()
   for (const view of ['Table', 'Chart', 'JSON']) {
     await v.button(view).click()
-    await v.page.getByRole('alert').getByText(why).waitFor()
+    await v.page.getByRole('alert').getByText(`${why} (line 3)`).waitFor()
     assert.equal(await v.page.getByRole('alert').getByText(why).count(), 1)
     await v.accessible(`partial, ${view}`)
   }

@@ -83,9 +83,11 @@ function showTab() {
 
 /** Errors says each once: many rows may lack something for one reason. */
 function Errors({ errors }: { errors: NonNullable<Result['errors']> }) {
+  const t = useTexts()
+  const said = errors.map(({ message, locations }) => (locations?.length ? `${message} (${t.line(locations[0]!.line)})` : message))
   return (
     <div role="alert" className="errors">
-      {[...new Set(errors.map(({ message }) => message))].map((message) => (
+      {[...new Set(said)].map((message) => (
         <p key={message}>{message}</p>
       ))}
     </div>

@@ -4,7 +4,7 @@ import { config } from './config'
 /** An answer of the server; data is null where errors say why. */
 export interface Result {
   data?: Record<string, unknown> | null
-  errors?: { message: string; extensions?: Record<string, unknown> }[]
+  errors?: { message: string; locations?: { line: number }[]; extensions?: Record<string, unknown> }[]
 }
 
 /** An operation, as GraphQL over HTTP sends it. */
