@@ -470,7 +470,7 @@ func TestThePlansOfPolls(t *testing.T) {
 		}
 		for _, above := range []int64{0, last - 10, last} {
 			order := orderings[OrderChangeAsc]
-			text, args := s.listing(Filter{ChangedAfter: &above}, order).selectRows(s, PageRequest{First: 20}, order, setOf([]Column{ColPhone}, keyOfPage), conditions{})
+			text, args := s.listingOf(Filter{ChangedAfter: &above}, order).selectRows(s, PageRequest{First: 20}, order, setOf([]Column{ColPhone}, keyOfPage), conditions{})
 			if p := plan(text, args...); !strings.Contains(p, "patients_by_change") {
 				t.Errorf("a poll after %d reads\n%s", above, p)
 			}

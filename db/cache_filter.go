@@ -157,8 +157,8 @@ func (s *Store) CountPatients(ctx context.Context, f Filter) (int, error) {
 }
 
 // selectCount counts what the shortest lead leads to, or else reads the index of the
-// filters. Which rows are stale is in no index: where they are few, or those that are not,
-// the others are the rest. "": nothing matches.
+// filters. Where few are stale, or few are not, those are counted and taken from all that
+// are SYNCED. "": nothing matches.
 func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []any, err error) {
 	table, where := f.table(), s.where(f)
 	if where.nothing {

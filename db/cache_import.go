@@ -63,8 +63,7 @@ type ImportOutcome struct {
 	Err     error      // this patient could not be taken; the others were
 }
 
-// importTimeout bounds the transaction of a batch. It has up to 500 patients
-// and takes a fraction of a second.
+// importTimeout bounds the transaction of a batch, which takes a second or two.
 const importTimeout = 30 * time.Second
 
 // ImportPatients stores a batch in one transaction; a patient who occurs again in it

@@ -182,7 +182,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 		return nil, err
 	}
 	defer done()
-	l := s.listing(r.Filter, o)
+	l := s.listingOf(r.Filter, o)
 	if l.where.nothing {
 		return nil, nil
 	}
@@ -205,9 +205,9 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 		if err != nil {
 			return nil, err
 		}
-		within := bounds
-		within.join(end)
-		found, err := s.rows(ctx, r, o, l, within)
+		upTo := bounds
+		upTo.join(end)
+		found, err := s.rows(ctx, r, o, l, upTo)
 		if err != nil || len(end.texts) == 0 || len(found) > max(r.First, r.Last) {
 			return found, err
 		}
@@ -227,7 +227,7 @@ func (s *Store) pageRows(ctx context.Context, r PageRequest, o ordering, bounds 
 // walks end after so many entries, and what the best index leads to is sorted after all.
 type effort struct {
 	few      int   // sorted at once, where there are fewer
-	walks    []int // the last one where no rows are read for it, see covers
+	walks    []int // the last one only if the index of the order has all that is asked, see covers
 	gathered int   // sorted after the walks, where there are fewer
 }
 
@@ -243,8 +243,8 @@ type listing struct {
 	within bool // the index has all that is asked: PostgreSQL reads of the table who was found alone
 }
 
-// listing walks along the order.
-func (s *Store) listing(f Filter, o ordering) listing {
+// listingOf is that of a walk along the order, with what could lead elsewhere.
+func (s *Store) listingOf(f Filter, o ordering) listing {
 	l := listing{table: f.table(), where: s.where(f), key: columns[o.column].name}
 	if o.column == ColChangeSeq { // as its index has it
 		l.where.add("change_seq > 0")
@@ -379,10 +379,10 @@ func (l listing) selectOrdered(r PageRequest, o ordering, names string, bounds c
 		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT ?", append(where.args, max(r.First, r.Last)+1)
 }
 
-// rowsOf runs the SELECT of a page. That of everybody is kept: it has few forms.
+// rowsOf runs the SELECT of a page. That of everybody is kept: most clients ask for no other.
 func (s *Store) rowsOf(ctx context.Context, r PageRequest, l listing, text string, args []any) (*sql.Rows, error) {
 	if l.where.all && len(r.Filter.IDs) == 0 {
-		statement, err := s.keptRead(ctx, text, func() string { return text })
+		statement, err := s.keptRead(ctx, s.keptPages, text, func() string { return text })
 		if err != nil {
 			return nil, err
 		}

@@ -87,8 +87,11 @@ func TestOnlyTheColumnsAskedForAreRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			for how, p := range map[string]*Patient{"alone": p, "in a page": page.Patients[0]} {
-				if alone := how == "alone"; p.ID != "P-1" || (p.FHIRID == "a1" && p.SyncState == Synced && p.Version == 1) != alone {
-					t.Errorf("%s: the keys are missing, or more than they: %+v", how, p)
+				if how == "alone" && (p.FHIRID != "a1" || p.SyncState != Synced || p.Version != 1) || p.ID != "P-1" {
+					t.Errorf("%s: the keys are missing: %+v", how, p)
+				}
+				if how == "in a page" && (p.FHIRID != "" || p.SyncState != "" || p.Version != 0) {
+					t.Errorf("%s: more was read than was asked for: %+v", how, p)
 				}
 				if c != ColPhone && p.Phone != "" || c == ColPhone && p.Phone == "" {
 					t.Errorf("%s, column %s: phone is %q", how, columns[c].name, p.Phone)
@@ -115,12 +118,16 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 				columns = append(columns, ColFamilyName+c)
 			}
 		}
-		if _, err := s.Patient(context.Background(), "P-1", append(columns, ColVersion)...); err != nil {
+		columns = append(columns, ColVersion)
+		if _, err := s.Patient(context.Background(), "P-1", columns...); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Patients(context.Background(), PageRequest{Order: OrderCreatedDesc, First: 1, Columns: columns}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(s.keptReads); n > maxPrepared {
-		t.Errorf("%d statements are kept", n)
+	if patients, pages := len(s.keptReads), len(s.keptPages); patients != maxPrepared || pages != maxPrepared {
+		t.Errorf("%d statements of patients and %d of pages are kept", patients, pages)
 	}
 }
 

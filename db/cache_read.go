@@ -9,7 +9,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// maxPrepared bounds the statements kept; clients choose the columns.
+// maxPrepared bounds the statements kept, of patients and of pages; clients choose the columns.
 const maxPrepared = 256
 
 // Patient returns one row with the columns asked for and the keys; without
@@ -55,7 +55,7 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
-	statement, err := s.keptRead(ctx, set, text)
+	statement, err := s.keptRead(ctx, s.keptReads, set, text)
 	switch {
 	case err != nil:
 		return nil, err
@@ -65,12 +65,12 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(text()), id))
 }
 
-// keptRead is a statement that is prepared once, known by its key: bun would write the
-// arguments into the text and have it parsed every time. nil: there are too many already,
-// or none may be kept.
-func (s *Store) keptRead(ctx context.Context, key any, text func() string) (*sql.Stmt, error) {
+// keptRead is a statement that is prepared once and kept among others by its key: bun would
+// write the arguments into the text and have it parsed every time. nil: there are too many
+// already, or none may be kept.
+func (s *Store) keptRead(ctx context.Context, kept map[any]*sql.Stmt, key any, text func() string) (*sql.Stmt, error) {
 	s.mu.Lock()
-	statement, full := s.keptReads[key], s.pooled || len(s.keptReads) >= maxPrepared
+	statement, full := kept[key], s.pooled || len(kept) >= maxPrepared
 	s.mu.Unlock()
 	if statement != nil || full {
 		return statement, nil
@@ -81,10 +81,10 @@ func (s *Store) keptRead(ctx context.Context, key any, text func() string) (*sql
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first := s.keptReads[key]; first != nil { // somebody was quicker
+	if first := kept[key]; first != nil { // somebody was quicker
 		return first, statement.Close()
 	}
-	s.keptReads[key] = statement
+	kept[key] = statement
 	return statement, nil
 }
 

@@ -53,7 +53,7 @@ func TestThePlansOfLists(t *testing.T) {
 					continue
 				}
 				r.Filter, r.Order = c.filter, order
-				l := s.listing(c.filter, o)
+				l := s.listingOf(c.filter, o)
 				for i, lead := range l.leads {
 					_, entries, err := s.shortest(context.Background(), l.leads[i:i+1], usualEffort.few)
 					if err != nil {

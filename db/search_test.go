@@ -95,7 +95,7 @@ func TestOwnRecordsAreFoundByTheirKeyAlone(t *testing.T) {
 			for _, c := range scaleFilters {
 				c.filter.IDs = own
 				for _, order := range orderings {
-					l := s.listing(c.filter, order)
+					l := s.listingOf(c.filter, order)
 					if len(l.leads) != 0 {
 						t.Fatalf("%s of %d: %+v lead to others", c.name, owned, l.leads)
 					}

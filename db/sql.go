@@ -139,7 +139,7 @@ func (c *conditions) add(text string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
-// join adds those of others.
+// join adds those of others, not what is known of them.
 func (c *conditions) join(others conditions) {
 	c.texts, c.args = slices.Concat(c.texts, others.texts), slices.Concat(c.args, others.args)
 }

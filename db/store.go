@@ -47,7 +47,8 @@ type Store struct {
 	pooled bool // see pooler.go
 
 	mu         sync.Mutex
-	keptReads  map[any]*sql.Stmt        // see keptRead
+	keptReads  map[any]*sql.Stmt        // of one patient, by columnSet; see keptRead
+	keptPages  map[any]*sql.Stmt        // of pages, by text
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	effort   effort        // of a page
@@ -100,7 +101,7 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		keptReads: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		keptReads: map[any]*sql.Stmt{}, keptPages: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
 		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error

@@ -13,8 +13,8 @@ import (
 	"patientgraph/internal/cost"
 )
 
-// TestAbuseLongTextsUnderManyNames asks for 120 KB of allergies of two patients under
-// ninety names: 2 KB in, 29 MB out.
+// TestAbuseLongTextsUnderManyNames asks for 40 KB of allergies of each of eight patients
+// under ninety names: 2 KB in, 29 MB out.
 func TestAbuseLongTextsUnderManyNames(t *testing.T) {
 	databaseURL := dbtest.SQLite(t)
 	s := StartSystem(t, databaseURL, "LOG_LEVEL=info")

@@ -16,8 +16,8 @@ import (
 // something is selected that has a resolver: then the generated code is to write it.
 // TestProjectionWritesWhatTheGeneratedCodeWrites holds the two together.
 //
-// more is told how many bytes came to the answer since it was called last, when they are
-// many and in the end; an error ends the projection and is returned.
+// more is called when much was written since its last call, and in the end, with how many
+// bytes that was; an error ends the projection and is returned.
 func Project(ctx context.Context, value any, more func(bytes int64) error) (json []byte, ok bool, err error) {
 	w := projection{more: more}
 	switch v := value.(type) {
@@ -43,7 +43,10 @@ func Project(ctx context.Context, value any, more func(bytes int64) error) (json
 }
 
 const (
-	manyBytes     = 64 << 10
+	// manyBytes are told while there is more to write: as from where on an answer counts
+	// as large.
+	manyBytes = 64 << 10
+	// roomOfElement is free before an element is written: else the memory doubles.
 	roomOfElement = 512
 )
 

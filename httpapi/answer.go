@@ -34,8 +34,8 @@ const (
 	muchMemory    = 4 << 20
 )
 
-// answerLimit ends an operation whose answer grows beyond maxAnswer before its
-// texts are written, for a long text can be asked for under a thousand names; and
+// answerLimit ends an operation whose answer grows beyond maxAnswer before all of it is
+// written, for a long text can be asked for under a thousand names; and
 // one whose large answer does not fit beside those that are under way: a client that
 // does not read has them wait.
 type answerLimit struct {
@@ -51,7 +51,8 @@ type recipient struct {
 	underWay atomic.Int64 // bytes
 }
 
-// answerSize counts one answer: its long texts as they are found, then all of it.
+// answerSize counts one answer: its patients while they are written, other long texts as
+// they are found, then all of it.
 type answerSize struct {
 	to      *recipient
 	bytes   atomic.Int64

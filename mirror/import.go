@@ -97,14 +97,14 @@ func NewImport(store Store, o ImportOptions) *Import {
 // importer gathers the patients of a file into batches.
 type importer struct {
 	*Import
-	file   string
-	source *source
-	result ImportResult   // of the file
-	looks  string         // what the file looks like
-	good   bool           // it had a patient
-	alike  map[string]int // bad lines since the last good one, by kind
-	batch  batchOfLines
-	ahead  chan stored // the batch that is being stored; nil: none is
+	file    string
+	source  *source
+	result  ImportResult   // of the file
+	looks   string         // what the file looks like
+	good    bool           // it had a patient
+	alike   map[string]int // bad lines since the last good one, by kind
+	batch   batchOfLines
+	storing chan stored // the batch that is being stored; nil: none is
 }
 
 // batchOfLines are patients, and where they stood.
@@ -139,10 +139,7 @@ func (i *importer) end(ctx context.Context, err error) error {
 		failed = i.await()
 	}
 	i.Result.add(i.result)
-	if err == nil {
-		err = failed
-	}
-	return err
+	return errors.Join(err, failed)
 }
 
 // Settle gives patients the numbers that others had when their lines came, and
@@ -276,22 +273,22 @@ func (i *importer) flush(ctx context.Context) error {
 	if err := i.await(); err != nil || len(b.patients) == 0 {
 		return err
 	}
-	ahead := make(chan stored, 1)
-	i.ahead = ahead
+	storing := make(chan stored, 1)
+	i.storing = storing
 	go func() {
 		outcomes, err := i.store.ImportPatients(ctx, b.patients, at)
-		ahead <- stored{b, outcomes, err}
+		storing <- stored{b, outcomes, err}
 	}()
 	return nil
 }
 
 // await waits for the batch that is being stored, and counts what became of it.
 func (i *importer) await() error {
-	if i.ahead == nil {
+	if i.storing == nil {
 		return nil
 	}
-	b := <-i.ahead
-	i.ahead = nil
+	b := <-i.storing
+	i.storing = nil
 	if b.err != nil {
 		return fmt.Errorf("store lines %d to %d: %w", b.lines[0], b.lines[len(b.lines)-1], b.err)
 	}

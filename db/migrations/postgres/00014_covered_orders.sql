@@ -13,3 +13,5 @@ CREATE INDEX patients_of_unknown_gender ON patients (id) WHERE gender NOT IN ('m
 CREATE INDEX patients_by_shown ON patients (last_synced_at) WHERE sync_state = 'SYNCED';
 -- As patients.id has it: with two collations no index was of use between them.
 ALTER TABLE patient_identifiers ALTER COLUMN patient_id TYPE TEXT COLLATE "C", ALTER COLUMN value TYPE TEXT COLLATE "C";
+-- A column of another type has no statistics, and no row of it changes soon.
+ANALYZE patient_identifiers;
