@@ -72,7 +72,9 @@ export const demo = {
     await v.edit({ phone: '' }) // the next entry becomes the phone
     await v.save()
     await v.result(saved)
-    await v.text('02-555-0123').waitFor()
+    await v.text(say('Phone: removed. The hospital’s record has another, which is shown now: 02-555-0123', '전화번호: 삭제되었습니다. 병원 기록에 있는 다른 값이 이제 표시됩니다: 02-555-0123')).waitFor()
+    check(await v.text(say('The hospital’s record shows the new values.', '병원 기록에 새로운 값이 반영되었습니다.')).count() === 0, 'a value that nobody typed is called new')
+    await v.state('removed-next')
 
     await v.ask('P-2025-000002', { phone: '010-3456-7890' }, saved)
     await v.text(say(/^Saved in this service alone/, /^이 서비스에만 저장되었습니다/)).waitFor()
@@ -99,6 +101,30 @@ export const demo = {
     await v.context.setOffline(false)
     await v.save()
     await v.result(saved)
+    await v.leave()
+  },
+
+  // What the hospital itself has recorded as the emergency contact is not the page's to remove.
+  async emptied() {
+    const v = await Visitor.at(DEMO)
+    const empty = { name: '', relationship: '', phone: '' }
+    await v.signIn('admin')
+    await v.profile('P-2025-000001')
+    await v.edit(empty, words.emergency)
+    await v.save()
+    await v.result(saved)
+    await v.text(say(/^The entry of this service is removed\./, /^이 서비스에 등록된 내용이 삭제되어/)).waitFor()
+    await v.text(say('From the hospital’s record', '병원 기록에 있는 내용')).waitFor()
+    await v.state('removed-here')
+    await v.edit(empty, words.emergency)
+    check(await v.text(say('Empty a field to remove its value.', '값을 삭제하려면 칸을 비워 주세요.')).count() === 0, 'it is said that the entry can be removed')
+    await v.save()
+    await v.text(say(/^Nothing was sent: the hospital’s own entry/, /^전송되지 않았습니다. 병원 기록에 있는 내용은/)).waitFor()
+    await v.state('hospitals-entry')
+    await v.field(words.name, words.emergency).fill('홍판서')
+    await v.save()
+    await v.result(saved)
+    await v.text(say('The new emergency contact is recorded.', '새 비상 연락처가 등록되었습니다.')).waitFor()
     await v.leave()
   },
 

@@ -114,7 +114,7 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
         {mayEdit && !attempt && !busy && <Button ref={editButton} className="button" aria-label={t.edit(title)} onPress={() => edit()}>{t.editShort}</Button>}
       </header>
       <div aria-live="polite">{notices?.(edit)}</div>
-      {!attempt && answer?.__typename.endsWith('Success') && <Outcome answer={answer} focus lang={save.language} />}
+      {!attempt && answer?.__typename.endsWith('Success') && <Outcome answer={answer} asked={save.asked} focus lang={save.language} />}
       {attempt?.conflict?.current && attempt.change && <ConflictChoice key={attempt.conflict.operationId}
         base={attempt.base} current={attempt.conflict.current} change={attempt.change} conflicting={attempt.conflict.conflictingFields}
         sending={save.sending} onResolve={resolve} onCancel={close} />}

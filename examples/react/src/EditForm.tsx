@@ -36,7 +36,8 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
   const { control, getValues, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
-  const [note, setNote] = useState('') // why nothing was sent
+  const [note, setNote] = useState<'' | 'nothingChanged' | 'notSentOffline' | 'hospitalsEntry'>('') // why nothing was sent
+  const hospitals = 'emergencyContact_name' in initial && base.emergencyContact?.source === 'FHIR' // which is not ours to remove
   const names = Object.keys(initial)
   const { answer, error, language } = save
   const wait = answer?.__typename === 'FhirUnavailable' && answer.retryable ? answer.retryAfterSeconds : retryAfter(error)
@@ -58,7 +59,9 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
   const submit = handleSubmit(values => {
     clearErrors()
     const change = changeOf(values, initial, units)
-    const reason = Object.keys(change).length === 0 ? t.nothingChanged : navigator.onLine ? '' : t.notSentOffline
+    const reason = Object.keys(change).length === 0 ? 'nothingChanged'
+      : hospitals && change.emergencyContact === null ? 'hospitalsEntry'
+      : navigator.onLine ? '' : 'notSentOffline'
     setNote(reason)
     if (!reason) onSend(change, values)
   })
@@ -68,7 +71,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
       {error && !save.sending && <RequestFailed error={error} write focus />}
       <div role="status">
         {changedMeanwhile && mayEdit && !save.sending && !error && answer?.__typename !== 'UpdateConflict' && <p className="note">{t.changedMeanwhile}</p>}
-        {note && <p className="note">{note}</p>}
+        {note && <p className="note">{t[note]}</p>}
       </div>
       {names.map(name => (
         <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
@@ -81,7 +84,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
           </TextField>
         )} />
       ))}
-      <p className="help">{t.clearHelp}</p>
+      <p className="help">{hospitals ? t.hospitalsHelp : t.clearHelp}</p>
       <div className="actions">
         <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>
         <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>

@@ -86,6 +86,8 @@ const en = {
   leave: 'What was typed is not saved yet. Leave without saving?',
   notSentOffline: 'You are offline: nothing was sent. What you typed is still here; please save it once you are connected.',
   clearHelp: 'Empty a field to remove its value.',
+  hospitalsHelp: 'This is the hospital’s own entry, which stays in its record. What you save here is shown instead.',
+  hospitalsEntry: 'Nothing was sent: the hospital’s own entry cannot be removed here.',
 
   tryAgain: 'Try again',
   tryAgainIn: (n: number) => `Try again in ${n} s`,
@@ -95,7 +97,10 @@ const en = {
   saved: 'Saved',
   savedThere: 'The hospital’s record shows the new values.',
   savedHere: 'Saved in this service alone: this patient is not in the hospital’s record system.',
+  removedNext: (what: string, next: string) => `${what}: removed. The hospital’s record has another, which is shown now: ${next}`,
   savedProfile: 'The new emergency contact is recorded.',
+  removedProfile: 'The emergency contact is removed.',
+  removedHere: 'The entry of this service is removed. The hospital’s own entry applies, and is shown now.',
   normalized: (what: string) => `The hospital’s record writes it in its own form: ${what}.`,
 
   invalid: 'Please check what you have typed',
@@ -229,7 +234,9 @@ const ko: typeof en = {
   nothingChanged: '아직 변경하신 내용이 없습니다.',
   leave: '입력하신 내용이 아직 저장되지 않았습니다. 저장하지 않고 나가시겠습니까?',
   notSentOffline: '인터넷에 연결되어 있지 않아 전송되지 않았습니다. 입력하신 내용은 그대로 있으니 연결된 후 저장해 주세요.',
-  clearHelp: '값을 삭제하려면 칸을 비워 두세요.',
+  clearHelp: '값을 삭제하려면 칸을 비워 주세요.',
+  hospitalsHelp: '병원 기록에 있는 내용이며, 병원 기록에는 그대로 남습니다. 여기에 저장하시는 내용이 대신 표시됩니다.',
+  hospitalsEntry: '전송되지 않았습니다. 병원 기록에 있는 내용은 여기에서 삭제할 수 없습니다.',
 
   tryAgain: '다시 시도',
   tryAgainIn: n => `${n}초 후 다시 시도`,
@@ -239,7 +246,10 @@ const ko: typeof en = {
   saved: '저장되었습니다',
   savedThere: '병원 기록에 새로운 값이 반영되었습니다.',
   savedHere: '이 서비스에만 저장되었습니다. 병원 기록 시스템에 없는 환자입니다.',
+  removedNext: (what, next) => `${what}: 삭제되었습니다. 병원 기록에 있는 다른 값이 이제 표시됩니다: ${next}`,
   savedProfile: '새 비상 연락처가 등록되었습니다.',
+  removedProfile: '비상 연락처가 삭제되었습니다.',
+  removedHere: '이 서비스에 등록된 내용이 삭제되어, 이제 병원 기록에 있는 비상 연락처가 표시됩니다.',
   normalized: what => `병원 기록에는 다음 항목이 자체 형식으로 저장됩니다: ${what}.`,
 
   invalid: '입력하신 내용을 확인해 주세요',
