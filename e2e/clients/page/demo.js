@@ -1,6 +1,6 @@
 // The states that the demo's own patients show.
 import { check, focused, korean, say, tabTo } from './drive.js'
-import { Visitor, conflict, docs, editAgain, list, notSavedAfterAll, refusedToken, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, chosen, conflict, docs, editAgain, list, notSavedAfterAll, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
 const { DEMO } = process.env
 
@@ -170,10 +170,13 @@ export const demo = {
     await v.save()
     await v.result(conflict)
     check(await v.page.getByRole('radio').count() === 2, 'what nobody else has changed is asked for')
+    check(await v.page.getByRole('radio', { checked: true }).count() === 0, 'the page has chosen')
+    check(await v.button(chosen).isDisabled(), 'one may go on without a choice')
+    await v.page.getByRole('listitem').getByText('mine@example.org').waitFor() // goes along
     await v.state('conflict')
     await docs(v, 'conflict')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text('010-1111-0001').waitFor()
     await v.text('mine@example.org').waitFor()
@@ -182,9 +185,13 @@ export const demo = {
     await other.ask('P-2025-000007', { phone: '010-2222-0004' }, saved)
     await v.save()
     await v.result(conflict)
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click() // theirs: nothing is left to be saved
-    await focused(v.button(words.edit(words.contact)))
+    await tabTo(v.page.getByRole('radio', { name: say('Keep theirs', '현재 값 유지') }))
+    await v.page.keyboard.press('Space')
+    await tabTo(v.button(chosen))
+    await v.page.keyboard.press('Enter') // nothing is left to be saved
+    await v.result(say('Nothing of yours was saved; theirs stays', '입력하신 내용은 저장되지 않았으며, 다른 사람이 변경한 값이 유지됩니다'))
     await v.text('010-2222-0004').waitFor()
+    await v.state('kept-theirs')
 
     await v.edit({ name: '김정희', phone: '010-9' }, words.emergency)
     await other.ask('P-2025-000007', { name: '박정희' }, saved, words.emergency)
@@ -192,7 +199,7 @@ export const demo = {
     await v.result(conflict)
     await v.state('emergency-conflict')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text(/김정희/).waitFor()
 

@@ -1,14 +1,17 @@
 // The states of a hospital of the test's own (example_test.go), where everything can fail.
 import { check, control, focused, say } from './drive.js'
-import { Visitor, conflict, docs, editAgain, list, notSaved, notSavedAfterAll, numberOf, ownRecords, refusedToken, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, chosen, conflict, docs, editAgain, list, notSaved, notSavedAfterAll, numberOf, ownRecords, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
 const { CARER, FRONT, READER } = process.env
 
 export const hospital = {
   // What is not known yet: through a reload, and until it is.
   async unknown() {
-    const v = await Visitor.at(FRONT)
+    const [v, other] = [await Visitor.at(FRONT), await Visitor.at(FRONT)]
     await v.signIn('admin')
+    await other.signIn('admin')
+    await other.profile(numberOf('pending'))
+    await other.button(words.edit(words.contact)).waitFor()
     await control('lose', 'pending')
     await v.profile(numberOf('pending'))
     await v.edit({ phone: '010-4567-8901' })
@@ -16,6 +19,12 @@ export const hospital = {
     await v.heading(unknown).waitFor()
     await v.text(say('Not settled', '확인 중')).waitFor()
     await v.state('unknown')
+    check(await other.text(say('Not settled', '확인 중')).count() === 0, 'it is told already')
+    await other.edit({})
+    await other.text(say('Not settled', '확인 중')).waitFor()
+    await other.page.locator('.note').getByText(say(/^A change is on its way/, /^변경이 아직 확정되지/)).waitFor()
+    await other.state('unknown-to-others')
+    await other.leave()
     await docs(v, 'unknown')
     const kept = await v.page.evaluate(() => ({ ...sessionStorage, ...localStorage }))
     check(/^\[{"patientId":"P-2026-\d{6}","idempotencyKey":"[0-9a-f-]{36}","operationId":"[0-9a-f-]{36}"}\]$/.test(kept['patientgraph.unsettled']) &&
@@ -149,7 +158,7 @@ export const hospital = {
     await v.text('010-4444-5555').waitFor()
     await v.state('settled-conflict-choice')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text(phone).waitFor()
     await v.text('mine@example.org').waitFor()

@@ -79,6 +79,7 @@ export class Visitor {
 export const list = say('Patients', '환자 목록')
 export const ownRecords = say('My records', '내 기록')
 export const editAgain = say('Edit again', '다시 수정')
+export const chosen = say('Save with these choices', '선택한 대로 저장')
 export const conflict = say('Somebody else has changed the same thing', '다른 사람이 같은 항목을 변경했습니다')
 export const refusedToken = say('This token is refused', '사용할 수 없는 토큰입니다')
 export const saved = say('Saved', '저장되었습니다')

@@ -1,9 +1,10 @@
+import { useApolloClient } from '@apollo/client/react'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { ConflictChoice } from './Conflict'
 import { EditForm } from './EditForm'
 import { type Change, contactUnits, emergencyUnits, textOf, type Unit, type Values, valuesOf } from './fields'
-import type { ProfileFragment } from './generated/operations'
+import { PatientDocument, type ProfileFragment } from './generated/operations'
 import { Outcome } from './Outcome'
 import { Panel } from './Panel'
 import { type Conflict, type Save, useContactSave, useProfileSave } from './save'
@@ -75,7 +76,9 @@ interface Props extends Rights {
 function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
   const t = useWords()
   const [attempt, setAttempt] = useState<Attempt | null>(null)
+  const client = useApolloClient()
   const editButton = useRef<HTMLButtonElement>(null)
+  const [kept, setKept] = useState(false) // what others saved, and nothing of this attempt
   const [returning, setReturning] = useState(false)
   useEffect(() => {
     if (returning) editButton.current?.focus()
@@ -83,7 +86,10 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
   }, [returning])
 
   function edit(from?: Omit<Attempt, 'typed'>) {
+    // That a change of somebody else is on its way is not told: so it is asked for.
+    client.query({ query: PatientDocument, variables: { id: patient.id }, fetchPolicy: 'network-only' }).catch(() => {})
     save.reset()
+    setKept(false)
     const base = from?.base ?? patient
     setAttempt({ ...from, base, typed: from?.change && { ...valuesOf(base, units), ...typedOf(from.change, units) } })
   }
@@ -102,7 +108,12 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
   }
   function resolve(change: Change) {
     const base = attempt!.conflict!.current!
-    if (Object.keys(change).length === 0) return close()
+    if (Object.keys(change).length === 0) {
+      save.reset()
+      setAttempt(null)
+      setKept(true)
+      return
+    }
     void send({ base, change, typed: { ...valuesOf(base, units), ...typedOf(change, units) } })
   }
 
@@ -115,11 +126,12 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
       </header>
       <div aria-live="polite">{notices?.(edit)}</div>
       {!attempt && answer?.__typename.endsWith('Success') && <Outcome answer={answer} asked={save.asked} focus lang={save.language} />}
+      {kept && <Panel tone="bad" title={t.keptTheirs} focus />}
       {attempt?.conflict?.current && attempt.change && <ConflictChoice key={attempt.conflict.operationId}
         base={attempt.base} current={attempt.conflict.current} change={attempt.change} conflicting={attempt.conflict.conflictingFields}
         sending={save.sending} onResolve={resolve} onCancel={close} />}
       {attempt && !attempt.conflict && <EditForm key={attempt.base.version} base={attempt.base} typed={attempt.typed} units={units} save={save}
-        mayEdit={mayEdit} fill={alone} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
+        mayEdit={mayEdit} fill={alone} pending={patient.syncState === 'PENDING'} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
         onSend={(change, typed) => void send({ base: attempt.base, change, typed })} />}
       {!attempt && (shown ? <dl className="values">{children}</dl> : <p>{t.notShown}</p>)}
       {!attempt && shown && !mayEdit && <p className="help">{t.mayNotEdit}</p>}

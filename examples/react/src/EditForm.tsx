@@ -17,6 +17,7 @@ interface Props {
   save: Save
   mayEdit: boolean // still
   fill: boolean // the browser may fill in what it knows of who sits before it
+  pending: boolean // a change is on its way
   changedMeanwhile: boolean
   onSend(change: Change, typed: Values): void
   onCancel(): void
@@ -32,7 +33,7 @@ const autoComplete: Record<string, string> = {
   address_city: 'address-level2', address_district: 'address-level3', address_state: 'address-level1', address_country: 'country-name',
 }
 
-export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanwhile, onSend, onCancel }: Props) {
+export function EditForm({ base, typed, units, save, mayEdit, fill, pending, changedMeanwhile, onSend, onCancel }: Props) {
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
   const { control, getValues, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
@@ -70,6 +71,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
       {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} />}
       {error && !save.sending && <RequestFailed error={error} write focus />}
       <div role="status">
+        {pending && !answer && !save.sending && <p className="note">{t.sync.PENDING![1]}</p>}
         {changedMeanwhile && mayEdit && !save.sending && !error && answer?.__typename !== 'UpdateConflict' && <p className="note">{t.changedMeanwhile}</p>}
         {note && <p className="note">{t[note]}</p>}
       </div>

@@ -140,6 +140,9 @@ const en = {
   keepTheirs: 'Keep theirs',
   takeMine: 'Save yours',
   conflictSave: 'Save with these choices',
+  conflictOthers: 'Nobody else has changed these; they are saved as you typed them:',
+  conflictOpen: 'Choose for each field; then you can go on.',
+  keptTheirs: 'Nothing of yours was saved; theirs stays',
   removed: '(removed)',
 
   noAnswer: 'No answer came',
@@ -289,6 +292,9 @@ const ko: typeof en = {
   keepTheirs: '현재 값 유지',
   takeMine: '입력한 값 저장',
   conflictSave: '선택한 대로 저장',
+  conflictOthers: '다음 항목은 다른 사람이 변경하지 않았으므로 입력하신 대로 저장됩니다:',
+  conflictOpen: '항목마다 선택하시면 계속하실 수 있습니다.',
+  keptTheirs: '입력하신 내용은 저장되지 않았으며, 다른 사람이 변경한 값이 유지됩니다',
   removed: '(삭제)',
 
   noAnswer: '응답이 없습니다',
