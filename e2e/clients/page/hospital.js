@@ -257,6 +257,20 @@ export const hospital = {
     await v.save()
     await v.result(saved)
 
+    // Somebody else comes, while the first one's page is still asking.
+    await v.edit({ phone: '010-2000-3003' })
+    await control('refused', 'on')
+    await v.save()
+    await v.text(say('You were signed out', '로그아웃되었습니다')).waitFor()
+    await control('refused', 'off')
+    v.asked.length = 0
+    await v.signInWith(READER)
+    await v.text(say(/20 of \d+ shown/, /명 중 20명 표시/)).waitFor()
+    check(v.asked.length === 1 && v.asked[0].startsWith(say('Another person’s unsaved entries', '이 페이지에 다른 사람이 입력하고')), `asked is ${v.asked}`)
+    await v.state('another-person')
+    await v.signOut()
+    await v.signIn('admin')
+
     await v.profile(numberOf('lost'))
     await v.edit({ phone })
     await control('lost', 'on')

@@ -2,7 +2,7 @@ import { useReactiveVar } from '@apollo/client/react'
 import { useEffect, useSyncExternalStore } from 'react'
 import { Button } from 'react-aria-components'
 import { homeOf, ownerVar, signOut, type Viewer } from './account'
-import { client } from './client'
+import { refetch } from './client'
 import { PatientList } from './PatientList'
 import { Panel } from './Panel'
 import { Profile } from './Profile'
@@ -27,7 +27,7 @@ export function App() {
   const online = useOnline()
   const owner = useReactiveVar(ownerVar)
   useEffect(() => { document.documentElement.lang = language }, [language])
-  useEffect(() => { if (online && tokenVar()) void client.refetchObservableQueries() }, [online])
+  useEffect(() => { if (online && tokenVar()) refetch() }, [online])
   return (
     <>
       <a className="skip" href="#main" onClick={event => { event.preventDefault(); document.getElementById('main')?.focus() }}>{t.skip}</a>

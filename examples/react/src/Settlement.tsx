@@ -24,7 +24,7 @@ export function Settlement({ change, onEditAgain }: Props) {
     skip: !signedIn,
     onData: ({ client, data }) => {
       remember({ ...change, settled: data.data?.contactUpdateSettled.state })
-      void client.refetchQueries({ include: ['Patient'] }) // that syncState alone has changed is not told
+      client.refetchQueries({ include: ['Patient'] }).catch(() => {}) // that syncState alone has changed is not told
     },
   })
   const settled = data?.contactUpdateSettled
