@@ -1,8 +1,9 @@
 import { useReactiveVar } from '@apollo/client/react'
-import { useEffect, useSyncExternalStore } from 'react'
+import { useEffect } from 'react'
 import { Button } from 'react-aria-components'
 import { homeOf, ownerVar, signOut, type Viewer } from './account'
 import { refetch } from './client'
+import { useOnline } from './online'
 import { PatientList } from './PatientList'
 import { Panel } from './Panel'
 import { Profile } from './Profile'
@@ -11,14 +12,6 @@ import { languageVar, tokenVar } from './session'
 import { SignIn } from './SignIn'
 import { useUnsettled } from './unsettled'
 import { useWords } from './words'
-
-function useOnline(): boolean {
-  return useSyncExternalStore(changed => {
-    addEventListener('online', changed)
-    addEventListener('offline', changed)
-    return () => { removeEventListener('online', changed); removeEventListener('offline', changed) }
-  }, () => navigator.onLine)
-}
 
 export function App() {
   const t = useWords()

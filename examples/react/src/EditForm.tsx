@@ -4,6 +4,7 @@ import { Button, FieldError, Form, Input, Label, Text, TextArea, TextField } fro
 import { retryAfter } from './errors'
 import { type Change, changeOf, fieldNamed, type Unit, type Values, valuesOf } from './fields'
 import type { ProfileFragment } from './generated/operations'
+import { useOnline } from './online'
 import { Outcome, RequestFailed } from './Outcome'
 import { useSecondsLeft } from './Panel'
 import type { Save } from './save'
@@ -39,6 +40,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, pending, cha
   const { control, getValues, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
   const [note, setNote] = useState<'' | 'nothingChanged' | 'notSentOffline' | 'hospitalsEntry'>('') // why nothing was sent
   const hospitals = 'emergencyContact_name' in initial && base.emergencyContact?.source === 'FHIR' // which is not ours to remove
+  const online = useOnline()
   const names = Object.keys(initial)
   const { answer, error, language } = save
   const wait = answer?.__typename === 'FhirUnavailable' && answer.retryable ? answer.retryAfterSeconds : retryAfter(error)
@@ -73,7 +75,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, pending, cha
       <div role="status">
         {pending && !answer && !save.sending && <p className="note">{t.sync.PENDING![1]}</p>}
         {changedMeanwhile && mayEdit && !save.sending && !error && answer?.__typename !== 'UpdateConflict' && <p className="note">{t.changedMeanwhile}</p>}
-        {note && <p className="note">{t[note]}</p>}
+        {note && <p className="note">{note === 'notSentOffline' && online ? t.backOnline : t[note]}</p>}
       </div>
       {names.map(name => (
         <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
