@@ -217,7 +217,7 @@ export const demo = {
     await v.signOut()
     await v.signIn('doctor')
     await v.profile('P-2025-000001')
-    await v.text(say('You may read this record, but not change it.', '이 기록을 조회할 수 있지만 수정할 수는 없습니다.')).first().waitFor()
+    await v.text(say('You may read this record, but not change it.', '이 기록을 조회할 수는 있지만 수정할 수는 없습니다.')).first().waitFor()
     await v.state('doctor')
     await v.signOut()
     await v.signIn('analyst')

@@ -14,6 +14,7 @@ import { useWords } from './words'
 
 interface Rights {
   patient: ProfileFragment
+  writes: boolean // the role may, unless something is about the record
   mayEdit: boolean
   alone: boolean // the only record of who looks at it
   shown: boolean // to this role at all
@@ -73,7 +74,7 @@ interface Props extends Rights {
   children: ReactNode
 }
 
-function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
+function Card({ patient, writes, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
   const t = useWords()
   const [attempt, setAttempt] = useState<Attempt | null>(null)
   const client = useApolloClient()
@@ -134,7 +135,7 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
         mayEdit={mayEdit} fill={alone} pending={patient.syncState === 'PENDING'} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
         onSend={(change, typed) => void send({ base: attempt.base, change, typed })} />}
       {!attempt && (shown ? <dl className="values">{children}</dl> : <p>{t.notShown}</p>)}
-      {!attempt && shown && !mayEdit && <p className="help">{t.mayNotEdit}</p>}
+      {!attempt && shown && !writes && <p className="help">{t.mayNotEdit}</p>}
     </section>
   )
 }

@@ -43,6 +43,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, pending, cha
   const online = useOnline()
   const names = Object.keys(initial)
   const { answer, error, language } = save
+  const gone = answer?.__typename === 'PatientNotFound' || (answer?.__typename === 'FhirRejected' && answer.code === 'FHIR_PATIENT_GONE')
   const wait = answer?.__typename === 'FhirUnavailable' && answer.retryable ? answer.retryAfterSeconds : retryAfter(error)
   const left = useSecondsLeft(wait ?? 0, answer ?? error)
 
@@ -60,6 +61,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, pending, cha
   const shownBeside = (path: string[]) => fieldOf(path) !== ''
 
   const submit = handleSubmit(values => {
+    if (!mayEdit || gone) return // Enter in a field
     clearErrors()
     const change = changeOf(values, initial, units)
     const reason = Object.keys(change).length === 0 ? 'nothingChanged'
@@ -90,7 +92,7 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, pending, cha
       ))}
       <p className="help">{hospitals ? t.hospitalsHelp : t.clearHelp}</p>
       <div className="actions">
-        <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>
+        {mayEdit && !gone && <Button type="submit" className="button primary" isDisabled={save.sending || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>}
         <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>
       </div>
       <p role="status" className="saving">{save.sending ? t.saving : ''}</p>

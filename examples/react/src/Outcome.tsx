@@ -4,7 +4,6 @@ import { codeOf, mayHaveBegun, retryAfter } from './errors'
 import { type Change, textOf, type Unit } from './fields'
 import type { ProfileFragment } from './generated/operations'
 import { Panel, RetryButton } from './Panel'
-import { profilePath } from './route'
 import type { Answer } from './save'
 import { useWords } from './words'
 
@@ -49,11 +48,11 @@ export function Outcome({ answer, asked = {}, focus, lang, shownBeside = () => f
     case 'FhirRejected': {
       const title = { FHIR_NOT_APPLIED: t.notApplied, FHIR_PATIENT_GONE: t.gone }[answer.code as string] ?? t.rejected
       const rest = answer.issues.filter(({ field, message }) => message !== answer.message && !(field && shownBeside(field)))
-      const { replacedBy } = answer.patient
+      const reason = answer.code === 'FHIR_NOT_APPLIED' ? t.recordSays : t.rejectedReason
+      if (answer.patient.replacedBy) return panel('bad', title, <p lang={t.lang}>{t.seeTop}</p>) // the page says the rest
       return panel('bad', title, <>
-        <p><span lang={t.lang}>{t.rejectedReason}:</span> <strong>{answer.message}</strong></p>
+        <p><span lang={t.lang}>{reason}:</span> <strong>{answer.message}</strong></p>
         {rest.length > 0 && <ul>{rest.map(({ message }, n) => <li key={n}>{message}</li>)}</ul>}
-        {replacedBy && <p lang={t.lang}><a href={profilePath(replacedBy)}>{t.survivor(replacedBy)}</a></p>}
         {operation}
       </>)
     }

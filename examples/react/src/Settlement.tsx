@@ -41,9 +41,9 @@ export function Settlement({ change, onEditAgain }: Props) {
       <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
   </>
   const again = (conflict?: Conflict) => <div className="again" lang={t.lang}>
-    {asked}
+    {asked || <p>{t.typedIsGone}</p>}
     <div className="actions">
-      <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{t.editAgain}</Button>
+      <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{asked ? t.editAgain : t.typeAgain}</Button>
       {close}
     </div>
   </div>
