@@ -280,7 +280,7 @@ export const hospital = {
     await control('refused', 'off')
     v.asked.length = 0
     await v.signInWith(READER)
-    await v.text(say(/20 of \d+ shown/, /명 중 20명 표시/)).waitFor()
+    await v.text(say(/^\d+ patients\. /, /^환자 \d+명\. /)).waitFor()
     check(v.asked.length === 1 && v.asked[0].startsWith(say('Another person’s unsaved entries', '이 페이지에 다른 사람이 입력하고')), `asked is ${v.asked}`)
     await v.state('another-person')
     await v.signOut()

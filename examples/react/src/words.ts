@@ -147,7 +147,7 @@ const en = {
   keepTheirs: 'Keep theirs',
   takeMine: 'Save yours',
   conflictSave: 'Save with these choices',
-  conflictOthers: 'Nobody else has changed these; they are saved as you typed them:',
+  conflictOthers: 'Nobody else has changed these; they will be saved as you typed them:',
   conflictOpen: 'Choose for each field; then you can go on.',
   keptTheirs: 'Nothing of yours was saved; theirs stays',
   removed: '(removed)',
