@@ -1,6 +1,6 @@
 // The states that the demo's own patients show.
 import { check, focused, korean, say, tabTo } from './drive.js'
-import { Visitor, conflict, docs, editAgain, list, notSavedAfterAll, refusedToken, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, chosen, conflict, docs, editAgain, list, notSavedAfterAll, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
 const { DEMO } = process.env
 
@@ -14,6 +14,14 @@ export const demo = {
     await v.result(refusedToken)
     check(await v.text(say('You were signed out', '로그아웃되었습니다')).count() === 0, 'who never was signed in was signed out')
     await v.state('refused-token')
+    await v.signInWith('한글 토큰') // which no header can carry
+    await v.result(refusedToken)
+    await v.signInWith(' ')
+    await v.heading(refusedToken).waitFor({ state: 'detached' })
+    const asked = v.page.waitForRequest(request => request.postDataJSON()?.operationName === 'Viewer')
+    await v.signInWith('Bearer of.bad.news')
+    check((await asked).headers().authorization === 'Bearer of.bad.news', 'the prefix is sent twice')
+    await v.result(refusedToken)
     await v.signIn('admin')
     await v.text(say('20 of 30 shown', '30명 중 20명 표시')).waitFor()
     await v.state('list')
@@ -72,7 +80,9 @@ export const demo = {
     await v.edit({ phone: '' }) // the next entry becomes the phone
     await v.save()
     await v.result(saved)
-    await v.text('02-555-0123').waitFor()
+    await v.text(say('Phone: removed. The hospital’s record has another, which is shown now: 02-555-0123', '전화번호: 삭제되었습니다. 병원 기록에 있는 다른 값이 이제 표시됩니다: 02-555-0123')).waitFor()
+    check(await v.text(say('The hospital’s record shows the new values.', '병원 기록에 새로운 값이 반영되었습니다.')).count() === 0, 'a value that nobody typed is called new')
+    await v.state('removed-next')
 
     await v.ask('P-2025-000002', { phone: '010-3456-7890' }, saved)
     await v.text(say(/^Saved in this service alone/, /^이 서비스에만 저장되었습니다/)).waitFor()
@@ -97,8 +107,34 @@ export const demo = {
     await v.text(say(/^You are offline: nothing was sent/, /연결되어 있지 않아 전송되지 않았습니다/)).waitFor()
     await v.state('offline')
     await v.context.setOffline(false)
+    await v.text(say(/^You were offline: nothing was sent/, /이제 다시 연결되었습니다/)).waitFor()
+    await v.state('online-again')
     await v.save()
     await v.result(saved)
+    await v.leave()
+  },
+
+  // What the hospital itself has recorded as the emergency contact is not the page's to remove.
+  async emptied() {
+    const v = await Visitor.at(DEMO)
+    const empty = { name: '', relationship: '', phone: '' }
+    await v.signIn('admin')
+    await v.profile('P-2025-000001')
+    await v.edit(empty, words.emergency)
+    await v.save()
+    await v.result(saved)
+    await v.text(say(/^The entry of this service is removed\./, /^이 서비스에 등록된 내용이 삭제되어/)).waitFor()
+    await v.text(say('From the hospital’s record', '병원 기록에 있는 내용')).waitFor()
+    await v.state('removed-here')
+    await v.edit(empty, words.emergency)
+    check(await v.text(say('Empty a field to remove its value.', '값을 삭제하려면 칸을 비워 주세요.')).count() === 0, 'it is said that the entry can be removed')
+    await v.save()
+    await v.text(say(/^Nothing was sent: the hospital’s own entry/, /^전송되지 않았습니다. 병원 기록에 있는 내용은/)).waitFor()
+    await v.state('hospitals-entry')
+    await v.field(words.name, words.emergency).fill('홍판서')
+    await v.save()
+    await v.result(saved)
+    await v.text(say('The new emergency contact is recorded.', '새 비상 연락처가 등록되었습니다.')).waitFor()
     await v.leave()
   },
 
@@ -144,10 +180,13 @@ export const demo = {
     await v.save()
     await v.result(conflict)
     check(await v.page.getByRole('radio').count() === 2, 'what nobody else has changed is asked for')
+    check(await v.page.getByRole('radio', { checked: true }).count() === 0, 'the page has chosen')
+    check(await v.button(chosen).isDisabled(), 'one may go on without a choice')
+    await v.page.getByRole('listitem').getByText('mine@example.org').waitFor() // goes along
     await v.state('conflict')
     await docs(v, 'conflict')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text('010-1111-0001').waitFor()
     await v.text('mine@example.org').waitFor()
@@ -156,9 +195,13 @@ export const demo = {
     await other.ask('P-2025-000007', { phone: '010-2222-0004' }, saved)
     await v.save()
     await v.result(conflict)
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click() // theirs: nothing is left to be saved
-    await focused(v.button(words.edit(words.contact)))
+    await tabTo(v.page.getByRole('radio', { name: say('Keep theirs', '현재 값 유지') }))
+    await v.page.keyboard.press('Space')
+    await tabTo(v.button(chosen))
+    await v.page.keyboard.press('Enter') // nothing is left to be saved
+    await v.result(say('Nothing of yours was saved; theirs stays', '입력하신 내용은 저장되지 않았으며, 다른 사람이 변경한 값이 유지됩니다'))
     await v.text('010-2222-0004').waitFor()
+    await v.state('kept-theirs')
 
     await v.edit({ name: '김정희', phone: '010-9' }, words.emergency)
     await other.ask('P-2025-000007', { name: '박정희' }, saved, words.emergency)
@@ -166,7 +209,7 @@ export const demo = {
     await v.result(conflict)
     await v.state('emergency-conflict')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text(/김정희/).waitFor()
 
@@ -174,7 +217,7 @@ export const demo = {
     await v.signOut()
     await v.signIn('doctor')
     await v.profile('P-2025-000001')
-    await v.text(say('You may read this record, but not change it.', '이 기록을 조회할 수 있지만 수정할 수는 없습니다.')).first().waitFor()
+    await v.text(say('You may read this record, but not change it.', '이 기록을 조회할 수는 있지만 수정할 수는 없습니다.')).first().waitFor()
     await v.state('doctor')
     await v.signOut()
     await v.signIn('analyst')

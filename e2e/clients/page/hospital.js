@@ -1,14 +1,17 @@
 // The states of a hospital of the test's own (example_test.go), where everything can fail.
 import { check, control, focused, say } from './drive.js'
-import { Visitor, conflict, docs, editAgain, list, notSaved, notSavedAfterAll, numberOf, ownRecords, refusedToken, rejected, saved, unknown, words } from './visitor.js'
+import { Visitor, chosen, conflict, docs, editAgain, list, notSaved, notSavedAfterAll, numberOf, ownRecords, refusedToken, rejected, saved, unknown, words } from './visitor.js'
 
 const { CARER, FRONT, READER } = process.env
 
 export const hospital = {
   // What is not known yet: through a reload, and until it is.
   async unknown() {
-    const v = await Visitor.at(FRONT)
+    const [v, other] = [await Visitor.at(FRONT), await Visitor.at(FRONT)]
     await v.signIn('admin')
+    await other.signIn('admin')
+    await other.profile(numberOf('pending'))
+    await other.button(words.edit(words.contact)).waitFor()
     await control('lose', 'pending')
     await v.profile(numberOf('pending'))
     await v.edit({ phone: '010-4567-8901' })
@@ -16,6 +19,12 @@ export const hospital = {
     await v.heading(unknown).waitFor()
     await v.text(say('Not settled', '확인 중')).waitFor()
     await v.state('unknown')
+    check(await other.text(say('Not settled', '확인 중')).count() === 0, 'it is told already')
+    await other.edit({})
+    await other.text(say('Not settled', '확인 중')).waitFor()
+    await other.page.locator('.note').getByText(say(/^A change is on its way/, /^변경이 아직 확정되지/)).waitFor()
+    await other.state('unknown-to-others')
+    await other.leave()
     await docs(v, 'unknown')
     const kept = await v.page.evaluate(() => ({ ...sessionStorage, ...localStorage }))
     check(/^\[{"patientId":"P-2026-\d{6}","idempotencyKey":"[0-9a-f-]{36}","operationId":"[0-9a-f-]{36}"}\]$/.test(kept['patientgraph.unsettled']) &&
@@ -31,7 +40,7 @@ export const hospital = {
     await v.heading(notSavedAfterAll).waitFor()
     await v.state('settled-not-applied')
     check(await v.page.evaluate(() => sessionStorage.length) === 0, 'what is settled is kept')
-    await v.button(editAgain).click()
+    await v.button(say('Type it again', '다시 입력')).click()
     await focused(v.field(words.phone))
     await v.leave()
   },
@@ -42,6 +51,8 @@ export const hospital = {
     await v.signIn('admin')
     const ask = (id, values, title, card) => v.ask(numberOf(id), values, title, card)
     const phone = '010-2000-3000'
+    const merged = say(/^This record was merged into another/, /^다른 기록과 통합되어/)
+    const mayNotEdit = say(/^You may read this record/, /^이 기록을 조회할 수는/)
 
     await v.profile(numberOf('survivor'))
     await v.text(say('May be out of date', '최신이 아닐 수 있음')).waitFor()
@@ -73,6 +84,7 @@ export const hospital = {
     await control('clear')
     await control('ignore', 'ignoring')
     await ask('ignoring', { phone }, say('Not everything was saved', '일부 내용이 저장되지 않았습니다'))
+    await v.text(say('The hospital’s record says:', '병원 기록 시스템의 답변:')).waitFor()
     await v.state('not-applied')
     await control('normalize', 'normalizing')
     await ask('normalizing', { phone }, saved)
@@ -80,17 +92,23 @@ export const hospital = {
     await v.state('normalized')
     await control('delete', 'gone')
     await ask('gone', { phone }, say('The hospital’s record no longer has this patient', '병원 기록 시스템에 더 이상 없는 환자입니다'))
+    await nothingToSave('gone')
     await v.state('gone')
     await control('merge', 'merging')
     await ask('merging', { phone }, rejected)
+    await v.heading(merged).waitFor()
+    check(await v.page.getByRole('link', { name: numberOf('survivor') }).count() === 1, 'the way on stands twice')
+    await nothingToSave('merging')
     await v.state('merged-meanwhile')
     await v.profile(numberOf('merged'))
-    await v.text(say(/^This record was merged into another/, /^다른 기록과 통합되어/)).waitFor()
+    await v.heading(merged).waitFor()
+    check(await v.text(say('Up to date', '최신 상태')).count() + await v.text(mayNotEdit).count() === 0, 'a merged record is up to date, or only read')
     await v.state('merged')
     await v.page.getByRole('link', { name: numberOf('survivor') }).click()
     await v.button(words.edit(words.contact)).waitFor()
     await v.profile(numberOf('inactive'))
-    await v.text(say('Not in use', '사용하지 않는 기록')).waitFor()
+    await v.text(say(/this record is not in use: it cannot be changed/, /사용하지 않는 기록이므로 수정할 수 없습니다/)).waitFor()
+    check(await v.text(mayNotEdit).count() === 0, 'it is called the fault of the role')
     await v.state('inactive')
 
     await control('lose-and-apply', 'applied')
@@ -149,7 +167,7 @@ export const hospital = {
     await v.text('010-4444-5555').waitFor()
     await v.state('settled-conflict-choice')
     await v.page.getByText(say('Save yours', '입력한 값 저장')).click()
-    await v.button(say('Save with these choices', '선택한 대로 저장')).click()
+    await v.button(chosen).click()
     await v.result(saved)
     await v.text(phone).waitFor()
     await v.text('mine@example.org').waitFor()
@@ -159,14 +177,20 @@ export const hospital = {
     await control('delete', 'deleted')
     await control('sync')
     await v.heading(say('No longer there', '더 이상 없는 기록입니다')).waitFor()
+    await nothingToSave('deleted')
     await v.state('deleted')
     await v.profile(numberOf('forgotten'))
     await v.edit({ phone })
     await control('forget', 'forgotten')
     await v.save()
     await v.result(say('There is no such patient any more', '환자를 더 이상 찾을 수 없습니다'))
+    await nothingToSave('forgotten')
     await v.state('patient-not-found')
     await v.leave()
+
+    async function nothingToSave(id) {
+      check(await v.button(words.save).count() === 0, `${id}: one may save what nobody takes`)
+    }
   },
 
   // The server itself cannot, or may not.
@@ -247,6 +271,20 @@ export const hospital = {
     check(await v.field(words.phone).inputValue() === phone, 'what was typed is gone')
     await v.save()
     await v.result(saved)
+
+    // Somebody else comes, while the first one's page is still asking.
+    await v.edit({ phone: '010-2000-3003' })
+    await control('refused', 'on')
+    await v.save()
+    await v.text(say('You were signed out', '로그아웃되었습니다')).waitFor()
+    await control('refused', 'off')
+    v.asked.length = 0
+    await v.signInWith(READER)
+    await v.text(say(/^\d+ patients\. /, /^환자 \d+명\. /)).waitFor()
+    check(v.asked.length === 1 && v.asked[0].startsWith(say('Another person’s unsaved entries', '이 페이지에 다른 사람이 입력하고')), `asked is ${v.asked}`)
+    await v.state('another-person')
+    await v.signOut()
+    await v.signIn('admin')
 
     await v.profile(numberOf('lost'))
     await v.edit({ phone })

@@ -10,7 +10,7 @@ export const words = {
   admin: say(/Administrator/, /관리자/), doctor: say(/Doctor/, /의사/), analyst: say(/Analyst/, /분석가/),
   patient: say(/Patient P-2025-000001/, /환자 P-2025-000001/), unheard: say(/Patient P-2025-000004/, /환자 P-2025-000004/), // of whom FHIR answers no write
   contact: say('Contact', '연락처'), emergency: say('Emergency contact', '비상 연락처'),
-  phone: say('Phone', '전화번호'), email: say('Email', '이메일'), name: say('Name', '이름'), lines: say('Street, building, apartment', '도로명, 건물, 호수'),
+  phone: say('Phone', '전화번호'), email: say('Email', '이메일'), name: say('Name', '이름'), relationship: say('Relationship', '관계'), lines: say('Street, building, apartment', '도로명, 건물, 호수'),
   save: say('Save', '저장'), cancel: say('Cancel', '취소'), close: say('Close', '닫기'), edit: what => say(`Edit: ${what}`, `${what} 수정`),
   tryAgain: say('Try again', '다시 시도'), tryAgainIn: say(/Try again in \d+ s/, /\d+초 후 다시 시도/),
 }
@@ -79,6 +79,7 @@ export class Visitor {
 export const list = say('Patients', '환자 목록')
 export const ownRecords = say('My records', '내 기록')
 export const editAgain = say('Edit again', '다시 수정')
+export const chosen = say('Save with these choices', '선택한 대로 저장')
 export const conflict = say('Somebody else has changed the same thing', '다른 사람이 같은 항목을 변경했습니다')
 export const refusedToken = say('This token is refused', '사용할 수 없는 토큰입니다')
 export const saved = say('Saved', '저장되었습니다')

@@ -1,8 +1,9 @@
 import { useReactiveVar } from '@apollo/client/react'
-import { useEffect, useSyncExternalStore } from 'react'
+import { useEffect } from 'react'
 import { Button } from 'react-aria-components'
 import { homeOf, ownerVar, signOut, type Viewer } from './account'
-import { client } from './client'
+import { refetch } from './client'
+import { useOnline } from './online'
 import { PatientList } from './PatientList'
 import { Panel } from './Panel'
 import { Profile } from './Profile'
@@ -12,14 +13,6 @@ import { SignIn } from './SignIn'
 import { useUnsettled } from './unsettled'
 import { useWords } from './words'
 
-function useOnline(): boolean {
-  return useSyncExternalStore(changed => {
-    addEventListener('online', changed)
-    addEventListener('offline', changed)
-    return () => { removeEventListener('online', changed); removeEventListener('offline', changed) }
-  }, () => navigator.onLine)
-}
-
 export function App() {
   const t = useWords()
   const language = useReactiveVar(languageVar)
@@ -27,7 +20,7 @@ export function App() {
   const online = useOnline()
   const owner = useReactiveVar(ownerVar)
   useEffect(() => { document.documentElement.lang = language }, [language])
-  useEffect(() => { if (online && tokenVar()) void client.refetchObservableQueries() }, [online])
+  useEffect(() => { if (online && tokenVar()) refetch() }, [online])
   return (
     <>
       <a className="skip" href="#main" onClick={event => { event.preventDefault(); document.getElementById('main')?.focus() }}>{t.skip}</a>

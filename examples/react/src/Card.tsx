@@ -1,9 +1,10 @@
+import { useApolloClient } from '@apollo/client/react'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { ConflictChoice } from './Conflict'
 import { EditForm } from './EditForm'
 import { type Change, contactUnits, emergencyUnits, textOf, type Unit, type Values, valuesOf } from './fields'
-import type { ProfileFragment } from './generated/operations'
+import { PatientDocument, type ProfileFragment } from './generated/operations'
 import { Outcome } from './Outcome'
 import { Panel } from './Panel'
 import { type Conflict, type Save, useContactSave, useProfileSave } from './save'
@@ -13,6 +14,7 @@ import { useWords } from './words'
 
 interface Rights {
   patient: ProfileFragment
+  writes: boolean // the role may, unless something is about the record
   mayEdit: boolean
   alone: boolean // the only record of who looks at it
   shown: boolean // to this role at all
@@ -72,10 +74,12 @@ interface Props extends Rights {
   children: ReactNode
 }
 
-function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
+function Card({ patient, writes, mayEdit, alone, shown, title, units, save, busy, notices, children }: Props) {
   const t = useWords()
   const [attempt, setAttempt] = useState<Attempt | null>(null)
+  const client = useApolloClient()
   const editButton = useRef<HTMLButtonElement>(null)
+  const [kept, setKept] = useState(false) // what others saved, and nothing of this attempt
   const [returning, setReturning] = useState(false)
   useEffect(() => {
     if (returning) editButton.current?.focus()
@@ -83,7 +87,10 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
   }, [returning])
 
   function edit(from?: Omit<Attempt, 'typed'>) {
+    // That a change of somebody else is on its way is not told: so it is asked for.
+    client.query({ query: PatientDocument, variables: { id: patient.id }, fetchPolicy: 'network-only' }).catch(() => {})
     save.reset()
+    setKept(false)
     const base = from?.base ?? patient
     setAttempt({ ...from, base, typed: from?.change && { ...valuesOf(base, units), ...typedOf(from.change, units) } })
   }
@@ -102,7 +109,12 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
   }
   function resolve(change: Change) {
     const base = attempt!.conflict!.current!
-    if (Object.keys(change).length === 0) return close()
+    if (Object.keys(change).length === 0) {
+      save.reset()
+      setAttempt(null)
+      setKept(true)
+      return
+    }
     void send({ base, change, typed: { ...valuesOf(base, units), ...typedOf(change, units) } })
   }
 
@@ -114,15 +126,16 @@ function Card({ patient, mayEdit, alone, shown, title, units, save, busy, notice
         {mayEdit && !attempt && !busy && <Button ref={editButton} className="button" aria-label={t.edit(title)} onPress={() => edit()}>{t.editShort}</Button>}
       </header>
       <div aria-live="polite">{notices?.(edit)}</div>
-      {!attempt && answer?.__typename.endsWith('Success') && <Outcome answer={answer} focus lang={save.language} />}
+      {!attempt && answer?.__typename.endsWith('Success') && <Outcome answer={answer} asked={save.asked} focus lang={save.language} />}
+      {kept && <Panel tone="bad" title={t.keptTheirs} focus />}
       {attempt?.conflict?.current && attempt.change && <ConflictChoice key={attempt.conflict.operationId}
         base={attempt.base} current={attempt.conflict.current} change={attempt.change} conflicting={attempt.conflict.conflictingFields}
         sending={save.sending} onResolve={resolve} onCancel={close} />}
       {attempt && !attempt.conflict && <EditForm key={attempt.base.version} base={attempt.base} typed={attempt.typed} units={units} save={save}
-        mayEdit={mayEdit} fill={alone} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
+        mayEdit={mayEdit} fill={alone} pending={patient.syncState === 'PENDING'} changedMeanwhile={attempt.base.version !== patient.version} onCancel={close}
         onSend={(change, typed) => void send({ base: attempt.base, change, typed })} />}
       {!attempt && (shown ? <dl className="values">{children}</dl> : <p>{t.notShown}</p>)}
-      {!attempt && shown && !mayEdit && <p className="help">{t.mayNotEdit}</p>}
+      {!attempt && shown && !writes && <p className="help">{t.mayNotEdit}</p>}
     </section>
   )
 }

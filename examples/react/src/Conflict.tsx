@@ -17,16 +17,17 @@ interface Props {
 }
 
 // ConflictChoice shows what was, what somebody else made of it, and what was typed, side
-// by side. Fields that nobody else has changed stay as they were typed.
+// by side. Fields that nobody else has changed stay as they were typed, and are listed.
 export function ConflictChoice({ base, current, change, conflicting, sending, onResolve, onCancel }: Props) {
   const t = useWords()
   const units = (Object.keys(change) as Unit[]).filter(unit => conflicting.includes(unit))
-  const [mine, setMine] = useState<Unit[]>([])
+  const others = (Object.keys(change) as Unit[]).filter(unit => !conflicting.includes(unit))
+  const [chosen, setChosen] = useState<Partial<Record<Unit, string>>>({})
+  const open = units.some(unit => !chosen[unit])
   useUnsaved(() => true)
 
   function resolve() {
-    const chosen = Object.entries(change).filter(([unit]) => !conflicting.includes(unit) || mine.includes(unit as Unit))
-    onResolve(Object.fromEntries(chosen))
+    onResolve(Object.fromEntries(Object.entries(change).filter(([unit]) => chosen[unit as Unit] !== 'theirs')))
   }
   const shown = (text: string, empty: string) => text || <em>{empty}</em>
   return (
@@ -40,15 +41,20 @@ export function ConflictChoice({ base, current, change, conflicting, sending, on
             <div className="theirs"><dt>{t.conflictTheirs}</dt><dd>{shown(textOf(unit, current), t.removed)}</dd></div>
             <div className="mine"><dt>{t.conflictMine}</dt><dd>{shown(textOf(unit, change), t.removed)}</dd></div>
           </dl>
-          <RadioGroup className="choice" aria-label={t.fields[unit]} orientation="horizontal" value={mine.includes(unit) ? 'mine' : 'theirs'}
-            onChange={choice => setMine(choice === 'mine' ? [...mine, unit] : mine.filter(other => other !== unit))}>
+          <RadioGroup className="choice" aria-label={t.fields[unit]} orientation="horizontal" value={chosen[unit] ?? null}
+            onChange={choice => setChosen({ ...chosen, [unit]: choice })}>
             <Radio value="theirs" className="radio">{t.keepTheirs}</Radio>
             <Radio value="mine" className="radio">{t.takeMine}</Radio>
           </RadioGroup>
         </div>
       ))}
+      {others.length > 0 && <>
+        <p>{t.conflictOthers}</p>
+        <ul>{others.map(unit => <li key={unit}>{t.fields[unit]}: {textOf(unit, change) || t.removed}</li>)}</ul>
+      </>}
+      <p role="status" className="help">{open ? t.conflictOpen : ''}</p>
       <div className="actions">
-        <Button className="button primary" onPress={resolve} isDisabled={sending}>{t.conflictSave}</Button>
+        <Button className="button primary" onPress={resolve} isDisabled={sending || open}>{t.conflictSave}</Button>
         <Button className="button" onPress={onCancel}>{t.cancel}</Button>
       </div>
     </div>

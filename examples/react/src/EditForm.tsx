@@ -4,6 +4,7 @@ import { Button, FieldError, Form, Input, Label, Text, TextArea, TextField } fro
 import { retryAfter } from './errors'
 import { type Change, changeOf, fieldNamed, type Unit, type Values, valuesOf } from './fields'
 import type { ProfileFragment } from './generated/operations'
+import { useOnline } from './online'
 import { Outcome, RequestFailed } from './Outcome'
 import { useSecondsLeft } from './Panel'
 import type { Save } from './save'
@@ -17,6 +18,7 @@ interface Props {
   save: Save
   mayEdit: boolean // still
   fill: boolean // the browser may fill in what it knows of who sits before it
+  pending: boolean // a change is on its way
   changedMeanwhile: boolean
   onSend(change: Change, typed: Values): void
   onCancel(): void
@@ -32,13 +34,16 @@ const autoComplete: Record<string, string> = {
   address_city: 'address-level2', address_district: 'address-level3', address_state: 'address-level1', address_country: 'country-name',
 }
 
-export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanwhile, onSend, onCancel }: Props) {
+export function EditForm({ base, typed, units, save, mayEdit, fill, pending, changedMeanwhile, onSend, onCancel }: Props) {
   const t = useWords()
   const [initial] = useState(() => valuesOf(base, units))
   const { control, getValues, handleSubmit, setError, clearErrors, setFocus } = useForm<Values>({ defaultValues: typed ?? initial, shouldFocusError: false })
-  const [note, setNote] = useState('') // why nothing was sent
+  const [note, setNote] = useState<'' | 'nothingChanged' | 'notSentOffline' | 'hospitalsEntry'>('') // why nothing was sent
+  const hospitals = 'emergencyContact_name' in initial && base.emergencyContact?.source === 'FHIR' // which is not ours to remove
+  const online = useOnline()
   const names = Object.keys(initial)
   const { answer, error, language } = save
+  const gone = answer?.__typename === 'PatientNotFound' || (answer?.__typename === 'FhirRejected' && answer.code === 'FHIR_PATIENT_GONE')
   const wait = answer?.__typename === 'FhirUnavailable' && answer.retryable ? answer.retryAfterSeconds : retryAfter(error)
   const left = useSecondsLeft(wait ?? 0, answer ?? error)
 
@@ -56,9 +61,12 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
   const shownBeside = (path: string[]) => fieldOf(path) !== ''
 
   const submit = handleSubmit(values => {
+    if (!mayEdit || gone) return // Enter in a field
     clearErrors()
     const change = changeOf(values, initial, units)
-    const reason = Object.keys(change).length === 0 ? t.nothingChanged : navigator.onLine ? '' : t.notSentOffline
+    const reason = Object.keys(change).length === 0 ? 'nothingChanged'
+      : hospitals && change.emergencyContact === null ? 'hospitalsEntry'
+      : navigator.onLine ? '' : 'notSentOffline'
     setNote(reason)
     if (!reason) onSend(change, values)
   })
@@ -67,8 +75,9 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
       {answer && !save.sending && <Outcome answer={answer} focus lang={language} shownBeside={shownBeside} />}
       {error && !save.sending && <RequestFailed error={error} write focus />}
       <div role="status">
+        {pending && !answer && !save.sending && <p className="note">{t.sync.PENDING![1]}</p>}
         {changedMeanwhile && mayEdit && !save.sending && !error && answer?.__typename !== 'UpdateConflict' && <p className="note">{t.changedMeanwhile}</p>}
-        {note && <p className="note">{note}</p>}
+        {note && <p className="note">{note === 'notSentOffline' && online ? t.backOnline : t[note]}</p>}
       </div>
       {names.map(name => (
         <Controller key={name} name={name} control={control} render={({ field: { ref, ...field }, fieldState }) => (
@@ -81,9 +90,9 @@ export function EditForm({ base, typed, units, save, mayEdit, fill, changedMeanw
           </TextField>
         )} />
       ))}
-      <p className="help">{t.clearHelp}</p>
+      <p className="help">{hospitals ? t.hospitalsHelp : t.clearHelp}</p>
       <div className="actions">
-        <Button type="submit" className="button primary" isDisabled={save.sending || !mayEdit || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>
+        {mayEdit && !gone && <Button type="submit" className="button primary" isDisabled={save.sending || left > 0}>{left > 0 ? t.tryAgainIn(left) : t.save}</Button>}
         <Button className="button" onPress={onCancel} isDisabled={save.sending}>{t.cancel}</Button>
       </div>
       <p role="status" className="saving">{save.sending ? t.saving : ''}</p>

@@ -36,7 +36,9 @@ export function Profile({ id, viewer }: { id: string, viewer: Viewer }) {
   }
   const analyst = viewer.role === 'analyst'
   const own = viewer.role === 'patient' && viewer.patientIds.includes(patient.id)
-  const rights = { patient, alone: patient.id === home, shown: !analyst, mayEdit: (viewer.role === 'admin' || own) && patient.active && !patient.replacedBy && !deleted }
+  const over = deleted || Boolean(patient.replacedBy)
+  const writes = viewer.role === 'admin' || own
+  const rights = { patient, alone: patient.id === home, shown: !analyst, writes, mayEdit: writes && patient.active && !over }
   const about = t.sync[patient.syncState]![1]
   return (
     <>
@@ -49,11 +51,12 @@ export function Profile({ id, viewer }: { id: string, viewer: Viewer }) {
           <div><dt>{t.gender}</dt><dd>{t.genders[patient.gender]}</dd></div>
         </dl>
         <p className="marks" role="status">
-          <SyncMark state={patient.syncState} />
+          {!over && <SyncMark state={patient.syncState} />}
           {!patient.active && <span className="mark off">{t.inactive}</span>}
           {patient.deceased && <span className="mark off">{t.deceased}</span>}
         </p>
-        {about && <p className="about">{about}</p>}
+        {!patient.active && !over && <p className="about">{t.inactiveText}</p>}
+        {about && !over && <p className="about">{about}</p>}
         {patient.lastSyncedAt && <p className="help">{t.lastSynced(format.format(new Date(patient.lastSyncedAt)))}</p>}
       </header>
       {failed}

@@ -2,7 +2,7 @@ import { useQuery, useReactiveVar, useSubscription } from '@apollo/client/react'
 import { Button } from 'react-aria-components'
 import { type Change, textOf, type Unit } from './fields'
 import { ContactUpdateDocument, ContactUpdateSettledDocument, type ProfileFragment } from './generated/operations'
-import { Outcome, RequestFailed } from './Outcome'
+import { Outcome, RequestFailed, Values } from './Outcome'
 import { Panel } from './Panel'
 import type { Conflict } from './save'
 import { languageVar, tokenVar } from './session'
@@ -24,7 +24,7 @@ export function Settlement({ change, onEditAgain }: Props) {
     skip: !signedIn,
     onData: ({ client, data }) => {
       remember({ ...change, settled: data.data?.contactUpdateSettled.state })
-      void client.refetchQueries({ include: ['Patient'] }) // that syncState alone has changed is not told
+      client.refetchQueries({ include: ['Patient'] }).catch(() => {}) // that syncState alone has changed is not told
     },
   })
   const settled = data?.contactUpdateSettled
@@ -41,16 +41,23 @@ export function Settlement({ change, onEditAgain }: Props) {
       <li key={unit}>{t.fields[unit]}: {textOf(unit, change.asked!.change) || t.removed}</li>)}</ul>
   </>
   const again = (conflict?: Conflict) => <div className="again" lang={t.lang}>
-    {asked}
+    {asked || <p>{t.typedIsGone}</p>}
     <div className="actions">
-      <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{t.editAgain}</Button>
+      <Button className="button primary" onPress={() => onEditAgain(change.asked, conflict)}>{asked ? t.editAgain : t.typeAgain}</Button>
       {close}
     </div>
   </div>
   if (error && signedIn) return <Panel tone="wait" title={t.cannotWatch}><p>{t.cannotWatchText}</p>{close}</Panel>
   if (untold) return <RequestFailed error={untold} retry={() => void refetch().catch(() => {})} />
   const state = settled?.state
-  if (state === 'APPLIED') return <Panel tone="good" title={t.settledApplied}><p>{t.settledAppliedText}</p>{close}</Panel>
+  if (state === 'APPLIED' && told) {
+    return <Panel tone="good" title={t.settledApplied}>
+      {result?.__typename === 'UpdatePatientContactSuccess'
+        ? <Values asked={change.asked?.change ?? {}} patient={result.patient}>{t.settledAppliedText}</Values>
+        : <p>{t.settledAppliedText}</p>}
+      {close}
+    </Panel>
+  }
   if (state === 'NOT_APPLIED') return <Panel tone="bad" title={t.settledNotApplied}><p>{t.settledNotAppliedText}</p>{again()}</Panel>
   if (result) { // refused, or somebody else's change stood in the way
     return <Outcome answer={result} lang={language}>{again(result.__typename === 'UpdateConflict' && !result.retryable ? result : undefined)}</Outcome>

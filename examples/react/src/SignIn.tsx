@@ -24,6 +24,8 @@ export function SignIn() {
   const { register, handleSubmit } = useForm<{ token: string }>()
   const [attempt, setAttempt] = useState<Attempt>()
   const { token, error } = attempt ?? {}
+  // What no header can carry does not even leave the browser.
+  const refused = codeOf(error) === 'UNAUTHENTICATED' || !/^[!-~]*$/.test(token ?? '')
   const asking = attempt !== undefined && !error
 
   async function enter(token: string) {
@@ -42,7 +44,7 @@ export function SignIn() {
         {expired && !attempt && <Panel page tone="wait" title={t.signedOut}><p>{t.signInExpired}</p></Panel>}
         {asking && t.loading}
       </div>
-      {error && (codeOf(error) === 'UNAUTHENTICATED'
+      {error && (refused
         ? <Panel page focus tone="bad" title={t.tokenRefused}><p>{signIns.some(one => one.token === token) ? t.reloadDemo : t.newToken}</p></Panel>
         : <RequestFailed error={error} focus retry={() => void enter(token!)} />)}
       {signIns.length > 0 && <>
@@ -60,7 +62,11 @@ export function SignIn() {
           })}
         </ul>
       </>}
-      <Form className="edit" onSubmit={handleSubmit(({ token }) => token.trim() && !asking && enter(token.trim()))}>
+      <Form className="edit" onSubmit={handleSubmit(({ token }) => {
+        if (asking) return
+        const pasted = token.trim().replace(/^Bearer\s+/i, '')
+        return pasted ? enter(pasted) : setAttempt(undefined)
+      })}>
         <TextField className="field" type="password" autoComplete="off">
           <Label>{t.signInToken}</Label>
           <Input {...register('token')} />

@@ -1,5 +1,5 @@
 import { makeVar } from '@apollo/client'
-import { client, socket } from './client'
+import { client, refetch, socket } from './client'
 import { ViewerDocument, type ViewerQuery } from './generated/operations'
 import { listPath } from './route'
 import { expiredVar, identityOf, searchVar, tokenVar } from './session'
@@ -23,29 +23,29 @@ export async function signIn(token: string) {
   })
   const identity = identityOf(token)
   if (ownerVar() && ownerVar()!.identity !== identity) {
-    if (!mayLeave()) return
-    leave()
+    if (!mayLeave('leaveToOther')) return
+    await leave()
   }
   expiredVar(false)
   tokenVar(token)
   ownerVar({ identity, viewer: data!.viewer })
-  void client.refetchObservableQueries() // of pages that were open before
+  refetch() // of pages that were open before
 }
 
 export function signOut() {
   if (!mayLeave()) return
-  leave()
+  void leave()
   expiredVar(false)
   tokenVar(null)
-  ownerVar(null)
 }
 
-// leave takes along what one person has seen before the next may look.
-function leave() {
+// leave takes along what one person has seen before the next may look, or asks anything.
+async function leave() {
   abandon()
   forgetAll()
   searchVar('')
   location.replace(listPath)
-  void client.clearStore()
+  ownerVar(null)
   socket.terminate() // it speaks for the token that it began with
+  await client.clearStore()
 }

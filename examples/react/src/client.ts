@@ -20,7 +20,7 @@ export const socket = createClient({
   shouldRetry: () => tokenVar() !== null,
   on: {
     closed: event => (event as CloseEvent).code === 4403 && expire(), // the token has run out
-    connected: (_socket, _payload, wasRetry) => wasRetry && client.refetchObservableQueries(), // what changed meanwhile is not told
+    connected: (_socket, _payload, wasRetry) => wasRetry && refetch(), // what changed meanwhile is not told
   },
 })
 
@@ -44,3 +44,8 @@ export const client = new ApolloClient({
   link: ApolloLink.split(
     ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION, new GraphQLWsLink(socket), http),
 })
+
+// refetch asks anew for all that is shown. What fails is told where it is shown.
+export function refetch() {
+  client.refetchObservableQueries().catch(() => {})
+}

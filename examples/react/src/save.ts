@@ -16,6 +16,7 @@ export type Conflict = Extract<Answer, { __typename: 'UpdateConflict' }>
 export interface Save {
   send(change: Change, base: ProfileFragment): Promise<Answer | undefined>
   reset(): void
+  asked?: Change // what the last one asked for
   answer?: Answer
   error?: ErrorLike
   sending: boolean
@@ -25,6 +26,7 @@ export interface Save {
 export function useContactSave(patientId: string): Save {
   const [mutate, { data, error, loading, reset }] = useMutation(UpdateContactDocument)
   const [language, setLanguage] = useState(languageVar())
+  const [asked, setAsked] = useState<Change>()
   const last = useRef({ content: '', key: '' })
 
   async function send(change: Change, base: ProfileFragment) {
@@ -33,14 +35,15 @@ export function useContactSave(patientId: string): Save {
     // The same content again, while it has not ended, is a retry and is written once at most.
     if (content !== last.current.content) last.current = { content, key: crypto.randomUUID() }
     const idempotencyKey = last.current.key
-    const asked = { patientId, idempotencyKey, asked: { change, base } }
+    const sent = { patientId, idempotencyKey, asked: { change, base } }
     setLanguage(languageVar())
-    remember(asked)
+    setAsked(change)
+    remember(sent)
     try {
       const { data } = await mutate({ variables: { input: { ...input, idempotencyKey } } })
       const answer = data!.updatePatientContact
       const unknown = answer.__typename === 'FhirUnavailable' && answer.applied === 'UNKNOWN'
-      if (unknown) remember({ ...asked, operationId: answer.operationId })
+      if (unknown) remember({ ...sent, operationId: answer.operationId })
       else forget(idempotencyKey)
       // What has ended is remembered there under its key: to ask again is a new change.
       if (unknown || !('retryable' in answer && answer.retryable)) last.current = { content: '', key: '' }
@@ -49,20 +52,22 @@ export function useContactSave(patientId: string): Save {
       if (!mayHaveBegun(error as ErrorLike)) forget(idempotencyKey)
     }
   }
-  return { send, reset, answer: data?.updatePatientContact, error, sending: loading, language }
+  return { send, reset, asked, answer: data?.updatePatientContact, error, sending: loading, language }
 }
 
 // useProfileSave needs no key: nothing of it goes to the FHIR server.
 export function useProfileSave(patientId: string): Save {
   const [mutate, { data, error, loading, reset }] = useMutation(UpdateProfileDocument)
   const [language, setLanguage] = useState(languageVar())
+  const [asked, setAsked] = useState<Change>()
 
   async function send({ emergencyContact }: Change, base: ProfileFragment) {
     setLanguage(languageVar())
+    setAsked({ emergencyContact })
     try {
       const { data } = await mutate({ variables: { input: { patientId, emergencyContact, expectedVersion: base.version } } })
       return data!.updatePatientProfile
     } catch { /* the hook has it */ }
   }
-  return { send, reset, answer: data?.updatePatientProfile, error, sending: loading, language }
+  return { send, reset, asked, answer: data?.updatePatientProfile, error, sending: loading, language }
 }

@@ -15,7 +15,7 @@ export function useUnsaved(check: () => boolean) {
 const unsaved = () => [...forms].some(check => check())
 
 // mayLeave asks before what was typed is thrown away.
-export const mayLeave = () => !unsaved() || confirm(words[languageVar()].leave)
+export const mayLeave = (question: 'leave' | 'leaveToOther' = 'leave') => !unsaved() || confirm(words[languageVar()][question])
 
 // abandon asks no more of what is open now.
 export const abandon = () => forms.clear()
