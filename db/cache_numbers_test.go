@@ -181,7 +181,7 @@ func TestANumberThatWasGivenUp(t *testing.T) {
 func TestALongChainOfNumbers(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		const n = 3000
+		const n = 1000
 		number := func(i int) string { return fmt.Sprintf("N%05d", i) }
 		for _, shift := range []int{0, 1} {
 			for from := 0; from < n; from += 500 {

@@ -135,6 +135,7 @@ func TestPagesHoldWhatIsCounted(t *testing.T) {
 			filters = append(filters, filters[0])
 			filters[len(filters)-1].name, filters[len(filters)-1].filter = fmt.Sprintf("%+v", f), f
 		}
+		forward := false
 		for _, e := range []effort{{few: 5, walks: []int{8, 40, 60}, gathered: 90}, {few: 5, walks: []int{8, 40}, gathered: 5}} {
 			s.effort = e
 			for _, c := range filters {
@@ -162,10 +163,9 @@ func TestPagesHoldWhatIsCounted(t *testing.T) {
 					if n, err := s.CountPatients(ctx, c.filter); err != nil || n != len(want) {
 						t.Errorf("%s, %+v: %d are counted (%v), want %d", c.name, e, n, err, len(want))
 					}
-					for _, forward := range []bool{true, false} {
-						if got := walk(t, s, PageRequest{Order: order, Filter: c.filter, Columns: []Column{ColGender}}, 70, forward, func() {}); !slices.Equal(got, want) {
-							t.Errorf("%s, %s, forward %v, %+v: %d, want %d", c.name, order, forward, e, len(got), len(want))
-						}
+					forward = !forward // each way is another order from the other end
+					if got := walk(t, s, PageRequest{Order: order, Filter: c.filter, Columns: []Column{ColGender}}, 70, forward, func() {}); !slices.Equal(got, want) {
+						t.Errorf("%s, %s, forward %v, %+v: %d, want %d", c.name, order, forward, e, len(got), len(want))
 					}
 				}
 			}
