@@ -454,7 +454,7 @@ func TestACacheMadeAnewGoesOnAboveTheOldNumbers(t *testing.T) {
 func TestThePlansOfPolls(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		fillPatients(t, s, 5000) // and analysed: none has a number
+		fillPatients(t, s, 1500) // and analysed: none has a number
 		plan := func(text string, args ...any) string { return planOf(t, s, text, args) }
 		for round := range 2 {
 			if round == 1 {

@@ -79,7 +79,7 @@ var readsIdentifiers = regexp.MustCompile(`(?i)(search|scan) .*patient_identifie
 func TestOwnRecordsAreFoundByTheirKeyAlone(t *testing.T) {
 	t.Parallel()
 	stores(t, func(t *testing.T, s *Store) {
-		fillPatients(t, s, 5000)
+		fillPatients(t, s, 1500)
 		if _, err := s.write.DB.Exec("ANALYZE"); err != nil {
 			t.Fatal(err)
 		}
