@@ -121,7 +121,7 @@ func (*answerLimit) ExtensionName() string                   { return "AnswerLim
 func (*answerLimit) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
-	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
+	size := sizeOf(ctx)
 	l.release(size) // of the event before
 	response := next(ctx)
 	if response == nil {
@@ -144,31 +144,48 @@ func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.Respon
 // written: see graph.Project.
 func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
 	value, err := next(ctx)
-	if err != nil {
+	switch value.(type) {
+	case *graph.Patient, *graph.PatientConnection:
+		if err == nil {
+			return l.projected(ctx, value)
+		}
+	}
+	if !isLong(value) { // as most are: there are hundreds
 		return value, err
 	}
-	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
-	count := func(bytes int64) error {
-		if size.refusal() == nil {
-			l.count(size, bytes)
-		}
-		if refusal := size.refusal(); refusal != nil {
-			return refusal
-		}
-		return nil
+	if refusal := l.countMore(sizeOf(ctx), textBytes(value)); refusal != nil {
+		return nil, refusal
 	}
-	json, projected, err := graph.Project(ctx, value, count)
+	return value, err
+}
+
+// projected is what was selected of patients, or they themselves.
+func (l *answerLimit) projected(ctx context.Context, value any) (any, error) {
+	size := sizeOf(ctx)
+	json, projected, err := graph.Project(ctx, value, func(bytes int64) error { return l.countMore(size, bytes) })
 	switch {
 	case err != nil:
 		return nil, err
 	case projected:
 		return graphql.WriterFunc(func(w io.Writer) { _, _ = w.Write(json) }), nil
-	case isLong(value):
-		if err := count(textBytes(value)); err != nil {
-			return nil, err
-		}
 	}
 	return value, nil
+}
+
+func sizeOf(ctx context.Context) *answerSize {
+	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
+	return size
+}
+
+// countMore counts what comes, unless the answer is refused already, and reports if it is.
+func (l *answerLimit) countMore(size *answerSize, bytes int64) error {
+	if size.refusal() == nil {
+		l.count(size, bytes)
+	}
+	if refusal := size.refusal(); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
 // withoutData is the answer of an operation that was executed: it has data all the same.
