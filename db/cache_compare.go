@@ -40,7 +40,7 @@ func (s *Store) CountFHIRIDs(ctx context.Context) (int, error) {
 // CachedPatient returns the row of the patient with a FHIR id. With ErrUnreadable the
 // rest of it is there. ErrNotFound.
 func (s *Store) CachedPatient(ctx context.Context, fhirID string) (*CachedPatient, error) {
-	row := s.read.DB.QueryRowContext(ctx, s.translate("SELECT "+allColumns.names(", ")+" FROM patients WHERE fhir_id = ?"), s.once([]any{clean(fhirID)})...)
+	row := s.queryRow(ctx, "SELECT "+allColumns.names(", ")+" FROM patients WHERE fhir_id = ?", clean(fhirID))
 	p, err := allColumns.scan(row)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

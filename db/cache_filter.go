@@ -164,9 +164,11 @@ func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []
 	if where.nothing {
 		return "", nil, nil
 	}
-	text, args = "SELECT count(*) FROM "+table+where.String(), where.args
+	count := func() (string, []any, error) {
+		return "SELECT count(*) FROM " + table + where.String(), where.args, nil
+	}
 	if len(f.IDs) > 0 || where.all {
-		return text, args, nil
+		return count()
 	}
 	best, entries, err := s.shortest(ctx, s.leads(f), s.effort.gathered)
 	switch {
@@ -174,14 +176,17 @@ func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []
 		return "", nil, err
 	case entries < s.effort.gathered:
 		table, where = best.follow(s, where)
-		return "SELECT count(*) FROM " + table + where.String(), where.args, nil
+		return count()
 	}
 	if others := map[SyncState]SyncState{Synced: Stale, Stale: Synced}[f.SyncState]; others != "" {
 		rest := f
 		rest.SyncState, f.ofAnyAge = others, true
 		best, entries, err := s.shortest(ctx, s.leads(rest), s.effort.gathered)
-		if err != nil || entries == s.effort.gathered {
-			return text, args, err
+		switch {
+		case err != nil:
+			return "", nil, err
+		case entries == s.effort.gathered:
+			return count()
 		}
 		all := s.where(f)
 		table, where := best.follow(s, s.where(rest))
@@ -191,7 +196,7 @@ func (s *Store) selectCount(ctx context.Context, f Filter) (text string, args []
 	if f.Gender != "" && f.SyncState == "" {
 		where.add(anySyncState)
 	}
-	return "SELECT count(*) FROM " + table + where.String(), where.args, nil
+	return count()
 }
 
 // search waits for one of the places that lists and counts have: the other

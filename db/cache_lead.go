@@ -19,18 +19,18 @@ type lead struct {
 // leads lists the indexes that lead to the patients of a filter.
 func (s *Store) leads(f Filter) []lead {
 	var leads []lead
-	add := func(table, index string, where conditions, order ...string) {
-		leads = append(leads, lead{table, index, where, strings.Join(order, "")})
+	add := func(table, index string, where conditions, order string) {
+		leads = append(leads, lead{table, index, where, order})
 	}
 	if f.FHIRID != "" {
-		add("", "", of("fhir_id = ?", clean(f.FHIRID))) // there is one at most: no index needs a name
+		add("", "", of("fhir_id = ?", clean(f.FHIRID)), "") // there is one at most: no index needs a name
 	}
 	if f.Phone != "" {
-		add("patient_phones", "", of("phone_key = ANY(?)", s.list(phoneSearch(f.Phone, f.PhoneRegion))))
+		add("patient_phones", "", of("phone_key = ANY(?)", s.list(phoneSearch(f.Phone, f.PhoneRegion))), "")
 	}
 	if f.Identifier != "" {
 		all, args := identified(f.Identifier)
-		add("("+all+") AS identified", "", conditions{args: args})
+		add("("+all+") AS identified", "", conditions{args: args}, "")
 	}
 	if f.BirthDate != "" {
 		add("", "patients_by_birth_date", whereBirthDate(f), " ORDER BY birth_date")
@@ -46,16 +46,16 @@ func (s *Store) leads(f Filter) []lead {
 			where.join(whereGender(f))
 			where.join(whereBirthDate(f))
 		}
-		add("", "patients_by_filters", where)
+		add("", "patients_by_filters", where, "")
 	}
 	switch limit := toMicros(f.Freshness.StaleBefore); {
 	case f.SyncState == Stale && f.Freshness.Looked:
 		table, args := f.Freshness.unseen(s.list)
-		add("("+table+") AS unseen", "", conditions{args: args})
+		add("("+table+") AS unseen", "", conditions{args: args}, "")
 	case f.SyncState == Stale:
 		add("", "patients_by_shown", of("sync_state = 'SYNCED' AND last_synced_at < ?", limit), " ORDER BY last_synced_at")
 	case f.SyncState == Synced && !f.Freshness.Looked:
-		add(s.shownSince(), "", conditions{args: []any{limit, limit}})
+		add(s.shownSince(), "", conditions{args: []any{limit, limit}}, "")
 	}
 	if !f.UpdatedSince.IsZero() {
 		add("", "patients_by_updated", whereUpdated(f), " ORDER BY updated_at")
@@ -66,9 +66,9 @@ func (s *Store) leads(f Filter) []lead {
 	}
 	for _, g := range grams[:min(len(grams), maxGrams)] {
 		if longer(g, 2) {
-			add("patient_name_grams", "", of("gram = ?", g))
+			add("patient_name_grams", "", of("gram = ?", g), "")
 		} else {
-			add("patient_name_grams", "", of("gram >= ? AND gram < ?", g, g+"\U0010FFFF"))
+			add("patient_name_grams", "", of("gram >= ? AND gram < ?", g, g+"\U0010FFFF"), "")
 		}
 	}
 	return leads
@@ -95,25 +95,25 @@ func searchGrams(word string) []string {
 	return []string{string(runes[:3]), string(runes[last:]), string(runes[last/2 : last/2+3])}
 }
 
-// from is where the entries of the lead are read.
-func (l lead) from(s *Store) string {
+// source is the table in which the entries of the lead are read.
+func (l lead) source(s *Store) string {
 	switch {
 	case l.table != "":
-		return l.table + l.where.String()
+		return l.table
 	case l.index != "":
-		return s.along("patients", l.index) + l.where.String()
+		return s.along("patients", l.index)
 	}
-	return "patients" + l.where.String()
+	return "patients"
 }
+
+// from is where the entries of the lead are read.
+func (l lead) from(s *Store) string { return l.source(s) + l.where.String() }
 
 // follow returns the table and conditions of the patients to whom the lead leads and
 // who fulfil the others.
 func (l lead) follow(s *Store, where conditions) (table string, both conditions) {
 	if l.table == "" {
-		table, both = "patients", l.where
-		if l.index != "" {
-			table = s.along("patients", l.index)
-		}
+		table, both = l.source(s), l.where
 	} else {
 		table, both = s.along("patients", primaryKey), of(s.among("SELECT patient_id FROM "+l.from(s)), l.where.args...)
 	}
@@ -135,8 +135,7 @@ func (s *Store) shortest(ctx context.Context, leads []lead, atMost int) (best *l
 		targets[i] = &counts[i]
 	}
 	text, args := s.selectEntries(leads, atMost)
-	err = s.read.DB.QueryRowContext(ctx, s.translate(text), s.once(args)...).Scan(targets...)
-	if err != nil {
+	if err := s.queryRow(ctx, text, args...).Scan(targets...); err != nil {
 		return nil, 0, fmt.Errorf("count what the indexes lead to: %w", err)
 	}
 	best, entries = &leads[0], counts[0]

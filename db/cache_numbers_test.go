@@ -63,20 +63,28 @@ func tablesOfPatients(t *testing.T, s *Store) []string {
 	if onPostgres(s) {
 		query = "SELECT table_name FROM information_schema.columns WHERE column_name = 'patient_id' AND table_schema = 'public'"
 	}
-	rows, err := s.query(context.Background(), query)
+	return textsOf(t, s, query)
+}
+
+// textsOf are the rows of a SELECT of one column.
+func textsOf(t *testing.T, s *Store, query string, args ...any) (texts []string) {
+	t.Helper()
+	rows, err := s.query(context.Background(), query, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	var tables []string
 	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
+		var text string
+		if err := rows.Scan(&text); err != nil {
 			t.Fatal(err)
 		}
-		tables = append(tables, name)
+		texts = append(texts, text)
 	}
-	return tables
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return texts
 }
 
 // A table of a later version that names patients must move with them: moveNumbers.

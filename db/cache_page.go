@@ -321,7 +321,7 @@ func (s *Store) walkEnd(ctx context.Context, r PageRequest, o ordering, bounds c
 	var key any
 	var id string
 	text, args := s.selectEnd(r, o, bounds, n)
-	err := s.read.DB.QueryRowContext(ctx, s.translate(text), s.once(args)...).Scan(&key, &id)
+	err := s.queryRow(ctx, text, args...).Scan(&key, &id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return conditions{}, nil
@@ -363,9 +363,8 @@ func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, 
 }
 
 func (l listing) selectRows(s *Store, r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
-	text, args = l.selectOrdered(r, o, set.names(", "), bounds)
 	if !l.within {
-		return text, args
+		return l.selectOrdered(r, o, set.names(", "), bounds)
 	}
 	text, args = l.selectOrdered(r, o, "id", bounds)
 	name, direction := columns[o.column].name, o.direction(r)

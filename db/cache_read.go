@@ -93,5 +93,5 @@ func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string)
 	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = (SELECT min(patient_id) FROM patient_identifiers" +
 		" WHERE kind IN ('FORMER', 'ALIAS') AND value = ? HAVING count(DISTINCT patient_id) = 1)" + // that of two records is nobody's
 		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ? AND holder.gone_at = 0)"
-	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(query), s.once([]any{alias, alias})...))
+	return set.scan(s.queryRow(ctx, query, alias, alias))
 }

@@ -19,7 +19,7 @@ var (
 // LoadFHIRToken returns what was saved last under an id, and its version; nil and
 // 0: nothing yet.
 func (s *Store) LoadFHIRToken(ctx context.Context, id string) (sealed []byte, version int64, err error) {
-	row := s.read.DB.QueryRowContext(ctx, s.translate("SELECT sealed, version FROM fhir_tokens WHERE id = ?"), s.once([]any{id})...)
+	row := s.queryRow(ctx, "SELECT sealed, version FROM fhir_tokens WHERE id = ?", id)
 	if err := row.Scan(&sealed, &version); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, 0, fmt.Errorf("load FHIR token: %w", redacted(err))
 	}

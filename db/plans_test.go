@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -145,21 +144,7 @@ func TestPagesHoldWhatIsCounted(t *testing.T) {
 						continue
 					}
 					direction := map[bool]string{true: " DESC", false: ""}[o.desc]
-					rows, err := s.query(ctx, "SELECT id FROM patients"+where.String()+" ORDER BY "+o.sorted+direction+", id"+direction, where.args...)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var want []string
-					for rows.Next() {
-						var id string
-						if err := rows.Scan(&id); err != nil {
-							t.Fatal(err)
-						}
-						want = append(want, id)
-					}
-					if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-						t.Fatal(err)
-					}
+					want := textsOf(t, s, "SELECT id FROM patients"+where.String()+" ORDER BY "+o.sorted+direction+", id"+direction, where.args...)
 					if n, err := s.CountPatients(ctx, c.filter); err != nil || n != len(want) {
 						t.Errorf("%s, %+v: %d are counted (%v), want %d", c.name, e, n, err, len(want))
 					}

@@ -117,9 +117,14 @@ func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows,
 	return s.read.DB.QueryContext(ctx, s.translate(text), s.once(args)...)
 }
 
+// queryRow is query for one row.
+func (s *Store) queryRow(ctx context.Context, text string, args ...any) *sql.Row {
+	return s.read.DB.QueryRowContext(ctx, s.translate(text), s.once(args)...)
+}
+
 // number runs a SELECT of one number.
 func (s *Store) number(ctx context.Context, text string, args ...any) (n int, err error) {
-	err = s.read.DB.QueryRowContext(ctx, s.translate(text), s.once(args)...).Scan(&n)
+	err = s.queryRow(ctx, text, args...).Scan(&n)
 	return n, err
 }
 
