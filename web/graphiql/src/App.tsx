@@ -1,8 +1,8 @@
 import { GraphiQL } from 'graphiql'
 import type { Fetcher } from '@graphiql/toolkit'
-import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode, type OperationTypeNode } from 'graphql'
+import { Kind, parse, type GraphQLSchema, type OperationDefinitionNode } from 'graphql'
 import { useEffect, useMemo, useRef, useState } from 'react'
-import { ask, fetchRole, fetchSchema, refusal, Refused, type Headers, type Operation } from './api'
+import { ask, fetchRole, fetchSchema, refusal, Refused, type Headers, type Operation, type OperationKind } from './api'
 import { Bar } from './Bar'
 import { config, withTitle } from './config'
 import { sharedQuery } from './share'
@@ -37,7 +37,7 @@ const tabs = [{ query: first.query, variables: first.variables }]
  * chosen is the operation that is sent, and its kind. GraphiQL looks at a
  * document some time after it was edited, and may name an operation of the one before.
  */
-function chosen(operation: Operation): { operation: Operation; kind: `${OperationTypeNode}` } {
+function chosen(operation: Operation): { operation: Operation; kind: OperationKind } {
   let operations: OperationDefinitionNode[] = []
   try {
     operations = parse(operation.query).definitions.filter((d) => d.kind === Kind.OPERATION_DEFINITION)

@@ -14,7 +14,7 @@ export interface Operation {
   operationName?: string | null
 }
 
-export type Kind = 'query' | 'mutation' | 'subscription'
+export type OperationKind = 'query' | 'mutation' | 'subscription'
 export type Headers = Record<string, string>
 
 /** Refused is the server's 401, with what it says of the token. */
@@ -71,7 +71,7 @@ async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<Res
   }
 }
 
-async function* results(operation: Operation, kind: Kind, headers: Headers, signal: AbortSignal): AsyncGenerator<Result, undefined> {
+async function* results(operation: Operation, kind: OperationKind, headers: Headers, signal: AbortSignal): AsyncGenerator<Result, undefined> {
   // What a mutation has begun is not cut off.
   if (kind !== 'subscription') return void (yield await query(operation, headers, kind === 'query' ? signal : undefined))
   const response = await post(operation, headers, 'text/event-stream', signal)
@@ -87,7 +87,7 @@ async function* results(operation: Operation, kind: Kind, headers: Headers, sign
  * and it does not come into another tab. Stopping must end it at once: an async generator's
  * own return() would wait for the next event.
  */
-export function ask(operation: Operation, kind: Kind, headers: Headers, seen: (result: Result) => void): AsyncIterableIterator<Result> {
+export function ask(operation: Operation, kind: OperationKind, headers: Headers, seen: (result: Result) => void): AsyncIterableIterator<Result> {
   const controller = new AbortController()
   const answers = results(operation, kind, headers, controller.signal)
   const end = { value: undefined, done: true } as const
