@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -29,10 +30,9 @@ func Token(t testing.TB, role auth.Role, patientID string) string {
 // TokenOf signs these claims; without exp they are good for an hour.
 func TokenOf(t testing.TB, claims Object) string {
 	t.Helper()
-	if claims["exp"] == nil {
-		claims["exp"] = time.Now().Add(time.Hour).Unix()
-	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(claims)).SignedString([]byte(Secret))
+	lasting := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(lasting, claims)
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, lasting).SignedString([]byte(Secret))
 	if err != nil {
 		t.Fatal(err)
 	}
