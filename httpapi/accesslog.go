@@ -16,8 +16,9 @@ import (
 	"patientgraph/resolvers"
 )
 
-// requestInfo is what the log says of a request. It holds nothing that a caller wrote
-// but names: of the request, and of the operation.
+// requestInfo is what is known of a request: one value in its context, for each more costs
+// another copy of the request. What the log says of it holds nothing that a caller wrote but
+// names: of the request, and of the operation.
 type requestInfo struct {
 	id        string
 	client    netip.Addr // who sent it, see Proxies
@@ -27,13 +28,19 @@ type requestInfo struct {
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
 	transport string                    // of what may have many answers; "": one answer
 	ended     string                    // why it has no more; of a WebSocket, the code it was closed with
+
+	caller     string             // of the viewer, see callerName
+	agreed     agreed             // how its answers are sent
+	header     http.Header        // of the answer; nil: it has none of its own
+	body       *sharedBody        // nil: it has none
+	parameters *graphql.RawParams // nil: not read yet
+	size       *answerSize        // of the answer under way
 }
 
 // noteStream notes that a request is told in many answers, and why there are no more.
 func noteStream(ctx context.Context, transport, ended string) {
-	if info := infoOf(ctx); info != nil {
-		info.transport, info.ended = transport, ended
-	}
+	info := infoOf(ctx)
+	info.transport, info.ended = transport, ended
 }
 
 // operation is what a document names.
@@ -44,9 +51,17 @@ type operation struct {
 
 type requestInfoKey struct{}
 
+func withInfo(ctx context.Context, info *requestInfo) context.Context {
+	return context.WithValue(ctx, requestInfoKey{}, info)
+}
+
+// infoOf returns what is known of the request that something is done for; what is done for
+// none gets one of its own.
 func infoOf(ctx context.Context) *requestInfo {
-	info, _ := ctx.Value(requestInfoKey{}).(*requestInfo)
-	return info
+	if info, ok := ctx.Value(requestInfoKey{}).(*requestInfo); ok {
+		return info
+	}
+	return &requestInfo{}
 }
 
 // accessLog gives each request its id and writes one line about it: at info if it was for
@@ -54,9 +69,9 @@ func infoOf(ctx context.Context) *requestInfo {
 func accessLog(s *server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		info := &requestInfo{id: requestID(r)}
+		info := &requestInfo{id: requestID(r), agreed: agreed{single: jsonType}}
 		info.client, info.https = s.proxies.client(r)
-		r = r.WithContext(context.WithValue(r.Context(), requestInfoKey{}, info))
+		r = r.WithContext(withInfo(r.Context(), info))
 		w.Header().Set(requestIDHeader, info.id)
 		answer := &statusWriter{ResponseWriter: w}
 		defer func() {
@@ -87,11 +102,12 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 		return
 	}
 	asked := info.asked()
-	line := []any{"method", method(r), "operation_name", asked.name, "operation_type", string(asked.kind), "status", status, ms, client}
+	line := append(make([]slog.Attr, 0, 8), slog.String("method", method(r)), slog.String("operation_name", asked.name),
+		slog.String("operation_type", string(asked.kind)), slog.Int("status", status), ms, client)
 	if info.transport != "" {
-		line = append(line, "transport", info.transport, "ended", info.ended)
+		line = append(line, slog.String("transport", info.transport), slog.String("ended", info.ended))
 	}
-	log.InfoContext(r.Context(), "GraphQL request", line...)
+	log.LogAttrs(r.Context(), slog.LevelInfo, "GraphQL request", line...)
 }
 
 // asked is the operation as far as it was read.
@@ -137,9 +153,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // isGraphQL marks a request as one for GraphQL.
 func isGraphQL(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if info := infoOf(r.Context()); info != nil {
-			info.graphql = true
-		}
+		infoOf(r.Context()).graphql = true
 		next.ServeHTTP(w, r)
 	})
 }
@@ -147,19 +161,17 @@ func isGraphQL(next http.Handler) http.Handler {
 // noteViewer notes who asks.
 func noteViewer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if info := infoOf(r.Context()); info != nil {
-			info.noteViewer(r.Context())
+		if v, known := auth.FromContext(r.Context()); known { // else it is a WebSocket whose token comes later
+			infoOf(r.Context()).noteViewer(v, callerName(v, bearerOf(r)))
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (info *requestInfo) noteViewer(ctx context.Context) {
-	if v, ok := auth.FromContext(ctx); ok {
-		info.role = "other" // what a token says may be anything
-		if v.Role.Known() {
-			info.role = string(v.Role)
-		}
+func (info *requestInfo) noteViewer(v auth.Viewer, caller string) {
+	info.role, info.caller = "other", caller // what a token says may be anything
+	if v.Role.Known() {
+		info.role = string(v.Role)
 	}
 }
 
@@ -170,9 +182,7 @@ func (noteOperation) ExtensionName() string                   { return "NoteOper
 func (noteOperation) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (noteOperation) MutateOperationContext(ctx context.Context, o *graphql.OperationContext) *gqlerror.Error {
-	if info := infoOf(ctx); info != nil {
-		info.operation.Store(&operation{o.Operation.Name, o.Operation.Operation})
-	}
+	infoOf(ctx).operation.Store(&operation{o.Operation.Name, o.Operation.Operation})
 	return nil
 }
 
@@ -183,11 +193,12 @@ func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
 type logHandler struct{ slog.Handler }
 
 func (h logHandler) Handle(ctx context.Context, line slog.Record) error {
-	if info := infoOf(ctx); info != nil {
+	info := infoOf(ctx)
+	if info.id != "" {
 		line.AddAttrs(slog.String("request_id", info.id))
-		if info.role != "" {
-			line.AddAttrs(slog.String("role", info.role))
-		}
+	}
+	if info.role != "" {
+		line.AddAttrs(slog.String("role", info.role))
 	}
 	return h.Handler.Handle(ctx, line)
 }

@@ -31,6 +31,13 @@ func serverOf(o Options) *server {
 	return &server{Options: o, faults: newFaults(o.Metrics), timing: timing{}.orUsual()}
 }
 
+// known gives a handler what accessLog and noteViewer give it, without the log.
+func known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		noteViewer(next).ServeHTTP(w, r.WithContext(withInfo(r.Context(), infoOf(r.Context()))))
+	})
+}
+
 func TestRequestsAreNamedByThemselvesOrByUs(t *testing.T) {
 	t.Parallel()
 	for given, taken := range map[string]bool{

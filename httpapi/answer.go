@@ -11,7 +11,6 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"patientgraph/auth"
 	"patientgraph/graph"
 )
 
@@ -60,22 +59,20 @@ type answerSize struct {
 	crowded atomic.Bool  // there was no room for them
 }
 
-type answerSizeKey struct{}
-
 // middleware holds the room that an answer takes until it is sent.
 func (l *answerLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, _ := auth.FromContext(r.Context())
-		ctx, sent := l.begin(r.Context(), &recipient{caller: callerName(v, bearerOf(r))})
-		defer sent()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		info := infoOf(r.Context())
+		defer l.begin(info, &recipient{caller: info.caller})()
+		next.ServeHTTP(w, r)
 	})
 }
 
 // begin counts what the answers of one operation take, until they are sent.
-func (l *answerLimit) begin(ctx context.Context, to *recipient) (_ context.Context, sent func()) {
+func (l *answerLimit) begin(info *requestInfo, to *recipient) (sent func()) {
 	size := &answerSize{to: to}
-	return context.WithValue(ctx, answerSizeKey{}, size), func() { l.release(size) }
+	info.size = size
+	return func() { l.release(size) }
 }
 
 // count takes in so many more bytes of an answer.
@@ -121,7 +118,7 @@ func (*answerLimit) ExtensionName() string                   { return "AnswerLim
 func (*answerLimit) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
-	size := sizeOf(ctx)
+	size := infoOf(ctx).size
 	l.release(size) // of the event before
 	response := next(ctx)
 	if response == nil {
@@ -153,7 +150,7 @@ func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver)
 	if !isLong(value) { // as most are: there are hundreds
 		return value, err
 	}
-	if refusal := l.countMore(sizeOf(ctx), textBytes(value)); refusal != nil {
+	if refusal := l.countMore(infoOf(ctx).size, textBytes(value)); refusal != nil {
 		return nil, refusal
 	}
 	return value, err
@@ -161,7 +158,7 @@ func (l *answerLimit) InterceptField(ctx context.Context, next graphql.Resolver)
 
 // projected is what was selected of patients, or they themselves.
 func (l *answerLimit) projected(ctx context.Context, value any) (any, error) {
-	size := sizeOf(ctx)
+	size := infoOf(ctx).size
 	json, projected, err := graph.Project(ctx, value, func(bytes int64) error { return l.countMore(size, bytes) })
 	switch {
 	case err != nil:
@@ -170,11 +167,6 @@ func (l *answerLimit) projected(ctx context.Context, value any) (any, error) {
 		return graphql.WriterFunc(func(w io.Writer) { _, _ = w.Write(json) }), nil
 	}
 	return value, nil
-}
-
-func sizeOf(ctx context.Context) *answerSize {
-	size, _ := ctx.Value(answerSizeKey{}).(*answerSize)
-	return size
 }
 
 // countMore counts what comes, unless the answer is refused already, and reports if it is.

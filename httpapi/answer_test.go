@@ -24,7 +24,7 @@ func TestAbuseLargeAnswersShareABound(t *testing.T) {
 	made := func(caller, text string) (string, error) {
 		size := &answerSize{to: &recipient{caller: caller}}
 		answers = append(answers, size)
-		value, err := l.InterceptField(context.WithValue(context.Background(), answerSizeKey{}, size),
+		value, err := l.InterceptField(withInfo(t.Context(), &requestInfo{size: size}),
 			func(context.Context) (any, error) { return text, nil })
 		shown, _ := value.(string)
 		return shown, err
@@ -70,7 +70,7 @@ func TestAbuseAnswerSizes(t *testing.T) {
 func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 	t.Parallel()
 	l := newAnswerLimit()
-	l.middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	known(l.middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for range 2 {
 			response := l.InterceptResponse(r.Context(), func(ctx context.Context) *graphql.Response {
 				_, err := l.InterceptField(ctx, func(context.Context) (any, error) { return strings.Repeat("x", 10<<20), nil })
@@ -83,7 +83,7 @@ func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 				t.Error(response.Errors)
 			}
 		}
-	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+	}))).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
 	if !l.large.isEmpty() {
 		t.Errorf("%v are still taken", l.large.taken)
 	}
@@ -94,8 +94,8 @@ func TestAbuseEachEventHasItsOwnSize(t *testing.T) {
 func TestAbuseAnswersOfNamesAndShortTextsAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newAnswerLimit()
-	answer := func(ctx context.Context, long, data int) *graphql.Response {
-		return l.InterceptResponse(ctx, func(ctx context.Context) *graphql.Response {
+	answer := func(info *requestInfo, long, data int) *graphql.Response {
+		return l.InterceptResponse(withInfo(t.Context(), info), func(ctx context.Context) *graphql.Response {
 			if _, err := l.InterceptField(ctx, func(context.Context) (any, error) { return strings.Repeat("x", long), nil }); err != nil {
 				t.Error(err)
 			}
@@ -111,26 +111,28 @@ func TestAbuseAnswersOfNamesAndShortTextsAreCounted(t *testing.T) {
 		{2 << 20, 1 << 20, 2<<20 + 1<<10}, // the data is shorter: a text was counted by what it takes at most
 		{1 << 20, 6 << 20, 8<<20 + 1<<10},
 	} {
-		ctx, sent := l.begin(t.Context(), to)
-		waiting = append(waiting, sent)
-		if response := answer(ctx, c.long, c.data); len(response.Errors) > 0 || len(response.Data) != c.data || l.large.all != int64(c.taken) {
+		info := &requestInfo{}
+		waiting = append(waiting, l.begin(info, to))
+		if response := answer(info, c.long, c.data); len(response.Errors) > 0 || len(response.Data) != c.data || l.large.all != int64(c.taken) {
 			t.Errorf("answer %d: %v, %d bytes are taken, want %d", i, response.Errors, l.large.all, c.taken)
 		}
 	}
 	for data, want := range map[int]string{maxAnswer + 1: resolvers.CodeLimitExceeded, maxAnswer: ""} {
-		ctx, sent := l.begin(t.Context(), to)
-		response := answer(ctx, 0, data)
+		info := &requestInfo{}
+		sent := l.begin(info, to)
+		response := answer(info, 0, data)
 		if says := fmt.Sprint(response.Errors); len(response.Errors) > 0 && (want == "" || string(response.Data) != "null") || want != "" && len(response.Errors) == 0 {
 			t.Errorf("%d bytes: %s", data, says)
 		}
 		sent()
 	}
-	ctx, sent := l.begin(t.Context(), to)
-	answer(ctx, 0, maxAnswer)
-	ctx, _ = l.begin(t.Context(), to)
+	var largest, refused requestInfo
+	sent := l.begin(&largest, to)
+	answer(&largest, 0, maxAnswer)
+	l.begin(&refused, to)
 	taken := l.large.all
-	if refused := answer(ctx, 0, 8<<20); len(refused.Errors) != 1 || refused.Errors[0].Extensions["code"] != resolvers.CodeUnavailable || string(refused.Data) != "null" {
-		t.Errorf("more than a caller's share: %v", refused.Errors)
+	if response := answer(&refused, 0, 8<<20); len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != resolvers.CodeUnavailable || string(response.Data) != "null" {
+		t.Errorf("more than a caller's share: %v", response.Errors)
 	}
 	if l.large.all != taken {
 		t.Errorf("a refused answer takes %d bytes", l.large.all-taken)

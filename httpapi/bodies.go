@@ -10,7 +10,6 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"patientgraph/auth"
 	"patientgraph/jsonlimit"
 )
 
@@ -41,13 +40,10 @@ func (b *bodyRoom) middleware(next http.Handler) http.Handler {
 			refuse(w, r, http.StatusRequestEntityTooLarge, tooLarge())
 			return
 		}
-		v, _ := auth.FromContext(r.Context())
-		body := &sharedBody{
-			ReadCloser: r.Body, room: b, caller: callerName(v, bearerOf(r)), control: http.NewResponseController(w),
-		}
-		defer body.leave()
-		r = r.WithContext(context.WithValue(r.Context(), sharedBodyKey{}, body))
-		r.Body = body
+		info := infoOf(r.Context())
+		info.body = &sharedBody{ReadCloser: r.Body, room: b, caller: info.caller, answer: w}
+		defer info.body.leave()
+		r.Body = info.body
 		next.ServeHTTP(w, r)
 	})
 }
@@ -65,7 +61,7 @@ type sharedBody struct {
 	io.ReadCloser
 	room    *bodyRoom
 	caller  string
-	control *http.ResponseController
+	answer  http.ResponseWriter // of the same request
 	read    int64
 	taken   int64
 	hurries bool // the rest must come in time
@@ -77,7 +73,7 @@ func (s *sharedBody) Read(p []byte) (int, error) {
 	// watches the connection, which a deadline would end, and with it the request.
 	if s.taken > 0 && !s.hurries && !s.ended {
 		s.hurries = true
-		_ = s.control.SetReadDeadline(time.Now().Add(s.room.restTime))
+		_ = http.NewResponseController(s.answer).SetReadDeadline(time.Now().Add(s.room.restTime))
 	}
 	n, err := s.ReadCloser.Read(p)
 	s.ended = s.ended || err != nil
@@ -98,19 +94,14 @@ func (s *sharedBody) leave() {
 	}
 }
 
-type sharedBodyKey struct{}
-
-// isLargeBody reports whether a request has come with a body that takes room.
-func isLargeBody(ctx context.Context) bool {
-	body, ok := ctx.Value(sharedBodyKey{}).(*sharedBody)
-	return ok && body.taken > 0
-}
+// isLarge reports whether a body takes room.
+func (s *sharedBody) isLarge() bool { return s != nil && s.taken > 0 }
 
 // forgetRequest is for a subscription that has begun, and may last for hours: the
 // operation has what it needs of what was read. Others end soon.
 func forgetRequest(ctx context.Context) {
-	if parameters := parametersOf(ctx); parameters != nil && isSubscription(ctx) {
-		*parameters = graphql.RawParams{}
+	if isSubscription(ctx) {
+		*infoOf(ctx).parameters = graphql.RawParams{}
 	}
 }
 

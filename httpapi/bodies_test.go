@@ -42,7 +42,7 @@ type crowd struct {
 func newCrowd() *crowd {
 	c := &crowd{metrics: prometheus.NewRegistry(), read: make(chan error), leave: make(chan bool)}
 	c.room = newBodyRoom(newFaults(c.metrics))
-	c.Handler = withLanguage(c.room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.Handler = known(withLanguage(c.room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := readBody(w, r)
 		var crowded *gqlerror.Error
 		if errors.As(err, &crowded) {
@@ -51,7 +51,7 @@ func newCrowd() *crowd {
 		}
 		c.read <- err
 		<-c.leave
-	})))
+	}))))
 	return c
 }
 
@@ -151,7 +151,7 @@ func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 	serve := func(restTime time.Duration) *httptest.Server {
 		room := newBodyRoom(newFaults(prometheus.NewRegistry()))
 		room.restTime = restTime
-		server := httptest.NewServer(guarded(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := httptest.NewServer(guarded(known(room.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := readBody(w, r)
 			read <- err
 			if err != nil {
@@ -162,7 +162,7 @@ func TestAbuseTheRestOfALargeBodyMustComeSoon(t *testing.T) {
 				t.Error("the request ended")
 			case <-time.After(restTime + restTime/2):
 			}
-		}))))
+		})))))
 		t.Cleanup(server.Close)
 		return server
 	}
@@ -210,7 +210,7 @@ func TestWhatIsForgottenOnceASubscriptionHasBegun(t *testing.T) {
 	t.Parallel()
 	for kind, forgets := range map[ast.Operation]bool{ast.Subscription: true, ast.Query: false, ast.Mutation: false} {
 		asked := &graphql.RawParams{Query: "x", Variables: map[string]any{"undeclared": "x"}}
-		ctx := withParameters(t.Context(), asked)
+		ctx := withInfo(t.Context(), &requestInfo{parameters: asked})
 		forgetRequest(graphql.WithOperationContext(ctx, &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}))
 		if forgot := asked.Variables == nil; forgot != forgets {
 			t.Errorf("%s: %v is kept", kind, asked)

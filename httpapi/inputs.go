@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,19 +32,21 @@ func (inputTypes) ExtensionName() string                   { return "InputTypes"
 func (inputTypes) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (t inputTypes) MutateOperationContext(_ context.Context, o *graphql.OperationContext) *gqlerror.Error {
-	return t.set(o.Operation.SelectionSet, o.Variables, nil)
+	return t.set(o.Operation.SelectionSet, o.Variables)
 }
 
-func (t inputTypes) set(selections ast.SelectionSet, variables map[string]any, path ast.Path) *gqlerror.Error {
+// set and what it calls give an error the path from where they are: most requests are
+// right, and need none.
+func (t inputTypes) set(selections ast.SelectionSet, variables map[string]any) *gqlerror.Error {
 	for _, selection := range selections {
 		var err *gqlerror.Error
 		switch selected := selection.(type) {
 		case *ast.Field:
-			err = t.field(selected, variables, inside(path, ast.PathName(selected.Alias)))
+			err = t.field(selected, variables)
 		case *ast.InlineFragment:
-			err = t.set(selected.SelectionSet, variables, path)
+			err = t.set(selected.SelectionSet, variables)
 		case *ast.FragmentSpread:
-			err = t.set(selected.Definition.SelectionSet, variables, path)
+			err = t.set(selected.Definition.SelectionSet, variables)
 		}
 		if err != nil {
 			return err
@@ -52,36 +55,43 @@ func (t inputTypes) set(selections ast.SelectionSet, variables map[string]any, p
 	return nil
 }
 
-func (t inputTypes) field(f *ast.Field, variables map[string]any, path ast.Path) *gqlerror.Error {
+func (t inputTypes) field(f *ast.Field, variables map[string]any) *gqlerror.Error {
 	for _, argument := range f.Arguments {
-		here := inside(path, ast.PathName(argument.Name))
 		value, err := argument.Value.Value(variables)
 		if err != nil {
 			value = nil // a number that validation has refused
 		}
-		if err := t.check(f.Definition.Arguments.ForName(argument.Name).Type, value, here); err != nil {
+		if err := t.check(f.Definition.Arguments.ForName(argument.Name).Type, value); err != nil {
 			if argument.Position != nil {
 				err.Locations = []gqlerror.Location{{Line: argument.Position.Line, Column: argument.Position.Column}}
 			}
-			return err
+			return under(ast.PathName(f.Alias), under(ast.PathName(argument.Name), err))
 		}
 	}
-	return t.set(f.SelectionSet, variables, path)
+	return under(ast.PathName(f.Alias), t.set(f.SelectionSet, variables))
+}
+
+// under puts an element before the path of an error; nil: there is none.
+func under[E ast.PathName | ast.PathIndex](element E, err *gqlerror.Error) *gqlerror.Error {
+	if err != nil {
+		err.Path = slices.Insert(err.Path, 0, ast.PathElement(element))
+	}
+	return err
 }
 
 // check looks at a value, whose null and whose shape validation has looked at.
-func (t inputTypes) check(of *ast.Type, value any, path ast.Path) *gqlerror.Error {
+func (t inputTypes) check(of *ast.Type, value any) *gqlerror.Error {
 	if value == nil {
 		return nil
 	}
 	if of.Elem != nil {
 		list := reflect.ValueOf(value)
 		if list.Kind() != reflect.Slice { // one value stands for a list of it
-			return t.check(of.Elem, value, path)
+			return t.check(of.Elem, value)
 		}
 		for i := range list.Len() {
-			if err := t.check(of.Elem, list.Index(i).Interface(), inside(path, ast.PathIndex(i))); err != nil {
-				return err
+			if err := t.check(of.Elem, list.Index(i).Interface()); err != nil {
+				return under(ast.PathIndex(i), err)
 			}
 		}
 		return nil
@@ -89,8 +99,8 @@ func (t inputTypes) check(of *ast.Type, value any, path ast.Path) *gqlerror.Erro
 	definition := t.schema.Types[of.NamedType]
 	if members, ok := value.(map[string]any); ok && definition.Kind == ast.InputObject {
 		for _, field := range definition.Fields {
-			if err := t.check(field.Type, members[field.Name], inside(path, ast.PathName(field.Name))); err != nil {
-				return err
+			if err := t.check(field.Type, members[field.Name]); err != nil {
+				return under(ast.PathName(field.Name), err)
 			}
 		}
 		return nil
@@ -99,18 +109,13 @@ func (t inputTypes) check(of *ast.Type, value any, path ast.Path) *gqlerror.Erro
 	if err == nil {
 		return nil
 	}
-	refusal := &gqlerror.Error{Message: err.Error(), Path: path}
+	refusal := &gqlerror.Error{Message: err.Error()}
 	if definition.BuiltIn || definition.Kind == ast.Enum {
 		errcode.Set(refusal, errcode.ValidationFailed)
 	} else {
 		refusal.Extensions = map[string]any{"code": resolvers.CodeBadUserInput}
 	}
 	return refusal
-}
-
-// inside does not share its memory with the path: others go on from there too.
-func inside(path ast.Path, element ast.PathElement) ast.Path {
-	return append(path[:len(path):len(path)], element)
 }
 
 var (

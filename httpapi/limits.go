@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -186,7 +187,7 @@ type operationDeadline struct {
 func (*operationDeadline) ExtensionName() string                   { return "OperationDeadline" }
 func (*operationDeadline) Validate(graphql.ExecutableSchema) error { return nil }
 
-func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql.OperationHandler) (respond graphql.ResponseHandler) {
 	limit, end := queryTimeout, func() {}
 	switch graphql.GetOperationContext(ctx).Operation.Operation {
 	case ast.Mutation:
@@ -200,11 +201,19 @@ func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	context.AfterFunc(ctx, end)
-	respond := next(ctx)
+	over := sync.OnceFunc(func() {
+		cancel()
+		end()
+	})
+	defer func() {
+		if respond == nil { // a panic
+			over()
+		}
+	}()
+	carryOut := next(ctx)
 	return func(ctx context.Context) *graphql.Response {
-		defer cancel()
-		return respond(ctx)
+		defer over()
+		return carryOut(ctx)
 	}
 }
 

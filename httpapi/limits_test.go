@@ -198,7 +198,7 @@ func TestAbuseQueriesThatWaitAreBounded(t *testing.T) {
 // BenchmarkRefusals tells what it costs the server to refuse, in processor time and
 // without a client.
 func BenchmarkRefusals(b *testing.B) {
-	handler := checkedRequest(newGraphQL(serverOf(Options{Resolver: &resolvers.Resolver{}, Introspection: true})))
+	handler := known(checkedRequest(newGraphQL(serverOf(Options{Resolver: &resolvers.Resolver{}, Introspection: true}))))
 	bodies := map[string]string{
 		"20000-aliases":         requestBody(`{ `+numbered(20_000, "a%d: __typename ")+`}`, nil),
 		"a-cycle":               requestBody(`{ viewer { ...A } } fragment A on Viewer { ...B } fragment B on Viewer { ...A }`, nil),

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"context"
 	"mime"
 	"net/http"
 	"slices"
@@ -146,13 +145,6 @@ type agreed struct {
 	stream *framing // nil: there is one answer
 }
 
-type agreedKey struct{}
-
-func agreedOn(ctx context.Context) agreed {
-	a, _ := ctx.Value(agreedKey{}).(agreed)
-	return a
-}
-
 // negotiated settles how a request to /graphql is answered before anything may refuse
 // it: whoever answers finds the Content-Type set.
 func negotiated(next http.Handler) http.Handler {
@@ -174,10 +166,20 @@ func negotiated(next http.Handler) http.Handler {
 		default:
 			a.stream = taken[0].stream
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), agreedKey{}, a)))
+		infoOf(r.Context()).agreed = a
+		next.ServeHTTP(w, r)
 	})
 }
 
+// contentTypes are the header of each form of an answer.
+var contentTypes = func() map[string][]string {
+	types := map[string][]string{}
+	for _, f := range forms {
+		types[f.mediaType] = []string{f.mediaType + "; charset=utf-8"}
+	}
+	return types
+}()
+
 func setMediaType(w http.ResponseWriter, mediaType string) {
-	w.Header().Set("Content-Type", mediaType+"; charset=utf-8")
+	w.Header()["Content-Type"] = contentTypes[mediaType]
 }

@@ -22,7 +22,7 @@ func (oneStream) MutateOperationContext(ctx context.Context, o *graphql.Operatio
 	switch {
 	case o.Operation.Operation != ast.Subscription:
 		return nil
-	case isLargeBody(ctx):
+	case infoOf(ctx).body.isLarge():
 		return limitExceeded("the request of a subscription is larger than %d KiB", largeBody>>10)
 	case len(graphql.CollectFields(o, o.Operation.SelectionSet, []string{"Subscription"})) == 1:
 		return nil

@@ -51,8 +51,8 @@ func bearerOf(r *http.Request) string {
 // admitted counts a request before its body is read.
 func (s *server) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v, known := auth.FromContext(r.Context()); known { // else it is a WebSocket whose token comes later
-			if err := s.admit(callerName(v, bearerOf(r))); err != nil {
+		if caller := infoOf(r.Context()).caller; caller != "" { // else it is a WebSocket whose token comes later
+			if err := s.admit(caller); err != nil {
 				refuse(w, r, http.StatusTooManyRequests, err)
 				return
 			}

@@ -20,7 +20,7 @@ func askAs(l requestRate, v auth.Viewer, token string, next http.HandlerFunc) *h
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer := httptest.NewRecorder()
-	(&server{rate: l}).admitted(next).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
+	known((&server{rate: l}).admitted(next)).ServeHTTP(answer, r.WithContext(auth.WithViewer(r.Context(), v)))
 	return answer
 }
 

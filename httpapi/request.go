@@ -17,7 +17,7 @@ import (
 )
 
 // checkedRequest refuses what is no GraphQL request, and reads the body before anything
-// parses it: at most maxBody. What is asked for is in the context from then on.
+// parses it: at most maxBody. What is asked for stands in requestInfo from then on.
 func checkedRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isWebSocket(r) { // what is asked for comes later
@@ -35,16 +35,20 @@ func checkedRequest(next http.Handler) http.Handler {
 			refuse(w, r, cmp.Or(bad.status, http.StatusBadRequest), bad.err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(withParameters(r.Context(), parameters)))
+		infoOf(r.Context()).parameters = parameters
+		next.ServeHTTP(w, r)
 	})
 }
 
 // checkContent refuses a body in a form that nobody here reads. What a page may send
 // without asking first (a form, plain text) is among it.
 func checkContent(w http.ResponseWriter, r *http.Request) *badRequest {
-	mediaType, parameters, err := parseMediaType(strings.Join(r.Header.Values("Content-Type"), ","))
+	contentType, coding := strings.Join(r.Header["Content-Type"], ","), strings.Join(r.Header["Content-Encoding"], ",")
+	if contentType == jsonType && coding == "" { // as most are
+		return nil
+	}
+	mediaType, parameters, err := parseMediaType(contentType)
 	charset, given := parameters["charset"]
-	coding := strings.Join(r.Header.Values("Content-Encoding"), ",")
 	message := ""
 	switch {
 	case err != nil || mediaType != jsonType:
@@ -183,15 +187,8 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 		}
 	}
 	parameters := &graphql.RawParams{}
-	for name, target := range map[string]*string{"query": &parameters.Query, "operationName": &parameters.OperationName} {
-		given, isText := request[name].(string)
-		*target, isRequest = given, isRequest && (isText || request[name] == nil)
-	}
-	for name, target := range map[string]*map[string]any{"variables": &parameters.Variables, "extensions": &parameters.Extensions} {
-		given, isObject := request[name].(map[string]any)
-		*target, isRequest = given, isRequest && (isObject || request[name] == nil)
-	}
-	if !isRequest {
+	if !isRequest || !memberOf(request, "query", &parameters.Query) || !memberOf(request, "operationName", &parameters.OperationName) ||
+		!memberOf(request, "variables", &parameters.Variables) || !memberOf(request, "extensions", &parameters.Extensions) {
 		return nil, badParameters(noRequest)
 	}
 	parameters.Extensions = knownExtensions(parameters.Extensions)
@@ -200,6 +197,14 @@ func readParameters(body []byte) (*graphql.RawParams, *badRequest) {
 		return id
 	})
 	return parameters, nil
+}
+
+// memberOf reads a member that may be missing or null, and reports whether it is no other type.
+func memberOf[T string | map[string]any](of map[string]any, name string, into *T) bool {
+	value := of[name]
+	given, ok := value.(T)
+	*into = given
+	return ok || value == nil
 }
 
 // knownExtensions are those that are read here: a subscription would keep the others for

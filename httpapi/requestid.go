@@ -24,8 +24,5 @@ func requestID(r *http.Request) string {
 
 // RequestID is the id of the request that something is done for; "": it is done for none.
 func RequestID(ctx context.Context) string {
-	if info := infoOf(ctx); info != nil {
-		return info.id
-	}
-	return ""
+	return infoOf(ctx).id
 }

@@ -69,15 +69,16 @@ type streams struct {
 	metrics *streamMetrics
 }
 
-func (streams) Supports(r *http.Request) bool { return agreedOn(r.Context()).stream != nil }
+func (streams) Supports(r *http.Request) bool { return infoOf(r.Context()).agreed.stream != nil }
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	f := agreedOn(r.Context()).stream
+	info := infoOf(r.Context())
+	f := info.agreed.stream
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	ctx, rc, status, errs := begin(ctx, exec, *parametersOf(ctx), r.Method)
+	ctx, rc, status, errs := begin(ctx, exec, *info.parameters, r.Method)
 	if status != 0 {
-		answer{Response: exec.DispatchError(ctx, errs), status: status}.write(w, r, agreedOn(ctx).single)
+		answer{Response: exec.DispatchError(ctx, errs), status: status}.write(w, r, info.agreed.single)
 		return
 	}
 	forgetRequest(ctx)

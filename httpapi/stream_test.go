@@ -72,7 +72,7 @@ func TestWhatAClientLikesBestIsChosen(t *testing.T) {
 func streamFor(accept ...string) (stream *framing) {
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header["Accept"] = accept
-	negotiated(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stream = agreedOn(r.Context()).stream })).ServeHTTP(httptest.NewRecorder(), r)
+	known(negotiated(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stream = infoOf(r.Context()).agreed.stream }))).ServeHTTP(httptest.NewRecorder(), r)
 	return stream
 }
 
@@ -111,7 +111,7 @@ func waiting(s server, executor graphql.GraphExecutor) http.Handler {
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
 	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
+		known(handler).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))
 	}))
 }
 
@@ -184,7 +184,7 @@ func TestSubscriptionsShowLifeWhileNothingHappens(t *testing.T) {
 func TestASubscriptionOfALargeRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	room := newBodyRoom(newFaults(prometheus.NewRegistry()))
-	handler := room.middleware(waiting(server{}, nil))
+	handler := known(room.middleware(waiting(server{}, nil)))
 	large := `{"variables":{"x":"` + strings.Repeat("x", 2*largeBody) + `"},` + waitingSubscription[1:]
 	for _, accept := range []string{jsonType, sse.mediaType, "multipart/mixed;subscriptionSpec=1.0"} {
 		answer := ask(handler, http.MethodPost, "/graphql", large, "Accept", accept)
@@ -342,7 +342,7 @@ func TestAbuseOperationsOfOneViewerAreBounded(t *testing.T) {
 	t.Parallel()
 	began := make(chan *recipient, maxOfViewer)
 	stuck := script(func(ctx context.Context) *graphql.Response {
-		began <- ctx.Value(answerSizeKey{}).(*answerSize).to
+		began <- infoOf(ctx).size.to
 		<-ctx.Done()
 		return nil
 	})

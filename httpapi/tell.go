@@ -16,9 +16,6 @@ import (
 // Retry-After too when to try again: clients and proxies look there.
 type tellErrors struct{ *faults }
 
-// answerHeaderKey is where the context of a request has the header of its answer.
-type answerHeaderKey struct{}
-
 func (tellErrors) ExtensionName() string                   { return "TellErrors" }
 func (tellErrors) Validate(graphql.ExecutableSchema) error { return nil }
 
@@ -49,7 +46,7 @@ func told(ctx context.Context, response *graphql.Response) *graphql.Response {
 		seconds, _ := e.Extensions["retryAfterSeconds"].(int)
 		after = max(after, seconds)
 	}
-	if header, ok := ctx.Value(answerHeaderKey{}).(http.Header); ok && after > 0 && !isSubscription(ctx) {
+	if header := infoOf(ctx).header; header != nil && after > 0 && !isSubscription(ctx) {
 		header.Set("Retry-After", strconv.Itoa(after))
 	}
 	return response
@@ -71,13 +68,15 @@ func withLanguage(next http.Handler) http.Handler {
 		if len(languages) > maxAcceptLanguage {
 			languages = ""
 		}
-		ctx := resolvers.WithAcceptLanguage(r.Context(), languages)
+		if languages != "" {
+			r = r.WithContext(resolvers.WithAcceptLanguage(r.Context(), languages))
+		}
 		if !isWebSocket(r) { // the answers of a WebSocket have no headers
-			ctx = context.WithValue(ctx, answerHeaderKey{}, w.Header())
-			w.Header().Set("Content-Language", resolvers.Language(ctx))
+			infoOf(r.Context()).header = w.Header()
+			w.Header().Set("Content-Language", resolvers.Language(r.Context()))
 			w.Header().Add("Vary", "Accept-Language")
 		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -24,11 +25,8 @@ type singleTransport struct{}
 
 func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
 
-// Do sends an answer of 1 KiB and more compressed, as the client takes it.
 func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		execute(r, exec).write(w, r, agreedOn(r.Context()).single)
-	})).ServeHTTP(w, r)
+	execute(r, exec).write(w, r, infoOf(r.Context()).agreed.single)
 }
 
 // answer is what became of an operation.
@@ -53,7 +51,7 @@ func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawPa
 }
 
 func execute(r *http.Request, exec graphql.GraphExecutor) answer {
-	parameters := parametersOf(r.Context())
+	parameters := infoOf(r.Context()).parameters
 	ctx, operation, status, errs := begin(r.Context(), exec, *parameters, r.Method)
 	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(ctx, errs) }
 	switch {
@@ -92,12 +90,22 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 			header.Add("Vary", name) // Accept-Language and Accept-Encoding are there already
 		}
 		if matches(r.Header.Values("If-None-Match"), tag) {
+			header.Add("Vary", "Accept-Encoding")
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone if this fails
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	send := func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // the client is gone if this fails
+	}
+	if len(body) < gzhttp.DefaultMinSize {
+		header.Add("Vary", "Accept-Encoding") // as that library does
+		send(w, r)
+		return
+	}
+	gzhttp.GzipHandler(http.HandlerFunc(send)).ServeHTTP(w, r) // compressed, as the client takes it
 }
 
 // body has no data where the operation did not begin (GraphQL section 7.1). The data are
@@ -151,18 +159,6 @@ func matches(ifNoneMatch []string, tag string) bool {
 		}
 	}
 	return false
-}
-
-type parametersKey struct{}
-
-// withParameters is a context that has what a request asks for.
-func withParameters(ctx context.Context, p *graphql.RawParams) context.Context {
-	return context.WithValue(ctx, parametersKey{}, p)
-}
-
-func parametersOf(ctx context.Context) *graphql.RawParams {
-	p, _ := ctx.Value(parametersKey{}).(*graphql.RawParams)
-	return p
 }
 
 var _ graphql.Transport = singleTransport{}

@@ -29,7 +29,7 @@ func endpoint(t *testing.T, o Options) http.Handler {
 		o.Log = quiet.Log
 	}
 	o.Resolver = &resolvers.Resolver{}
-	handler := withLanguage(negotiated(checkedRequest(newGraphQL(serverOf(o)))))
+	handler := known(withLanguage(negotiated(checkedRequest(newGraphQL(serverOf(o))))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		viewer := auth.Viewer{Role: auth.RoleAdmin}
 		guarded(handler).ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), viewer)))

@@ -20,9 +20,9 @@ import (
 func askViewer(t *testing.T, v auth.Viewer, query, accept string, numbers func(context.Context, []string) ([]string, error)) (answer, log string) {
 	t.Helper()
 	var logged locked.Buffer
-	server := negotiated(checkedRequest(newGraphQL(serverOf(Options{
+	server := known(negotiated(checkedRequest(newGraphQL(serverOf(Options{
 		Log: slog.New(slog.NewTextHandler(&logged, nil)), Resolver: &resolvers.Resolver{}, PatientNumbers: numbers,
-	}))))
+	})))))
 	request := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(`{"query":"`+query+`"}`))
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", accept)

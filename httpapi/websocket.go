@@ -328,9 +328,7 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
 		}
 		s.viewer, s.caller, s.left, s.recipient = v, caller, left, &recipient{caller: caller}
-		if info := infoOf(r.Context()); info != nil {
-			info.noteViewer(auth.WithViewer(r.Context(), v))
-		}
+		infoOf(r.Context()).noteViewer(v, caller)
 		s.conn.SetReadLimit(maxReceived)
 		close(s.acknowledged)
 		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone

@@ -109,9 +109,9 @@ func (s *socket) reply(op *running, m message, last bool) error {
 func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
 	began := time.Now()
 	defer op.forget()
-	ctx, sent := s.answers.begin(auth.WithViewer(ctx, s.viewer), s.recipient)
+	ctx, info := s.forOperation(ctx)
+	sent := s.answers.begin(info, s.recipient)
 	defer sent()
-	ctx, info := forOperation(ctx)
 	ended, failure := endedFailed, gqlerror.List(nil)
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -151,13 +151,10 @@ func errorsMessage(id string, errs ...*gqlerror.Error) message {
 }
 
 // forOperation gives an operation of a WebSocket a line of its own in the log.
-func forOperation(ctx context.Context) (context.Context, *requestInfo) {
-	info := &requestInfo{}
-	if socket := infoOf(ctx); socket != nil {
-		info.id = socket.id
-	}
-	info.noteViewer(ctx)
-	return context.WithValue(ctx, requestInfoKey{}, info), info
+func (s *socket) forOperation(ctx context.Context) (context.Context, *requestInfo) {
+	info := &requestInfo{id: infoOf(ctx).id}
+	info.noteViewer(s.viewer, s.caller)
+	return withInfo(auth.WithViewer(ctx, s.viewer), info), info
 }
 
 func (info *requestInfo) logOperation(ctx context.Context, log *slog.Logger, took time.Duration) {
