@@ -94,6 +94,7 @@ type Viewer struct {
 	Expires time.Time
 
 	grants grants
+	actor  string // what Actor returns of a verified token; "": not made yet
 }
 
 // MayRead reports whether the viewer may see this patient's record by itself.
@@ -169,6 +170,9 @@ func (v Viewer) NeedsPatients() bool {
 // and patient claim. The journal remembers it: it must stay the same from one version
 // to the next.
 func (v Viewer) Actor() string {
+	if v.actor != "" {
+		return v.actor
+	}
 	var patient any = v.PatientClaim
 	switch {
 	case len(v.PatientClaim) == 0 || v.Subject != "":

@@ -203,7 +203,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (cached, error) {
 	if err != nil || expiry == nil { // the parser has seen to it
 		return cached{}, fmt.Errorf("%w: exp is missing", ErrInvalidToken)
 	}
-	viewer.Expires = expiry.Add(leeway)
+	viewer.Expires, viewer.actor = expiry.Add(leeway), viewer.Actor()
 	until := v.config.Now().Add(cacheFor)
 	if expiry.Before(until) {
 		until = expiry.Time

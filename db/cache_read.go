@@ -54,6 +54,12 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 }
 
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
+	if s.file != nil && ctx.Err() == nil {
+		// It takes microseconds, waits for no writer (WAL), and finds a connection free, for
+		// lists leave some (see places): to watch meanwhile whether its caller is still there
+		// would start two goroutines, and cost a quarter of all.
+		ctx = context.WithoutCancel(ctx)
+	}
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
 	statement, err := s.keptRead(ctx, s.keptReads, set, text)
 	switch {

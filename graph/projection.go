@@ -42,6 +42,28 @@ func Project(ctx context.Context, value any, more func(bytes int64) error) (json
 	return w.json, !w.foreign && w.err == nil, w.err
 }
 
+// PatientSelection is what a document selects of a patient, read off once for many answers.
+type PatientSelection struct{ of []selection }
+
+// SelectionOfPatient reads it off a selection set without directives. ok is false where
+// Project would leave it to the generated code.
+func SelectionOfPatient(operation *graphql.OperationContext, set ast.SelectionSet) (s PatientSelection, ok bool) {
+	var w projection
+	s.of = w.collect(operation, set, "Patient")
+	return s, !w.foreign
+}
+
+// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it.
+func (s PatientSelection) AppendJSON(json []byte, p *Patient) (_ []byte, ok bool) {
+	w := projection{json: json, told: len(json), more: func(int64) error { return nil }}
+	if p == nil {
+		w.null()
+	} else {
+		w.patient(s.of, p)
+	}
+	return w.json, !w.foreign
+}
+
 const (
 	// manyBytes are told while there is more to write: as from where on an answer counts
 	// as large.

@@ -101,13 +101,17 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took
 		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms, client)
 		return
 	}
+	if !log.Enabled(r.Context(), slog.LevelInfo) {
+		return
+	}
 	asked := info.asked()
-	line := append(make([]slog.Attr, 0, 8), slog.String("method", method(r)), slog.String("operation_name", asked.name),
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "GraphQL request", 0) // where in the source is not looked up
+	line.AddAttrs(slog.String("method", method(r)), slog.String("operation_name", asked.name),
 		slog.String("operation_type", string(asked.kind)), slog.Int("status", status), ms, client)
 	if info.transport != "" {
-		line = append(line, slog.String("transport", info.transport), slog.String("ended", info.ended))
+		line.AddAttrs(slog.String("transport", info.transport), slog.String("ended", info.ended))
 	}
-	log.LogAttrs(r.Context(), slog.LevelInfo, "GraphQL request", line...)
+	_ = log.Handler().Handle(r.Context(), line) // as slog.Logger: there is nobody to tell
 }
 
 // asked is the operation as far as it was read.

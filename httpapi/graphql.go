@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -22,32 +22,30 @@ import (
 // newGraphQL returns the GraphQL server, with its limits.
 func newGraphQL(s *server) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: s.Resolver})
-	h := handler.New(schema)
+	h := executor.New(schema)
 	answers := newAnswerLimit()
 	metrics := newStreamMetrics(s.Metrics)
-	h.AddTransport(&webSockets{server: s, metrics: metrics, answers: answers})
-	h.AddTransport(streams{s, metrics})
-	h.AddTransport(singleTransport{})
+	documents := persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: s.TrustedDocuments, introspection: s.Introspection}
+	deadline := &operationDeadline{mutation: 2*s.FHIRTimeout + queryTimeout} // a write waits for its turn, then talks to FHIR
+	viewers := viewerPatients{s.PatientNumbers, s.Log}
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	h.SetQueryCache(parsed)
 	h.Use(tellErrors{s.faults})
 	h.Use(noteOperation{})
-	h.Use(persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: s.TrustedDocuments, introspection: s.Introspection})
+	h.Use(documents)
 	h.Use(documentLimits{parsed})
 	h.Use(newCostLimit(schema.Schema()))
 	h.Use(oneStream{})
 	h.Use(inputTypes{schema.Schema()})
-	h.Use(&operationDeadline{mutation: 2*s.FHIRTimeout + queryTimeout}) // a write waits for its turn, then talks to FHIR
-	if s.PatientNumbers != nil {
-		h.Use(viewerPatients{s.PatientNumbers, s.Log})
-	}
+	h.Use(deadline)
+	h.Use(viewers)
 	h.Use(answers)
 	if s.Introspection {
 		h.Use(extension.Introspection{})
 	} else {
 		h.AroundFields(noType)
 		h.SetDisableSuggestion(true) // "did you mean" tells the schema too
-		h.SetValidationRulesFn(rulesWithoutSuggestions)
+		h.SetDefaultRulesFn(rulesWithoutSuggestions)
 	}
 	h.SetErrorPresenter(func(ctx context.Context, err error) *gqlerror.Error {
 		e := presentError(ctx, err)
@@ -57,7 +55,18 @@ func newGraphQL(s *server) http.Handler {
 	h.SetRecoverFunc(func(ctx context.Context, cause any) error {
 		return resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 	})
-	return answers.middleware(h)
+	sockets, told := &webSockets{server: s, metrics: metrics, answers: answers}, streams{s, metrics}
+	single := singleTransport{newPlans(s.Resolver, documents, deadline, viewers)}
+	return answers.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case isWebSocket(r):
+			sockets.Do(w, r, h)
+		case infoOf(r.Context()).agreed.stream != nil:
+			told.Do(w, r, h)
+		default:
+			single.Do(w, r, h)
+		}
+	}))
 }
 
 // rulesWithoutSuggestions suggests no name of the schema for one that is wrong. What a

@@ -101,6 +101,26 @@ func (p persistedDocuments) MutateOperationParameters(ctx context.Context, reque
 	return p.trusted.notListed(ctx, request.Query)
 }
 
+// passing returns the document that a request has or names. ok is false unless
+// MutateOperationParameters would take it without a word.
+func (p persistedDocuments) passing(request *graphql.RawParams) (query string, ok bool) {
+	hash, bad := hashOf(request.Extensions)
+	trusted := p.trusted.current()
+	query = request.Query
+	switch {
+	case bad != nil, hash != "" && query != "":
+		return "", false
+	case hash != "":
+		if query, ok = trusted.text(hash); !ok && !p.trusted.refuses() {
+			query, ok = p.seen.get(hash)
+		}
+		if !ok {
+			return "", false
+		}
+	}
+	return query, trusted == nil || trusted.has(query)
+}
+
 // InterceptOperation keeps the document, now that it is known to be valid and within the
 // limits.
 func (p persistedDocuments) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {

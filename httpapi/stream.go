@@ -69,8 +69,6 @@ type streams struct {
 	metrics *streamMetrics
 }
 
-func (streams) Supports(r *http.Request) bool { return infoOf(r.Context()).agreed.stream != nil }
-
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	info := infoOf(r.Context())
 	f := info.agreed.stream

@@ -21,12 +21,26 @@ import (
 // singleTransport gives a GET or a POST its one answer, as GraphQL over HTTP says.
 // gqlgen's own (0.17.98) look at no q of Accept, answer application/json with 422, and
 // an operation that did not begin with "data": null.
-type singleTransport struct{}
+type singleTransport struct{ plans *plans }
 
-func (singleTransport) Supports(r *http.Request) bool { return !isWebSocket(r) }
+func (t singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	info := infoOf(r.Context())
+	if plan, number := t.plans.find(info.parameters); plan != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+		defer cancel()
+		if data, ok := t.plans.carryOut(ctx, plan, number); ok {
+			info.operation.Store(&plan.operation)
+			answer{Response: &graphql.Response{Data: data}, cacheable: isCacheable(r, info.parameters)}.write(w, r, info.agreed.single)
+			return
+		}
+		r = r.WithContext(ctx) // its time has begun
+	}
+	t.execute(r, exec).write(w, r, info.agreed.single)
+}
 
-func (singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	execute(r, exec).write(w, r, infoOf(r.Context()).agreed.single)
+// isCacheable reports whether a request may be answered from what who asked has kept.
+func isCacheable(r *http.Request, asked *graphql.RawParams) bool {
+	return asked.Query == "" && r.Method == http.MethodGet
 }
 
 // answer is what became of an operation.
@@ -42,6 +56,7 @@ func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawPa
 	_ context.Context, _ *graphql.OperationContext, status int, errs gqlerror.List,
 ) {
 	params.ReadTime.Start, params.ReadTime.End = graphql.Now(), graphql.Now()
+	ctx = graphql.StartOperationTrace(ctx)
 	rc, errs := exec.CreateOperationContext(ctx, &params)
 	if errs == nil && method == http.MethodGet && rc.Operation.Operation == ast.Mutation {
 		status = http.StatusMethodNotAllowed
@@ -50,7 +65,7 @@ func begin(ctx context.Context, exec graphql.GraphExecutor, params graphql.RawPa
 	return graphql.WithOperationContext(ctx, rc), rc, status, errs
 }
 
-func execute(r *http.Request, exec graphql.GraphExecutor) answer {
+func (t singleTransport) execute(r *http.Request, exec graphql.GraphExecutor) answer {
 	parameters := infoOf(r.Context()).parameters
 	ctx, operation, status, errs := begin(r.Context(), exec, *parameters, r.Method)
 	refused := func(errs ...*gqlerror.Error) *graphql.Response { return exec.DispatchError(ctx, errs) }
@@ -65,7 +80,11 @@ func execute(r *http.Request, exec graphql.GraphExecutor) answer {
 	if response == nil { // its time was over before it began
 		response = refused(notInTime())
 	}
-	return answer{Response: response, cacheable: parameters.Query == "" && r.Method == http.MethodGet && len(response.Errors) == 0}
+	if len(response.Errors) > 0 {
+		return answer{Response: response}
+	}
+	t.plans.learn(operation)
+	return answer{Response: response, cacheable: isCacheable(r, parameters)}
 }
 
 func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) {
@@ -160,5 +179,3 @@ func matches(ifNoneMatch []string, tag string) bool {
 	}
 	return false
 }
-
-var _ graphql.Transport = singleTransport{}

@@ -24,12 +24,12 @@ func (viewerPatients) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (p viewerPatients) InterceptOperation(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
 	v, _ := auth.FromContext(ctx)
-	if len(v.PatientClaim) == 0 || !v.NeedsPatients() {
+	if !p.needed(v) {
 		return next(ctx)
 	}
 	lookup, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	numbers, err := p.numbers(lookup, v.PatientClaim)
+	v, err := p.lookUp(lookup, v)
 	if err != nil {
 		if ctx.Err() == nil { // else the client is gone
 			p.log.ErrorContext(ctx, "the patients of a token cannot be looked up", "error", err)
@@ -38,7 +38,18 @@ func (p viewerPatients) InterceptOperation(ctx context.Context, next graphql.Ope
 			unavailable("the database cannot be asked whose records you may see: nothing was read or changed; try again later", 5),
 		}})
 	}
+	return next(auth.WithViewer(ctx, v))
+}
+
+// needed reports whether it depends on the claim what the viewer may do.
+func (p viewerPatients) needed(v auth.Viewer) bool {
+	return p.numbers != nil && len(v.PatientClaim) > 0 && v.NeedsPatients()
+}
+
+// lookUp is the viewer with the numbers that the patients of the claim have now.
+func (p viewerPatients) lookUp(ctx context.Context, v auth.Viewer) (auth.Viewer, error) {
+	numbers, err := p.numbers(ctx, v.PatientClaim)
 	slices.Sort(numbers)
 	v.PatientIDs = slices.Compact(numbers)
-	return next(auth.WithViewer(ctx, v))
+	return v, err
 }

@@ -94,8 +94,6 @@ type webSockets struct {
 	operations resolvers.PerViewer // under way
 }
 
-func (*webSockets) Supports(r *http.Request) bool { return isWebSocket(r) }
-
 func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	if t.Sockets != nil {
 		t.Sockets.Add(1)

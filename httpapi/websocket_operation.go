@@ -122,7 +122,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log, time.Since(began))
 	}()
-	ctx, rc, _, errs := begin(graphql.StartOperationTrace(ctx), s.exec, *params, http.MethodPost)
+	ctx, rc, _, errs := begin(ctx, s.exec, *params, http.MethodPost)
 	if errs != nil {
 		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"patientgraph/db"
 )
@@ -36,7 +37,11 @@ func columnsByField() map[string][]db.Column {
 // itself, "nodes" or "edges", "node" for a connection. Fragments, aliases,
 // @skip and @include are followed.
 func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
-	op := graphql.GetOperationContext(ctx)
+	return columnsUnder(graphql.GetOperationContext(ctx), graphql.GetFieldContext(ctx).Field.Selections, paths...)
+}
+
+// columnsUnder is selectedColumns for any place in an operation.
+func columnsUnder(op *graphql.OperationContext, set ast.SelectionSet, paths ...[]string) []db.Column {
 	found := map[db.Column]bool{db.ColVersion: true} // never empty: that would mean every column
 	cols := []db.Column{db.ColVersion}
 	var walk func(fields []graphql.CollectedField, path []string)
@@ -57,7 +62,7 @@ func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
 		}
 	}
 	for _, path := range paths {
-		walk(graphql.CollectFieldsCtx(ctx, nil), path)
+		walk(graphql.CollectFields(op, set, nil), path)
 	}
 	return cols
 }

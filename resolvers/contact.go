@@ -40,7 +40,7 @@ var updateStates = map[db.UpdateState]graph.ContactUpdateState{
 func (r *Resolver) toContactUpdate(ctx context.Context, v auth.Viewer, u *writethrough.Update) (*graph.ContactUpdate, error) {
 	shown := &graph.ContactUpdate{
 		ID: u.OperationID, OperationID: u.OperationID, PatientID: u.PatientID, Kind: graph.ContactUpdateKind(u.Kind), State: graph.ContactUpdateStatePending,
-		RequestedAt: u.RequestedAt, SettledAt: optionalTime(u.SettledAt),
+		RequestedAt: u.RequestedAt, SettledAt: optionalTime(&u.SettledAt),
 	}
 	if u.State.Open() {
 		return shown, nil

@@ -8,6 +8,7 @@ import (
 
 	"patientgraph/auth"
 	"patientgraph/db"
+	"patientgraph/graph"
 )
 
 // ownNumber returns the viewer's own number of which id is an alias, else id as it
@@ -41,6 +42,15 @@ func (r *Resolver) visiblePatient(ctx context.Context, v auth.Viewer, id string,
 		return nil, nil
 	}
 	return row, err
+}
+
+// shownPatient is visiblePatient as it is shown to the viewer.
+func (r *Resolver) shownPatient(ctx context.Context, v auth.Viewer, id string, columns []db.Column) (*graph.Patient, error) {
+	row, err := r.visiblePatient(ctx, v, id, columns)
+	if row == nil || err != nil {
+		return nil, err
+	}
+	return r.toPatient(row, v), nil
 }
 
 // visibleNumber returns an id without the blanks and the invisible characters that

@@ -197,7 +197,7 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 			c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursor(row), Node: p})
 		}
 	}
-	c.PageInfo.StartCursor, c.PageInfo.EndCursor = optional(page.Start), optional(page.End)
+	c.PageInfo.StartCursor, c.PageInfo.EndCursor = optional(&page.Start), optional(&page.End)
 	for _, err := range page.Unreadable { // the others are shown
 		graphql.AddError(ctx, r.internal(ctx, err))
 	}

@@ -23,7 +23,7 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 		Gender:       graph.GenderUnknown,
 		Active:       true,
 		IsSynced:     row.FHIRID != "",
-		LastSyncedAt: optionalTime(row.LastSyncedAt),
+		LastSyncedAt: optionalTime(&row.LastSyncedAt),
 		SyncState:    r.syncState(row),
 		Version:      strconv.FormatInt(row.Version, 36),
 		ChangeSeq:    row.ChangeSeq,
@@ -39,17 +39,17 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p.Deceased = row.Deceased
 	p.MergedInto = row.ReplacedBy
 	p.Allergies = row.Allergies
-	p.BloodType = optional(row.BloodType)
-	p.FhirID = optional(row.FHIRID)
+	p.BloodType = optional(&row.BloodType)
+	p.FhirID = optional(&row.FHIRID)
 	if !v.SeesIdentifiers() {
 		return p
 	}
-	p.FamilyName = optional(row.FamilyName)
-	p.GivenName = optional(row.GivenName)
-	p.FullName = optional(row.FullName)
-	p.BirthDate = (*graph.PartialDate)(optional(row.BirthDate))
-	p.Phone = optional(row.Phone)
-	p.Email = optional(row.Email)
+	p.FamilyName = optional(&row.FamilyName)
+	p.GivenName = optional(&row.GivenName)
+	p.FullName = optional(&row.FullName)
+	p.BirthDate = (*graph.PartialDate)(optional(&row.BirthDate))
+	p.Phone = optional(&row.Phone)
+	p.Email = optional(&row.Email)
 	p.Address = toAddress(row.Address)
 	p.EmergencyContact = emergencyContact(row)
 	return p
@@ -60,9 +60,9 @@ func toAddress(a *db.Address) *graph.Address {
 		return nil
 	}
 	return &graph.Address{
-		Text: optional(a.Text), Lines: append([]string{}, a.Lines...),
-		City: optional(a.City), District: optional(a.District), State: optional(a.State),
-		PostalCode: optional(a.PostalCode), Country: optional(a.Country),
+		Text: optional(&a.Text), Lines: append([]string{}, a.Lines...),
+		City: optional(&a.City), District: optional(&a.District), State: optional(&a.State),
+		PostalCode: optional(&a.PostalCode), Country: optional(&a.Country),
 	}
 }
 
@@ -72,7 +72,7 @@ func localContact(row *db.Patient, v auth.Viewer) *graph.LinkedContact {
 	if row == nil || v.Role != auth.RoleAdmin || !v.SeesRecord(row.ID) {
 		return nil
 	}
-	return &graph.LinkedContact{Phone: optional(row.Phone), Email: optional(row.Email), Address: toAddress(row.Address)}
+	return &graph.LinkedContact{Phone: optional(&row.Phone), Email: optional(&row.Email), Address: toAddress(row.Address)}
 }
 
 // emergencyContact is whom to call: who was recorded here goes before whom FHIR has.
@@ -84,7 +84,7 @@ func emergencyContact(row *db.Patient) *graph.EmergencyContact {
 	if c == nil {
 		return nil
 	}
-	return &graph.EmergencyContact{Name: c.Name, Relationship: optional(c.Relationship), Phone: optional(c.Phone), Source: source}
+	return &graph.EmergencyContact{Name: c.Name, Relationship: optional(&c.Relationship), Phone: optional(&c.Phone), Source: source}
 }
 
 // survivor follows the records from the one that another was merged into (see
@@ -147,11 +147,12 @@ func birthYear(date string) *int {
 	return &year
 }
 
-func optional(s string) *string {
-	if s == "" {
+// optional is a text of a row, which is kept as long as what is made of it; nil: it is empty.
+func optional(s *string) *string {
+	if *s == "" {
 		return nil
 	}
-	return &s
+	return s
 }
 
 func value(s *string) string {
@@ -161,9 +162,9 @@ func value(s *string) string {
 	return *s
 }
 
-func optionalTime(t time.Time) *time.Time {
+func optionalTime(t *time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	return &t
+	return t
 }

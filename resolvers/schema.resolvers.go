@@ -41,7 +41,7 @@ func (r *mutationResolver) UpdatePatientContact(ctx context.Context, input graph
 	if err != nil {
 		return nil, r.contactFailed(ctx, err)
 	}
-	answered(ctx, optional(o.OperationID))
+	answered(ctx, optional(&o.OperationID))
 	return r.contactResult(ctx, v, o)
 }
 
@@ -116,15 +116,11 @@ func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error)
 
 // Patient is the resolver for the patient field.
 func (r *queryResolver) Patient(ctx context.Context, id string) (*graph.Patient, error) {
-	v := viewer(ctx)
-	row, err := r.visiblePatient(ctx, v, id, selectedColumns(ctx, nil))
+	p, err := r.shownPatient(ctx, viewer(ctx), id, selectedColumns(ctx, nil))
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	if row == nil {
-		return nil, nil
-	}
-	return r.toPatient(row, v), nil
+	return p, nil
 }
 
 // Patients is the resolver for the patients field.

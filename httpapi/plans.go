@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/99designs/gqlgen/graphql"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"patientgraph/auth"
+	"patientgraph/resolvers"
+)
+
+// plans answers operations again that gqlgen has read, checked and answered before, where
+// resolvers.Plan can: one patient then costs about what the data cost. Whatever is not as it
+// was the first time (a document that is not trusted any more, other variables, a refusal, a
+// fault) is left to gqlgen, which says what has to be said.
+// TestPlansAnswerWhatGqlgenAnswers holds the two together.
+type plans struct {
+	resolver  *resolvers.Resolver
+	documents persistedDocuments
+	deadline  *operationDeadline
+	viewers   viewerPatients
+	known     *lru.Cache[planned, *plan]
+}
+
+// planned is an operation as its caller names it.
+type planned struct{ query, operationName string }
+
+type plan struct {
+	*resolvers.Plan
+	operation operation
+}
+
+func newPlans(r *resolvers.Resolver, documents persistedDocuments, deadline *operationDeadline, viewers viewerPatients) *plans {
+	known, _ := lru.New[planned, *plan](maxCachedQueries) // it refuses only a size below 1
+	return &plans{r, documents, deadline, viewers, known}
+}
+
+// learn keeps the plan of an operation that was answered without an error.
+func (p *plans) learn(o *graphql.OperationContext) {
+	key := planned{o.RawQuery, o.OperationName}
+	if len(o.RawQuery) > maxCachedQuery || p.known.Contains(key) {
+		return
+	}
+	if made := resolvers.PlanOf(o); made != nil {
+		p.known.Add(key, &plan{made, operation{o.Operation.Name, o.Operation.Operation}})
+	}
+}
+
+// find returns the plan of a request, and which patient it asks for; nil: it has none.
+func (p *plans) find(request *graphql.RawParams) (found *plan, number string) {
+	query, passes := p.documents.passing(request)
+	if !passes {
+		return nil, ""
+	}
+	found, known := p.known.Get(planned{query, request.OperationName})
+	if !known {
+		return nil, ""
+	}
+	number, ok := found.Number(request.Variables)
+	if !ok {
+		return nil, ""
+	}
+	return found, number
+}
+
+// carryOut returns the data of the answer. Where ok is false nothing was told, counted or
+// logged.
+func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data []byte, ok bool) {
+	end, refused := p.deadline.beginQuery(ctx)
+	if refused != nil {
+		return nil, false
+	}
+	defer end()
+	defer func() {
+		if recover() != nil { // gqlgen meets it again, and logs it
+			ok = false
+		}
+	}()
+	viewer, _ := auth.FromContext(ctx)
+	if p.viewers.needed(viewer) {
+		var err error
+		if viewer, err = p.viewers.lookUp(ctx, viewer); err != nil {
+			return nil, false
+		}
+	}
+	data, ok = plan.Carry(ctx, p.resolver, viewer, number)
+	return data, ok && len(data) <= largeAnswer
+}

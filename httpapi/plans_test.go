@@ -1,0 +1,220 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patientgraph/auth"
+	"patientgraph/db"
+	"patientgraph/internal/locked"
+	"patientgraph/resolvers"
+)
+
+// TestPlansAnswerWhatGqlgenAnswers has plans made of random documents while all is well. Then
+// it sends each as a random request, with a comment, which makes it a document that gqlgen has
+// to answer, and as it is. Answers, headers and lines of the log are the same.
+func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
+	t.Parallel()
+	const requests = 1_000
+	p := newPlanned()
+	for seed := range uint64(requests) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		request := randomRequest(random)
+		p.row, p.err, p.numbers, p.viewer = &db.Patient{}, nil, nil, auth.Viewer{Role: auth.RoleAdmin}
+		first := request
+		first.variables = usualVariables
+		p.ask(t, first, "")
+		p.shows(random)
+		want := p.ask(t, request, fmt.Sprintf("\n# %d", seed))
+		if got := p.ask(t, request, ""); got != want {
+			t.Fatalf("seed %d: %+v\ngqlgen answers\n%s\nthe plan\n%s", seed, request, want, got)
+		}
+	}
+	if p.byPlan < requests/8 || p.refusedByPlan < requests/50 {
+		t.Errorf("of %d requests plans answered %d, and left %d to gqlgen that they had begun", requests, p.byPlan, p.refusedByPlan)
+	}
+}
+
+// plannedCache is a cache with one patient, and what may go wrong with it.
+type plannedCache struct {
+	resolvers.Store
+	row           *db.Patient
+	err           error
+	numbers       error
+	byPlan        int // look-ups without gqlgen that found somebody or nobody
+	refusedByPlan int // those that failed
+	handler       http.Handler
+	viewer        auth.Viewer
+	log           *locked.Buffer
+}
+
+func newPlanned() *plannedCache {
+	p := &plannedCache{}
+	o := Options{
+		Log:     slog.New(LogHandler(slog.NewJSONHandler(writerFunc(func(line []byte) (int, error) { return p.log.Write(line) }), nil))),
+		Metrics: prometheus.NewRegistry(), FHIRTimeout: time.Second,
+		PatientNumbers: func(_ context.Context, claim []string) ([]string, error) { return claim, p.numbers },
+	}
+	o.Resolver = &resolvers.Resolver{Store: p, Log: o.Log, Now: time.Now}
+	s := serverOf(o)
+	s.bodies = newBodyRoom(s.faults)
+	inner := noteViewer(s.bodies.middleware(checkedRequest(newGraphQL(s))))
+	p.handler = accessLog(s, isGraphQL(withLanguage(negotiated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r.WithContext(auth.WithViewer(r.Context(), p.viewer)))
+	})))))
+	return p
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Patient is what the resolvers ask of the cache.
+func (p *plannedCache) Patient(ctx context.Context, number string, _ ...db.Column) (*db.Patient, error) {
+	if !graphql.HasOperationContext(ctx) {
+		if p.err == nil || errors.Is(p.err, db.ErrNotFound) {
+			p.byPlan++
+		} else {
+			p.refusedByPlan++
+		}
+	}
+	if p.err != nil && p.err.Error() == "panic" {
+		panic(p.err)
+	}
+	if p.err != nil || p.row == nil {
+		return nil, p.err
+	}
+	row := *p.row
+	row.ID = number
+	return &row, nil
+}
+
+func (p *plannedCache) AliasesOf(context.Context, []string) (map[string]string, error) {
+	return nil, p.numbers
+}
+
+func (p *plannedCache) MergedInto(context.Context, string) (string, string, error) {
+	return "", "", db.ErrNotFound
+}
+
+// shows chooses what the cache holds.
+func (p *plannedCache) shows(random *rand.Rand) {
+	text := func(texts ...string) string { return texts[random.IntN(len(texts))] }
+	p.row, p.err, p.numbers = nil, nil, nil
+	switch random.IntN(12) {
+	case 0:
+		p.err = db.ErrNotFound
+	case 1:
+		p.err = errors.New("the disk is full")
+	case 2:
+		p.err = errors.New("panic")
+	case 3:
+		p.numbers = errors.New("the database is away")
+		fallthrough
+	default:
+		p.row = &db.Patient{Version: random.Int64N(99), UpdatedAt: time.UnixMicro(random.Int64N(1e15)), FHIRState: db.FHIRState{
+			FullName: text("", "홍길동", `"<&>\`, "a\u2028\n\x7f", strings.Repeat("long ", 20_000)), GivenName: text("", "B"), Phone: text("", "+82 10"), BirthDate: text("", "1990", "1990-05-17", "no date"),
+			Gender: text("", "female", "x"), Address: []*db.Address{nil, {City: "Seoul", Lines: []string{"1", ""}}, {}}[random.IntN(3)],
+		}, SyncState: db.Synced}
+		if random.IntN(8) == 0 {
+			p.row.GoneAt = time.Now()
+		}
+	}
+	role := []auth.Role{auth.RoleAdmin, auth.RolePatient, auth.RoleAnalyst, auth.RoleDoctor, "janitor"}[random.IntN(5)]
+	p.viewer = auth.Viewer{Role: role, Subject: text("", "kim"), Expires: time.Now().Add(time.Hour)}
+	if role == auth.RolePatient {
+		p.viewer.PatientClaim = []string{"A-1"}
+		p.viewer.PatientIDs = p.viewer.PatientClaim
+	}
+}
+
+// plannedRequest is one request, but for how its document ends.
+type plannedRequest struct {
+	method, query, variables, operationName, accept, language string
+}
+
+const usualVariables = `{"id":"A-1"}`
+
+func randomRequest(random *rand.Rand) plannedRequest {
+	any := func(texts ...string) string { return texts[random.IntN(len(texts))] }
+	mostly := func(usual string, others ...string) string {
+		if random.IntN(7) > 0 {
+			return usual
+		}
+		return any(others...)
+	}
+	fields := ""
+	for range 1 + random.IntN(6) {
+		fields += " " + any("", "", "a: ", "b: ") + any("id", "fullName", "givenName", "phone", "birthDate", "birthYear", "gender", "active", "deceased", "fhirId", "isSynced",
+			"syncState", "version", "updatedAt", "lastSyncedAt", "allergies", "__typename", "address { city lines }", "emergencyContact { name source }", "... on Patient { email }", "...F")
+	}
+	fields = mostly(fields, fields+" replacedBy", fields+" id @include(if: true)", fields+" nothing", fields+" ... { bloodType }")
+	fragment := mostly("fragment F on Patient { id createdAt }", "fragment F on Patient { id @skip(if: true) version }")
+	root := mostly("patient(id: $id)", "one: patient(id: $id)", `patient(id: "A-1")`, "patient(id: $id) @include(if: true)", "viewer { role } patient(id: $id)", "node(id: $id)")
+	declared := mostly("($id: ID!)", `($id: ID! = "A-1")`, "($id: ID!, $other: Int)", "($id: String!)", "")
+	name := any("", "", "One", "Other")
+	more := mostly("", " query Other { viewer { role } }")
+	query := "query " + name + declared + " { " + root + " {" + fields + " } }" + more
+	if strings.Contains(fields, "...F") || random.IntN(9) == 0 {
+		query += " " + fragment
+	}
+	return plannedRequest{
+		method: mostly(http.MethodPost, http.MethodGet), query: query, operationName: mostly("", "One", "Other"),
+		variables: mostly(usualVariables, `{"id":"A-2"}`, `{"id":5}`, `{"id":1.5}`, `{"id":null}`, `{}`, `null`, `{"id":"A-1","x":1}`, `{"id":["A-1"]}`, `{"id":""}`, `{"id":" A-1\u200b"}`, `{"id":"`+strings.Repeat("9", 300)+`"}`),
+		accept:    mostly("application/json", graphQLType, "*/*", ""), language: mostly("", "ko", "fr, ko;q=0.5"),
+	}
+}
+
+// incident is what no two answers and lines have in common.
+var incident = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|"(time|ms|request_id)":("[^"]*"|[0-9.]+),?|stack":"[^"]*"|goroutine.*?"`)
+
+// ask returns all that an answer shows, and what the log says.
+func (p *plannedCache) ask(t *testing.T, asked plannedRequest, comment string) string {
+	t.Helper()
+	p.log = &locked.Buffer{}
+	values := map[string]any{"query": asked.query + comment, "variables": json.RawMessage(asked.variables)}
+	if asked.operationName != "" {
+		values["operationName"] = asked.operationName
+	}
+	r := httptest.NewRequest(asked.method, "/graphql", nil)
+	if asked.method == http.MethodGet {
+		form := url.Values{}
+		for name, value := range values {
+			form.Set(name, fmt.Sprint(value))
+			if raw, ok := value.(json.RawMessage); ok {
+				form.Set(name, string(raw))
+			}
+		}
+		r.URL.RawQuery = form.Encode()
+	} else {
+		body, err := json.Marshal(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = httptest.NewRequest(asked.method, "/graphql", strings.NewReader(string(body)))
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range map[string]string{"Accept": asked.accept, "Accept-Language": asked.language} {
+		if value != "" {
+			r.Header.Set(name, value)
+		}
+	}
+	recorder := httptest.NewRecorder()
+	p.handler.ServeHTTP(recorder, r)
+	recorder.Header().Del(requestIDHeader)
+	return incident.ReplaceAllString(fmt.Sprintf("%d %v\n%s\n%s", recorder.Code, recorder.Header(), recorder.Body, p.log), "")
+}
