@@ -158,6 +158,47 @@ func TestPagesHoldWhatIsCounted(t *testing.T) {
 	})
 }
 
+// A count reads what the shortest lead leads to, or else an index that has all that is asked:
+// never the table, whose rows are several times as long.
+func TestThePlansOfCounts(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		const times = 200 // see asOfAMillion; pages are as many times more
+		fillHospital(t, s, 3_000)
+		asOfAMillion(t, s)
+		s.effort.gathered = usualEffort.gathered / times
+		covered := map[bool]string{true: "Index Only Scan", false: "COVERING INDEX"}[onPostgres(s)]
+		for _, c := range millionFilters(3_000) {
+			text, args, err := s.selectCount(context.Background(), c.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leads := s.leads(c.filter)
+			best, entries, err := s.shortest(context.Background(), leads, s.effort.gathered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if entries == 0 {
+				if text != "" {
+					t.Errorf("%s: nobody is counted by %s", c.name, text)
+				}
+				continue
+			}
+			plan := planOf(t, s, text, args, fmt.Sprint("SET LOCAL seq_page_cost = ", times), fmt.Sprint("SET LOCAL random_page_cost = ", times*1.1))
+			right := strings.Contains(plan, covered) && !readsAll.MatchString(plan)
+			for _, l := range leads {
+				right = right && strings.Contains(plan, l.index)
+			}
+			if entries < s.effort.gathered {
+				right = leadsBy(*best, plan, onPostgres(s))
+			}
+			if !right {
+				t.Errorf("%s is counted with\n%s", c.name, plan)
+			}
+		}
+	})
+}
+
 // One patient is read by a key, and what a list shows by it too.
 func TestThePlanOfOnePatient(t *testing.T) {
 	t.Parallel()
