@@ -28,7 +28,7 @@ func asOfAMillion(t *testing.T, s *Store) {
 }
 
 // readsAll is a step of a plan that reads every row of a table of patients.
-var readsAll = regexp.MustCompile(`Seq Scan on patient|SCAN patient\w*($| USING (INTEGER )?PRIMARY| USING COVERING INDEX sqlite_auto)`)
+var readsAll = regexp.MustCompile(`(?m)Seq Scan on patient|SCAN patient\w*($| USING (INTEGER )?PRIMARY| USING COVERING INDEX sqlite_auto)`)
 
 // A list reads as many entries of an index as it says, whatever is asked for: neither the
 // rows of all patients, nor are these sorted.
