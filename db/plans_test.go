@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -199,14 +200,29 @@ func TestThePlansOfCounts(t *testing.T) {
 	})
 }
 
-// One patient is read by a key, and what a list shows by it too.
+// One patient is looked up by keys alone, also by a number that the record had before.
 func TestThePlanOfOnePatient(t *testing.T) {
 	t.Parallel()
-	stores(t, func(t *testing.T, s *Store) {
+	watched(t, func(t *testing.T, s *Store, w *watch) {
 		fillHospital(t, s, 500)
 		asOfAMillion(t, s)
-		if plan := planOf(t, s, fmt.Sprintf("SELECT %s FROM patients WHERE id = ?", allColumns.names(", ")), []any{"P-2025-000001"}); readsAll.MatchString(plan) {
-			t.Error(plan)
+		w.take()
+		if _, err := s.Patient(context.Background(), "P-2025-000001"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Patient(context.Background(), "nobody's"); !errors.Is(err, ErrNotFound) {
+			t.Fatal(err)
+		}
+		texts := w.take()
+		if len(texts) < 2 {
+			t.Fatalf("only %q were seen", texts)
+		}
+		for _, text := range texts {
+			args := slices.Repeat([]any{"P-2025-000001"}, strings.Count(text, "?")+strings.Count(text, "$"))
+			plan := planOf(t, s, text, args)
+			if strings.Contains(plan, "SCAN ") || strings.Contains(plan, "Seq Scan") || strings.Count(plan, " Scan using ") != strings.Count(plan, "Index Cond") {
+				t.Errorf("%s:\n%s", text, plan)
+			}
 		}
 	})
 }
