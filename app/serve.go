@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -208,8 +207,7 @@ func playground(c *Config, demo *demo) (*web.Page, error) {
 	var page web.Page
 	var server string
 	if demo != nil {
-		sameRole := func(a, b web.SignIn) bool { return a.Role == b.Role } // whose button has the same name
-		page.SignIns, server = slices.CompactFunc(slices.Clone(demo.signIns), sameRole), c.DemoServer
+		page.SignIns, server = demo.signIns, c.DemoServer
 	}
 	var err error
 	page.Examples, err = queries.Examples(server)

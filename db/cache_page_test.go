@@ -302,7 +302,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-func BenchmarkImport(b *testing.B) {
+func BenchmarkImportPatients(b *testing.B) {
 	s := openStore(b, "sqlite:"+b.TempDir()+"/x.db")
 	n := 0
 	for b.Loop() {

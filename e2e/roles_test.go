@@ -294,33 +294,59 @@ func TestWhoMayDoAndSeeWhat(t *testing.T) {
 	}
 }
 
-// TestTheSchemaSaysWhoGetsWhat: the description of Patient names what the role analyst,
-// and who may only write, gets, as the table has it.
-func TestTheSchemaSaysWhoGetsWhat(t *testing.T) {
-	t.Parallel()
+// fieldsOfPatient lists, in alphabetical order, those of which the table has a cell.
+func fieldsOfPatient(t *testing.T, cell string) []string {
+	t.Helper()
 	text, err := os.ReadFile(rolesFile)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var fields []string
+	for line := range strings.Lines(string(text)) {
+		if field, of := strings.CutPrefix(line, "Patient."); of && strings.Contains(line, cell) {
+			name, _, _ := strings.Cut(field, " ")
+			fields = append(fields, name)
+		}
+	}
+	if len(fields) == 0 {
+		t.Fatalf("no field of Patient has%s", cell)
+	}
+	return fields
+}
+
+// TestTheSchemaSaysWhoGetsWhat: the description of Patient names what the role analyst,
+// and who may only write, gets, as the table has it.
+func TestTheSchemaSaysWhoGetsWhat(t *testing.T) {
+	t.Parallel()
 	description := strings.Join(strings.Fields(graph.NewExecutableSchema(graph.Config{}).Schema().Types["Patient"].Description), " ")
 	for beginning, cell := range map[string]string{
 		"Null for the role analyst: ": " analyst=" + empty,
 		"It gets ":                    " analyst=" + filled,
 		"Who may write the record but not read it gets ": " admin:u=" + filled,
 	} {
-		var want []string
-		for line := range strings.Lines(string(text)) {
-			if field, of := strings.CutPrefix(line, "Patient."); of && strings.Contains(line, cell) {
-				name, _, _ := strings.Cut(field, " ")
-				want = append(want, name)
-			}
-		}
 		_, list, _ := strings.Cut(description, beginning)
 		list, _, _ = strings.Cut(list, ".")
 		said := strings.FieldsFunc(strings.Replace(list, " and ", ", ", 1), func(r rune) bool { return r == ',' || r == ' ' })
 		slices.Sort(said)
-		if len(want) == 0 || !slices.Equal(said, want) {
+		if want := fieldsOfPatient(t, cell); !slices.Equal(said, want) {
 			t.Errorf("%q says %v, the table %v", beginning, said, want)
 		}
+	}
+}
+
+// TestThePageKnowsWhatIsHidden: GraphiQL says of the fields that it lists, and of no others,
+// that an analyst sees null there.
+func TestThePageKnowsWhatIsHidden(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("../web/graphiql/src/identifiers.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(source), "const identifiers = [")
+	list, _, _ = strings.Cut(list, "]")
+	listed := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("', \n", r) })
+	slices.Sort(listed)
+	if want := fieldsOfPatient(t, " analyst="+empty); !slices.Equal(listed, want) {
+		t.Errorf("the page lists %v, the table %v", listed, want)
 	}
 }

@@ -148,7 +148,7 @@ async function analyst() {
   await v.says('2 rows; there may be more')
   assert.equal(await v.page.getByText(why).count(), 0)
 
-  await v.button('Patient').click() // who is not shown what another role was, in no tab
+  await v.button('Patient P-2025-000001').click() // who is not shown what another role was, in no tab
   await v.says('Reads one record')
   for (const name of ['Stale', 'DeIdentified', 'BirthYearAndGender']) {
     await v.tab(name).click()
@@ -158,6 +158,13 @@ async function analyst() {
     assert.equal(await v.rows().count(), 0)
     await v.button('JSON').click()
     assert.equal(await v.page.locator('.result-window .view-lines').innerText(), '')
+  }
+  await v.page.evaluate(() => (location.hash = `#query=${encodeURIComponent('query Mine { viewer { patientIds } }')}`))
+  await v.tab('Mine').waitFor()
+  for (const number of ['P-2025-000004', 'P-2025-000001']) {
+    await v.button(`Patient ${number}`).click()
+    await v.run()
+    await v.json(`"${number}"`)
   }
   await v.leave()
 }

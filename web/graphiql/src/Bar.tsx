@@ -90,13 +90,13 @@ function SignIn({ token, mayPaste, signIn, signOut }: Pick<Props, 'token' | 'may
         <div role="group" aria-label={t.signInAs} className="choice">
           {config.signIns.map((offered) => (
             <button
-              key={offered.role}
+              key={offered.token}
               type="button"
               aria-pressed={token === offered.token}
-              title={`${t.may[offered.role] ?? ''} ${offered.patient ?? ''}`.trim()}
+              title={t.may[offered.role]}
               onClick={() => become(offered.token)}
             >
-              {t.roles[offered.role] ?? offered.role}
+              {t.roles[offered.role] ?? offered.role} {offered.patient}
             </button>
           ))}
         </div>
