@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -30,8 +31,8 @@ func (q *queued) place() *queued { return q }
 
 type batched interface{ place() *queued }
 
-// batcher runs in one transaction what several callers want at the same time:
-// a commit waits for the disk or for the network, and many can wait together.
+// batcher runs in one transaction, or one statement, what several callers want at the same
+// time: a commit waits for the disk or for the network, and many can wait together.
 type batcher[T batched] struct {
 	run     func(batch []T) error // all of it or nothing; it may run again
 	most    int                   // in a batch
@@ -53,7 +54,10 @@ func newBatcher[T batched](workers, most int, run func(batch []T) error) *batche
 
 // do returns when t is durable, whatever happens to the caller meanwhile, or
 // has failed.
-func (b *batcher[T]) do(t T) error {
+func (b *batcher[T]) do(t T) error { return b.await(context.Background(), t) }
+
+// await is do for a caller who may give up: what becomes of t is then nobody's.
+func (b *batcher[T]) await(ctx context.Context, t T) error {
 	q := t.place()
 	q.until, q.done = time.Now().Add(commitTimeout), make(chan struct{})
 	b.closing.RLock()
@@ -61,10 +65,19 @@ func (b *batcher[T]) do(t T) error {
 		b.closing.RUnlock()
 		return errClosed
 	}
-	b.queue <- t
+	select {
+	case b.queue <- t:
+	case <-ctx.Done():
+		b.closing.RUnlock()
+		return ctx.Err()
+	}
 	b.closing.RUnlock()
-	<-q.done
-	return q.err
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // close lets finish what is queued.

@@ -54,6 +54,9 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 }
 
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
+	if s.lookups != nil {
+		return s.lookUp(ctx, set, id)
+	}
 	if s.file != nil && ctx.Err() == nil {
 		// It takes microseconds, waits for no writer (WAL), and finds a connection free, for
 		// lists leave some (see places): to watch meanwhile whether its caller is still there

@@ -57,7 +57,8 @@ type Store struct {
 	wrote    chan struct{} // see Wrote
 	imported atomic.Int64  // nanoseconds since the last rest, see letIn
 	commits  *batcher[*commit]
-	queues   []func() // each lets finish what is queued
+	lookups  *batcher[*lookup] // of one patient each; nil: they would not wait together
+	queues   []func()          // each lets finish what is queued
 }
 
 // database is what SQLite and PostgreSQL do differently.

@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// How many statements look patients up at the same time on PostgreSQL, and how many patients
+// each: a round trip costs more than a row, and what waits meanwhile goes together.
+const (
+	postgresLookers = 4
+	lookedUpAtOnce  = 64
+)
+
+// lookupTimeout bounds such a statement, which is for several callers: each waits as long as
+// his own context lets him.
+const lookupTimeout = 10 * time.Second
+
+// lookup is one patient that is looked up by number.
+type lookup struct {
+	queued
+	set   columnSet
+	id    string
+	found *Patient // nil: there is none
+}
+
+// lookUp asks for one patient together with others who ask at the same time. The statement
+// begins after it was called, so it sees what was committed before. sql.ErrNoRows.
+func (s *Store) lookUp(ctx context.Context, set columnSet, id string) (*Patient, error) {
+	l := &lookup{set: set, id: id}
+	switch err := s.lookups.await(ctx, l); {
+	case err != nil:
+		return l.found, err
+	case l.found == nil:
+		return nil, sql.ErrNoRows
+	}
+	return l.found, nil
+}
+
+// lookUpTogether gives each its own error: none is tried again for another's sake.
+func (s *Store) lookUpTogether(batch []*lookup) error {
+	bySet := map[columnSet][]*lookup{}
+	for _, l := range batch {
+		bySet[l.set] = append(bySet[l.set], l)
+	}
+	for set, group := range bySet {
+		if err := s.lookUpColumns(set, group); err != nil {
+			for _, l := range group {
+				l.err = err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	ids := make([]string, len(group))
+	for i, l := range group {
+		ids[i] = l.id
+	}
+	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ANY(?)" }
+	statement, err := s.keptRead(ctx, s.keptReads, set, text)
+	if err != nil {
+		return err
+	}
+	var rows *sql.Rows
+	if statement != nil {
+		rows, err = statement.QueryContext(ctx, ids)
+	} else {
+		rows, err = s.read.DB.QueryContext(ctx, s.translate(text()), ids)
+	}
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		p, err := set.scan(rows)
+		if p == nil {
+			return fmt.Errorf("look patients up: %w", err)
+		}
+		for _, l := range group {
+			if l.id == p.ID {
+				own := *p // callers change what they get
+				l.found, l.err = &own, err
+			}
+		}
+	}
+	return rows.Err()
+}

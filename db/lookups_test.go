@@ -1,0 +1,108 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"patientgraph/db/dbtest"
+)
+
+// TestEachLookUpFindsItsOwnPatient has many at the same time ask for patients who are there,
+// who are not, and who cannot be read, with different columns, while one is changed: who asks
+// after a change is answered with it.
+func TestEachLookUpFindsItsOwnPatient(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		const patients, callers, rounds = 20, 40, 25
+		for n := range patients {
+			add(t, s, testTime, NewPatient{Number: fmt.Sprintf("P-%d", n), State: FHIRState{Phone: fmt.Sprint(n), GivenName: fmt.Sprintf("given %d", n)}})
+		}
+		s.damage(t, "patients", "allergies", "P-3", "[")
+		sets := [][]Column{{ColPhone}, {ColGivenName, ColAllergies}, {ColVersion}, nil}
+		var all sync.WaitGroup
+		for c := range callers {
+			all.Go(func() {
+				for round := range rounds {
+					n, columns := (c*7+round)%(patients+5), sets[(c+round)%len(sets)]
+					id := fmt.Sprintf("P-%d", n)
+					p, err := s.Patient(t.Context(), id, columns...)
+					unreadable := n == 3 && (len(columns) == 0 || len(columns) == 2)
+					switch {
+					case n >= patients:
+						if !errors.Is(err, ErrNotFound) {
+							t.Errorf("%s: %+v, %v", id, p, err)
+						}
+					case errors.Is(err, ErrUnreadable) != unreadable || err != nil && !unreadable:
+						t.Errorf("%s with %v: %v", id, columns, err)
+					case unreadable:
+					case p.ID != id, len(columns) == 1 && columns[0] == ColPhone && p.Phone != fmt.Sprint(n), len(columns) != 1 && p.GivenName != fmt.Sprintf("given %d", n):
+						t.Errorf("%s with %v: %+v", id, columns, p)
+					}
+				}
+			})
+		}
+		for round := range rounds {
+			blood := fmt.Sprint(round)
+			if _, err := s.SetProfile("P-0", ProfileEdit{SetBloodType: true, BloodType: blood}, 0, testTime.Add(time.Duration(round)*time.Second)); err != nil {
+				t.Error(err)
+			}
+			if p, err := s.Patient(t.Context(), "P-0", ColBloodType); err != nil || p.BloodType != blood {
+				t.Errorf("after a change to %s: %+v, %v", blood, p, err)
+			}
+		}
+		all.Wait()
+	})
+}
+
+// TestWhoGivesALookUpUpStopsNobody: the others of the same statement are answered, and who
+// gave up hears of it at once, however long the database takes.
+func TestWhoGivesALookUpUpStopsNobody(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.Postgres(t))
+	add(t, s, testTime, NewPatient{Number: "P-1"})
+	lock, err := s.write.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec("LOCK TABLE patients IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	const patient, hasty = 20, 20
+	answered, gaveUp := make(chan error, patient), make(chan error, hasty)
+	for range hasty {
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := s.Patient(ctx, "P-1", ColPhone)
+			gaveUp <- err
+		}()
+	}
+	for range patient {
+		go func() {
+			_, err := s.Patient(t.Context(), "P-1", ColPhone)
+			answered <- err
+		}()
+	}
+	for range hasty {
+		if err := <-gaveUp; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who gave up: %v", err)
+		}
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("answered while the table is locked: %v", err)
+	default:
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for range patient {
+		if err := <-answered; err != nil {
+			t.Errorf("who waited: %v", err)
+		}
+	}
+}
