@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"reflect"
 	"regexp"
 	"slices"
@@ -344,6 +345,9 @@ func TestSyncStatesAreThoseOfTheTable(t *testing.T) {
 // What seldom changes is written where it does, once or twice in a transaction.
 func TestWhatSeldomChangesIsWritten(t *testing.T) {
 	t.Parallel()
+	if columns, values := bits.OnesCount64(uint64(seldom)), reflect.TypeFor[seldomValues]().NumField(); columns != values {
+		t.Errorf("seldom has %d columns, seldomValues %d", columns, values)
+	}
 	changes := map[string]func(*Patient){
 		"name":       func(p *Patient) { p.FamilyName, p.FullName = "Nakamura", "Nakamura" },
 		"other name": func(p *Patient) { p.OtherNames = []Name{{Family: "Suzuki"}} },
