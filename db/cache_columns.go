@@ -52,7 +52,7 @@ var (
 	colOtherNames       = document("other_names", func(p *Patient) any { return &p.OtherNames })
 	colOtherPhones      = document("other_phones", func(p *Patient) any { return &p.OtherPhones })
 	colNameKey          = column("name_key", func(p *Patient) any { return &p.keys.name })
-	_                   = column("search_key", func(p *Patient) any { return &p.keys.search })
+	colSearchKey        = column("search_key", func(p *Patient) any { return &p.keys.search })
 	_                   = column("phone_keys", func(p *Patient) any { return &p.keys.phones })
 	colListed           = column("listed", func(p *Patient) any { listed := p.listed(); return &listed }) // written, never read
 )
@@ -69,12 +69,17 @@ var (
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
+	lockVersion = prepared("SELECT 1 FROM patients WHERE id = ? AND version = ? FOR UPDATE")
 	// existingPatients locks the rows in the order in which the journal locks them.
 	// Updates may begin meanwhile: that needs their numbers alone to stay.
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
 	// intoPatients takes what valuesOf returns.
 	intoPatients  = intoTable("patients", written.names(", ")+", id")
 	updatePatient = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
+	// updateRest is for a row of which none of these changes. SQLite writes each index anew
+	// that has a column which is named here, whether its value changes or not.
+	updateRest = prepared("UPDATE patients SET " + (written &^ seldom).names(" = ?, ") + " = ? WHERE id = ?")
+	seldom     = columnSet(1<<ColFHIRID | 1<<ColBirthDate | 1<<ColGender | 1<<ColCreatedAt | 1<<colNameKey | 1<<colSearchKey | 1<<colListed)
 )
 
 // columnOf is a line of the table. A Patient keeps the value of the column in a
@@ -106,26 +111,34 @@ func Columns() map[string]Column {
 	return byName
 }
 
-// rowValues makes the keys of a Patient, and returns it as updatePatient writes it.
-func rowValues(p *Patient) []any {
-	p.keys = keysOf(&p.FHIRState)
-	return valuesOf(p)
-}
-
-// valuesOf returns a Patient with its keys as intoPatients and updatePatient write it, and
-// makes of it what they keep. PostgreSQL cannot store U+0000 or what is no
-// UTF-8: they become U+FFFD.
-func valuesOf(p *Patient) []any {
+// keep makes of a Patient with its keys what a row keeps.
+func (p *Patient) keep() {
 	p.BirthDate, p.Gender = atMost(p.BirthDate, maxCode), atMost(p.Gender, maxCode)
 	p.moveVersions()
+	p.kept = p.seldom()
+}
+
+// values returns these columns of a Patient, and its number: as intoPatients, updatePatient
+// and updateRest write it. PostgreSQL cannot store U+0000 or what is no UTF-8: they
+// become U+FFFD.
+func (set columnSet) values(p *Patient) []any {
 	values := make([]any, 0, len(columns))
 	for c, column := range columns {
-		if written&(1<<c) == 0 {
-			continue
+		if set&(1<<c) != 0 {
+			values = append(values, column.value(p))
 		}
-		values = append(values, column.value(p))
 	}
 	return append(values, p.ID)
+}
+
+// seldomValues are those of the columns seldom.
+type seldomValues struct {
+	fhirID, birthDate, gender, name, search string
+	created, listed                         int64
+}
+
+func (p *Patient) seldom() seldomValues {
+	return seldomValues{p.FHIRID, p.BirthDate, p.Gender, p.keys.name, p.keys.search, toMicros(p.CreatedAt), p.listed()}
 }
 
 // value is what the column holds of a Patient.
@@ -185,7 +198,7 @@ func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error)
 			ErrUnreadable, p.ID, strings.Join(p.unreadable, " and "))
 	}
 	if set == allColumns {
-		p.stored = p.fieldTexts()
+		p.stored, p.kept = p.fieldTexts(), p.seldom()
 	}
 	return p, nil
 }

@@ -437,7 +437,8 @@ func (i *importing) insert(ctx context.Context) error {
 		if p.ID == "" {
 			p.ID, numbers = numbers[0], numbers[1:]
 		}
-		values = append(values, valuesOf(p)...)
+		p.keep()
+		values = append(values, written.values(p)...)
 		i.outcomes[i.taken[p]].ID = p.ID
 	}
 	if err := i.store.insert(ctx, i.tx, intoPatients, values); err != nil {

@@ -60,10 +60,12 @@ func (s *Store) keepAside(ctx context.Context, tx bun.Tx, a aside) ([]event, err
 // isStranger reports whether name and birth date are both known, and both others. One of
 // them is a correction.
 func isStranger(row *Patient, shown FHIRState) bool {
+	if row.BirthDate == "" || shown.BirthDate == "" || row.BirthDate == shown.BirthDate {
+		return false
+	}
 	was, is := keysOf(&row.FHIRState).name, keysOf(&shown).name
 	const none = separator + separator
-	return row.BirthDate != "" && shown.BirthDate != "" && row.BirthDate != shown.BirthDate &&
-		was != none && is != none && was != is
+	return was != none && is != none && was != is
 }
 
 // lostContact returns the row with only those contact values that FHIR does not show, and

@@ -89,6 +89,7 @@ type Patient struct {
 	versions     [changeable]int64  // see ChangedSince
 	versionsAsOf int64              // the Version that they are as of
 	stored       [changeable]string // the fieldTexts as the row has them
+	kept         seldomValues       // as the row has them
 	unreadable   []string           // columns
 }
 

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun"
 )
 
 func fullState() FHIRState {
@@ -53,7 +57,7 @@ func TestEveryColumnComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.keys, got.filled, got.stored = keys{}, 0, [changeable]string{}
+		got.keys, got.filled, got.stored, got.kept = keys{}, 0, [changeable]string{}, seldomValues{}
 		want := &Patient{
 			ID: "P-1", FHIRID: "a1", FHIRState: st,
 			EmergencyContact: &EmergencyContact{Name: "어머니", Phone: "010"}, Allergies: []string{"땅콩", "Penicillin"}, BloodType: "AB-",
@@ -334,6 +338,58 @@ func TestSyncStatesAreThoseOfTheTable(t *testing.T) {
 		}
 		if len(listed) == 0 || !maps.Equal(admitted, listed) {
 			t.Errorf("the table admits %v, syncStates lists %v", admitted, listed)
+		}
+	})
+}
+
+// What seldom changes is written where it does, once or twice in a transaction.
+func TestWhatSeldomChangesIsWritten(t *testing.T) {
+	t.Parallel()
+	if columns, values := bits.OnesCount64(uint64(seldom)), reflect.TypeFor[seldomValues]().NumField(); columns != values {
+		t.Errorf("seldom has %d columns, seldomValues %d", columns, values)
+	}
+	changes := map[string]func(*Patient){
+		"name":       func(p *Patient) { p.FamilyName, p.FullName = "Nakamura", "Nakamura" },
+		"other name": func(p *Patient) { p.OtherNames = []Name{{Family: "Suzuki"}} },
+		"birth date": func(p *Patient) { p.BirthDate = "2001" },
+		"gender":     func(p *Patient) { p.Gender = "other" },
+		"inactive":   func(p *Patient) { p.Inactive = true },
+		"replaced":   func(p *Patient) { p.ReplacedBy = "b" },
+		"gone":       func(p *Patient) { p.GoneAt = testTime },
+		"FHIR id":    func(p *Patient) { p.FHIRID = "a2" },
+		"created":    func(p *Patient) { p.CreatedAt = testTime.Add(time.Hour) },
+		"phone":      func(p *Patient) { p.Phone = "030" },
+	}
+	stores(t, func(t *testing.T, s *Store) {
+		ctx := context.Background()
+		for name, change := range changes {
+			add(t, s, testTime, NewPatient{Number: name, FHIRID: name, State: fullState()})
+			for _, back := range []bool{true, false} {
+				var want *Patient
+				err := s.transact(name, func(ctx context.Context, tx bun.Tx) (err error) {
+					if want, err = s.lockedRow(ctx, tx, name); err != nil {
+						return err
+					}
+					was := *want
+					change(want)
+					if err := s.update(ctx, tx, want, testTime); err != nil || !back {
+						return err
+					}
+					want.FHIRState, want.GoneAt, want.FHIRID, want.CreatedAt = was.FHIRState, was.GoneAt, was.FHIRID, was.CreatedAt
+					return s.update(ctx, tx, want, testTime)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := s.Patient(ctx, name)
+				if err != nil || !sameRow(got, want) || got.keys != want.keys {
+					t.Errorf("%s, back %v: stored %+v, want %+v (%v)", name, back, got, want, err)
+				}
+				listed := textsOf(t, s, "SELECT CAST(listed AS TEXT) FROM patients WHERE id = ?", name)
+				if !slices.Equal(listed, []string{fmt.Sprint(want.listed())}) {
+					t.Errorf("%s, back %v: listed is %v, want %d", name, back, listed, want.listed())
+				}
+			}
 		}
 	})
 }

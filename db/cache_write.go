@@ -153,21 +153,26 @@ func (s *Store) lockedRow(ctx context.Context, tx bun.Tx, id string) (*Patient, 
 	return p, err
 }
 
-// newVersion makes p the row's next version, and returns updatePatient's
-// arguments for it.
-func newVersion(p *Patient, at time.Time) []any {
+// newVersion makes p the row's next version.
+func (p *Patient) newVersion(at time.Time) {
 	p.Version++
 	p.ChangeSeq = 0 // NumberChanges gives it its number
 	p.UpdatedAt = fromMicros(toMicros(at))
 	p.LastSyncedAt = fromMicros(toMicros(p.LastSyncedAt))
-	return rowValues(p)
+	p.keys = keysOf(&p.FHIRState)
+	p.keep()
 }
 
-// update writes a whole row as a new version, and what changed of its names and
-// phones into their indexes.
+// update writes a row as a new version, and what changed of its names and phones into
+// their indexes.
 func (s *Store) update(ctx context.Context, tx bun.Tx, p *Patient, at time.Time) error {
-	before := p.keys
-	if _, err := s.exec(ctx, tx, updatePatient, newVersion(p, at)...); err != nil {
+	before, kept := p.keys, p.kept
+	p.newVersion(at)
+	st, set := updatePatient, written
+	if p.kept == kept {
+		st, set = updateRest, written&^seldom
+	}
+	if _, err := s.exec(ctx, tx, st, set.values(p)...); err != nil {
 		return err
 	}
 	if p.keys.search != before.search {

@@ -227,7 +227,7 @@ func (s *Store) CloseUpdate(c Closing) (*Patient, error) {
 }
 
 func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patient, events []event, err error) {
-	p, err := s.lockedRow(ctx, tx, c.PatientID)
+	p, err := s.rowToClose(ctx, tx, c)
 	if errors.Is(err, ErrNotFound) { // the number has moved: then nothing of the patient was open
 		return nil, nil, ErrLostLease
 	}
@@ -282,6 +282,23 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patien
 		_, err = s.exec(ctx, tx, setSyncState, string(p.SyncState), p.ID)
 	}
 	return told, nil, err
+}
+
+// rowToClose locks the row and returns it. Where it is to follow the FHIR server and has
+// the version that the update began with, it is not read again: all that changes without
+// a new version is written over.
+func (s *Store) rowToClose(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
+	if c.Row != nil && c.Shown != nil {
+		same, err := s.exists(ctx, tx, lockVersion, clean(c.PatientID), c.Row.Version)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			row := *c.Row
+			return &row, nil
+		}
+	}
+	return s.lockedRow(ctx, tx, c.PatientID)
 }
 
 // after brings the row to where it is after the closing; told is the row as

@@ -45,7 +45,7 @@ func closed(t *testing.T, s *Store, c Closing) *Patient {
 func sameRow(a, b *Patient) bool {
 	x, y := *a, *b
 	for _, p := range []*Patient{&x, &y} { // an answer shows none of these
-		p.keys, p.versions, p.versionsAsOf, p.stored = keys{}, [changeable]int64{}, 0, [changeable]string{}
+		p.keys, p.versions, p.versionsAsOf, p.stored, p.kept = keys{}, [changeable]int64{}, 0, [changeable]string{}, seldomValues{}
 	}
 	return reflect.DeepEqual(x, y)
 }

@@ -221,14 +221,14 @@ func (p *postgres) closeAtOnce(c Closing) (told *Patient, err error) {
 	}
 	row := *c.Row
 	told, _ = after(&row, c, false)
-	values := newVersion(&row, c.At)
+	row.newVersion(c.At)
 	if row.keys.search != c.Row.keys.search || isStranger(c.Row, *c.Shown) {
 		return nil, nil
 	}
 	was, is := c.Row.keys.phoneList(), row.keys.phoneList()
 	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
 	args = append(args, c.PatientID, without(was, is), c.PatientID, without(is, was))
-	args = append(args, values...)
+	args = append(args, written.values(&row)...)
 	n, err := p.single(c.PatientID, closeAndFollow, args)
 	if err != nil || n == 0 {
 		return nil, err

@@ -29,9 +29,28 @@ var (
 // has more than 64 KiB of identifiers. A value inside it that is no FHIR value (a
 // birthDate 14/11/1949) counts as absent. An id is not required.
 func ParsePatient(body []byte, now time.Time) (Patient, error) {
+	p, _, err := readPatient(body, now)
+	return p, err
+}
+
+// ParsePatientAsOf is ParsePatient, and ContactOf at another time, of a body that is read once.
+func ParsePatientAsOf(body []byte, now, then time.Time) (Patient, Contact, error) {
+	p, doc, err := readPatient(body, now)
+	if err != nil {
+		return Patient{}, Contact{}, err
+	}
+	var shown shown
+	c := shown.keepContact(contactOf(doc, then))
+	if shown.size > maxShown {
+		return Patient{}, Contact{}, unusable(OpParse, errShowsTooMuch)
+	}
+	return p, c, nil
+}
+
+func readPatient(body []byte, now time.Time) (Patient, gjson.Result, error) {
 	doc, err := parsePatient(body)
 	if err != nil {
-		return Patient{}, unusable(OpParse, err)
+		return Patient{}, doc, unusable(OpParse, err)
 	}
 	meta := member(doc, "meta")
 	var shown shown
@@ -64,14 +83,14 @@ func ParsePatient(body []byte, now time.Time) (Patient, error) {
 		}
 	}
 	if shown.size > maxShown {
-		return Patient{}, unusable(OpParse, errShowsTooMuch)
+		return Patient{}, doc, unusable(OpParse, errShowsTooMuch)
 	}
 	p.keepOthers(names, phonesOf(doc, now))
 	p.Replaces = replaces(doc)
 	if err := p.keepIdentifiers(); err != nil {
-		return Patient{}, unusable(OpParse, err)
+		return Patient{}, doc, unusable(OpParse, err)
 	}
-	return p, nil
+	return p, doc, nil
 }
 
 // shown counts what one record shows and copies it out of the body, which it

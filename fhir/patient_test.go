@@ -1,7 +1,9 @@
 package fhir
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -210,5 +212,26 @@ func TestWhatShowsNothingIsNoValue(t *testing.T) {
 		if err != nil || p.FamilyName != "Echt" || p.Contact.Phone != "555-0102" || p.Contact.Email != "" || p.Contact.Address.City != "Bonn" {
 			t.Errorf("%q: %+v, %v", nothing, p, err)
 		}
+	}
+}
+
+// One reading for two times: each sees the phone that was current then.
+func TestParsePatientAsOf(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	then := now.AddDate(-1, 0, 0)
+	record := func(old string) []byte {
+		return []byte(`{"resourceType":"Patient","telecom":[{"system":"phone","value":"` + old + `","period":{"end":"2025-06-01"}},{"system":"phone","value":"2"}]}`)
+	}
+	body := record("1")
+	p, was, err := ParsePatientAsOf(body, now, then)
+	if err != nil || p.Contact.Phone != "2" || was.Phone != "1" {
+		t.Errorf("%q, then %q (%v)", p.Contact.Phone, was.Phone, err)
+	}
+	if apart, err := ContactOf(body, then); err != nil || !reflect.DeepEqual(apart, was) {
+		t.Errorf("%+v, want %+v (%v)", was, apart, err)
+	}
+	if _, _, err := ParsePatientAsOf(record(strings.Repeat("1", maxShown+1)), now, then); !errors.Is(err, errShowsTooMuch) {
+		t.Errorf("then it showed too much: %v", err)
 	}
 }

@@ -147,11 +147,53 @@ func BenchmarkOpenEMR(b *testing.B) {
 	})
 }
 
+// parts are what a write waited for, one write after the other.
+type parts map[string][]time.Duration
+
+// since is deferred with the time at which a part began.
+func (p parts) since(part string, began time.Time) { p[part] = append(p[part], time.Since(began)) }
+
+type timedStore struct {
+	*db.Store
+	parts
+}
+
+func (s timedStore) BeginUpdate(ctx context.Context, u db.ContactUpdate, owner string, lease time.Duration) (*db.Begun, error) {
+	defer s.since("begin", time.Now())
+	return s.Store.BeginUpdate(ctx, u, owner, lease)
+}
+
+func (s timedStore) SendUpdate(id, owner, patientID, ifMatch, put string) error {
+	defer s.since("send", time.Now())
+	return s.Store.SendUpdate(id, owner, patientID, ifMatch, put)
+}
+
+func (s timedStore) CloseUpdate(c db.Closing) (*db.Patient, error) {
+	defer s.since("close", time.Now())
+	return s.Store.CloseUpdate(c)
+}
+
+type timedFHIR struct {
+	*fhir.Client
+	parts
+}
+
+func (f timedFHIR) Read(ctx context.Context, id string) (fhir.Resource, error) {
+	defer f.since("read", time.Now())
+	return f.Client.Read(ctx, id)
+}
+
+func (f timedFHIR) Update(ctx context.Context, id string, body []byte, ifMatch string) (fhir.Update, error) {
+	defer f.since("put", time.Now())
+	return f.Client.Update(ctx, id, body, ifMatch)
+}
+
 // BenchmarkOneClient measures what the write protocol adds to a write on the
-// FHIR server alone. The two take turns.
+// FHIR server alone, and what a write waits for. The two take turns.
 func BenchmarkOneClient(b *testing.B) {
 	onEachDatabase(b, func(b *testing.B, databaseURL string) {
-		s := newBench(b, databaseURL, 100)
+		r, waits := newRigOn(b, databaseURL, 100), parts{}
+		s := bench{r, r.writer(true, timedFHIR{r.client, waits}, timedStore{r.store, waits}, func(c *writethrough.Config) { c.Timeout = 10 * time.Second }), fhirID}
 		var alone, through []time.Duration
 		for b.Loop() {
 			for n := range 100 {
@@ -163,6 +205,9 @@ func BenchmarkOneClient(b *testing.B) {
 		b.ReportMetric(a.Seconds()*1e3, "ms-alone-p50")
 		b.ReportMetric(t.Seconds()*1e3, "ms-through-p50")
 		b.ReportMetric((t-a).Seconds()*1e3, "ms-added-p50")
+		for part, times := range waits {
+			b.ReportMetric(p50(times).Seconds()*1e3, "ms-"+part+"-p50")
+		}
 	})
 }
 

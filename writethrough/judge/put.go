@@ -57,14 +57,10 @@ func (p Put) asBefore(have fhir.Contact) bool {
 	return len(fhir.Differing(have, p.Base, p.Edit.Fields())) == 0
 }
 
-// contact returns what a body shows of the PUT. A field that shows another value, but
-// whose entry is as the PUT makes it, counts as that: without If-Match nothing keeps
-// others from adding an entry that comes first.
-func (p Put) contact(body []byte) (fhir.Contact, error) {
-	have, err := fhir.ContactOf(body, p.At)
-	if err != nil {
-		return have, err
-	}
+// contact returns what a body shows of the PUT; have is its contact as of At. A field
+// that shows another value, but whose entry is as the PUT makes it, counts as that:
+// without If-Match nothing keeps others from adding an entry that comes first.
+func (p Put) contact(body []byte, have fhir.Contact) fhir.Contact {
 	for _, field := range p.missing(have) {
 		switch is, ok := p.written(body, field); {
 		case !ok:
@@ -76,16 +72,16 @@ func (p Put) contact(body []byte) (fhir.Contact, error) {
 			have.Address = is.Address
 		}
 	}
-	return have, nil
+	return have
 }
 
 // Missing names the edited fields that a body does not hold, in any form.
 func (p Put) Missing(body []byte) ([]string, error) {
-	have, err := p.contact(body)
+	have, err := fhir.ContactOf(body, p.At)
 	if err != nil {
 		return nil, err
 	}
-	return p.missing(have), nil
+	return p.missing(p.contact(body, have)), nil
 }
 
 func (p Put) missing(have fhir.Contact) []string {

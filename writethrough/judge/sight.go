@@ -83,14 +83,11 @@ func sameRecord(a, b []byte) bool {
 }
 
 func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
-	patient, err := fhir.ParsePatient(now.JSON, at)
+	patient, have, err := fhir.ParsePatientAsOf(now.JSON, at, p.At)
 	if err != nil {
 		return err
 	}
-	shown, err := p.shows(now.JSON)
-	if err != nil {
-		return err
-	}
+	shown := p.shows(now.JSON, have)
 	s.Now, s.Missing, s.Normalized = &patient, shown.missing, shown.normalized
 	switch {
 	case past.Deleted && len(shown.missing) == 0:
@@ -106,14 +103,11 @@ func (s *Sight) judge(p Put, now fhir.Resource, past Past, at time.Time) error {
 // judgeNext judges by the version that directly followed the one that the PUT
 // named: it is the PUT's, or the PUT can never land. now is what is there now.
 func (s *Sight) judgeNext(p Put, next fhir.Resource, now Fate, at time.Time) error {
-	then, err := fhir.ParsePatient(next.JSON, at)
+	then, have, err := fhir.ParsePatientAsOf(next.JSON, at, p.At)
 	if err != nil {
 		return err
 	}
-	shown, err := p.shows(next.JSON)
-	if err != nil {
-		return err
-	}
+	shown := p.shows(next.JSON, have)
 	s.Followed = &then
 	switch {
 	case now == Landed:
@@ -132,16 +126,16 @@ func (s *Sight) judgeNext(p Put, next fhir.Resource, now Fate, at time.Time) err
 
 // SeeOwn judges by the version that the PUT made.
 func (p Put) SeeOwn(shown fhir.Resource, at time.Time) (Sight, error) {
-	patient, err := fhir.ParsePatient(shown.JSON, at)
+	patient, have, err := fhir.ParsePatientAsOf(shown.JSON, at, p.At)
 	if err != nil {
 		return Sight{Read: Unread, History: Silent}, err
 	}
 	s := Sight{Read: Seen, Fate: Landed, Versions: p.IfMatch != "", Moved: true, History: Silent, Now: &patient}
-	own, err := p.shows(shown.JSON)
+	own := p.shows(shown.JSON, have)
 	if s.Missing, s.Normalized = own.missing, own.normalized; len(own.missing) > 0 {
 		s.Fate = own.fate
 	}
-	return s, err
+	return s, nil
 }
 
 // body is what a body shows of a PUT.
@@ -151,14 +145,11 @@ type body struct {
 	normalized []string // those whose form is not the one that was sent
 }
 
-// shows says what a body shows: the values; what was there before; or perhaps what
-// the server made of the values (cut, a part of them), and then they must not be
-// written again.
-func (p Put) shows(of []byte) (body, error) {
-	have, err := p.contact(of)
-	if err != nil {
-		return body{}, err
-	}
+// shows says what a body shows, whose contact is have as of At: the values; what was
+// there before; or perhaps what the server made of the values (cut, a part of them), and
+// then they must not be written again.
+func (p Put) shows(of []byte, have fhir.Contact) body {
+	have = p.contact(of, have)
 	missing, before := p.missing(have), p.asBefore(have)
 	fate := Altered
 	switch changed := fhir.Differing(have, p.Base, p.changed()); {
@@ -171,5 +162,5 @@ func (p Put) shows(of []byte) (body, error) {
 	case slices.ContainsFunc(changed, func(field string) bool { return !slices.Contains(missing, field) }):
 		fate = Partly
 	}
-	return body{fate, missing, fhir.Differing(have, p.Intended, p.Edit.Fields())}, nil
+	return body{fate, missing, fhir.Differing(have, p.Intended, p.Edit.Fields())}
 }
