@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,26 @@ func TestQuick(t *testing.T) {
 	}
 	if os.Getenv("TEST_POSTGRES_URL") == "" {
 		t.Skip("TEST_POSTGRES_URL is not set: PostgreSQL was not measured")
+	}
+}
+
+// TestQuickAtRest measures each figure of -rest.
+func TestQuickAtRest(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("memory is read from /proc")
+	}
+	var out, log strings.Builder
+	if err := realMain(t.Context(), []string{"-rest", "-quick", "-postgres", os.Getenv("TEST_POSTGRES_URL")}, nil, &out, &log); err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	for _, what := range []string{"start until", "resident at rest", "at most", "more with 60 ", "processor time"} {
+		if !strings.Contains(out.String(), "\n| "+what) {
+			t.Errorf("the table lacks %q", what)
+		}
+	}
+	if strings.Contains(out.String(), "at rest | 0.0") {
+		t.Errorf("no memory was measured:\n%s", &out)
 	}
 }
 

@@ -24,6 +24,15 @@ type database struct {
 	drop        func() error
 }
 
+// keptDatabase is one that was filled before, and has no plain table.
+func keptDatabase(url string) *database {
+	d := &database{name: "PostgreSQL", url: url, drop: func() error { return nil }}
+	if strings.HasPrefix(url, "sqlite:") {
+		d.name = "SQLite"
+	}
+	return d
+}
+
 // plainColumns is the plain table; plainRows are the rows of PatientGraph's table for it.
 const (
 	plainColumns = `(id TEXT %[1]s PRIMARY KEY, full_name TEXT, birth_date TEXT, phone TEXT, email TEXT, created_at BIGINT NOT NULL)`

@@ -19,17 +19,19 @@ import (
 	"time"
 )
 
-// programs are what the binary is besides the runner: it starts itself as the first three.
+// programs are what the binary is besides the runner: it starts itself as the first four.
 var programs = map[string]func(ctx context.Context, args []string, in io.Reader, out io.Writer) error{
-	"hello":  serveHello,
-	"byhand": serveByHand,
-	"load":   load,
-	"table":  ofFile(func(r *results, out io.Writer) error { return printTo(out, table(r)) }),
-	"draw":   ofFile(func(r *results, out io.Writer) error { return printTo(out, picture(r)) }),
-	"docs":   ofFile(func(r *results, _ io.Writer) error { return document("docs", r) }),
+	"hello":     serveHello,
+	"byhand":    serveByHand,
+	"load":      load,
+	"subscribe": subscribe,
+	"table":     ofFile(func(r *results, out io.Writer) error { return printTo(out, table(r)) }),
+	"draw":      ofFile(func(r *results, out io.Writer) error { return printTo(out, picture(r)) }),
+	"docs":      ofFile(func(r *results, _ io.Writer) error { return document("docs", r) }),
 }
 
 const usage = `go run ./benchmarks [flags]             measure, and print the table
+go run ./benchmarks -rest [flags]       measure memory, the start, and what it costs to be watched
 go run ./benchmarks table RESULTS.json  print the table of a run again
 go run ./benchmarks draw RESULTS.json   print its picture, an SVG
 go run ./benchmarks docs RESULTS.json   write both into ./docs
@@ -50,7 +52,7 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	if len(args) > 0 && programs[args[0]] != nil {
 		return programs[args[0]](ctx, args[1:], in, out)
 	}
-	o := options{log: log}
+	o := options{log: log, sleepers: subscriptions}
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	flags.SetOutput(log)
 	flags.Usage = func() { fmt.Fprint(log, usage); flags.PrintDefaults() }
@@ -65,12 +67,14 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	flags.StringVar(&o.binary, "binary", "", "the patientgraph to measure (default: built from this source)")
 	flags.StringVar(&o.beside, "beside", "", "another patientgraph, measured in the same turns; the table calls it the other build")
 	results := flags.String("out", "", "a file for all figures, as JSON")
+	flags.StringVar(&o.kept, "databases", "", "with -rest: databases that hold the patients already, with commas between them (BenchmarkMillion in ./db fills one); none: they are made for the run")
+	atRest := flags.Bool("rest", false, "measure memory, the start, and what log, metrics and rate limit cost, instead of reads")
 	quick := flags.Bool("quick", false, "see in seconds that everything works: 1,000 patients, no PostGraphile; the figures mean nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *quick {
-		o.patients, o.turns, o.turn, o.warm, o.settle, o.postgraphile = 1_000, 1, 100*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond, ""
+		o.patients, o.turns, o.turn, o.warm, o.settle, o.postgraphile, o.sleepers = 1_000, 1, 100*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond, "", 60
 	}
 	if flags.NArg() > 0 || o.patients < 2*pageSize || o.turns < 1 {
 		return fmt.Errorf("no arguments are taken, at least %d patients and one turn; see -h", 2*pageSize)
@@ -81,6 +85,13 @@ func realMain(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 			return fmt.Errorf("-connections: %q is no number of connections", text)
 		}
 		o.connections = append(o.connections, n)
+	}
+	if *atRest {
+		text, err := rest(ctx, o)
+		if err != nil {
+			return err
+		}
+		return printTo(out, text)
 	}
 	r, err := run(ctx, o)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -21,7 +22,8 @@ type options struct {
 	turn, warm, settle     time.Duration
 	connections            []int
 	postgres, postgraphile string
-	binary, beside         string
+	binary, beside, kept   string
+	sleepers               int
 	log                    io.Writer
 }
 
@@ -33,16 +35,8 @@ func run(ctx context.Context, o options) (_ *results, err error) {
 	}
 	defer os.RemoveAll(dir)
 	r := newResults(o)
-	if o.binary == "" {
-		o.say("building patientgraph")
-		if o.binary, err = build(ctx, dir); err != nil {
-			return nil, err
-		}
-	}
-	databases, err := o.databases(ctx, dir)
-	for _, d := range databases {
-		defer func() { err = errors.Join(err, d.drop()) }()
-	}
+	databases, drop, err := o.prepare(ctx, dir)
+	defer func() { err = errors.Join(err, drop()) }()
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +87,31 @@ func run(ctx context.Context, o options) (_ *results, err error) {
 
 func (o options) say(format string, args ...any) {
 	fmt.Fprintf(o.log, format+"\n", args...)
+}
+
+// prepare builds the program, unless one is named, and fills the databases. drop is called
+// at the end, also after an error.
+func (o *options) prepare(ctx context.Context, dir string) (all []*database, drop func() error, err error) {
+	drop = func() (err error) {
+		for _, d := range all {
+			err = errors.Join(err, d.drop())
+		}
+		return err
+	}
+	if o.binary == "" {
+		o.say("building patientgraph")
+		if o.binary, err = build(ctx, dir); err != nil {
+			return nil, drop, err
+		}
+	}
+	if o.kept != "" {
+		for address := range strings.SplitSeq(o.kept, ",") {
+			all = append(all, keptDatabase(address))
+		}
+		return all, drop, nil
+	}
+	all, err = o.databases(ctx, dir)
+	return all, drop, err
 }
 
 // databases returns also with an error those that must be dropped.

@@ -70,7 +70,7 @@ func (s *server) start(ctx context.Context) error {
 			return fmt.Errorf("%s ended: %v; to see why: %s", s.name, s.command.ProcessState, s.command)
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not answer: %w", s.name, err)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
@@ -107,10 +107,12 @@ const (
 )
 
 // newPatientGraph runs it as an operator does, its log included. There is no FHIR server
-// behind it, so nothing is followed, and a caller may ask as often as he likes.
-func newPatientGraph(name, binary string, d *database) (*server, error) {
+// behind it, so nothing is followed, and a caller may ask as often as he likes. more are
+// settings beside these.
+func newPatientGraph(name, binary string, d *database, more ...string) (*server, error) {
 	settings := append(os.Environ(), "DATABASE_URL="+d.url, "JWT_SECRET="+secret, "FHIR_BASE_URL=http://127.0.0.1:1/fhir",
 		"PATIENT_ID_SYSTEM="+numberSystem, "SYNC_INTERVAL=0", "VERIFY_INTERVAL=0", "RATE_LIMIT=0", "LOG_FORMAT=json")
+	settings = append(settings, more...)
 	s, err := newServer(name+", "+d.name, ofPatientGraph, func(address string) *exec.Cmd {
 		command := exec.Command(binary)
 		command.Env = append(settings, "LISTEN_ADDR="+address)
@@ -119,16 +121,21 @@ func newPatientGraph(name, binary string, d *database) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.headers = nil
+	s.headers, err = headersOf(callers)
+	return s, err
+}
+
+// headersOf are the headers of callers, each with a token.
+func headersOf(callers int) (headers []string, err error) {
 	for n := range callers {
 		claims := jwt.MapClaims{"role": "admin", "sub": fmt.Sprint("caller-", n), "exp": time.Now().Add(24 * time.Hour).Unix()}
 		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 		if err != nil {
 			return nil, err
 		}
-		s.headers = append(s.headers, "Authorization: Bearer "+token+"\r\n")
+		headers = append(headers, "Authorization: Bearer "+token+"\r\n")
 	}
-	return s, nil
+	return headers, nil
 }
 
 // ourselves is this program as another one.
