@@ -21,6 +21,7 @@ import (
 // names: of the request, and of the operation.
 type requestInfo struct {
 	id        string
+	began     time.Time
 	client    netip.Addr // who sent it, see Proxies
 	https     bool       // it came so, to us or to a proxy
 	role      string     // of the viewer; "": none yet
@@ -28,6 +29,7 @@ type requestInfo struct {
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
 	transport string                    // of what may have many answers; "": one answer
 	ended     string                    // why it has no more; of a WebSocket, the code it was closed with
+	lives     bool                      // as a WebSocket, which logs its line when it ends
 
 	caller     string             // of the viewer, see callerName
 	agreed     agreed             // how its answers are sent
@@ -68,8 +70,7 @@ func infoOf(ctx context.Context) *requestInfo {
 // GraphQL, else at debug. A fault of ours becomes a line too, and a 500.
 func accessLog(s *server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		info := &requestInfo{id: requestID(r), agreed: agreed{single: jsonType}}
+		info := &requestInfo{id: requestID(r), began: time.Now(), agreed: agreed{single: jsonType}}
 		info.client, info.https = s.proxies.client(r)
 		r = r.WithContext(withInfo(r.Context(), info))
 		w.Header().Set(requestIDHeader, info.id)
@@ -86,7 +87,9 @@ func accessLog(s *server, next http.Handler) http.Handler {
 					cause = nil
 				}
 			}
-			info.log(s.Log, r, answer.status, time.Since(began))
+			if !info.lives {
+				info.log(s.Log, r, answer.status)
+			}
 			if cause != nil {
 				panic(http.ErrAbortHandler) // the answer is cut off: its reader must notice
 			}
@@ -95,8 +98,8 @@ func accessLog(s *server, next http.Handler) http.Handler {
 	})
 }
 
-func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int, took time.Duration) {
-	ms, client := slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("client", info.client.String())
+func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int) {
+	ms, client := slog.Float64("ms", float64(time.Since(info.began).Microseconds())/1000), slog.String("client", info.client.String())
 	if !info.graphql { // the path is as we wrote it, not as it was asked for
 		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms, client)
 		return

@@ -55,7 +55,7 @@ func newGraphQL(s *server) http.Handler {
 	h.SetRecoverFunc(func(ctx context.Context, cause any) error {
 		return resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 	})
-	sockets, told := &webSockets{server: s, metrics: metrics, answers: answers}, streams{s, metrics}
+	sockets, told := newWebSockets(s, metrics, answers), streams{s, metrics}
 	single := singleTransport{newPlans(s.Resolver, documents, deadline, viewers)}
 	return answers.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

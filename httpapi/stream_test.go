@@ -106,7 +106,7 @@ func waiting(s server, executor graphql.GraphExecutor) http.Handler {
 	s.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: s.Log, Now: time.Now}
 	handler := negotiated(checkedRequest(newGraphQL(&s)))
 	if executor != nil {
-		sockets := &webSockets{server: &s, metrics: newStreamMetrics(prometheus.NewRegistry()), answers: newAnswerLimit()}
+		sockets := newWebSockets(&s, newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit())
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}

@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -92,35 +95,86 @@ type webSockets struct {
 	answers    *answerLimit
 	open       resolvers.PerViewer
 	operations resolvers.PerViewer // under way
+	stopping   context.Context     // as Stopping
 }
 
+// newWebSockets also waits for Stopping, so that not every socket has to.
+func newWebSockets(s *server, metrics *streamMetrics, answers *answerLimit) *webSockets {
+	stopping, stop := context.WithCancel(context.Background())
+	go func() {
+		<-s.Stopping
+		stop()
+	}()
+	return &webSockets{server: s, metrics: metrics, answers: answers, stopping: stopping}
+}
+
+// Do makes a WebSocket of a request and returns: the stack of the request, its buffers and
+// its headers, most of what an idle socket would take, are not kept as long as the socket.
 func (t *webSockets) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	ended := func() {}
 	if t.Sockets != nil {
 		t.Sockets.Add(1)
-		defer t.Sockets.Done()
+		ended = t.Sockets.Done
 	}
+	s := t.accept(w, r, exec)
+	if s == nil {
+		ended()
+		return
+	}
+	go func() {
+		defer ended()
+		s.serve()
+	}()
+}
+
+// accept returns the socket that a request becomes; nil: it was refused.
+func (t *webSockets) accept(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) *socket {
 	if status, err := checkHandshake(r); err != nil {
 		w.Header().Set("Sec-WebSocket-Version", webSocketVersion) // the one that there is (RFC 6455 section 4.4)
 		w.Header().Set("Upgrade", "websocket")                    // of 426 (RFC 9110 section 15.5.22)
 		refuse(w, r, status, err)
-		return
+		return nil
 	}
 	// Who may call from a page was decided before (withCORS).
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{transportWS, legacyWS}, InsecureSkipVerify: true})
+	conn, err := websocket.Accept(smallBuffers{w}, r, &websocket.AcceptOptions{Subprotocols: []string{transportWS, legacyWS}, InsecureSkipVerify: true})
 	if err != nil {
-		return // and said to the client
+		return nil // and said to the client
 	}
 	if conn.Subprotocol() != transportWS {
 		noteStream(r.Context(), overWebSocket, strconv.Itoa(int(closeSubprotocol)))
 		_ = conn.Close(closeSubprotocol, "Subprotocol not acceptable: use "+transportWS)
-		return
+		return nil
 	}
-	t.metrics.sockets.Inc()
-	defer t.metrics.sockets.Dec()
 	conn.SetReadLimit(maxInit)
-	s := &socket{webSockets: t, conn: conn, exec: exec, acknowledged: make(chan struct{}), expired: make(chan struct{}, 1), running: map[string]*running{}}
-	s.ctx, s.cancel = context.WithCancel(r.Context())
-	s.serve(r)
+	s := &socket{webSockets: t, conn: conn, exec: exec, acknowledged: make(chan struct{}), running: map[string]*running{}}
+	ctx := resolvers.WithAcceptLanguage(context.Background(), resolvers.Language(r.Context()))
+	of := infoOf(r.Context())
+	of.lives = true
+	s.ctx, s.cancel = context.WithCancel(withInfo(ctx, &requestInfo{id: of.id, began: of.began, client: of.client, role: of.role, caller: of.caller, graphql: true, agreed: of.agreed}))
+	s.viewer, s.known = auth.FromContext(r.Context())
+	s.caller = of.caller
+	s.timeout = time.AfterFunc(t.timing.init, s.isLate)
+	return s
+}
+
+// smallBuffers gives a connection that becomes a WebSocket smaller buffers than those of
+// HTTP: most have nothing to say.
+type smallBuffers struct{ http.ResponseWriter }
+
+const (
+	socketReads  = 256
+	socketWrites = 512
+)
+
+func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, _ := buffers.Peek(buffers.Reader.Buffered()) // what a client sent behind its request
+	reader := bufio.NewReaderSize(bytes.NewReader(early), max(socketReads, len(early)))
+	_, _ = reader.Peek(len(early)) // now it is in this buffer, as whoever takes it over expects
+	return conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, socketWrites)), nil
 }
 
 const webSocketVersion = "13"
@@ -151,12 +205,13 @@ type socket struct {
 	ctx    context.Context // of its operations
 	cancel context.CancelFunc
 
-	viewer       auth.Viewer   // once it is acknowledged
+	known        bool          // the request had a token
+	viewer       auth.Viewer   // whose it was; once it is acknowledged, who may ask
 	caller       string        // as it is counted
 	recipient    *recipient    // of its answers
 	left         func()        // of its viewer's count
 	acknowledged chan struct{} // closed then
-	expired      chan struct{} // holds an element when an operation found the token expired
+	timeout      *time.Timer   // until it is acknowledged; then until its token expires
 	code         atomic.Int32  // that we close with; 0: the client has left
 
 	mu      sync.Mutex
@@ -171,17 +226,27 @@ type closing struct {
 	reason string
 }
 
-// serve reads messages until the socket is closed.
-func (s *socket) serve(r *http.Request) {
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		s.watch()
+// serve reads messages until the socket is closed, and then logs it.
+func (s *socket) serve() {
+	s.metrics.sockets.Inc()
+	defer s.metrics.sockets.Dec()
+	r := (&http.Request{Method: http.MethodGet}).WithContext(s.ctx) // all that is left of it
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.countInternal(resolvers.Internal(s.ctx, s.Log, resolvers.Panic(cause)))
+		}
+		infoOf(s.ctx).log(s.Log, r, http.StatusSwitchingProtocols)
 	}()
+	leave := context.AfterFunc(s.stopping, func() {
+		s.finish()
+		s.close(websocket.StatusGoingAway, "the server stops: connect again")
+	})
+	time.AfterFunc(s.timing.heartbeat, s.beat)
 	defer func() {
 		_ = s.conn.CloseNow() // it may be closed
 		s.cancel()
-		<-watched
+		leave()
+		s.timeout.Stop()
 		s.work.Wait()
 		if s.left != nil {
 			s.left()
@@ -194,10 +259,10 @@ func (s *socket) serve(r *http.Request) {
 			if code == 0 {
 				code = max(int(websocket.CloseStatus(err)), 0) // 0: it was cut off
 			}
-			noteStream(r.Context(), overWebSocket, strconv.Itoa(code))
+			noteStream(s.ctx, overWebSocket, strconv.Itoa(code))
 			return
 		}
-		if bad := s.handle(r, kind, data); bad != nil {
+		if bad := s.handle(kind, data); bad != nil {
 			s.close(bad.code, bad.reason)
 		}
 	}
@@ -234,40 +299,22 @@ func shortReason(reason string) string {
 	return strings.ToValidUTF8(reason[:most], "")
 }
 
-// watch does what has its time: heartbeats, and the end of who does not say who it is, of a
-// token, and of the server.
-func (s *socket) watch() {
-	go s.beat()
-	timeout := time.NewTimer(s.timing.init) // until it is acknowledged; then until its token expires
-	defer timeout.Stop()
-	acknowledged := s.acknowledged
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-acknowledged:
-			acknowledged = nil
-			timeout.Reset(time.Until(s.viewer.Expires))
-			continue
-		case <-timeout.C:
-			switch {
-			case !s.isAcknowledged():
-				s.close(closeInitTimeout, "Connection initialisation timeout")
-				return
-			case acknowledged != nil: // just now
-				continue
-			}
-			s.finish()
-			s.close(closeForbidden, "Forbidden: the token has expired")
-		case <-s.expired:
-			s.finish()
-			s.close(closeForbidden, "Forbidden: the token has expired")
-		case <-s.Stopping:
-			s.finish()
-			s.close(websocket.StatusGoingAway, "the server stops: connect again")
-		}
-		return
+// isLate ends a socket that does not say who it is, or whose token expires.
+func (s *socket) isLate() {
+	switch {
+	case !s.isAcknowledged():
+		s.close(closeInitTimeout, "Connection initialisation timeout")
+	case time.Now().Before(s.viewer.Expires): // it was acknowledged just now
+		s.timeout.Reset(time.Until(s.viewer.Expires))
+	default:
+		s.expire()
 	}
+}
+
+// expire ends a socket whose token is valid no longer.
+func (s *socket) expire() {
+	s.finish()
+	s.close(closeForbidden, "Forbidden: the token has expired")
 }
 
 // finish begins no more operations and waits for those under way: a write must be told
@@ -282,29 +329,24 @@ func (s *socket) finish() {
 // beat sends both pings, the one that clients see and the one that every WebSocket
 // must answer, and drops a client that does not.
 func (s *socket) beat() {
-	ticker := time.NewTicker(s.timing.heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := s.send(message{Type: "ping"})
-		if err == nil {
-			ctx, cancel := context.WithTimeout(s.ctx, s.timing.send)
-			err = s.conn.Ping(ctx)
-			cancel()
-		}
-		if err != nil && s.ctx.Err() == nil {
-			_ = s.conn.CloseNow()
-			return
-		}
+	if s.ctx.Err() != nil {
+		return
+	}
+	err := s.send(message{Type: "ping"})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(s.ctx, s.timing.send)
+		err = s.conn.Ping(ctx)
+		cancel()
+	}
+	if err == nil {
+		time.AfterFunc(s.timing.heartbeat, s.beat)
+	} else if s.ctx.Err() == nil {
+		_ = s.conn.CloseNow()
 	}
 }
 
 // handle does what a message asks for.
-func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte) *closing {
+func (s *socket) handle(kind websocket.MessageType, data []byte) *closing {
 	if kind != websocket.MessageText {
 		return &closing{closeBadRequest, "Invalid message: it must be text"}
 	}
@@ -317,7 +359,7 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 		if s.isAcknowledged() {
 			return &closing{closeTwoInits, "Too many initialisation requests"}
 		}
-		v, caller, bad := s.identify(r, m.payload)
+		v, caller, bad := s.identify(m.payload)
 		if bad != nil {
 			return bad
 		}
@@ -326,9 +368,10 @@ func (s *socket) handle(r *http.Request, kind websocket.MessageType, data []byte
 			return &closing{websocket.StatusTryAgainLater, fmt.Sprintf("%s: you have %d WebSockets already, and may have no more at once", resolvers.CodeLimitExceeded, maxSockets)}
 		}
 		s.viewer, s.caller, s.left, s.recipient = v, caller, left, &recipient{caller: caller}
-		infoOf(r.Context()).noteViewer(v, caller)
+		infoOf(s.ctx).noteViewer(v, caller)
 		s.conn.SetReadLimit(maxReceived)
 		close(s.acknowledged)
+		s.timeout.Reset(time.Until(v.Expires))
 		_ = s.send(message{Type: "connection_ack"}) // the next read says if the client is gone
 	case "ping":
 		pong := message{Type: "pong"}
@@ -359,7 +402,7 @@ func (s *socket) isAcknowledged() bool {
 
 // identify returns whose token the payload of connection_init holds; without one, whose
 // the header of the request held. The caller is as callerName has it.
-func (s *socket) identify(r *http.Request, payload gjson.Result) (v auth.Viewer, caller string, bad *closing) {
+func (s *socket) identify(payload gjson.Result) (v auth.Viewer, caller string, bad *closing) {
 	var given []gjson.Result
 	payload.ForEach(func(key, value gjson.Result) bool {
 		if strings.EqualFold(key.Str, "Authorization") {
@@ -367,12 +410,11 @@ func (s *socket) identify(r *http.Request, payload gjson.Result) (v auth.Viewer,
 		}
 		return true
 	})
-	v, known := auth.FromContext(r.Context())
 	switch {
 	case len(given) > 1:
 		return v, "", &closing{closeForbidden, "Forbidden: more than one Authorization"}
-	case len(given) == 0 && known:
-		return v, callerName(v, bearerOf(r)), nil
+	case len(given) == 0 && s.known:
+		return s.viewer, s.caller, nil
 	case len(given) == 0:
 		return v, "", &closing{closeForbidden, "Forbidden: a bearer token is required in the payload of connection_init, as Authorization"}
 	}
@@ -380,9 +422,9 @@ func (s *socket) identify(r *http.Request, payload gjson.Result) (v auth.Viewer,
 	if !ok {
 		return v, "", &closing{closeForbidden, `Forbidden: Authorization must be "Bearer" and a token`}
 	}
-	v, err := s.Verifier.Verify(r.Context(), token)
+	v, err := s.Verifier.Verify(s.ctx, token)
 	if err != nil {
-		s.Log.InfoContext(r.Context(), "request refused", "reason", err)
+		s.Log.InfoContext(s.ctx, "request refused", "reason", err)
 		return v, "", &closing{closeForbidden, "Forbidden: " + auth.PublicReason(err)}
 	}
 	return v, callerName(v, token), nil

@@ -46,7 +46,9 @@ func (s *socket) subscribe(m *received) *closing {
 		ended, op.forget, m.tooMuch = s.enter(m.size)
 	}
 	if m.tooMuch != nil {
-		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(s.ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
+		ctx, info := s.forOperation(s.ctx)
+		defer s.answers.begin(info, s.recipient)()
+		_ = s.send(errorsMessage(m.id, s.exec.DispatchError(ctx, gqlerror.List{m.tooMuch}).Errors...)) // the next read says if the client is gone
 		return nil
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -139,10 +141,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 	case endedFailed:
 		_ = s.reply(op, errorsMessage(op.id, failure...), true)
 	case endedExpired: // the socket ends, and with it the operation: its client comes again
-		select {
-		case s.expired <- struct{}{}:
-		default:
-		}
+		go s.expire()
 	}
 }
 

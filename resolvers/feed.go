@@ -19,7 +19,21 @@ type feed struct {
 	id      string // as asked for
 	columns []db.Column
 	me      *follower
-	sent    *db.Patient // what was sent last, or what the client could read when it subscribed; nil: nothing
+	sent    shownState // what was sent last, or what the client could read when it subscribed
+}
+
+// shownState is a patient at one version; zero: none. The whole row would be kept as long
+// as the subscription.
+type shownState struct {
+	id, fhirID string
+	version    int64
+}
+
+func stateOf(row *db.Patient) shownState {
+	if row == nil {
+		return shownState{}
+	}
+	return shownState{row.ID, row.FHIRID, row.Version}
 }
 
 // follow begins a subscription. The error is for the caller.
@@ -27,21 +41,23 @@ func (r *Resolver) follow(ctx context.Context, v auth.Viewer, id string, columns
 	f := &feed{Resolver: r, viewer: v, id: id, columns: append(columns, db.ColUpdatedAt), me: &follower{changed: make(chan struct{}, 1)}}
 	r.changes.follow(f.me, name{number: id}) // before it is read: no change falls in between
 	err := r.watchChanges(ctx)
+	var row *db.Patient
 	if err == nil {
-		f.sent, err = f.read(ctx)
+		row, err = f.read(ctx)
 	}
 	switch {
 	case err != nil:
 		err = r.internal(ctx, err)
-	case f.sent == nil:
+	case row == nil:
 		err = requestError(ctx, CodeBadUserInput, "there is no patient with this id that you may see")
 	}
 	if err != nil {
 		r.changes.leave(f.me)
 		return nil, err
 	}
-	if came := arrival(ctx); !came.IsZero() && !f.sent.UpdatedAt.Before(came) {
-		f.sent = &db.Patient{} // it has changed since the client was promised a stream
+	f.sent = stateOf(row)
+	if came := arrival(ctx); !came.IsZero() && !row.UpdatedAt.Before(came) {
+		f.sent = shownState{version: -1} // it has changed since the client was promised a stream
 		f.me.wake()
 	}
 	return f, nil
@@ -76,7 +92,7 @@ func (f *feed) read(ctx context.Context) (*db.Patient, error) {
 func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
 	return send(ctx, f.Resolver, f.viewer, left, func(ctx context.Context, events chan<- *graph.Patient) error {
 		defer f.changes.leave(f.me)
-		var row *db.Patient
+		var state shownState
 		var shown *graph.Patient
 		var ready chan<- *graph.Patient // events, while there is something to send
 		for {
@@ -86,11 +102,11 @@ func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
 			case <-f.Writer.Stopping():
 				return ErrStopping
 			case ready <- shown:
-				f.sent, ready = row, nil
+				f.sent, ready, shown = state, nil, nil
 				continue
 			case <-f.me.changed:
 			}
-			now, err := f.read(ctx)
+			row, err := f.read(ctx)
 			switch {
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
@@ -102,20 +118,13 @@ func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
 				time.AfterFunc(watchEvery, f.me.wake)
 				continue
 			}
-			if row, ready = now, nil; !sameState(row, f.sent) {
-				ready, shown = events, nil
+			state, ready, shown = stateOf(row), nil, nil
+			if state != f.sent {
+				ready = events
 				if row != nil {
 					shown = f.toPatient(row, f.viewer)
 				}
 			}
 		}
 	})
-}
-
-// sameState reports whether both are one patient at one version, or none.
-func sameState(a, b *db.Patient) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.ID == b.ID && a.FHIRID == b.FHIRID && a.Version == b.Version
 }
