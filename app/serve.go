@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -27,29 +27,10 @@ import (
 	"patientgraph/writethrough"
 )
 
-// gcPercent lets the heap, small here, grow to five times its live size
-// between collections: requests are then answered faster
-// (BenchmarkPatientOverHTTP). The runtime's own variable GOGC overrides it.
-const gcPercent = 400
-
-// memoryLimit is from how many bytes on the runtime collects more often, so that
-// gcPercent does not multiply a burst of large answers. GOMEMLIMIT overrides it.
-const memoryLimit = 512 << 20
-
-// tuneMemory sets how the runtime collects, unless its own variables say.
-func tuneMemory(getenv func(string) string) {
-	if getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-}
-
 // serve runs the server until ctx ends, then lets writes under way finish.
 func serve(p *program) error {
 	c := p.config
-	tuneMemory(p.getenv)
+	defer runtime.KeepAlive(tuneMemory(p.getenv))
 	s := &startup{}
 	defer s.close()
 	for _, check := range startChecks(c) {
@@ -234,6 +215,7 @@ func (served *product) listenAndServe(p *program, listener net.Listener) error {
 	bound, abandon := context.WithCancel(context.Background())
 	defer abandon()
 	var work sync.WaitGroup
+	work.Go(func() { restWhenIdle(running) })
 	work.Go(func() { served.writer.Run(running, bound) })
 	work.Go(func() { served.mirror.Run(running) })
 	if served.sampler != nil {

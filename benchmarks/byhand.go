@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -42,10 +41,10 @@ func serveHello(ctx context.Context, args []string, _ io.Reader, _ io.Writer) er
 	return serve(ctx, args[0], mux)
 }
 
-// serve takes the collector's setting from PatientGraph (gcPercent in app/serve.go), so
+// serve leaves the collector as much to spare as PatientGraph does (app/memory.go), so
 // that none of them is ahead by that.
 func serve(ctx context.Context, address string, handler http.Handler) error {
-	debug.SetGCPercent(400)
+	defer runtime.KeepAlive(make([]byte, 16<<20))
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err

@@ -96,6 +96,10 @@ func memory(ctx context.Context, o options, d *database, _ string, m *ofRest) er
 // sleepers opens subscriptions that hear of nothing, each on a WebSocket of its own.
 func sleepers(ctx context.Context, o options, d *database, _ string, m *ofRest) error {
 	return serving(ctx, o, d, func(s *server) error {
+		// What the database keeps of what was read once is not of the subscriptions.
+		if _, err := o.measure(ctx, s, onePatient, somePatients(o.patients), settleConnections, 0); err != nil {
+			return err
+		}
 		time.Sleep(o.settle)
 		before, err := s.resident("VmRSS")
 		if err != nil {
