@@ -116,6 +116,7 @@ func (r *Resolver) watchChanges(ctx context.Context) error {
 
 // lookForChanges tells followers of changes after one, as long as there are any.
 func (r *Resolver) lookForChanges(seen int64) {
+	var looked db.Stamp // before the last look that succeeded
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
@@ -128,28 +129,38 @@ func (r *Resolver) lookForChanges(seen int64) {
 				return
 			}
 		}
-		seen = r.tellChanged(seen)
+		stamp := r.Store.Stamp()
+		if stamp == looked {
+			continue
+		}
+		var err error
+		if seen, err = r.tellChanged(seen); err == nil {
+			looked = stamp
+		}
 		time.Sleep(watchPause) // many writers are told of together
 	}
 }
 
 // tellChanged returns up to which change followers were told. What a database that fails does
 // not tell is looked for again.
-func (r *Resolver) tellChanged(seen int64) int64 {
+func (r *Resolver) tellChanged(seen int64) (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
 	defer cancel()
-	_, _ = r.Store.NumberChanges(ctx) // what has a number is told all the same
-	for {
+	last, unnumbered := r.Store.NumberChanges(ctx)
+	if unnumbered == nil && last <= seen { // nothing has changed
+		return seen, nil
+	}
+	for { // what has a number is told all the same
 		rows, err := r.Store.ChangedRows(ctx, seen, rowsAtOnce)
 		if err != nil {
-			return seen
+			return seen, err
 		}
 		for _, row := range rows {
 			r.changes.wake(row)
 			seen = row.Seq
 		}
 		if len(rows) < rowsAtOnce {
-			return seen
+			return max(seen, last), unnumbered
 		}
 	}
 }
