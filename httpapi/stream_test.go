@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -130,6 +131,35 @@ func dial(t *testing.T, url string, options websocket.DialOptions, messages ...s
 		}
 	}
 	return conn
+}
+
+// TestAnIdleWebSocketKeepsNoRequest: the handler of the request returns, and the socket goes
+// on; what a client sent behind its request is not lost.
+func TestAnIdleWebSocketKeepsNoRequest(t *testing.T) {
+	t.Parallel()
+	handler, returned := waiting(server{}, nil), make(chan struct{})
+	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(returned)
+		handler.ServeHTTP(w, r)
+	}))
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const ping = `{"type":"ping"}` // its mask is of zeros
+	fmt.Fprintf(conn, "GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: %s\r\n\r\n%s%s", transportWS, []byte{0x81, byte(0x80 | len(ping)), 0, 0, 0, 0}, ping)
+	answers := bufio.NewReader(conn)
+	wait.Until(t, "the early ping is answered", func() bool {
+		line, err := answers.ReadString('}')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(line, "pong")
+	})
+	<-returned
 }
 
 const initMessage = `{"type":"connection_init"}`
