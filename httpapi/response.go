@@ -17,6 +17,8 @@ func guarded(next http.Handler) http.Handler {
 	})
 }
 
+var notKept = []string{"no-store"}
+
 // guardedWriter is the writer of one answer.
 type guardedWriter struct {
 	http.ResponseWriter
@@ -28,8 +30,8 @@ type guardedWriter struct {
 func (w *guardedWriter) WriteHeader(status int) {
 	if !w.begun {
 		w.begun = true
-		if header := w.Header(); header.Get("Cache-Control") == "" {
-			header.Set("Cache-Control", "no-store")
+		if header := w.Header(); header["Cache-Control"] == nil {
+			header["Cache-Control"] = notKept
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)

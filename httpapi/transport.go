@@ -114,7 +114,6 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 			return
 		}
 	}
-	header.Set("Content-Length", strconv.Itoa(len(body)))
 	send := func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		_, _ = w.Write(body) // the client is gone if this fails
@@ -124,6 +123,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, mediaType string) 
 		send(w, r)
 		return
 	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	gzhttp.GzipHandler(http.HandlerFunc(send)).ServeHTTP(w, r) // compressed, as the client takes it
 }
 
