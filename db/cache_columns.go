@@ -183,21 +183,39 @@ func (set columnSet) names(separator string) string {
 // scan reads one row of the set's columns. With ErrUnreadable the rest of the
 // patient is there.
 func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
-	p := &Patient{}
-	targets := make([]any, 0, bits.OnesCount64(uint64(set)))
+	return set.scanner().scan(row)
+}
+
+// scanner reads rows of a set's columns, each into the same place: what it takes to scan is
+// made once.
+type scanner struct {
+	set     columnSet
+	into    Patient
+	targets []any
+}
+
+func (set columnSet) scanner() *scanner {
+	s := &scanner{set: set, targets: make([]any, 0, bits.OnesCount64(uint64(set)))}
 	for c := range columns {
 		if set&(1<<c) != 0 {
-			targets = append(targets, columns[c].in(p))
+			s.targets = append(s.targets, columns[c].in(&s.into))
 		}
 	}
-	if err := row.Scan(targets...); err != nil {
+	return s
+}
+
+// scan is that of columnSet. What it returns is overwritten by the next row.
+func (s *scanner) scan(row interface{ Scan(...any) error }) (*Patient, error) {
+	p := &s.into
+	*p = Patient{}
+	if err := row.Scan(s.targets...); err != nil {
 		return nil, err
 	}
 	if len(p.unreadable) > 0 {
 		return p, fmt.Errorf("%w (patient %s, column %s): correct the value of the column, or set it to ''",
 			ErrUnreadable, p.ID, strings.Join(p.unreadable, " and "))
 	}
-	if set == allColumns {
+	if s.set == allColumns {
 		p.stored, p.kept = p.fieldTexts(), p.seldom()
 	}
 	return p, nil

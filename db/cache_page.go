@@ -195,12 +195,14 @@ func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, 
 	}
 	defer rows.Close()
 	found := make([]pageRow, 0, max(r.First, r.Last)+1)
+	scanner := set.scanner()
 	for rows.Next() {
-		p, err := set.scan(rows)
+		p, err := scanner.scan(rows)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
 			return nil, err
 		}
-		found = append(found, pageRow{p, err})
+		own := *p
+		found = append(found, pageRow{&own, err})
 	}
 	return found, rows.Err()
 }

@@ -77,14 +77,15 @@ func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 		return err
 	}
 	defer rows.Close()
+	scanner := set.scanner()
 	for rows.Next() {
-		p, err := set.scan(rows)
+		p, err := scanner.scan(rows)
 		if p == nil {
 			return fmt.Errorf("look patients up: %w", err)
 		}
 		for _, l := range group {
 			if l.id == p.ID {
-				own := *p // callers change what they get
+				own := *p // the next row takes its place, and callers change what they get
 				l.found, l.err = &own, err
 			}
 		}
