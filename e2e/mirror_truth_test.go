@@ -74,9 +74,7 @@ func TestRowsThatTheServerDoesNotShowAreNotSynced(t *testing.T) {
 	untilRead(p, "Q-1", Object{"syncState": "SYNCED"})
 	p.UntilLog("too many patients of the cache are missing")
 	untilRead(p, "P-29", Object{"syncState": "STALE"})
-	if got := listing(p, "{syncState: SYNCED}"); got != "Q-1" {
-		t.Errorf("SYNCED are %s", got)
-	}
+	wait.Until(t, "Q-1 alone is SYNCED", func() bool { return listing(p, "{syncState: SYNCED}") == "Q-1" })
 }
 
 // The server cannot be listed yet, but its changes can: what a row holds from before the
