@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -53,15 +54,20 @@ func SelectionOfPatient(operation *graphql.OperationContext, set ast.SelectionSe
 	return s, !w.foreign
 }
 
-// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it.
+// errMany ends what is written and not told.
+var errMany = errors.New("more than manyBytes")
+
+// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it, but
+// false of more than manyBytes, and little more is written then: a long text can be asked for
+// under a hundred names.
 func (s PatientSelection) AppendJSON(json []byte, p *Patient) (_ []byte, ok bool) {
-	w := projection{json: json, told: len(json), more: func(int64) error { return nil }}
+	w := projection{json: json, told: len(json), more: func(int64) error { return errMany }}
 	if p == nil {
 		w.null()
 	} else {
 		w.patient(s.of, p)
 	}
-	return w.json, !w.foreign
+	return w.json, !w.foreign && w.err == nil
 }
 
 const (

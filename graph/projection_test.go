@@ -147,6 +147,26 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 	}
 }
 
+// TestPatientSelectionWritesNoMoreThanUsual holds that what nobody counts ends soon.
+func TestPatientSelectionWritesNoMoreThanUsual(t *testing.T) {
+	t.Parallel()
+	e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
+	operation, errs := e.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: `{ patient(id: "1") { ` + aliased("version", 90) + `} }`})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	selection, ok := graph.SelectionOfPatient(operation, operation.Operation.SelectionSet[0].(*ast.Field).SelectionSet)
+	if !ok {
+		t.Fatal("it has no selection")
+	}
+	for length, want := range map[int]bool{500: true, 60_000: false} {
+		json, ok := selection.AppendJSON(nil, &graph.Patient{Version: strings.Repeat("x", length)})
+		if ok != want || len(json) > 130<<10 {
+			t.Errorf("a text of %d bytes under 90 names: ok is %v, %d bytes", length, ok, len(json))
+		}
+	}
+}
+
 func aliased(field string, times int) (selection string) {
 	for n := range times {
 		selection += fmt.Sprintf("a%d: %s ", n, field)
