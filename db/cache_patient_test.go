@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"patientgraph/db/dbtest"
 )
 
 func fullState() FHIRState {
@@ -392,4 +394,43 @@ func TestWhatSeldomChangesIsWritten(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPatientWaitsNoLongerThanItsCaller holds every connection, as statements do while a disk
+// stands still, and has as many callers wait for them whose time does not end.
+func TestPatientWaitsNoLongerThanItsCaller(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.SQLite(t))
+	var patient sync.WaitGroup
+	defer patient.Wait()
+	connections := s.read.Stats().MaxOpenConnections
+	for range connections {
+		held, err := s.read.DB.Conn(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+	}
+	before := s.read.Stats().WaitCount
+	for range connections {
+		patient.Go(func() { _, _ = s.Patient(context.Background(), "P-1") })
+	}
+	for s.read.Stats().WaitCount < before+int64(connections) {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := s.Patient(ctx, "P-1")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it still waits")
+	}
 }

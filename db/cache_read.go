@@ -58,6 +58,12 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 		return s.lookUp(ctx, set, id)
 	}
 	if s.file != nil && ctx.Err() == nil {
+		select { // a disk may stand still, and with it every connection
+		case s.fileReads <- struct{}{}:
+			defer func() { <-s.fileReads }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		// It takes microseconds, waits for no writer (WAL), and finds a connection free, for
 		// lists leave some (see places): to watch meanwhile whether its caller is still there
 		// would start two goroutines, and cost a quarter of all.

@@ -36,6 +36,7 @@ func (s *Store) openSQLite(path string) error {
 		readers := max(4, runtime.GOMAXPROCS(0)*2)
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
 		searches = readers / 2
+		s.fileReads = make(chan struct{}, readers)
 	}
 	s.searches = newPlaces(searches)
 	s.database, s.journal = sqlite{s}, s.write

@@ -51,14 +51,15 @@ type Store struct {
 	keptPages  map[any]*sql.Stmt        // of pages, by text
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
-	effort   effort        // of a page
-	searches *places       // of lists and counts; see search
-	numbers  chan struct{} // has a place for the one that numbers changes
-	wrote    chan struct{} // see Wrote
-	imported atomic.Int64  // nanoseconds since the last rest, see letIn
-	commits  *batcher[*commit]
-	lookups  *batcher[*lookup] // of one patient each; nil: they would not wait together
-	queues   []func()          // each lets finish what is queued
+	effort    effort        // of a page
+	searches  *places       // of lists and counts; see search
+	fileReads chan struct{} // of one patient, in an SQLite file: as many as there are connections
+	numbers   chan struct{} // has a place for the one that numbers changes
+	wrote     chan struct{} // see Wrote
+	imported  atomic.Int64  // nanoseconds since the last rest, see letIn
+	commits   *batcher[*commit]
+	lookups   *batcher[*lookup] // of one patient each; nil: they would not wait together
+	queues    []func()          // each lets finish what is queued
 }
 
 // database is what SQLite and PostgreSQL do differently.

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -53,15 +54,20 @@ func SelectionOfPatient(operation *graphql.OperationContext, set ast.SelectionSe
 	return s, !w.foreign
 }
 
-// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it.
+// errMany ends what is written and not told.
+var errMany = errors.New("more than manyBytes")
+
+// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it, but
+// false of more than manyBytes, and little more is written then: a long text can be asked for
+// under a hundred names.
 func (s PatientSelection) AppendJSON(json []byte, p *Patient) (_ []byte, ok bool) {
-	w := projection{json: json, told: len(json), more: func(int64) error { return nil }}
+	w := projection{json: json, told: len(json), more: func(int64) error { return errMany }}
 	if p == nil {
 		w.null()
 	} else {
 		w.patient(s.of, p)
 	}
-	return w.json, !w.foreign
+	return w.json, !w.foreign && w.err == nil
 }
 
 const (
@@ -81,10 +87,11 @@ type projection struct {
 	err     error
 }
 
-// selection is what is selected of an object.
+// selection is a field that is selected of an object. It is kept longer than the document,
+// which takes more memory.
 type selection struct {
-	graphql.CollectedField
-	of []selection // of its value, where that is an object
+	name, alias string
+	of          []selection // of its value, where that is an object
 }
 
 // resolved are the fields of these types that have a resolver.
@@ -113,7 +120,7 @@ func (w *projection) collect(operation *graphql.OperationContext, set ast.Select
 		if w.foreign = w.foreign || len(f.Deferrables) > 0 || resolved[of+"."+f.Name]; w.foreign {
 			return nil
 		}
-		selections[i].CollectedField = f
+		selections[i] = selection{name: f.Name, alias: f.Alias}
 		if len(f.Selections) > 0 {
 			selections[i].of = w.collect(operation, f.Selections, f.Definition.Type.Name())
 		}
@@ -123,7 +130,7 @@ func (w *projection) collect(operation *graphql.OperationContext, set ast.Select
 
 func (w *projection) connection(selections []selection, c *PatientConnection) {
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("PatientConnection")
 		case "edges":
@@ -142,7 +149,7 @@ func (w *projection) connection(selections []selection, c *PatientConnection) {
 
 func (w *projection) edge(selections []selection, e *PatientEdge) {
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("PatientEdge")
 		case "cursor":
@@ -157,7 +164,7 @@ func (w *projection) edge(selections []selection, e *PatientEdge) {
 
 func (w *projection) pageInfo(selections []selection, p *PageInfo) {
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("PageInfo")
 		case "hasNextPage":
@@ -176,7 +183,7 @@ func (w *projection) pageInfo(selections []selection, p *PageInfo) {
 
 func (w *projection) patient(selections []selection, p *Patient) {
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("Patient")
 		case "id":
@@ -235,7 +242,7 @@ func (w *projection) address(selections []selection, a *Address) {
 		return
 	}
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("Address")
 		case "text":
@@ -264,7 +271,7 @@ func (w *projection) emergencyContact(selections []selection, c *EmergencyContac
 		return
 	}
 	w.object(selections, func(f selection) {
-		switch f.Name {
+		switch f.name {
 		case "__typename":
 			w.plain("EmergencyContact")
 		case "name":
@@ -295,7 +302,7 @@ func (w *projection) object(selections []selection, value func(selection)) {
 		if i > 0 {
 			w.json = append(w.json, ',')
 		}
-		w.plain(f.Alias)
+		w.plain(f.alias)
 		w.json = append(w.json, ':')
 		value(f)
 		if w.ended() {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/executor"
@@ -143,6 +145,32 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 		answerOf(t, e, `query($seed: String) { patients(filter: { name: $seed }, first: 500) { nodes { id `+aliased("version", 40)+` } } }`, map[string]any{"seed": "1"})
 		if calls == 0 {
 			t.Error("nothing was projected")
+		}
+	}
+}
+
+// TestPatientSelectionStaysSmall holds that it keeps no document, and that what nobody counts
+// ends soon.
+func TestPatientSelectionStaysSmall(t *testing.T) {
+	t.Parallel()
+	e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
+	operation, errs := e.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: `{ patient(id: "1") { ` + aliased("version", 90) + `} }`})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	set := operation.Operation.SelectionSet[0].(*ast.Field).SelectionSet
+	field := weak.Make(set[0].(*ast.Field))
+	selection, ok := graph.SelectionOfPatient(operation, set)
+	if !ok {
+		t.Fatal("it has no selection")
+	}
+	if runtime.GC(); field.Value() != nil {
+		t.Error("it keeps the document")
+	}
+	for length, want := range map[int]bool{500: true, 60_000: false} {
+		json, ok := selection.AppendJSON(nil, &graph.Patient{Version: strings.Repeat("x", length)})
+		if ok != want || len(json) > 130<<10 {
+			t.Errorf("a text of %d bytes under 90 names: ok is %v, %d bytes", length, ok, len(json))
 		}
 	}
 }

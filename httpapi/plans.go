@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -22,6 +23,9 @@ type plans struct {
 	viewers   viewerPatients
 	known     *lru.Cache[planned, *plan]
 }
+
+// planTimeout leaves gqlgen the time to begin, and to tell that the database hangs.
+const planTimeout = queryTimeout - time.Second/2
 
 // planned is an operation as its caller names it.
 type planned struct{ query, operationName string }

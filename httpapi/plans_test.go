@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -30,7 +31,7 @@ import (
 func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 	t.Parallel()
 	const requests = 1_000
-	p := newPlanned()
+	p := newPlanned(nil)
 	for seed := range uint64(requests) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		request := randomRequest(random)
@@ -49,6 +50,29 @@ func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 	}
 }
 
+// TestPlansLeaveTimeToTell has the cache hang: gqlgen tells it, in the time that there is.
+func TestPlansLeaveTimeToTell(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // times pass as the test says
+		stopping := make(chan struct{})
+		defer close(stopping)
+		p := newPlanned(stopping)
+		p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
+		request := plannedRequest{method: http.MethodPost, query: "query($id: ID!) { patient(id: $id) { id } }", variables: usualVariables, accept: graphQLType}
+		p.ask(t, request, "")
+		p.err = context.DeadlineExceeded
+		want := p.ask(t, request, "\n# gqlgen")
+		began := time.Now()
+		got := p.ask(t, request, "")
+		if got != want || p.refusedByPlan != 1 {
+			t.Errorf("gqlgen answers\n%s\nthe plan\n%s", want, got)
+		}
+		if took := time.Since(began); took != queryTimeout {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // plannedCache is a cache with one patient, and what may go wrong with it.
 type plannedCache struct {
 	resolvers.Store
@@ -62,11 +86,11 @@ type plannedCache struct {
 	log           *locked.Buffer
 }
 
-func newPlanned() *plannedCache {
+func newPlanned(stopping <-chan struct{}) *plannedCache {
 	p := &plannedCache{}
 	o := Options{
 		Log:     slog.New(LogHandler(slog.NewJSONHandler(writerFunc(func(line []byte) (int, error) { return p.log.Write(line) }), nil))),
-		Metrics: prometheus.NewRegistry(), FHIRTimeout: time.Second,
+		Metrics: prometheus.NewRegistry(), Stopping: stopping, FHIRTimeout: time.Second,
 		PatientNumbers: func(_ context.Context, claim []string) ([]string, error) { return claim, p.numbers },
 	}
 	o.Resolver = &resolvers.Resolver{Store: p, Log: o.Log, Now: time.Now}
@@ -92,7 +116,10 @@ func (p *plannedCache) Patient(ctx context.Context, number string, _ ...db.Colum
 			p.refusedByPlan++
 		}
 	}
-	if p.err != nil && p.err.Error() == "panic" {
+	switch {
+	case errors.Is(p.err, context.DeadlineExceeded):
+		<-ctx.Done()
+	case p.err != nil && p.err.Error() == "panic":
 		panic(p.err)
 	}
 	if p.err != nil || p.row == nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/klauspost/compress/gzhttp"
@@ -26,14 +27,17 @@ type singleTransport struct{ plans *plans }
 func (t singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	info := infoOf(r.Context())
 	if plan, number := t.plans.find(info.parameters); plan != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+		began := time.Now()
+		ctx, cancel := context.WithDeadline(r.Context(), began.Add(planTimeout))
 		defer cancel()
 		if data, ok := t.plans.carryOut(ctx, plan, number); ok {
 			info.operation.Store(&plan.operation)
 			answer{Response: &graphql.Response{Data: data}, cacheable: isCacheable(r, info.parameters)}.write(w, r, info.agreed.single)
 			return
 		}
-		r = r.WithContext(ctx) // its time has begun
+		rest, cancel := context.WithDeadline(r.Context(), began.Add(queryTimeout))
+		defer cancel()
+		r = r.WithContext(rest)
 	}
 	t.execute(r, exec).write(w, r, info.agreed.single)
 }
