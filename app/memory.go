@@ -13,8 +13,8 @@ import (
 // part of the heap. The runtime's own variable GOGC takes its place.
 const spare = 16 << 20
 
-// memoryLimit is from how many bytes on the runtime collects more often. GOMEMLIMIT
-// overrides it.
+// memoryLimit is from how many bytes on the runtime collects more often, so that a burst of
+// large answers is not doubled. GOMEMLIMIT overrides it.
 const memoryLimit = 512<<20 + spare
 
 // tuneMemory sets how the runtime collects, unless its own variables say. The spare memory

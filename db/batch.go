@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// commitTimeout bounds one transaction of the journal, waiting included.
+// commitTimeout bounds one transaction of the journal, waiting included; a look-up that has
+// waited so long is not begun either.
 const commitTimeout = 15 * time.Second
 
 var (
@@ -19,7 +20,7 @@ var (
 	errNotBegun = errors.New("no transaction could be begun")
 )
 
-// queued is what waits for its transaction, alone or with others.
+// queued is what waits for its transaction or statement, alone or with others.
 type queued struct {
 	patientID string
 	until     time.Time // from then on it is not begun
@@ -56,7 +57,8 @@ func newBatcher[T batched](workers, most int, run func(batch []T) error) *batche
 // has failed.
 func (b *batcher[T]) do(t T) error { return b.await(context.Background(), t) }
 
-// await is do for a caller who may give up: what becomes of t is then nobody's.
+// await is do for a caller who may give up: with the error of ctx, t may still be under way,
+// and must not be looked at.
 func (b *batcher[T]) await(ctx context.Context, t T) error {
 	q := t.place()
 	q.until, q.done = time.Now().Add(commitTimeout), make(chan struct{})

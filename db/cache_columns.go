@@ -73,13 +73,14 @@ var (
 	// existingPatients locks the rows in the order in which the journal locks them.
 	// Updates may begin meanwhile: that needs their numbers alone to stay.
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
-	// intoPatients takes what valuesOf returns.
+	// intoPatients takes the values of the columns written.
 	intoPatients  = intoTable("patients", written.names(", ")+", id")
 	updatePatient = prepared("UPDATE patients SET " + written.names(" = ?, ") + " = ? WHERE id = ?")
-	// updateRest is for a row of which none of these changes. SQLite writes each index anew
-	// that has a column which is named here, whether its value changes or not.
+	// updateRest is for a row of which nothing in seldom changes. SQLite writes each index anew
+	// that has a column which a statement names, whether its value changes or not.
 	updateRest = prepared("UPDATE patients SET " + (written &^ seldom).names(" = ?, ") + " = ? WHERE id = ?")
-	seldom     = columnSet(1<<ColFHIRID | 1<<ColBirthDate | 1<<ColGender | 1<<ColCreatedAt | 1<<colNameKey | 1<<colSearchKey | 1<<colListed)
+	// seldom are the columns of indexes that a contact write leaves as they are.
+	seldom = columnSet(1<<ColFHIRID | 1<<ColBirthDate | 1<<ColGender | 1<<ColCreatedAt | 1<<colNameKey | 1<<colSearchKey | 1<<colListed)
 )
 
 // columnOf is a line of the table. A Patient keeps the value of the column in a
@@ -131,7 +132,7 @@ func (set columnSet) values(p *Patient) []any {
 	return append(values, p.ID)
 }
 
-// seldomValues are those of the columns seldom.
+// seldomValues are what a row has in the columns seldom.
 type seldomValues struct {
 	fhirID, birthDate, gender, name, search string
 	created, listed                         int64

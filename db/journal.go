@@ -285,8 +285,8 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patien
 }
 
 // rowToClose locks the row and returns it. Where it is to follow the FHIR server and has
-// the version that the update began with, it is not read again: all that changes without
-// a new version is written over.
+// the version that the update began with, it is not read again: what changes without a
+// new version the closing writes anew, but for unseen_since, which it leaves alone.
 func (s *Store) rowToClose(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
 	if c.Row != nil && c.Shown != nil {
 		same, err := s.exists(ctx, tx, lockVersion, clean(c.PatientID), c.Row.Version)

@@ -47,7 +47,7 @@ type Store struct {
 	pooled bool // see pooler.go
 
 	mu         sync.Mutex
-	keptReads  map[any]*sql.Stmt        // of one patient, by columnSet; see keptRead
+	keptReads  map[any]*sql.Stmt        // of one patient (SQLite), of several (PostgreSQL: lookups), by columnSet; see keptRead
 	keptPages  map[any]*sql.Stmt        // of pages, by text
 	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
 

@@ -16,9 +16,9 @@ import (
 	"patientgraph/resolvers"
 )
 
-// requestInfo is what is known of a request: one value in its context, for each more costs
-// another copy of the request. What the log says of it holds nothing that a caller wrote but
-// names: of the request, and of the operation.
+// requestInfo is what is known of a request, in one value of its context: each value more
+// would cost another copy of the request. What the log says of it holds nothing that a
+// caller wrote but names: of the request, and of the operation.
 type requestInfo struct {
 	id        string
 	began     time.Time
@@ -29,7 +29,7 @@ type requestInfo struct {
 	operation atomic.Pointer[operation] // the last one; nil: none, or the document cannot be read
 	transport string                    // of what may have many answers; "": one answer
 	ended     string                    // why it has no more; of a WebSocket, the code it was closed with
-	lives     bool                      // as a WebSocket, which logs its line when it ends
+	lives     bool                      // on as a WebSocket, which logs its line when it ends
 
 	caller     string             // of the viewer, see callerName
 	agreed     agreed             // how its answers are sent
@@ -58,7 +58,7 @@ func withInfo(ctx context.Context, info *requestInfo) context.Context {
 }
 
 // infoOf returns what is known of the request that something is done for; what is done for
-// none gets one of its own.
+// none gets an empty one, and what is noted there is lost.
 func infoOf(ctx context.Context) *requestInfo {
 	if info, ok := ctx.Value(requestInfoKey{}).(*requestInfo); ok {
 		return info

@@ -30,6 +30,7 @@ func newGraphQL(s *server) http.Handler {
 	viewers := viewerPatients{s.PatientNumbers, s.Log}
 	parsed := shortQueries{lru.New[*ast.QueryDocument](maxCachedQueries)}
 	h.SetQueryCache(parsed)
+	// What one of these does to a query of one patient, plans must do too, or leave it to them.
 	h.Use(tellErrors{s.faults})
 	h.Use(noteOperation{})
 	h.Use(documents)

@@ -21,7 +21,7 @@ var securityHeaders = http.Header{
 // nothing else for a year; by plain http that would not be believed (RFC 6797 section 7.2).
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		maps.Copy(w.Header(), securityHeaders) // whoever sets one anew leaves these texts alone
+		maps.Copy(w.Header(), securityHeaders) // shared by all answers: whoever sets one anew puts another slice there
 		if infoOf(r.Context()).https {
 			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
 		}

@@ -206,7 +206,7 @@ func (d *operationDeadline) InterceptOperation(ctx context.Context, next graphql
 		end()
 	})
 	defer func() {
-		if respond == nil { // a panic
+		if respond == nil { // next has panicked: nobody will call it
 			over()
 		}
 	}()

@@ -171,7 +171,7 @@ func negotiated(next http.Handler) http.Handler {
 	})
 }
 
-// contentTypes are the header of each form of an answer.
+// contentTypes are the values of the header, by media type: made once, for all answers.
 var contentTypes = func() map[string][]string {
 	types := map[string][]string{}
 	for _, f := range forms {

@@ -42,7 +42,7 @@ func (t singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql
 	t.execute(r, exec).write(w, r, info.agreed.single)
 }
 
-// isCacheable reports whether a request may be answered from what who asked has kept.
+// isCacheable reports whether who asked may keep the answer: a GET that names its document.
 func isCacheable(r *http.Request, asked *graphql.RawParams) bool {
 	return asked.Query == "" && r.Method == http.MethodGet
 }

@@ -147,7 +147,8 @@ func birthYear(date string) *int {
 	return &year
 }
 
-// optional is a text of a row, which is kept as long as what is made of it; nil: it is empty.
+// optional returns nil for a text that is empty, else the text itself, not a copy: the row is
+// kept as long as what is made of it.
 func optional(s *string) *string {
 	if *s == "" {
 		return nil

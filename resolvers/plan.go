@@ -26,7 +26,7 @@ type Plan struct {
 // PlanOf returns the plan of an operation that gqlgen has accepted; nil: it is another one.
 func PlanOf(o *graphql.OperationContext) *Plan {
 	if o.Operation.Operation != ast.Query || len(o.Operation.SelectionSet) != 1 || len(o.Operation.VariableDefinitions) != 1 ||
-		strings.Contains(o.RawQuery, "@") { // a directive, of whose variables it depends
+		strings.Contains(o.RawQuery, "@") { // a directive: what is selected may depend on variables
 		return nil
 	}
 	field, isField := o.Operation.SelectionSet[0].(*ast.Field)
