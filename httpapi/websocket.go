@@ -150,7 +150,7 @@ func (t *webSockets) accept(w http.ResponseWriter, r *http.Request, exec graphql
 	ctx := resolvers.WithAcceptLanguage(context.Background(), resolvers.Language(r.Context()))
 	of := infoOf(r.Context())
 	of.lives = true
-	s.ctx, s.cancel = context.WithCancel(withInfo(ctx, &requestInfo{id: of.id, began: of.began, client: of.client, role: of.role, caller: of.caller, graphql: true, agreed: of.agreed}))
+	s.ctx, s.cancel = context.WithCancel(withInfo(ctx, &requestInfo{id: of.id, began: of.began, client: of.client, role: of.role, caller: of.caller, graphql: true}))
 	s.viewer, s.known = auth.FromContext(r.Context())
 	s.caller = of.caller
 	s.timeout = time.AfterFunc(t.timing.init, s.isLate)
