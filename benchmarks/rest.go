@@ -243,8 +243,8 @@ func (s *server) resident(figure string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(text), figure+":")
-	kilobytes, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	_, after, _ := strings.Cut(string(text), figure+":")
+	kilobytes, _, _ := strings.Cut(strings.TrimSpace(after), " ")
 	n, err := strconv.ParseFloat(kilobytes, 64)
 	return n / 1024, err
 }

@@ -21,9 +21,9 @@ func subscribe(ctx context.Context, _ []string, in io.Reader, _ io.Writer) error
 		return fmt.Errorf("subscribe: read plan: %w", err)
 	}
 	for n := range p.Connections {
-		_, token, _ := strings.Cut(strings.TrimSpace(p.Headers[n%len(p.Headers)]), ": ")
+		_, authorization, _ := strings.Cut(strings.TrimSpace(p.Headers[n%len(p.Headers)]), ": ")
 		conn, _, err := websocket.Dial(ctx, "ws://"+p.Address+"/graphql", &websocket.DialOptions{
-			HTTPHeader: http.Header{"Authorization": {token}}, Subprotocols: []string{"graphql-transport-ws"},
+			HTTPHeader: http.Header{"Authorization": {authorization}}, Subprotocols: []string{"graphql-transport-ws"},
 		})
 		if err != nil {
 			return fmt.Errorf("subscribe: %w", err)

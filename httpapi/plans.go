@@ -88,6 +88,6 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data [
 			return nil, false
 		}
 	}
-	data, ok = plan.Carry(ctx, p.resolver, viewer, number)
+	data, ok = plan.Data(ctx, p.resolver, viewer, number)
 	return data, ok && len(data) <= largeAnswer
 }

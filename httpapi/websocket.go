@@ -153,7 +153,7 @@ func (t *webSockets) accept(w http.ResponseWriter, r *http.Request, exec graphql
 	s.ctx, s.cancel = context.WithCancel(withInfo(ctx, &requestInfo{id: of.id, began: of.began, client: of.client, role: of.role, caller: of.caller, graphql: true}))
 	s.viewer, s.known = auth.FromContext(r.Context())
 	s.caller = of.caller
-	s.timeout = time.AfterFunc(t.timing.init, s.isLate)
+	s.timeout = time.AfterFunc(t.timing.init, s.timeUp)
 	return s
 }
 
@@ -237,7 +237,7 @@ func (s *socket) serve() {
 		}
 		infoOf(s.ctx).log(s.Log, r, http.StatusSwitchingProtocols)
 	}()
-	leave := context.AfterFunc(s.stopping, func() {
+	unwatch := context.AfterFunc(s.stopping, func() {
 		s.finish()
 		s.close(websocket.StatusGoingAway, "the server stops: connect again")
 	})
@@ -245,7 +245,7 @@ func (s *socket) serve() {
 	defer func() {
 		_ = s.conn.CloseNow() // it may be closed
 		s.cancel()
-		leave()
+		unwatch()
 		s.timeout.Stop()
 		s.work.Wait()
 		if s.left != nil {
@@ -299,8 +299,8 @@ func shortReason(reason string) string {
 	return strings.ToValidUTF8(reason[:most], "")
 }
 
-// isLate ends a socket that does not say who it is, or whose token expires.
-func (s *socket) isLate() {
+// timeUp ends a socket that does not say who it is, or whose token expires.
+func (s *socket) timeUp() {
 	switch {
 	case !s.isAcknowledged():
 		s.close(closeInitTimeout, "Connection initialisation timeout")

@@ -51,9 +51,9 @@ func (p *Plan) Number(variables map[string]any) (number string, ok bool) {
 	return number, ok && len(variables) == 1
 }
 
-// Carry returns the data of the answer. ok is false where gqlgen has to meet what was met
+// Data returns the data of the answer. ok is false where gqlgen has to meet what was met
 // here, to tell it.
-func (p *Plan) Carry(ctx context.Context, r *Resolver, v auth.Viewer, number string) (data []byte, ok bool) {
+func (p *Plan) Data(ctx context.Context, r *Resolver, v auth.Viewer, number string) (data []byte, ok bool) {
 	shown, err := r.shownPatient(ctx, v, number, p.columns)
 	if err != nil {
 		return nil, false
