@@ -31,7 +31,7 @@ import (
 func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 	t.Parallel()
 	const requests = 1_000
-	p := newPlanned(nil)
+	p := newPlanned(Options{})
 	for seed := range uint64(requests) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		request := randomRequest(random)
@@ -56,7 +56,7 @@ func TestPlansLeaveTimeToTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // times pass as the test says
 		stopping := make(chan struct{})
 		defer close(stopping)
-		p := newPlanned(stopping)
+		p := newPlanned(Options{Stopping: stopping})
 		p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
 		request := plannedRequest{method: http.MethodPost, query: "query($id: ID!) { patient(id: $id) { id } }", variables: usualVariables, accept: graphQLType}
 		p.ask(t, request, "")
@@ -73,6 +73,41 @@ func TestPlansLeaveTimeToTell(t *testing.T) {
 	})
 }
 
+// TestAPlanIsOfATrustedDocument: what is on the list no more is refused, or the log says so,
+// though there is a plan of it.
+func TestAPlanIsOfATrustedDocument(t *testing.T) {
+	t.Parallel()
+	const query = "query One($id: ID!) { patient(id: $id) { id } }"
+	for _, enforce := range []bool{true, false} {
+		tr := newTrusting(t, fmt.Sprintf(`{"one": %q}`, query), enforce, Options{})
+		p := newPlanned(Options{TrustedDocuments: tr.documents})
+		p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
+		send := func(members string) string {
+			t.Helper()
+			_, code := read(t, ask(p.handler, http.MethodPost, "/graphql", `{"variables":`+usualVariables+","+members+"}"))
+			return code
+		}
+		text := fmt.Sprintf(`"query":%q`, query)
+		for _, members := range []string{text, text, `"documentId":"one"`, text} {
+			if code := send(members); code != "" {
+				t.Errorf("listed: %s gives %q", members, code)
+			}
+		}
+		if p.byPlan != 3 {
+			t.Fatalf("plans answered %d times, not 3", p.byPlan)
+		}
+		tr.write(t, fmt.Sprintf(`{"1": %q}`, unlisted))
+		tr.clock.Pass(trustedLookEvery)
+		want := map[bool]string{true: "BAD_USER_INPUT"}[enforce]
+		if code := send(text); code != want {
+			t.Errorf("listed no more, enforce %v: %q, want %q", enforce, code, want)
+		}
+		if p.byPlan != 3 || !strings.Contains(tr.log.String(), "an operation is not in TRUSTED_DOCUMENTS") {
+			t.Errorf("listed no more, enforce %v: plans answered %d times; the log has\n%s", enforce, p.byPlan, tr.log)
+		}
+	}
+}
+
 // plannedCache is a cache with one patient, and what may go wrong with it.
 type plannedCache struct {
 	resolvers.Store
@@ -86,13 +121,12 @@ type plannedCache struct {
 	log           *locked.Buffer
 }
 
-func newPlanned(stopping <-chan struct{}) *plannedCache {
-	p := &plannedCache{}
-	o := Options{
-		Log:     slog.New(LogHandler(slog.NewJSONHandler(writerFunc(func(line []byte) (int, error) { return p.log.Write(line) }), nil))),
-		Metrics: prometheus.NewRegistry(), Stopping: stopping, FHIRTimeout: time.Second,
-		PatientNumbers: func(_ context.Context, claim []string) ([]string, error) { return claim, p.numbers },
-	}
+// newPlanned is a handler with the settings that a test gives it.
+func newPlanned(o Options) *plannedCache {
+	p := &plannedCache{log: &locked.Buffer{}}
+	o.Log = slog.New(LogHandler(slog.NewJSONHandler(writerFunc(func(line []byte) (int, error) { return p.log.Write(line) }), nil)))
+	o.Metrics, o.FHIRTimeout = prometheus.NewRegistry(), time.Second
+	o.PatientNumbers = func(_ context.Context, claim []string) ([]string, error) { return claim, p.numbers }
 	o.Resolver = &resolvers.Resolver{Store: p, Log: o.Log, Now: time.Now}
 	s := serverOf(o)
 	s.bodies = newBodyRoom(s.faults)
