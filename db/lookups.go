@@ -31,8 +31,8 @@ type lookup struct {
 func (s *Store) lookUp(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	l := &lookup{set: set, id: id}
 	switch err := s.lookups.await(ctx, l); {
-	case err != nil:
-		return l.found, err
+	case err != nil: // if ctx has ended, the statement may still write into l
+		return nil, err
 	case l.found == nil:
 		return nil, sql.ErrNoRows
 	}

@@ -58,6 +58,25 @@ func TestEachLookUpFindsItsOwnPatient(t *testing.T) {
 	})
 }
 
+// TestWhoGivesALookUpUpReadsNothingOfIt: its statement may end at that moment. The race
+// detector finds who does.
+func TestWhoGivesALookUpUpReadsNothingOfIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan struct{})
+	s := &Store{lookups: newBatcher(1, 1, func(batch []*lookup) error {
+		cancel()
+		batch[0].found = &Patient{}
+		<-answered
+		return nil
+	})}
+	if p, err := s.lookUp(ctx, allColumns, "P-1"); p != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up: %+v, %v", p, err)
+	}
+	close(answered)
+	s.lookups.close()
+}
+
 // TestWhoGivesALookUpUpStopsNobody: the others of the same statement are answered, and who
 // gave up hears of it at once, however long the database takes.
 func TestWhoGivesALookUpUpStopsNobody(t *testing.T) {
