@@ -108,6 +108,31 @@ func TestAPlanIsOfATrustedDocument(t *testing.T) {
 	}
 }
 
+// TestAbusePlansKeepToTheBounds: of queries under way, and of what a document kept may have.
+func TestAbusePlansKeepToTheBounds(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(Options{})
+	p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
+	long := plannedRequest{method: http.MethodPost, query: "query($id: ID!) { patient(id: $id) { id } }" + strings.Repeat(" ", maxCachedQuery), variables: usualVariables}
+	p.ask(t, long, "")
+	p.ask(t, long, "")
+	if p.byPlan != 0 {
+		t.Error("a plan of a long document is kept")
+	}
+	deadline := &operationDeadline{}
+	made := newPlans(&resolvers.Resolver{Store: p, Now: time.Now}, persistedDocuments{}, deadline, viewerPatients{})
+	for _, c := range []struct {
+		underWay int64
+		answered bool
+	}{{maxQueries - 1, true}, {maxQueries, false}} {
+		deadline.queries.Store(c.underWay)
+		_, ok := made.carryOut(auth.WithViewer(t.Context(), p.viewer), &plan{Plan: &resolvers.Plan{}}, "A-1")
+		if ok != c.answered || deadline.queries.Load() != c.underWay {
+			t.Errorf("with %d queries under way: answered %v, then %d", c.underWay, ok, deadline.queries.Load())
+		}
+	}
+}
+
 // plannedCache is a cache with one patient, and what may go wrong with it.
 type plannedCache struct {
 	resolvers.Store
