@@ -68,8 +68,8 @@ func (p *plans) find(request *graphql.RawParams) (found *plan, number string) {
 	return found, number
 }
 
-// carryOut returns the data of the answer. Where ok is false nothing was told, counted or
-// logged.
+// carryOut returns the data of the answer. Where ok is false nothing was told or counted, and
+// nothing logged but a panic.
 func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data []byte, ok bool) {
 	end, refused := p.deadline.beginQuery(ctx)
 	if refused != nil {
@@ -77,7 +77,8 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data [
 	}
 	defer end()
 	defer func() {
-		if recover() != nil { // gqlgen meets it again, and logs it
+		if cause := recover(); cause != nil { // gqlgen meets it again, unless it has passed
+			p.resolver.Log.ErrorContext(ctx, "a plan failed", "error", resolvers.Panic(cause))
 			ok = false
 		}
 	}()

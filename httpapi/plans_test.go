@@ -265,8 +265,8 @@ func randomRequest(random *rand.Rand) plannedRequest {
 	}
 }
 
-// incident is what no two answers and lines have in common.
-var incident = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|"(time|ms|request_id)":("[^"]*"|[0-9.]+),?|stack":"[^"]*"|goroutine.*?"`)
+// incident is what no two answers and lines have in common, and what a plan alone logs.
+var incident = regexp.MustCompile(`(?m)^.*"a plan failed".*\n|[0-9a-f]{8}-[0-9a-f-]{27}|"(time|ms|request_id)":("[^"]*"|[0-9.]+),?|stack":"[^"]*"|goroutine.*?"`)
 
 // ask returns all that an answer shows, and what the log says.
 func (p *plannedCache) ask(t *testing.T, asked plannedRequest, comment string) string {
