@@ -69,7 +69,7 @@ var (
 
 	readPatient = "SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ?"
 	lockPatient = prepared(readPatient + " FOR UPDATE")
-	lockVersion = prepared("SELECT 1 FROM patients WHERE id = ? AND version = ? FOR UPDATE")
+	lockVersion = prepared("SELECT 1 FROM patients WHERE id = ? AND version = ? AND fhir_version_id = ? FOR UPDATE")
 	// existingPatients locks the rows in the order in which the journal locks them.
 	// Updates may begin meanwhile: that needs their numbers alone to stay.
 	existingPatients = prepared("SELECT " + allColumns.names(", ") + " FROM patients WHERE id = ANY(?) OR fhir_id = ANY(?) ORDER BY id FOR NO KEY UPDATE")

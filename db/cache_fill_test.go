@@ -724,3 +724,36 @@ func TestFillsWritersAndNumberersTogether(t *testing.T) {
 		}
 	})
 }
+
+// What an update has read before it sends anything may be overtaken by a fill: also by one
+// that finds what the row shows already, in a newer version.
+func TestAnEndDoesNotTakeBackWhatAFillConfirmed(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		for _, c := range []Closing{{State: UpdateConflict}, {State: UpdateApplied}} {
+			for _, withRow := range []bool{true, false} {
+				emptied(t, s)
+				add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1", State: shownAs(1)})
+				begun, err := begin(s, "op", "P-1", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				shown, again := shownAs(2), shownAs(1) // it was changed, and changed back
+				again.FHIRVersionID, again.FHIRUpdatedAt = "3", shownAs(3).FHIRUpdatedAt
+				fills(t, s, asks(t, s, false), NewPatient{FHIRID: "a1", State: again})
+				want := row(t, s, "P-1")
+				c.ID, c.Owner, c.PatientID, c.At, c.Shown = "op", "me", "P-1", fillTime, &shown
+				c.IfVersion, c.IfFHIRVersion = begun.Patient.Version, begun.Patient.FHIRVersionID
+				if c.Row = nil; withRow {
+					c.Row = begun.Patient
+				}
+				if _, err := s.CloseUpdate(c); !errors.Is(err, ErrVersionMismatch) {
+					t.Errorf("%s, with the row %v: %v", c.State, withRow, err)
+				}
+				if got := row(t, s, "P-1"); !sameRow(got, want) {
+					t.Errorf("%s, with the row %v: stored %+v, want %+v", c.State, withRow, got, want)
+				}
+			}
+		}
+	})
+}

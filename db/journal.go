@@ -195,6 +195,7 @@ type Closing struct {
 	ShownInstead         *FHIRState // what the answer shows in place of Shown, if it is something older
 	At                   time.Time  // when it was shown
 	IfVersion            int64      // Shown was read when the row had this version: ErrVersionMismatch if it moved on; 0: SENT kept others from it
+	IfFHIRVersion        string     // likewise: a fill that finds nothing else in a newer one makes no new version of the row
 	RetryIn              time.Duration
 	TryAgain             bool   // the idempotency key is not remembered, as that of NOT_APPLIED never is
 	LandedETag           string // a PUT that named it took effect: no other that names it can
@@ -234,7 +235,7 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patien
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.Shown != nil && c.IfVersion != 0 && p.Version != c.IfVersion {
+	if c.Shown != nil && c.IfVersion != 0 && (p.Version != c.IfVersion || p.FHIRVersionID != c.IfFHIRVersion) {
 		return nil, nil, ErrVersionMismatch
 	}
 	others := false
@@ -285,11 +286,11 @@ func (s *Store) closeIn(ctx context.Context, tx bun.Tx, c Closing) (told *Patien
 }
 
 // rowToClose locks the row and returns it. Where it is to follow the FHIR server and has
-// the version that the update began with, it is not read again: what changes without a
-// new version the closing writes anew, but for unseen_since, which it leaves alone.
+// the versions that the update began with, it is not read again: what else changes without
+// a new version the closing writes anew, but for unseen_since, which it leaves alone.
 func (s *Store) rowToClose(ctx context.Context, tx bun.Tx, c Closing) (*Patient, error) {
 	if c.Row != nil && c.Shown != nil {
-		same, err := s.exists(ctx, tx, lockVersion, clean(c.PatientID), c.Row.Version)
+		same, err := s.exists(ctx, tx, lockVersion, clean(c.PatientID), c.Row.Version, c.Row.FHIRVersionID)
 		if err != nil {
 			return nil, err
 		}

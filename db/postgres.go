@@ -163,7 +163,7 @@ func (*postgres) among(selected string) string { return "id = ANY(ARRAY(" + sele
 var (
 	sendAndMark = forPostgres(`WITH sent AS (` + sendUpdate.text + ` RETURNING patient_id)
 		UPDATE patients SET sync_state = 'PENDING' WHERE id IN (SELECT patient_id FROM sent)`)
-	closeAndFollow = forPostgres(`WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? FOR UPDATE),
+	closeAndFollow = forPostgres(`WITH same AS (SELECT id FROM patients WHERE id = ? AND version = ? AND fhir_version_id = ? FOR UPDATE),
 		closed AS (` + closeUpdate.text + ` AND EXISTS (SELECT 1 FROM same) RETURNING id),
 		gone AS (` + deletePhones.text + ` AND EXISTS (SELECT 1 FROM closed)),
 		added AS (INSERT INTO patient_phones (phone_key, patient_id)
@@ -226,7 +226,7 @@ func (p *postgres) closeAtOnce(c Closing) (told *Patient, err error) {
 		return nil, nil
 	}
 	was, is := c.Row.keys.phoneList(), row.keys.phoneList()
-	args := append([]any{c.PatientID, c.Row.Version}, closeArgs(c, told)...)
+	args := append([]any{c.PatientID, c.Row.Version, c.Row.FHIRVersionID}, closeArgs(c, told)...)
 	args = append(args, c.PatientID, without(was, is), c.PatientID, without(is, was))
 	args = append(args, written.values(&row)...)
 	n, err := p.single(c.PatientID, closeAndFollow, args)

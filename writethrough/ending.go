@@ -181,7 +181,7 @@ func (u *update) closing(e ending) db.Closing {
 		c.RetryIn = e.outcome.RetryAfter
 	}
 	if !u.sent {
-		c.IfVersion = u.row.Version // only from SENT on does the journal keep others from the row
+		c.IfVersion, c.IfFHIRVersion = u.row.Version, u.row.FHIRVersionID // only from SENT on does the journal keep others from the row
 	}
 	return c
 }
@@ -257,7 +257,7 @@ func (u *update) giveUp() {
 func (u *update) storeLater(c db.Closing, row *db.Patient) {
 	c.Row = nil
 	if c.Shown != nil {
-		c.IfVersion = u.row.Version
+		c.IfVersion, c.IfFHIRVersion = u.row.Version, u.row.FHIRVersionID
 	}
 	end := &unstored{end: c}
 	if c.State != db.UpdateNotApplied && !c.TryAgain { // which no key remembers
