@@ -3,9 +3,6 @@ package db
 import (
 	"context"
 	"fmt"
-	"os"
-	"runtime"
-	"time"
 
 	"github.com/uptrace/bun"
 )
@@ -148,24 +145,6 @@ func (s *Store) hint() {
 	case s.wrote <- struct{}{}:
 	default:
 	}
-}
-
-// Stamp is equal to an earlier one only if no process has committed anything in between.
-type Stamp struct {
-	at   time.Time
-	size int64
-}
-
-// Stamp asks the file system instead of an SQLite database; of PostgreSQL no two are equal.
-func (s *Store) Stamp() Stamp {
-	if s.file == nil || runtime.GOOS == "windows" { // where a file that is open may keep its time
-		return Stamp{at: time.Now()}
-	}
-	wal, err := os.Stat(s.file.path + "-wal")
-	if err != nil || time.Since(wal.ModTime()) < time.Second { // what follows at once may have the same time
-		return Stamp{at: time.Now()}
-	}
-	return Stamp{wal.ModTime(), wal.Size()}
 }
 
 // ChangedRow is a row that has changed, as it is found by.

@@ -116,7 +116,6 @@ func (r *Resolver) watchChanges(ctx context.Context) error {
 
 // lookForChanges tells followers of changes after one, as long as there are any.
 func (r *Resolver) lookForChanges(seen int64) {
-	var looked db.Stamp // before the last look that succeeded
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
@@ -129,38 +128,28 @@ func (r *Resolver) lookForChanges(seen int64) {
 				return
 			}
 		}
-		stamp := r.Store.Stamp()
-		if stamp == looked {
-			continue
-		}
-		var err error
-		if seen, err = r.tellChanged(seen); err == nil {
-			looked = stamp
-		}
+		seen = r.tellChanged(seen)
 		time.Sleep(watchPause) // many writers are told of together
 	}
 }
 
 // tellChanged returns up to which change followers were told. What a database that fails does
 // not tell is looked for again.
-func (r *Resolver) tellChanged(seen int64) (int64, error) {
+func (r *Resolver) tellChanged(seen int64) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
 	defer cancel()
-	last, unnumbered := r.Store.NumberChanges(ctx)
-	if unnumbered == nil && last <= seen { // nothing has changed
-		return seen, nil
-	}
-	for { // what has a number is told all the same
+	_, _ = r.Store.NumberChanges(ctx) // what has a number is told all the same
+	for {
 		rows, err := r.Store.ChangedRows(ctx, seen, rowsAtOnce)
 		if err != nil {
-			return seen, err
+			return seen
 		}
 		for _, row := range rows {
 			r.changes.wake(row)
 			seen = row.Seq
 		}
 		if len(rows) < rowsAtOnce {
-			return max(seen, last), unnumbered
+			return seen
 		}
 	}
 }

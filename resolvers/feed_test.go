@@ -210,50 +210,6 @@ func TestPatientsThatNobodyMaySeeAreNotFollowed(t *testing.T) {
 	}
 }
 
-// countedStore counts what is asked of a cache.
-type countedStore struct {
-	Store
-	stamps, questions atomic.Int64
-}
-
-func (a *countedStore) Stamp() db.Stamp {
-	a.stamps.Add(1)
-	return a.Store.Stamp()
-}
-
-func (a *countedStore) NumberChanges(ctx context.Context) (int64, error) {
-	a.questions.Add(1)
-	return a.Store.NumberChanges(ctx)
-}
-
-func (a *countedStore) ChangedRows(ctx context.Context, above int64, limit int) ([]db.ChangedRow, error) {
-	a.questions.Add(1)
-	return a.Store.ChangedRows(ctx, above, limit)
-}
-
-// TestNothingIsAskedWhileNothingChanges: an SQLite database is not asked again and again
-// whether it has changed. A change by another process is told all the same.
-func TestNothingIsAskedWhileNothingChanges(t *testing.T) {
-	t.Parallel()
-	f := follows(t)
-	counted := &countedStore{Store: f.Store}
-	f.Store = counted
-	events := f.subscribe(t, subscriber("a"), "P-1")
-	looks := func(more int64) {
-		t.Helper()
-		before := counted.stamps.Load()
-		wait.Until(t, "it looks again and again", func() bool { return counted.stamps.Load() >= before+more })
-	}
-	looks(6) // at first the file is young: it has just been written
-	questions := counted.questions.Load()
-	looks(3)
-	if more := counted.questions.Load() - questions; more > 0 {
-		t.Errorf("the database was asked %d times though nobody has written", more)
-	}
-	f.bloodType(t, f.other, "P-1", "A+")
-	wantEvent(t, events, "A+")
-}
-
 func TestFollowingEnds(t *testing.T) {
 	t.Parallel()
 	ended := func(t *testing.T, f *following, events <-chan *graph.Patient) {

@@ -30,8 +30,6 @@ type Store interface {
 	// NumberChanges gives what has changed its ChangeSeq, and returns the greatest one.
 	NumberChanges(ctx context.Context) (last int64, err error)
 	LastChange(ctx context.Context) (last int64, err error)
-	// Stamp is equal to an earlier one only if nothing was committed in between.
-	Stamp() db.Stamp
 	ChangedRows(ctx context.Context, above int64, limit int) ([]db.ChangedRow, error)
 	// Wrote holds an element after this process has committed something.
 	Wrote() <-chan struct{}
