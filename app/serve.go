@@ -90,7 +90,7 @@ func serve(p *program) error {
 
 // examinedWithin is how long a start waits for the FHIR server, so that the log says
 // what was found before it says that it serves. Reads do not need that server.
-const examinedWithin = 100 * time.Millisecond
+const examinedWithin = time.Second
 
 // logExamination looks at the FHIR server, and goes on beside the start if that takes
 // long. stop ends it.

@@ -451,7 +451,7 @@ func TestAnAuthorizationServerThatHangs(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, oauthserver.Options{})
 	g.Fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	c := g.client(t, byCredentials(g), func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	c := g.client(t, byCredentials(g), func(o *Options) { o.Timeout = 2 * time.Second })
 	var all sync.WaitGroup
 	for range 5 {
 		all.Go(func() {
