@@ -77,7 +77,7 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	case statement != nil:
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
-	return set.scan(s.read.DB.QueryRowContext(ctx, s.translate(text()), id))
+	return set.scan(s.queryRow(ctx, text(), id))
 }
 
 // keptRead is a statement that is prepared once and kept among others by its key: bun would

@@ -71,7 +71,7 @@ func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 	if statement != nil {
 		rows, err = statement.QueryContext(ctx, ids)
 	} else {
-		rows, err = s.read.DB.QueryContext(ctx, s.translate(text()), ids)
+		rows, err = s.query(ctx, text(), ids)
 	}
 	if err != nil {
 		return err
