@@ -80,25 +80,33 @@ func (p persistedDocuments) MutateOperationParameters(ctx context.Context, reque
 		return bad
 	}
 	trusted := p.trusted.current()
-	listed, isListed := trusted.text(hash)
 	switch {
 	case hash == "":
-	case request.Query == "" && isListed:
-		request.Query = listed
-	case request.Query == "" && p.trusted.refuses():
-		return coded(codePersistedQueryNotSupported, "PersistedQueryNotSupported")
 	case request.Query == "":
 		var found bool
-		if request.Query, found = p.seen.get(hash); !found {
+		if request.Query, found = p.named(trusted, hash); !found && p.trusted.refuses() {
+			return coded(codePersistedQueryNotSupported, "PersistedQueryNotSupported")
+		} else if !found {
 			return coded(codePersistedQueryNotFound, "PersistedQueryNotFound")
 		}
-	case request.Query != listed && sha256Of(request.Query) != hash:
-		return badInput("extensions." + persistedQuery + ".sha256Hash is not the SHA-256 of query, in lower-case hexadecimal")
+	default:
+		if listed, _ := trusted.text(hash); request.Query != listed && sha256Of(request.Query) != hash {
+			return badInput("extensions." + persistedQuery + ".sha256Hash is not the SHA-256 of query, in lower-case hexadecimal")
+		}
 	}
 	if trusted == nil || trusted.has(request.Query) || p.introspection && onlyIntrospects(request.Query) {
 		return nil
 	}
 	return p.trusted.notListed(ctx, request.Query)
+}
+
+// named returns the document of a hash: a trusted one, or one that was sent with it.
+func (p persistedDocuments) named(trusted *documentList, hash string) (text string, found bool) {
+	text, found = trusted.text(hash)
+	if found || p.trusted.refuses() {
+		return text, found
+	}
+	return p.seen.get(hash)
 }
 
 // passing returns the document that a request has or names. ok is false unless
@@ -111,10 +119,7 @@ func (p persistedDocuments) passing(request *graphql.RawParams) (query string, o
 	case bad != nil, hash != "" && query != "":
 		return "", false
 	case hash != "":
-		if query, ok = trusted.text(hash); !ok && !p.trusted.refuses() {
-			query, ok = p.seen.get(hash)
-		}
-		if !ok {
+		if query, ok = p.named(trusted, hash); !ok {
 			return "", false
 		}
 	}
