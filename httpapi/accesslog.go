@@ -99,7 +99,7 @@ func accessLog(s *server, next http.Handler) http.Handler {
 }
 
 func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int) {
-	ms, client := slog.Float64("ms", float64(time.Since(info.began).Microseconds())/1000), slog.String("client", info.client.String())
+	ms, client := info.ms(), slog.String("client", info.client.String())
 	if !info.graphql { // the path is as we wrote it, not as it was asked for
 		log.DebugContext(r.Context(), "request", "method", method(r), "route", r.Pattern, "status", status, ms, client)
 		return
@@ -115,6 +115,11 @@ func (info *requestInfo) log(log *slog.Logger, r *http.Request, status int) {
 		line.AddAttrs(slog.String("transport", info.transport), slog.String("ended", info.ended))
 	}
 	_ = log.Handler().Handle(r.Context(), line) // as slog.Logger: there is nobody to tell
+}
+
+// ms is how long it has been under way.
+func (info *requestInfo) ms() slog.Attr {
+	return slog.Float64("ms", float64(time.Since(info.began).Microseconds())/1000)
 }
 
 // asked is the operation as far as it was read.

@@ -109,7 +109,6 @@ func (s *socket) reply(op *running, m message, last bool) error {
 
 // run carries an operation out and sends its answers.
 func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams) {
-	began := time.Now()
 	defer op.forget()
 	ctx, info := s.forOperation(ctx)
 	sent := s.answers.begin(info, s.recipient)
@@ -122,7 +121,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 			_ = s.reply(op, errorsMessage(op.id, fault), true)
 		}
 		info.transport, info.ended = overWebSocket, ended
-		info.logOperation(ctx, s.Log, time.Since(began))
+		info.logOperation(ctx, s.Log)
 	}()
 	ctx, rc, _, errs := begin(ctx, s.exec, *params, http.MethodPost)
 	if errs != nil {
@@ -151,13 +150,13 @@ func errorsMessage(id string, errs ...*gqlerror.Error) message {
 
 // forOperation gives an operation of a WebSocket a line of its own in the log.
 func (s *socket) forOperation(ctx context.Context) (context.Context, *requestInfo) {
-	info := &requestInfo{id: infoOf(ctx).id}
+	info := &requestInfo{id: infoOf(ctx).id, began: time.Now()}
 	info.noteViewer(s.viewer, s.caller)
 	return withInfo(auth.WithViewer(ctx, s.viewer), info), info
 }
 
-func (info *requestInfo) logOperation(ctx context.Context, log *slog.Logger, took time.Duration) {
+func (info *requestInfo) logOperation(ctx context.Context, log *slog.Logger) {
 	asked := info.asked()
 	log.InfoContext(ctx, "GraphQL operation", "operation_name", asked.name, "operation_type", string(asked.kind),
-		"transport", info.transport, "ended", info.ended, "ms", float64(took.Microseconds())/1000)
+		"transport", info.transport, "ended", info.ended, info.ms())
 }
