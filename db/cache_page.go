@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // PageRequest asks for one page.
@@ -216,11 +217,13 @@ func (l listing) selectRows(s *Store, r PageRequest, o ordering, set columnSet, 
 	return "SELECT " + set.names(", ") + " FROM " + s.along("patients", primaryKey) + " WHERE " + s.among(text) + " ORDER BY " + name + direction + ", id" + direction, args
 }
 
+// selectOrdered has the number of rows in its text: of one that comes as an argument
+// PostgreSQL expects a tenth of the table, and plans the statement anew each time.
 func (l listing) selectOrdered(r PageRequest, o ordering, names string, bounds conditions) (text string, args []any) {
 	where, direction := l.where, o.direction(r)
 	where.join(bounds)
 	return "SELECT " + names + " FROM " + l.table + where.String() +
-		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT ?", append(where.args, max(r.First, r.Last)+1)
+		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT " + strconv.Itoa(max(r.First, r.Last)+1), where.args
 }
 
 // rowsOf runs the SELECT of a page. That of everybody is kept: most clients ask for no other.
