@@ -60,9 +60,10 @@ type cursor struct {
 	ID    string `json:"i"`
 }
 
-func (o ordering) cursorOf(order Order, p *Patient) string {
-	c := cursor{Order: order, ID: p.ID}
-	switch key := o.key(p).(type) {
+// Cursor is that of a patient of a page in this order.
+func (o Order) Cursor(p *Patient) string {
+	c := cursor{Order: o, ID: p.ID}
+	switch key := orderings[o].key(p).(type) {
 	case string:
 		c.Text = key
 	case int64:

@@ -30,11 +30,6 @@ type Page struct {
 	Order       Order
 }
 
-// Cursor is that of a patient of the page.
-func (p *Page) Cursor(patient *Patient) string {
-	return orderings[p.Order].cursorOf(p.Order, patient)
-}
-
 // CheckCursors looks at the cursors of a request. ErrBadCursor.
 func (r PageRequest) CheckCursors() error {
 	_, err := orderings[r.Order].between(r)
@@ -44,11 +39,7 @@ func (r PageRequest) CheckCursors() error {
 // Patients returns one page: keyset pagination, so that a page stays where it
 // is when patients are added before it. ErrBadCursor.
 func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
-	o, known := orderings[r.Order]
-	if !known || (r.First > 0) == (r.Last > 0) {
-		return nil, fmt.Errorf("page of patients: order %q, first %d, last %d", r.Order, r.First, r.Last)
-	}
-	bounds, err := o.between(r)
+	o, bounds, err := r.check()
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +51,68 @@ func (s *Store) Patients(ctx context.Context, r PageRequest) (*Page, error) {
 		return nil, fmt.Errorf("page of patients: %w", err)
 	}
 	return r.page(rows), nil
+}
+
+// EachPatient is Patients for who needs a patient no longer than until each returns: where the
+// rows are read in the order of the page, the next one takes its place. The Page has none.
+func (s *Store) EachPatient(ctx context.Context, r PageRequest, each func(*Patient)) (*Page, error) {
+	o, bounds, err := r.check()
+	if err != nil {
+		return nil, err
+	}
+	l := s.listingOf(r.Filter, o)
+	if r.Last > 0 || len(l.leads) > 0 || l.where.nothing || r.Filter.nothing() {
+		page, err := s.Patients(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range page.Patients {
+			each(p)
+		}
+		page.Patients = nil
+		return page, nil
+	}
+	done, err := s.search(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("page of patients: %w", err)
+	}
+	defer done()
+	page := &Page{HasPrevious: r.After != "", Order: r.Order}
+	read, last := 0, (*Patient)(nil)
+	err = s.eachRow(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
+		switch read, last = read+1, p; {
+		case read > r.First:
+			page.HasNext = true
+			return
+		case read == 1:
+			page.Start = page.Order.Cursor(p)
+		}
+		if read == r.First {
+			page.End = page.Order.Cursor(p)
+		}
+		if unreadable != nil {
+			page.Unreadable = append(page.Unreadable, unreadable)
+			return
+		}
+		each(p)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("page of patients: %w", err)
+	}
+	if 0 < read && read < r.First {
+		page.End = page.Order.Cursor(last)
+	}
+	return page, nil
+}
+
+// check returns how the page is ordered, and between what it lies. ErrBadCursor.
+func (r PageRequest) check() (ordering, conditions, error) {
+	o, known := orderings[r.Order]
+	if !known || (r.First > 0) == (r.Last > 0) {
+		return o, conditions{}, fmt.Errorf("page of patients: order %q, first %d, last %d", r.Order, r.First, r.Last)
+	}
+	bounds, err := o.between(r)
+	return o, bounds, err
 }
 
 // pageRow is a row that was read, or could not be (ErrUnreadable).
@@ -188,24 +241,33 @@ func (s *Store) selectEnd(r PageRequest, o ordering, bounds conditions, n int) (
 
 // rows reads the rows of a page from where the listing says.
 func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions) ([]pageRow, error) {
+	found := make([]pageRow, 0, max(r.First, r.Last)+1)
+	err := s.eachRow(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
+		own := *p
+		found = append(found, pageRow{&own, unreadable})
+	})
+	return found, err
+}
+
+// eachRow calls each with the rows of a page, and one more to see whether there are. The next
+// one takes the place of a patient.
+func (s *Store) eachRow(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions, each func(p *Patient, unreadable error)) error {
 	set := setOf(r.Columns, keyOfPage) | 1<<o.column
 	text, args := l.selectRows(s, r, o, set, bounds)
 	rows, err := s.rowsOf(ctx, r, l, text, args)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	found := make([]pageRow, 0, max(r.First, r.Last)+1)
 	scanner := set.scanner()
 	for rows.Next() {
 		p, err := scanner.scan(rows)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
-			return nil, err
+			return err
 		}
-		own := *p
-		found = append(found, pageRow{&own, err})
+		each(p, err)
 	}
-	return found, rows.Err()
+	return rows.Err()
 }
 
 func (l listing) selectRows(s *Store, r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
@@ -251,7 +313,7 @@ func (r PageRequest) page(rows []pageRow) *Page {
 		page.HasNext, page.HasPrevious = r.Before != "", more
 	}
 	if len(rows) > 0 {
-		page.Start, page.End = page.Cursor(rows[0].patient), page.Cursor(rows[len(rows)-1].patient)
+		page.Start, page.End = page.Order.Cursor(rows[0].patient), page.Order.Cursor(rows[len(rows)-1].patient)
 	}
 	for _, row := range rows {
 		if row.err != nil {

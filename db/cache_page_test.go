@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -32,10 +33,7 @@ func walk(t require, s *Store, r PageRequest, size int, forward bool, between fu
 		if !forward {
 			r.First, r.Last = 0, size
 		}
-		page, err := s.Patients(context.Background(), r)
-		if err != nil {
-			t.Fatalf("page: %v", err)
-		}
+		page := bothPages(t, s, r)
 		if forward {
 			all = append(all, ids(page)...)
 			if !page.HasNext {
@@ -53,6 +51,26 @@ func walk(t require, s *Store, r PageRequest, size int, forward bool, between fu
 	}
 	t.Fatalf("the pages never end")
 	return nil
+}
+
+// bothPages returns a page that Patients and EachPatient agree about.
+func bothPages(t require, s *Store, r PageRequest) *Page {
+	page, err := s.Patients(context.Background(), r)
+	if err != nil {
+		t.Fatalf("page: %v", err)
+	}
+	var each []*Patient
+	other, err := s.EachPatient(context.Background(), r, func(p *Patient) {
+		own := *p
+		each = append(each, &own)
+	})
+	if err != nil || other.Patients != nil {
+		t.Fatalf("each patient of the page: %v; %d patients are kept", err, len(other.Patients))
+	}
+	if other.Patients = each; !reflect.DeepEqual(other, page) {
+		t.Fatalf("%+v: a page is\n%+v\nand patient by patient\n%+v", r, page, other)
+	}
+	return page
 }
 
 // require is what tests and properties have in common.
@@ -351,7 +369,7 @@ func TestCursorsAreShort(t *testing.T) {
 		name := strings.Repeat(character, maxFold)
 		p := &Patient{ID: strings.Repeat("<", 64)}
 		p.keys = keysOf(&FHIRState{FamilyName: name, GivenName: name, FullName: name})
-		if n := len(orderings[OrderNameAsc].cursorOf(OrderNameAsc, p)); n > longest {
+		if n := len(OrderNameAsc.Cursor(p)); n > longest {
 			t.Errorf("a name of %q makes a cursor of %d bytes", character, n)
 		}
 	}

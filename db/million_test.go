@@ -234,7 +234,7 @@ func benchmarkShapes(b *testing.B, s *Store, patients, runs int) {
 		b.Fatal(err)
 	}
 	for _, o := range []Order{OrderCreatedDesc, OrderCreatedAsc, OrderUpdatedDesc, OrderUpdatedAsc, OrderNameAsc, OrderNameDesc, OrderBirthDateAsc, OrderBirthDateDesc} {
-		after := orderings[o].cursorOf(o, whole)
+		after := o.Cursor(whole)
 		quantiles("deep/"+string(o), func() error {
 			_, err := s.Patients(ctx, PageRequest{Order: o, First: 20, After: after, Columns: shownColumns})
 			return err

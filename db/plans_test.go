@@ -68,7 +68,7 @@ func TestThePlansOfLists(t *testing.T) {
 						t.Errorf("%s, %s: what %s leads to is read with\n%s", c.name, order, lead.from(s), plan)
 					}
 				}
-				bounds, err := o.between(PageRequest{Order: order, After: o.cursorOf(order, &Patient{ID: "P-2025-000100", CreatedAt: testTime, UpdatedAt: testTime, ChangeSeq: 1})})
+				bounds, err := o.between(PageRequest{Order: order, After: order.Cursor(&Patient{ID: "P-2025-000100", CreatedAt: testTime, UpdatedAt: testTime, ChangeSeq: 1})})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -54,20 +53,90 @@ func SelectionOfPatient(operation *graphql.OperationContext, set ast.SelectionSe
 	return s, !w.foreign
 }
 
-// errMany ends what is written and not told.
-var errMany = errors.New("more than manyBytes")
-
-// AppendJSON appends what Project writes of a patient, or null. ok is as Project has it, but
-// false of more than manyBytes, and little more is written then: a long text can be asked for
-// under a hundred names.
-func (s PatientSelection) AppendJSON(json []byte, p *Patient) (_ []byte, ok bool) {
-	w := projection{json: json, told: len(json), more: func(int64) error { return errMany }}
+// AppendJSON appends what Project writes of a patient, or null. more and ok are as Project
+// has them.
+func (s PatientSelection) AppendJSON(json []byte, p *Patient, more func(bytes int64) error) (_ []byte, ok bool) {
+	w := projection{json: json, told: len(json), more: more}
 	if p == nil {
 		w.null()
 	} else {
 		w.patient(s.of, p)
 	}
+	w.tell()
 	return w.json, !w.foreign && w.err == nil
+}
+
+// PageSelection is what a document selects of a PatientConnection, but for totalCount.
+type PageSelection struct {
+	of      []selection
+	Cursors bool // those of the edges are among it
+}
+
+// SelectionOfPage is SelectionOfPatient of a page.
+func SelectionOfPage(operation *graphql.OperationContext, set ast.SelectionSet) (s PageSelection, ok bool) {
+	var w projection
+	s.of = w.collect(operation, set, "PatientConnection")
+	for _, f := range s.of {
+		w.foreign = w.foreign || f.name == "totalCount"
+		s.Cursors = s.Cursors || slices.ContainsFunc(f.of, func(f selection) bool { return f.name == "cursor" })
+	}
+	return s, !w.foreign
+}
+
+// PageWriter writes what Project writes of a page whose patients come one after the other.
+type PageWriter struct {
+	of    []selection
+	lists []projection // what was written of each field
+	more  func(bytes int64) error
+}
+
+// Writer begins. more is as Project has it; room is how many bytes the usual page has at most.
+func (s PageSelection) Writer(room int, more func(bytes int64) error) *PageWriter {
+	w := &PageWriter{s.of, make([]projection, len(s.of)), more}
+	for i, f := range s.of {
+		if w.lists[i].more = more; f.name == "nodes" || f.name == "edges" {
+			w.lists[i].json = make([]byte, 0, room)
+		}
+	}
+	return w
+}
+
+// Add writes the next patient; the cursor is of its edge.
+func (w *PageWriter) Add(p *Patient, cursor string) {
+	for i, f := range w.of {
+		switch list := &w.lists[i]; f.name {
+		case "nodes":
+			if list.next(len(list.json) == 0) {
+				list.patient(f.of, p)
+			}
+		case "edges":
+			if list.next(len(list.json) == 0) {
+				list.edge(f.of, &PatientEdge{Cursor: cursor, Node: p})
+			}
+		}
+	}
+}
+
+// AppendJSON appends the page. ok is as Project has it.
+func (w *PageWriter) AppendJSON(json []byte, info *PageInfo) (_ []byte, ok bool) {
+	whole := projection{json: json, told: len(json), more: w.more}
+	lists := w.lists
+	whole.object(w.of, func(f selection) {
+		list := lists[0]
+		lists = lists[1:]
+		switch f.name {
+		case "__typename":
+			whole.plain("PatientConnection")
+		case "pageInfo":
+			whole.pageInfo(f.of, info)
+		default:
+			whole.foreign, whole.err = list.foreign, list.err
+			whole.told += list.told
+			whole.json = append(append(append(whole.json, '['), list.json...), ']')
+		}
+	})
+	whole.tell()
+	return whole.json, !whole.foreign && whole.err == nil
 }
 
 const (
@@ -323,18 +392,26 @@ func (w *projection) ended() bool {
 func (w *projection) list(n int, element func(i int)) {
 	w.json = append(w.json, '[')
 	for i := range n {
-		if w.ended() {
+		if !w.next(i == 0) {
 			return
-		}
-		if free := cap(w.json) - len(w.json); free < roomOfElement { // append alone grows by a quarter
-			w.json = slices.Grow(w.json, max(roomOfElement, len(w.json)))
-		}
-		if i > 0 {
-			w.json = append(w.json, ',')
 		}
 		element(i)
 	}
 	w.json = append(w.json, ']')
+}
+
+// next begins an element of a list, unless nothing more is to be written.
+func (w *projection) next(first bool) bool {
+	if w.ended() {
+		return false
+	}
+	if free := cap(w.json) - len(w.json); free < roomOfElement { // append alone grows by a quarter
+		w.json = slices.Grow(w.json, max(roomOfElement, len(w.json)))
+	}
+	if !first {
+		w.json = append(w.json, ',')
+	}
+	return true
 }
 
 // plain writes a name of GraphQL: nothing in it is to be escaped.

@@ -105,13 +105,16 @@ func TestProjectionKnowsEveryField(t *testing.T) {
 }
 
 // TestProjectionTellsHowMuchItWrites holds that it tells of all, before it has written very
-// much more than it has told of, and that an error of more ends it.
+// much more than it has told of, and that an error of more ends it. So does a PageWriter.
 func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 	t.Parallel()
 	const patients, mostAtOnce = 500, 130 << 10
 	enough := errors.New("enough")
-	for _, end := range []int{0, 3} { // the call that ends it
-		calls, told := 0, int64(0)
+	for _, c := range []struct {
+		end   int // the call that ends it
+		write func(context.Context, *graph.PatientConnection, func(int64) error) ([]byte, bool, error)
+	}{{0, projectPage}, {3, projectPage}, {0, writePage}, {3, writePage}} {
+		end, calls, told := c.end, 0, int64(0)
 		e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
 		e.Use(projecting(func(ctx context.Context, value any) any {
 			page, isPage := value.(*graph.PatientConnection)
@@ -122,7 +125,7 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 				p.Version = strings.Repeat("x", 2000)
 			}
 			page.Nodes[0].Version = strings.Repeat("\x01", 10_000) // of one patient too
-			json, ok, err := graph.Project(ctx, page, func(more int64) error {
+			json, ok, err := c.write(ctx, page, func(more int64) error {
 				if calls++; more > mostAtOnce {
 					t.Errorf("%d bytes at once", more)
 				}
@@ -137,7 +140,7 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 				t.Errorf("%d bytes told of %d", told, len(json))
 			case end == 0 && (!ok || err != nil || len(json) < patients*2000):
 				t.Errorf("ok %v, error %v, %d bytes", ok, err, len(json))
-			case end > 0 && (ok || !errors.Is(err, enough) || calls != end || len(json) > end*mostAtOnce):
+			case end > 0 && (ok || err != nil && !errors.Is(err, enough) || calls != end || len(json) > end*mostAtOnce):
 				t.Errorf("ok %v, error %v, %d calls, %d bytes", ok, err, calls, len(json))
 			}
 			return value
@@ -149,8 +152,25 @@ func TestProjectionTellsHowMuchItWrites(t *testing.T) {
 	}
 }
 
-// TestPatientSelectionStaysSmall holds that it keeps no document, and that what nobody counts
-// ends soon.
+func projectPage(ctx context.Context, page *graph.PatientConnection, more func(int64) error) ([]byte, bool, error) {
+	return graph.Project(ctx, page, more)
+}
+
+// writePage has no error of its own: that there is one shows in ok.
+func writePage(ctx context.Context, page *graph.PatientConnection, more func(int64) error) (json []byte, ok bool, err error) {
+	selection, ok := graph.SelectionOfPage(graphql.GetOperationContext(ctx), graphql.GetFieldContext(ctx).Field.Selections)
+	if !ok {
+		return nil, false, errors.New("the page has no selection")
+	}
+	w := selection.Writer(0, more)
+	for _, p := range page.Nodes {
+		w.Add(p, "")
+	}
+	json, ok = w.AppendJSON(nil, page.PageInfo)
+	return json, ok, nil
+}
+
+// TestPatientSelectionStaysSmall holds that it keeps no document.
 func TestPatientSelectionStaysSmall(t *testing.T) {
 	t.Parallel()
 	e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
@@ -168,7 +188,12 @@ func TestPatientSelectionStaysSmall(t *testing.T) {
 		t.Error("it keeps the document")
 	}
 	for length, want := range map[int]bool{500: true, 60_000: false} {
-		json, ok := selection.AppendJSON(nil, &graph.Patient{Version: strings.Repeat("x", length)})
+		json, ok := selection.AppendJSON(nil, &graph.Patient{Version: strings.Repeat("x", length)}, func(told int64) error {
+			if told > 64<<10 {
+				return errors.New("too much")
+			}
+			return nil
+		})
 		if ok != want || len(json) > 130<<10 {
 			t.Errorf("a text of %d bytes under 90 names: ok is %v, %d bytes", length, ok, len(json))
 		}

@@ -57,7 +57,7 @@ func newGraphQL(s *server) http.Handler {
 		return resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 	})
 	sockets, told := newWebSockets(s, metrics, answers), streams{s, metrics}
-	single := singleTransport{newPlans(s.Resolver, documents, deadline, viewers)}
+	single := singleTransport{newPlans(s.Resolver, documents, deadline, viewers, answers)}
 	return answers.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case isWebSocket(r):

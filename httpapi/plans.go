@@ -21,6 +21,7 @@ type plans struct {
 	documents persistedDocuments
 	deadline  *operationDeadline
 	viewers   viewerPatients
+	answers   *answerLimit
 	known     *lru.Cache[planned, *plan]
 }
 
@@ -35,42 +36,46 @@ type plan struct {
 	operation operation
 }
 
-func newPlans(r *resolvers.Resolver, documents persistedDocuments, deadline *operationDeadline, viewers viewerPatients) *plans {
+func newPlans(r *resolvers.Resolver, documents persistedDocuments, deadline *operationDeadline, viewers viewerPatients, answers *answerLimit) *plans {
 	known, _ := lru.New[planned, *plan](maxCachedQueries) // it refuses only a size below 1
-	return &plans{r, documents, deadline, viewers, known}
+	return &plans{r, documents, deadline, viewers, answers, known}
 }
 
 // learn keeps the plan of an operation that was answered without an error.
 func (p *plans) learn(o *graphql.OperationContext) {
-	key := planned{o.RawQuery, o.OperationName}
-	if len(o.RawQuery) > maxCachedQuery || p.known.Contains(key) {
+	if len(o.RawQuery) > maxCachedQuery {
 		return
 	}
-	if made := resolvers.PlanOf(o); made != nil {
+	made := resolvers.PlanOf(o)
+	if made == nil {
+		return
+	}
+	key := planned{o.RawQuery, o.OperationName}
+	if known, have := p.known.Peek(key); !have || made.Wider(known.Plan) {
 		p.known.Add(key, &plan{made, operation{o.Operation.Name, o.Operation.Operation}})
 	}
 }
 
-// find returns the plan of a request, and which patient it asks for; nil: it has none.
-func (p *plans) find(request *graphql.RawParams) (found *plan, number string) {
+// find returns the plan of a request, and what it asks for; nil: it has none.
+func (p *plans) find(request *graphql.RawParams) (found *plan, asked resolvers.Asked) {
 	query, passes := p.documents.passing(request)
 	if !passes {
-		return nil, ""
+		return nil, asked
 	}
 	found, known := p.known.Get(planned{query, request.OperationName})
 	if !known {
-		return nil, ""
+		return nil, asked
 	}
-	number, ok := found.Number(request.Variables)
+	asked, ok := found.Asked(request.Variables)
 	if !ok {
-		return nil, ""
+		return nil, asked
 	}
-	return found, number
+	return found, asked
 }
 
 // carryOut returns the data of the answer. Where ok is false nothing was told or counted, and
 // nothing logged but a panic.
-func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data []byte, ok bool) {
+func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked) (data []byte, ok bool) {
 	end, refused := p.deadline.beginQuery(ctx)
 	if refused != nil {
 		return nil, false
@@ -89,6 +94,7 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, number string) (data [
 			return nil, false
 		}
 	}
-	data, ok = plan.Data(ctx, p.resolver, viewer, number)
-	return data, ok && len(data) <= largeAnswer
+	size := infoOf(ctx).size
+	data, ok = plan.Data(ctx, p.resolver, viewer, asked, func(bytes int64) error { return p.answers.countMore(size, bytes) })
+	return data, ok && p.answers.countMore(size, int64(len(data))-size.bytes.Load()) == nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,14 +31,17 @@ import (
 // to answer, and as it is. Answers, headers and lines of the log are the same.
 func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 	t.Parallel()
-	const requests = 1_000
+	const requests = 3_000
 	p := newPlanned(Options{})
 	for seed := range uint64(requests) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		request := randomRequest(random)
-		p.row, p.err, p.numbers, p.viewer = &db.Patient{}, nil, nil, auth.Viewer{Role: auth.RoleAdmin}
+		p.row, p.err, p.numbers, p.unreadable, p.viewer = &db.Patient{}, nil, nil, false, auth.Viewer{Role: auth.RoleAdmin}
 		first := request
 		first.variables = usualVariables
+		if strings.Contains(request.query, "patients(") {
+			first.variables = usualPage
+		}
 		p.ask(t, first, "")
 		p.shows(random)
 		want := p.ask(t, request, fmt.Sprintf("\n# %d", seed))
@@ -45,8 +49,8 @@ func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 			t.Fatalf("seed %d: %+v\ngqlgen answers\n%s\nthe plan\n%s", seed, request, want, got)
 		}
 	}
-	if p.byPlan < requests/8 || p.refusedByPlan < requests/50 {
-		t.Errorf("of %d requests plans answered %d, and left %d to gqlgen that they had begun", requests, p.byPlan, p.refusedByPlan)
+	if p.byPlan < requests/20 || p.pagesByPlan < requests/20 || p.refusedByPlan < requests/60 {
+		t.Errorf("of %d requests plans answered %d, of pages %d, and left %d to gqlgen that they had begun", requests, p.byPlan, p.pagesByPlan, p.refusedByPlan)
 	}
 }
 
@@ -120,13 +124,14 @@ func TestAbusePlansKeepToTheBounds(t *testing.T) {
 		t.Error("a plan of a long document is kept")
 	}
 	deadline := &operationDeadline{}
-	made := newPlans(&resolvers.Resolver{Store: p, Now: time.Now}, persistedDocuments{}, deadline, viewerPatients{})
+	made := newPlans(&resolvers.Resolver{Store: p, Now: time.Now}, persistedDocuments{}, deadline, viewerPatients{}, newAnswerLimit())
 	for _, c := range []struct {
 		underWay int64
 		answered bool
 	}{{maxQueries - 1, true}, {maxQueries, false}} {
 		deadline.queries.Store(c.underWay)
-		_, ok := made.carryOut(auth.WithViewer(t.Context(), p.viewer), &plan{Plan: &resolvers.Plan{}}, "A-1")
+		ctx := withInfo(auth.WithViewer(t.Context(), p.viewer), &requestInfo{size: &answerSize{to: &recipient{}}})
+		_, ok := made.carryOut(ctx, &plan{Plan: &resolvers.Plan{}}, resolvers.Asked{})
 		if ok != c.answered || deadline.queries.Load() != c.underWay {
 			t.Errorf("with %d queries under way: answered %v, then %d", c.underWay, ok, deadline.queries.Load())
 		}
@@ -139,7 +144,9 @@ type plannedCache struct {
 	row           *db.Patient
 	err           error
 	numbers       error
+	unreadable    bool
 	byPlan        int // look-ups without gqlgen that found somebody or nobody
+	pagesByPlan   int
 	refusedByPlan int // those that failed
 	handler       http.Handler
 	viewer        auth.Viewer
@@ -168,9 +175,20 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Patient is what the resolvers ask of the cache.
 func (p *plannedCache) Patient(ctx context.Context, number string, _ ...db.Column) (*db.Patient, error) {
+	err := p.fails(ctx, &p.byPlan)
+	if err != nil || p.row == nil {
+		return nil, err
+	}
+	row := *p.row
+	row.ID = number
+	return &row, nil
+}
+
+// fails counts what gqlgen has no part in, and has happen what shall.
+func (p *plannedCache) fails(ctx context.Context, byPlan *int) error {
 	if !graphql.HasOperationContext(ctx) {
 		if p.err == nil || errors.Is(p.err, db.ErrNotFound) {
-			p.byPlan++
+			*byPlan++
 		} else {
 			p.refusedByPlan++
 		}
@@ -181,12 +199,44 @@ func (p *plannedCache) Patient(ctx context.Context, number string, _ ...db.Colum
 	case p.err != nil && p.err.Error() == "panic":
 		panic(p.err)
 	}
-	if p.err != nil || p.row == nil {
-		return nil, p.err
+	return p.err
+}
+
+// Patients is a page of the same patient with many numbers, and now and then of one who
+// cannot be shown.
+func (p *plannedCache) Patients(ctx context.Context, r db.PageRequest) (*db.Page, error) {
+	if err := p.fails(ctx, &p.pagesByPlan); err != nil {
+		return nil, err
 	}
-	row := *p.row
-	row.ID = number
-	return &row, nil
+	page := &db.Page{Order: r.Order, HasNext: r.First > 3, HasPrevious: r.After != ""}
+	for n := range max(r.First, r.Last) {
+		if p.row == nil || n == 20 {
+			break
+		}
+		row := *p.row
+		row.ID = fmt.Sprint("A-", n)
+		page.Patients, page.End = append(page.Patients, &row), r.Order.Cursor(&row)
+		page.Start = cmp.Or(page.Start, page.End)
+	}
+	if p.unreadable {
+		page.Unreadable = append(page.Unreadable, db.ErrUnreadable)
+	}
+	return page, nil
+}
+
+func (p *plannedCache) EachPatient(ctx context.Context, r db.PageRequest, each func(*db.Patient)) (*db.Page, error) {
+	page, err := p.Patients(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var place db.Patient
+	for _, row := range page.Patients {
+		place = *row
+		each(&place)
+	}
+	place = db.Patient{}
+	page.Patients = nil
+	return page, nil
 }
 
 func (p *plannedCache) AliasesOf(context.Context, []string) (map[string]string, error) {
@@ -200,7 +250,7 @@ func (p *plannedCache) MergedInto(context.Context, string) (string, string, erro
 // shows chooses what the cache holds.
 func (p *plannedCache) shows(random *rand.Rand) {
 	text := func(texts ...string) string { return texts[random.IntN(len(texts))] }
-	p.row, p.err, p.numbers = nil, nil, nil
+	p.row, p.err, p.numbers, p.unreadable = nil, nil, nil, random.IntN(20) == 0
 	switch random.IntN(12) {
 	case 0:
 		p.err = db.ErrNotFound
@@ -233,7 +283,11 @@ type plannedRequest struct {
 	method, query, variables, operationName, accept, language string
 }
 
-const usualVariables = `{"id":"A-1"}`
+// The variables that plans are made with.
+const (
+	usualVariables = `{"id":"A-1"}`
+	usualPage      = `{"n":6}`
+)
 
 func randomRequest(random *rand.Rand) plannedRequest {
 	any := func(texts ...string) string { return texts[random.IntN(len(texts))] }
@@ -250,19 +304,30 @@ func randomRequest(random *rand.Rand) plannedRequest {
 	}
 	fields = mostly(fields, fields+" replacedBy", fields+" id @include(if: true)", fields+" nothing", fields+" ... { bloodType }")
 	fragment := mostly("fragment F on Patient { id createdAt }", "fragment F on Patient { id @skip(if: true) version }")
+	asked := plannedRequest{
+		method: mostly(http.MethodPost, http.MethodGet), operationName: mostly("", "One", "Other"),
+		accept: mostly("application/json", graphQLType, "*/*", ""), language: mostly("", "ko", "fr, ko;q=0.5"),
+	}
 	root := mostly("patient(id: $id)", "one: patient(id: $id)", `patient(id: "A-1")`, "patient(id: $id) @include(if: true)", "viewer { role } patient(id: $id)", "node(id: $id)")
 	declared := mostly("($id: ID!)", `($id: ID! = "A-1")`, "($id: ID!, $other: Int)", "($id: String!)", "")
-	name := any("", "", "One", "Other")
-	more := mostly("", " query Other { viewer { role } }")
-	query := "query " + name + declared + " { " + root + " {" + fields + " } }" + more
+	selected := "{" + fields + " }"
+	asked.variables = mostly(usualVariables, `{"id":"A-2"}`, `{"id":5}`, `{"id":1.5}`, `{"id":null}`, `{}`, `null`, `{"id":"A-1","x":1}`, `{"id":["A-1"]}`, `{"id":""}`, `{"id":" A-1\u200b"}`, `{"id":"`+strings.Repeat("9", 300)+`"}`)
+	if random.IntN(2) == 0 {
+		root = mostly("patients(", "p: patients(") + mostly("first: $n, after: $c", "first: 5, after: $c", "last: $n, before: $c", "first: $n, last: 2, after: $c", "after: $c, before: $c, first: $n",
+			"first: $n, after: $c, orderBy: NAME_ASC", "orderBy: UPDATED_ASC, first: $n, after: $c", "orderBy: $c, first: $n", "first: $n, after: $c, filter: {}", `first: $n, after: $c, filter: { name: "kim" }`, "first: $n, after: null", "after: $c") + ")"
+		declared = mostly("($n: Int!, $c: String)", "($n: Int, $c: String!)", "($n: Int = 3, $c: String)", "($c: String)", "($n: Int, $c: ID)", "($n: Int!)")
+		list := mostly("nodes {"+fields+" }", "edges { node {"+fields+" } }", "edges { cursor node {"+fields+" } }", "many: nodes {"+fields+" } edges { cursor }", "edges { cursor }", "nodes {"+fields+" } nodes { id }", "")
+		selected = "{ " + any("", "__typename ") + mostly("pageInfo { hasNextPage endCursor } ", "", "totalCount ", "pageInfo { __typename startCursor hasPreviousPage } ") + list + any("", " __typename", " info: pageInfo { hasPreviousPage }") + " }"
+		cursor := any(string(db.OrderCreatedDesc), string(db.OrderNameAsc), string(db.OrderUpdatedAsc))
+		asked.variables = mostly(`{"n":6,"c":null}`, `{"n":4,"c":"`+db.Order(cursor).Cursor(&db.Patient{ID: "A-1", CreatedAt: time.UnixMicro(5)})+`"}`, `{"n":6}`, `{"n":null}`, `{"n":7}`, `{"n":200,"c":null}`, `{"n":0}`, `{"n":-1}`, `{"n":201}`,
+			`{"n":2.0}`, `{"n":2.5}`, `{"n":"2"}`, `{"n":99999999999}`, `{"n":1e1}`, `{"n":3,"c":""}`, `{"n":3,"c":"x"}`, `{"n":3,"c":7}`, `{"n":3,"c":["x"]}`, `{"n":3,"x":null}`, `{}`, `null`, `{"c":"`+strings.Repeat("x", 5000)+`","n":2}`)
+	}
+	name, more := any("", "", "One", "Other"), mostly("", " query Other { viewer { role } }")
+	asked.query = "query " + name + declared + " { " + root + " " + selected + " }" + more
 	if strings.Contains(fields, "...F") || random.IntN(9) == 0 {
-		query += " " + fragment
+		asked.query += " " + fragment
 	}
-	return plannedRequest{
-		method: mostly(http.MethodPost, http.MethodGet), query: query, operationName: mostly("", "One", "Other"),
-		variables: mostly(usualVariables, `{"id":"A-2"}`, `{"id":5}`, `{"id":1.5}`, `{"id":null}`, `{}`, `null`, `{"id":"A-1","x":1}`, `{"id":["A-1"]}`, `{"id":""}`, `{"id":" A-1\u200b"}`, `{"id":"`+strings.Repeat("9", 300)+`"}`),
-		accept:    mostly("application/json", graphQLType, "*/*", ""), language: mostly("", "ko", "fr, ko;q=0.5"),
-	}
+	return asked
 }
 
 // incident is what no two answers and lines have in common, and what a plan alone logs.

@@ -184,9 +184,7 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 	if err != nil {
 		return nil, r.internal(ctx, err)
 	}
-	c := &graph.PatientConnection{
-		PageInfo: &graph.PageInfo{HasNextPage: page.HasNext, HasPreviousPage: page.HasPrevious},
-	}
+	c := &graph.PatientConnection{PageInfo: pageInfo(page)}
 	nodes, edges := selected(ctx, "nodes"), selected(ctx, "edges")
 	for _, row := range page.Patients {
 		p := r.toPatient(row, v)
@@ -194,12 +192,18 @@ func (r *Resolver) page(ctx context.Context, v auth.Viewer, request db.PageReque
 			c.Nodes = append(c.Nodes, p)
 		}
 		if edges {
-			c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Cursor(row), Node: p})
+			c.Edges = append(c.Edges, &graph.PatientEdge{Cursor: page.Order.Cursor(row), Node: p})
 		}
 	}
-	c.PageInfo.StartCursor, c.PageInfo.EndCursor = optional(&page.Start), optional(&page.End)
 	for _, err := range page.Unreadable { // the others are shown
 		graphql.AddError(ctx, r.internal(ctx, err))
 	}
 	return c, nil
+}
+
+func pageInfo(page *db.Page) *graph.PageInfo {
+	return &graph.PageInfo{
+		HasNextPage: page.HasNext, HasPreviousPage: page.HasPrevious,
+		StartCursor: optional(&page.Start), EndCursor: optional(&page.End),
+	}
 }

@@ -18,7 +18,14 @@ import (
 // are null; one who may write the record but not read it sees nothing of what it
 // says of the patient.
 func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
-	p := &graph.Patient{
+	p := &graph.Patient{}
+	r.show(p, row, v)
+	return p
+}
+
+// show is toPatient into the place of another one.
+func (r *Resolver) show(p *graph.Patient, row *db.Patient, v auth.Viewer) {
+	*p = graph.Patient{
 		ID:           row.ID,
 		Gender:       graph.GenderUnknown,
 		Active:       true,
@@ -31,7 +38,7 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 		UpdatedAt:    row.UpdatedAt,
 	}
 	if !v.SeesRecord(row.ID) {
-		return p
+		return
 	}
 	p.BirthYear = birthYear(row.BirthDate)
 	p.Gender = toGender(row.Gender)
@@ -42,7 +49,7 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p.BloodType = optional(&row.BloodType)
 	p.FhirID = optional(&row.FHIRID)
 	if !v.SeesIdentifiers() {
-		return p
+		return
 	}
 	p.FamilyName = optional(&row.FamilyName)
 	p.GivenName = optional(&row.GivenName)
@@ -52,7 +59,6 @@ func (r *Resolver) toPatient(row *db.Patient, v auth.Viewer) *graph.Patient {
 	p.Email = optional(&row.Email)
 	p.Address = toAddress(row.Address)
 	p.EmergencyContact = emergencyContact(row)
-	return p
 }
 
 func toAddress(a *db.Address) *graph.Address {

@@ -24,6 +24,7 @@ type Store interface {
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	MergedInto(ctx context.Context, fhirID string) (number, mergedInto string, err error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
+	EachPatient(ctx context.Context, r db.PageRequest, each func(*db.Patient)) (*db.Page, error)
 	CountPatients(ctx context.Context, f db.Filter) (int, error)
 	// AliasesOf returns the aliases of these numbers, each with its number.
 	AliasesOf(ctx context.Context, numbers []string) (map[string]string, error)
