@@ -62,7 +62,7 @@ var (
 var (
 	// keyColumns come along with whatever is asked of one patient, and keyOfPage with whatever
 	// is asked of the patients of a page.
-	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColSyncState | 1<<ColVersion | 1<<ColGoneAt)
+	keyColumns = columnSet(1<<ColID | 1<<ColFHIRID | 1<<ColGoneAt)
 	keyOfPage  = columnSet(1 << ColID)
 	allColumns = columnSet(1<<colListed - 1)
 	written    = (allColumns | 1<<colListed) &^ (1<<ColID | 1<<ColUnseenSince)

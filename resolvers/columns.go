@@ -18,7 +18,7 @@ var columnsOf = columnsByField()
 // and those that have another name or more than one theirs.
 func columnsByField() map[string][]db.Column {
 	of := map[string][]db.Column{
-		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "changeCursor": {db.ColChangeSeq}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
+		"active": {db.ColInactive}, "birthYear": {db.ColBirthDate}, "changeCursor": {db.ColChangeSeq, db.ColVersion}, "emergencyContact": {db.ColFHIRContact}, "isSynced": {db.ColFHIRID},
 		"syncState": {db.ColFHIRID, db.ColLastSyncedAt, db.ColUnseenSince},
 	}
 	for name, c := range db.Columns() {
@@ -42,8 +42,8 @@ func selectedColumns(ctx context.Context, paths ...[]string) []db.Column {
 
 // columnsUnder is selectedColumns for any place in an operation.
 func columnsUnder(op *graphql.OperationContext, set ast.SelectionSet, paths ...[]string) []db.Column {
-	found := map[db.Column]bool{db.ColVersion: true} // never empty: that would mean every column
-	cols := []db.Column{db.ColVersion}
+	found := map[db.Column]bool{db.ColID: true} // never empty: that would mean every column
+	cols := []db.Column{db.ColID}
 	var walk func(fields []graphql.CollectedField, path []string)
 	walk = func(fields []graphql.CollectedField, path []string) {
 		for _, f := range fields {

@@ -96,7 +96,7 @@ func (r *Resolver) cursorOf(ctx context.Context, p *graph.Patient) string {
 		}
 		var row *db.Patient
 		if err == nil {
-			row, err = r.Store.Patient(within, p.ID, db.ColChangeSeq)
+			row, err = r.Store.Patient(within, p.ID, db.ColChangeSeq, db.ColVersion)
 		}
 		switch {
 		case err != nil:

@@ -38,7 +38,7 @@ func stateOf(row *db.Patient) shownState {
 
 // follow begins a subscription. The error is for the caller.
 func (r *Resolver) follow(ctx context.Context, v auth.Viewer, id string, columns []db.Column) (*feed, error) {
-	f := &feed{Resolver: r, viewer: v, id: id, columns: append(columns, db.ColUpdatedAt), me: &follower{changed: make(chan struct{}, 1)}}
+	f := &feed{Resolver: r, viewer: v, id: id, columns: append(columns, db.ColUpdatedAt, db.ColVersion), me: &follower{changed: make(chan struct{}, 1)}}
 	r.changes.follow(f.me, name{number: id}) // before it is read: no change falls in between
 	err := r.watchChanges(ctx)
 	var row *db.Patient

@@ -60,7 +60,7 @@ func (r *Resolver) visibleNumber(ctx context.Context, id string, may func(number
 	if visible == "" || visible == id || len(id) > maxID || !may(id) {
 		return cmp.Or(visible, id), nil
 	}
-	_, err := r.Store.Patient(ctx, id, db.ColVersion)
+	_, err := r.Store.Patient(ctx, id, db.ColID)
 	if errors.Is(err, db.ErrNotFound) {
 		return visible, nil
 	}
@@ -76,7 +76,7 @@ func (r *Resolver) recordOf(ctx context.Context, v auth.Viewer, id string) (numb
 	if len(id) > maxID {
 		return id, "", nil
 	}
-	row, err := r.Store.Patient(ctx, id, db.ColVersion)
+	row, err := r.Store.Patient(ctx, id, db.ColID)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return id, "", nil
