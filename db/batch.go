@@ -38,6 +38,7 @@ type batcher[T batched] struct {
 	run     func(batch []T) error // all of it or nothing; it may run again
 	most    int                   // in a batch
 	queue   chan T
+	turn    chan struct{} // holds an element while no batch is under way; nil: a worker awaits none
 	closing sync.RWMutex // read-locked while one is handed over
 	closed  bool
 	running sync.WaitGroup
@@ -46,7 +47,17 @@ type batcher[T batched] struct {
 // newBatcher starts as many workers, so that one that waits for a locked row
 // does not stop the others.
 func newBatcher[T batched](workers, most int, run func(batch []T) error) *batcher[T] {
-	b := &batcher[T]{run: run, most: most, queue: make(chan T, 256)}
+	return (&batcher[T]{run: run, most: most, queue: make(chan T, 256)}).start(workers)
+}
+
+// newPatientBatcher is one whose workers take turns, see patience.
+func newPatientBatcher[T batched](workers, most int, run func(batch []T) error) *batcher[T] {
+	b := &batcher[T]{run: run, most: most, queue: make(chan T, 256), turn: make(chan struct{}, 1)}
+	b.turn <- struct{}{}
+	return b.start(workers)
+}
+
+func (b *batcher[T]) start(workers int) *batcher[T] {
 	for range workers {
 		b.running.Go(b.work)
 	}
@@ -95,11 +106,14 @@ func (b *batcher[T]) close() {
 
 func (b *batcher[T]) work() {
 	for first := range b.queue {
+		hasTurn := b.awaitTurn()
 		batch := b.gather(first)
 		if len(batch) == 0 {
+			b.pass(hasTurn)
 			continue
 		}
 		err := b.run(batch)
+		b.pass(hasTurn)
 		for _, t := range batch {
 			if err == nil {
 				close(t.place().done)
@@ -113,6 +127,37 @@ func (b *batcher[T]) work() {
 				close(q.done)
 			})
 		}
+	}
+}
+
+// patience is how long a batch is gathered while another one is under way: what goes together
+// costs less, but one that stands still keeps nobody.
+const patience = 2 * time.Millisecond
+
+// awaitTurn returns when no batch is under way, or after patience without a turn.
+func (b *batcher[T]) awaitTurn() bool {
+	if b.turn == nil {
+		return false
+	}
+	select {
+	case <-b.turn:
+		return true
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-b.turn:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// pass gives a turn to the next.
+func (b *batcher[T]) pass(hasTurn bool) {
+	if hasTurn {
+		b.turn <- struct{}{}
 	}
 }
 
