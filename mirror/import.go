@@ -18,7 +18,7 @@ import (
 const (
 	// batchSize is how many are stored together: their neighbours in the indexes share
 	// pages, and the wait for the disk. So long do others wait for their turn on SQLite.
-	batchSize = 2000
+	batchSize = 5000
 	// maxLine bounds one patient; the largest sensible ones carry a photo.
 	maxLine = 8 << 20
 	// maxAlike is how many bad lines of one kind, with no good one between them,
