@@ -38,8 +38,8 @@ type batcher[T batched] struct {
 	run     func(batch []T) error // all of it or nothing; it may run again
 	most    int                   // in a batch
 	queue   chan T
-	turn    chan struct{} // holds an element while no batch is under way; nil: a worker awaits none
-	closing sync.RWMutex // read-locked while one is handed over
+	turn    chan struct{} // a worker takes its element before it takes a batch; nil: they take no turns
+	closing sync.RWMutex  // read-locked while one is handed over
 	closed  bool
 	running sync.WaitGroup
 }
@@ -105,15 +105,23 @@ func (b *batcher[T]) close() {
 }
 
 func (b *batcher[T]) work() {
-	for first := range b.queue {
-		hasTurn := b.awaitTurn()
+	for {
+		if b.turn != nil {
+			<-b.turn
+		}
+		first, open := <-b.queue
+		if !open {
+			b.passOn()()
+			return
+		}
+		pass := b.passOn()
 		batch := b.gather(first)
 		if len(batch) == 0 {
-			b.pass(hasTurn)
+			pass()
 			continue
 		}
 		err := b.run(batch)
-		b.pass(hasTurn)
+		pass()
 		for _, t := range batch {
 			if err == nil {
 				close(t.place().done)
@@ -130,34 +138,21 @@ func (b *batcher[T]) work() {
 	}
 }
 
-// patience is how long a batch is gathered while another one is under way: what goes together
-// costs less, but one that stands still keeps nobody.
+// patience is for how long a batch has those behind it wait: what goes together costs less,
+// but one that stands still keeps nobody.
 const patience = 2 * time.Millisecond
 
-// awaitTurn returns when no batch is under way, or after patience without a turn.
-func (b *batcher[T]) awaitTurn() bool {
+// passOn gives the turn to another worker, after patience at the latest.
+func (b *batcher[T]) passOn() (now func()) {
 	if b.turn == nil {
-		return false
+		return func() {}
 	}
-	select {
-	case <-b.turn:
-		return true
-	default:
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-b.turn:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-// pass gives a turn to the next.
-func (b *batcher[T]) pass(hasTurn bool) {
-	if hasTurn {
-		b.turn <- struct{}{}
+	pass := func() { b.turn <- struct{}{} }
+	later := time.AfterFunc(patience, pass)
+	return func() {
+		if later.Stop() {
+			pass()
+		}
 	}
 }
 

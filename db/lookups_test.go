@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"patientgraph/db/dbtest"
@@ -75,6 +77,53 @@ func TestWhoGivesALookUpUpReadsNothingOfIt(t *testing.T) {
 	}
 	close(answered)
 	s.lookups.close()
+}
+
+// TestLookUpsTakeTurns: what waits for a statement goes together in the next one, but one that
+// hangs keeps nobody.
+func TestLookUpsTakeTurns(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		takes   time.Duration // the first statement
+		waited  time.Duration // whoever asks meanwhile
+		batches []int
+	}{
+		{"the usual statement", patience / 2, patience / 2, []int{1, 10}},
+		{"one that hangs", time.Minute, patience, []int{1, 10}},
+	} {
+		synctest.Test(t, func(t *testing.T) { // times pass as the test says
+			var sizes []int
+			s := &Store{lookups: newPatientBatcher(postgresLookers, lookedUpAtOnce, func(batch []*lookup) error {
+				sizes = append(sizes, len(batch))
+				if len(sizes) == 1 {
+					time.Sleep(c.takes)
+				}
+				for _, l := range batch {
+					l.found = &Patient{ID: l.id}
+				}
+				return nil
+			})}
+			var first, others sync.WaitGroup
+			ask := func(id string) {
+				if p, err := s.lookUp(t.Context(), allColumns, id); err != nil || p.ID != id {
+					t.Errorf("%s: %s finds %+v, %v", c.name, id, p, err)
+				}
+			}
+			first.Go(func() { ask("P-0") })
+			synctest.Wait()
+			began := time.Now()
+			for n := range 10 {
+				others.Go(func() { ask(fmt.Sprint("P-", n+1)) })
+			}
+			others.Wait()
+			if waited := time.Since(began); waited != c.waited || !slices.Equal(sizes, c.batches) {
+				t.Errorf("%s: the others waited %v, in statements of %v", c.name, waited, sizes)
+			}
+			first.Wait()
+			s.lookups.close()
+		})
+	}
 }
 
 // TestWhoGivesALookUpUpStopsNobody: the others of the same statement are answered, and who
