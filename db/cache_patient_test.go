@@ -415,7 +415,7 @@ func TestPatientWaitsNoLongerThanItsCaller(t *testing.T) {
 	for range connections {
 		patient.Go(func() { _, _ = s.Patient(context.Background(), "P-1") })
 	}
-	for s.read.Stats().WaitCount < before+int64(connections) {
+	for s.read.Stats().WaitCount == before { // one asks by himself, the others go together
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)

@@ -55,20 +55,12 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 
 func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
 	if s.lookups != nil {
-		return s.lookUp(ctx, set, id)
-	}
-	if s.file != nil && ctx.Err() == nil {
-		select { // a disk may stand still, and with it every connection
-		case s.fileReads <- struct{}{}:
-			defer func() { <-s.fileReads }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		defer s.asking.Add(-1)
+		if s.asking.Add(1) > 1 { // else a statement of one's own is quicker
+			return s.lookUp(ctx, set, id)
 		}
-		// It takes microseconds, waits for no writer (WAL), and finds a connection free, for
-		// lists leave some (see places): to watch meanwhile whether its caller is still there
-		// would start two goroutines, and cost a quarter of all.
-		ctx = context.WithoutCancel(ctx)
 	}
+	ctx = s.unwatched(ctx)
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
 	statement, err := s.keptRead(ctx, s.keptReads, set, text)
 	switch {
@@ -78,6 +70,16 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 		return set.scan(statement.QueryRowContext(ctx, id))
 	}
 	return set.scan(s.queryRow(ctx, text(), id))
+}
+
+// unwatched is for a look-up, unless its time is over: in a file it takes microseconds, waits
+// for no writer (WAL), and finds a connection free, for lists leave some (see places). To watch
+// meanwhile for the end of ctx would start two goroutines, and cost a quarter of all.
+func (s *Store) unwatched(ctx context.Context) context.Context {
+	if s.file == nil || ctx.Err() != nil {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
 }
 
 // keptRead is a statement that is prepared once and kept among others by its key: bun would

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// How many statements look patients up at the same time on PostgreSQL, and how many patients
-// each: a round trip costs more than a row, and what waits meanwhile goes together.
+// How many statements look patients up at the same time, while one stands still, and how many
+// patients each: a statement costs more than a row, and what waits meanwhile goes together.
 const (
-	postgresLookers = 4
-	lookedUpAtOnce  = 64
+	lookers        = 4
+	lookedUpAtOnce = 64
 )
 
 // lookupTimeout bounds such a statement, which is for several callers: each waits as long as
@@ -58,20 +58,21 @@ func (s *Store) lookUpTogether(batch []*lookup) error {
 func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
+	ctx = s.unwatched(ctx)
 	ids := make([]string, len(group))
 	for i, l := range group {
 		ids[i] = l.id
 	}
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ANY(?)" }
-	statement, err := s.keptRead(ctx, s.keptReads, set, text)
+	statement, err := s.keptRead(ctx, s.keptLookups, set, text)
 	if err != nil {
 		return err
 	}
 	var rows *sql.Rows
 	if statement != nil {
-		rows, err = statement.QueryContext(ctx, ids)
+		rows, err = statement.QueryContext(ctx, s.list(ids))
 	} else {
-		rows, err = s.query(ctx, text(), ids)
+		rows, err = s.query(ctx, text(), s.list(ids))
 	}
 	if err != nil {
 		return err

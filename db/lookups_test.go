@@ -94,7 +94,7 @@ func TestLookUpsTakeTurns(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) { // times pass as the test says
 			var sizes []int
-			s := &Store{lookups: newPatientBatcher(postgresLookers, lookedUpAtOnce, func(batch []*lookup) error {
+			s := &Store{lookups: newPatientBatcher(lookers, lookedUpAtOnce, func(batch []*lookup) error {
 				sizes = append(sizes, len(batch))
 				if len(sizes) == 1 {
 					time.Sleep(c.takes)

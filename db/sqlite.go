@@ -36,12 +36,15 @@ func (s *Store) openSQLite(path string) error {
 		readers := max(4, runtime.GOMAXPROCS(0)*2)
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
 		searches = readers / 2
-		s.fileReads = make(chan struct{}, readers)
+		s.lookups = newPatientBatcher(lookers, lookedUpAtOnce, s.lookUpTogether)
 	}
 	s.searches = newPlaces(searches)
 	s.database, s.journal = sqlite{s}, s.write
 	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
 	s.queues = []func(){s.commits.close}
+	if s.lookups != nil {
+		s.queues = append(s.queues, s.lookups.close)
+	}
 	return nil
 }
 

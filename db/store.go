@@ -46,20 +46,21 @@ type Store struct {
 
 	pooled bool // see pooler.go
 
-	mu         sync.Mutex
-	keptReads  map[any]*sql.Stmt        // of one patient (SQLite), of several (PostgreSQL: lookups), by columnSet; see keptRead
-	keptPages  map[any]*sql.Stmt        // of pages, by text
-	statements map[*statement]*sql.Stmt // see prepare; none behind a pooler
+	mu          sync.Mutex
+	keptReads   map[any]*sql.Stmt        // of one patient, by columnSet; see keptRead
+	keptLookups map[any]*sql.Stmt        // of several patients, by columnSet
+	keptPages   map[any]*sql.Stmt        // of pages, by text
+	statements  map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
-	effort    effort        // of a page
-	searches  *places       // of lists and counts; see search
-	fileReads chan struct{} // of one patient, in an SQLite file: as many as there are connections
-	numbers   chan struct{} // has a place for the one that numbers changes
-	wrote     chan struct{} // see Wrote
-	imported  atomic.Int64  // nanoseconds since the last rest, see letIn
-	commits   *batcher[*commit]
-	lookups   *batcher[*lookup] // of one patient each; nil: they would not wait together
-	queues    []func()          // each lets finish what is queued
+	effort   effort        // of a page
+	searches *places       // of lists and counts; see search
+	numbers  chan struct{} // has a place for the one that numbers changes
+	wrote    chan struct{} // see Wrote
+	imported atomic.Int64  // nanoseconds since the last rest, see letIn
+	commits  *batcher[*commit]
+	lookups  *batcher[*lookup] // of one patient each; nil: in memory, where none waits
+	asking   atomic.Int64      // how many look a patient up
+	queues   []func()          // each lets finish what is queued
 }
 
 // database is what SQLite and PostgreSQL do differently.
@@ -103,7 +104,7 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		keptReads: map[any]*sql.Stmt{}, keptPages: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		keptReads: map[any]*sql.Stmt{}, keptLookups: map[any]*sql.Stmt{}, keptPages: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
 		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
