@@ -69,6 +69,7 @@ func (s PatientSelection) AppendJSON(json []byte, p *Patient, more func(bytes in
 // PageSelection is what a document selects of a PatientConnection, but for totalCount.
 type PageSelection struct {
 	of      []selection
+	lists   int  // how many fields are nodes or edges
 	Cursors bool // those of the edges are among it
 }
 
@@ -78,6 +79,9 @@ func SelectionOfPage(operation *graphql.OperationContext, set ast.SelectionSet) 
 	s.of = w.collect(operation, set, "PatientConnection")
 	for _, f := range s.of {
 		w.foreign = w.foreign || f.name == "totalCount"
+		if isList(f) {
+			s.lists++
+		}
 		s.Cursors = s.Cursors || slices.ContainsFunc(f.of, func(f selection) bool { return f.name == "cursor" })
 	}
 	return s, !w.foreign
@@ -90,12 +94,18 @@ type PageWriter struct {
 	more  func(bytes int64) error
 }
 
-// Writer begins. more is as Project has it; room is how many bytes the usual page has at most.
+// isList reports whether a field of a PatientConnection is nodes or edges.
+func isList(f selection) bool { return f.name == "nodes" || f.name == "edges" }
+
+// mostRoom bounds what is taken before anything is written: nobody counts it.
+const mostRoom = 16 << 10
+
+// Writer begins. more is as Project has it; room is how many bytes the usual page has.
 func (s PageSelection) Writer(room int, more func(bytes int64) error) *PageWriter {
 	w := &PageWriter{s.of, make([]projection, len(s.of)), more}
 	for i, f := range s.of {
-		if w.lists[i].more = more; f.name == "nodes" || f.name == "edges" {
-			w.lists[i].json = make([]byte, 0, room)
+		if w.lists[i].more = more; isList(f) {
+			w.lists[i].json = make([]byte, 0, min(room, mostRoom)/s.lists)
 		}
 	}
 	return w
@@ -119,6 +129,11 @@ func (w *PageWriter) Add(p *Patient, cursor string) {
 
 // AppendJSON appends the page. ok is as Project has it.
 func (w *PageWriter) AppendJSON(json []byte, info *PageInfo) (_ []byte, ok bool) {
+	written := roomOfElement // beside the lists
+	for _, list := range w.lists {
+		written += len(list.json)
+	}
+	json = slices.Grow(json, written)
 	whole := projection{json: json, told: len(json), more: w.more}
 	lists := w.lists
 	whole.object(w.of, func(f selection) {

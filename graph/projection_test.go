@@ -170,6 +170,34 @@ func writePage(ctx context.Context, page *graph.PatientConnection, more func(int
 	return json, ok, nil
 }
 
+// TestAbuseAPageTakesLittleBeforeItIsWritten: nobody counts what is not written yet, and a
+// document may have many lists.
+func TestAbuseAPageTakesLittleBeforeItIsWritten(t *testing.T) {
+	e := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: patientsOf{}}))
+	lists := ""
+	for n := range 90 {
+		lists += fmt.Sprintf("n%d: nodes { id } e%d: edges { cursor } ", n, n)
+	}
+	operation, errs := e.CreateOperationContext(graphql.StartOperationTrace(t.Context()), &graphql.RawParams{Query: "{ patients { " + lists + "} }"})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	selection, ok := graph.SelectionOfPage(operation, operation.Operation.SelectionSet[0].(*ast.Field).SelectionSet)
+	if !ok {
+		t.Fatal("it has no selection")
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	w := selection.Writer(16<<20, func(int64) error { return nil })
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 100<<10 {
+		t.Errorf("%d KiB are taken before anything is written", taken>>10)
+	}
+	if json, ok := w.AppendJSON(nil, &graph.PageInfo{}); !ok || len(json) < len(lists)/3 {
+		t.Errorf("ok %v: %.100s", ok, json)
+	}
+}
+
 // TestPatientSelectionStaysSmall holds that it keeps no document.
 func TestPatientSelectionStaysSmall(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,7 @@ type planned struct{ query, operationName string }
 
 type plan struct {
 	*resolvers.Plan
+	planned   planned
 	operation operation
 }
 
@@ -52,7 +53,7 @@ func (p *plans) learn(o *graphql.OperationContext) {
 	}
 	key := planned{o.RawQuery, o.OperationName}
 	if known, have := p.known.Peek(key); !have || made.Wider(known.Plan) {
-		p.known.Add(key, &plan{made, operation{o.Operation.Name, o.Operation.Operation}})
+		p.known.Add(key, &plan{made, key, operation{o.Operation.Name, o.Operation.Operation}})
 	}
 }
 
@@ -96,5 +97,12 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked)
 	}
 	size := infoOf(ctx).size
 	data, ok = plan.Data(ctx, p.resolver, viewer, asked, func(bytes int64) error { return p.answers.countMore(size, bytes) })
-	return data, ok && p.answers.countMore(size, int64(len(data))-size.bytes.Load()) == nil
+	if ok {
+		p.answers.count(size, int64(len(data))-size.bytes.Load())
+	}
+	if size.refusal() != nil { // gqlgen tells it, and the next time at once
+		p.known.Remove(plan.planned)
+		return nil, false
+	}
+	return data, ok
 }

@@ -123,6 +123,18 @@ func TestAbusePlansKeepToTheBounds(t *testing.T) {
 	if p.byPlan != 0 {
 		t.Error("a plan of a long document is kept")
 	}
+	page := plannedRequest{method: http.MethodPost, query: "query($n: Int!) { patients(first: $n) { nodes { fullName } } }", variables: usualPage}
+	p.ask(t, page, "")
+	p.row.FullName = strings.Repeat("x", maxAnswer/5)
+	want := p.ask(t, page, "\n# gqlgen")
+	for range 2 {
+		if got := p.ask(t, page, ""); got != want {
+			t.Errorf("a plan refuses a large answer with\n%s\ngqlgen with\n%s", got, want)
+		}
+	}
+	if p.pagesByPlan != 1 {
+		t.Errorf("a plan that was too large was tried %d times", p.pagesByPlan)
+	}
 	deadline := &operationDeadline{}
 	made := newPlans(&resolvers.Resolver{Store: p, Now: time.Now}, persistedDocuments{}, deadline, viewerPatients{}, newAnswerLimit())
 	for _, c := range []struct {

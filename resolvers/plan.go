@@ -53,8 +53,9 @@ type Asked struct {
 	page   pageArguments
 }
 
-// shortCursors is below how many bytes the cursors of a request cost nothing.
-const shortCursors = 256
+// shortCursors is below how many bytes the cursors of a request cost nothing, with the other
+// arguments of a page.
+const shortCursors = 192
 
 // PlanOf returns the plan of an operation that gqlgen has accepted; nil: it is another one.
 func PlanOf(o *graphql.OperationContext) *Plan {
@@ -211,8 +212,7 @@ func (p *Plan) pageData(ctx context.Context, r *Resolver, v auth.Viewer, a pageA
 		return nil, false
 	}
 	request.Columns = p.columns
-	room := int(p.page.room.Load()) + roomForOne
-	writer := p.page.selection.Writer(room, more)
+	writer := p.page.selection.Writer(int(p.page.room.Load())+roomForOne, more)
 	var shown graph.Patient
 	cursor := ""
 	page, err := r.Store.EachPatient(ctx, request, func(row *db.Patient) {
@@ -225,7 +225,7 @@ func (p *Plan) pageData(ctx context.Context, r *Resolver, v auth.Viewer, a pageA
 	if err != nil || len(page.Unreadable) > 0 {
 		return nil, false
 	}
-	data, ok = writer.AppendJSON(append(make([]byte, 0, room), p.before...), pageInfo(page))
+	data, ok = writer.AppendJSON([]byte(p.before), pageInfo(page))
 	p.page.room.Store(int64(len(data)))
 	return data, ok
 }
