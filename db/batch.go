@@ -50,8 +50,8 @@ func newBatcher[T batched](workers, most int, run func(batch []T) error) *batche
 	return (&batcher[T]{run: run, most: most, queue: make(chan T, 256)}).start(workers)
 }
 
-// newPatientBatcher is one whose workers take turns, see patience.
-func newPatientBatcher[T batched](workers, most int, run func(batch []T) error) *batcher[T] {
+// newBatcherInTurns is one whose workers take turns, see patience.
+func newBatcherInTurns[T batched](workers, most int, run func(batch []T) error) *batcher[T] {
 	b := &batcher[T]{run: run, most: most, queue: make(chan T, 256), turn: make(chan struct{}, 1)}
 	b.turn <- struct{}{}
 	return b.start(workers)

@@ -60,6 +60,26 @@ func TestEachLookUpFindsItsOwnPatient(t *testing.T) {
 	})
 }
 
+// TestLookUpsGoTogetherWhateverTheNumbersAre: they are an argument, on SQLite a text of JSON.
+func TestLookUpsGoTogetherWhateverTheNumbersAre(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		var batch []*lookup
+		for _, id := range []string{`'`, `"`, `\`, `\'`, `["a"]`, `{}`, `$1 ? ??`, `<&>`, "\u2028x", "홍", "1", "1.0", "null", "%_"} {
+			add(t, s, testTime, NewPatient{Number: id})
+			batch = append(batch, &lookup{set: keyColumns, id: id}, &lookup{set: keyColumns, id: id + "%"})
+		}
+		if err := s.lookUpTogether(batch); err != nil {
+			t.Fatal(err)
+		}
+		for n, l := range batch {
+			if is, want := l.found != nil, n%2 == 0; is != want || l.err != nil || is && l.found.ID != l.id {
+				t.Errorf("%q: found %+v, %v", l.id, l.found, l.err)
+			}
+		}
+	})
+}
+
 // TestWhoGivesALookUpUpReadsNothingOfIt: its statement may end at that moment. The race
 // detector finds who does.
 func TestWhoGivesALookUpUpReadsNothingOfIt(t *testing.T) {
@@ -94,7 +114,7 @@ func TestLookUpsTakeTurns(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) { // times pass as the test says
 			var sizes []int
-			s := &Store{lookups: newPatientBatcher(lookers, lookedUpAtOnce, func(batch []*lookup) error {
+			s := &Store{lookups: newBatcherInTurns(lookers, lookedUpAtOnce, func(batch []*lookup) error {
 				sizes = append(sizes, len(batch))
 				if len(sizes) == 1 {
 					time.Sleep(c.takes)

@@ -62,7 +62,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	p.singles = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, false) })
 	p.begins = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, true) })
 	s.commits = newBatcher(postgresCommitters, postgresTogether, s.runTogether)
-	s.lookups = newPatientBatcher(lookers, lookedUpAtOnce, s.lookUpTogether)
+	s.lookups = newBatcherInTurns(lookers, lookedUpAtOnce, s.lookUpTogether)
 	s.database, s.queues = p, []func(){s.commits.close, p.singles.close, p.begins.close, s.lookups.close}
 	return nil
 }

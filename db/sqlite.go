@@ -36,7 +36,7 @@ func (s *Store) openSQLite(path string) error {
 		readers := max(4, runtime.GOMAXPROCS(0)*2)
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
 		searches = readers / 2
-		s.lookups = newPatientBatcher(lookers, lookedUpAtOnce, s.lookUpTogether)
+		s.lookups = newBatcherInTurns(lookers, lookedUpAtOnce, s.lookUpTogether)
 	}
 	s.searches = newPlaces(searches)
 	s.database, s.journal = sqlite{s}, s.write

@@ -33,7 +33,7 @@ type planned struct{ query, operationName string }
 
 type plan struct {
 	*resolvers.Plan
-	planned   planned
+	key       planned
 	operation operation
 }
 
@@ -101,7 +101,7 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked)
 		p.answers.count(size, int64(len(data))-size.bytes.Load())
 	}
 	if size.refusal() != nil { // gqlgen tells it, and the next time at once
-		p.known.Remove(plan.planned)
+		p.known.Remove(plan.key)
 		return nil, false
 	}
 	return data, ok
