@@ -230,16 +230,17 @@ func TestImportKeepsWhatItReadBeforeAFailure(t *testing.T) {
 // not tried.
 func TestImportReadsAhead(t *testing.T) {
 	t.Parallel()
-	text := strings.Repeat(patient("a")+"\n", 5000)
+	const lines = 12_500 // more than two batches
+	text := strings.Repeat(patient("a")+"\n", lines)
 	s := &slow{read: make(chan struct{})}
 	i := mirror.NewImport(s, mirror.ImportOptions{Now: time.Now})
-	if err := i.Read(t.Context(), "file", io.MultiReader(strings.NewReader(text), s)); err != nil || s.waited || i.Result.Inserted != 5000 {
+	if err := i.Read(t.Context(), "file", io.MultiReader(strings.NewReader(text), s)); err != nil || s.waited || i.Result.Inserted != lines {
 		t.Errorf("read no further: %v; %+v, %v", s.waited, i.Result, err)
 	}
 	broken := errors.New("the disk is full")
 	failed := &store{fail: broken}
 	err := quiet(failed).Read(t.Context(), "file", strings.NewReader(text))
-	if n := len(failed.ids); !errors.Is(err, broken) || n == 0 || n == 5000 || !strings.Contains(err.Error(), fmt.Sprintf("lines 1 to %d:", n)) {
+	if n := len(failed.ids); !errors.Is(err, broken) || n == 0 || n == lines || !strings.Contains(err.Error(), fmt.Sprintf("lines 1 to %d:", n)) {
 		t.Errorf("%d patients tried: %v", n, err)
 	}
 }
