@@ -111,7 +111,9 @@ func (b *batcher[T]) work() {
 		}
 		first, open := <-b.queue
 		if !open {
-			b.passOn()()
+			if b.turn != nil {
+				b.turn <- struct{}{}
+			}
 			return
 		}
 		pass := b.passOn()

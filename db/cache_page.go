@@ -78,16 +78,17 @@ func (s *Store) EachPatient(ctx context.Context, r PageRequest, each func(*Patie
 	}
 	defer done()
 	page := &Page{HasPrevious: r.After != "", Order: r.Order}
-	read, last := 0, (*Patient)(nil)
+	read := 0
+	var last *Patient // the place of all; it keeps the last one when all are read
 	err = s.eachRow(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
-		switch read, last = read+1, p; {
-		case read > r.First:
+		if read++; read > r.First {
 			page.HasNext = true
 			return
-		case read == 1:
+		}
+		if last = p; read == 1 {
 			page.Start = page.Order.Cursor(p)
 		}
-		if read == r.First {
+		if read == r.First { // one more may take its place
 			page.End = page.Order.Cursor(p)
 		}
 		if unreadable != nil {

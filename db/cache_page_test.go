@@ -53,6 +53,18 @@ func walk(t require, s *Store, r PageRequest, size int, forward bool, between fu
 	return nil
 }
 
+// TestThePageSizeIsInTheText: PostgreSQL plans a page anew each time whose size is an argument.
+func TestThePageSizeIsInTheText(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, s *Store) {
+		o := orderings[OrderCreatedDesc]
+		text, args := s.listingOf(Filter{}, o).selectRows(s, PageRequest{First: 20}, o, keyOfPage, conditions{})
+		if !strings.HasSuffix(text, " LIMIT 21") || len(args) != 0 {
+			t.Errorf("%s with %v", text, args)
+		}
+	})
+}
+
 // bothPages returns a page that Patients and EachPatient agree about.
 func bothPages(t require, s *Store, r PageRequest) *Page {
 	page, err := s.Patients(context.Background(), r)

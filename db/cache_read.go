@@ -9,7 +9,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// maxPrepared bounds the statements kept, of patients and of pages; clients choose the columns.
+// maxPrepared bounds the statements kept, of one patient, of several and of pages each; clients
+// choose the columns, and the size of a page.
 const maxPrepared = 256
 
 // Patient returns one row with the columns asked for and the keys; without

@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// How many statements look patients up at the same time, while one stands still, and how many
-// patients each: a statement costs more than a row, and what waits meanwhile goes together.
+// How many workers look patients up, and how many patients each: a statement costs more than
+// a row, and what waits meanwhile goes together. One of them is at work, unless its statement
+// takes longer than patience.
 const (
 	lookers        = 4
 	lookedUpAtOnce = 64
 )
 
-// lookupTimeout bounds such a statement, which is for several callers: each waits as long as
-// his own context lets him.
+// lookupTimeout bounds such a statement on PostgreSQL: it is for several callers, of whom each
+// waits as long as his own context lets him.
 const lookupTimeout = 10 * time.Second
 
 // lookup is one patient that is looked up by number.
@@ -56,9 +57,12 @@ func (s *Store) lookUpTogether(batch []*lookup) error {
 }
 
 func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
-	defer cancel()
-	ctx = s.unwatched(ctx)
+	ctx := context.Background()
+	if s.file == nil { // see unwatched
+		within, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		ctx = within
+	}
 	ids := make([]string, len(group))
 	for i, l := range group {
 		ids[i] = l.id

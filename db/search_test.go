@@ -207,6 +207,10 @@ func TestListsLeaveRoomForPatients(t *testing.T) {
 		if _, err := s.Patients(ended, PageRequest{Order: OrderNameAsc, First: 1}); !errors.Is(err, context.Canceled) {
 			t.Errorf("a list: %v", err)
 		}
+		each := func(*Patient) { t.Error("a patient of a list is read") }
+		if _, err := s.EachPatient(ended, PageRequest{Order: OrderNameAsc, First: 1}, each); !errors.Is(err, errSearches) {
+			t.Errorf("each of a list: %v", err)
+		}
 		if _, err := s.CountPatients(ended, Filter{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("a count: %v", err)
 		}

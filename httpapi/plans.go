@@ -74,8 +74,8 @@ func (p *plans) find(request *graphql.RawParams) (found *plan, asked resolvers.A
 	return found, asked
 }
 
-// carryOut returns the data of the answer. Where ok is false nothing was told or counted, and
-// nothing logged but a panic.
+// carryOut returns the data of the answer. Where ok is false nothing was told, and nothing
+// logged but a panic; what was counted is taken back when gqlgen's answer begins.
 func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked) (data []byte, ok bool) {
 	end, refused := p.deadline.beginQuery(ctx)
 	if refused != nil {
@@ -100,7 +100,7 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked)
 	if ok {
 		p.answers.count(size, int64(len(data))-size.bytes.Load())
 	}
-	if size.refusal() != nil { // gqlgen tells it, and the next time at once
+	if size.refusal() != nil { // gqlgen tells it, and has no such answer made twice
 		p.known.Remove(plan.key)
 		return nil, false
 	}

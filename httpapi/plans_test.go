@@ -54,6 +54,55 @@ func TestPlansAnswerWhatGqlgenAnswers(t *testing.T) {
 	}
 }
 
+// TestAPlanIsOfWhatItWasMadeWith has a plan made with some variables, and asks with others that
+// the random requests above seldom bring together.
+func TestAPlanIsOfWhatItWasMadeWith(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		query, made, asked string
+		byPlan             int // of the two
+	}{
+		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":6}`, `{"n":2}`, 1},
+		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":2}`, `{"n":6}`, 0},
+		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":2}`, `{}`, 0}, // twenty
+		{"query($n: Int = 3) { patients(first: $n) { nodes { id } } }", `{"n":6}`, `{}`, 0},
+		{"query($n: Int) { patients(first: $n, last: $n) { nodes { id } } }", `{}`, `{"n":2}`, 0},
+		{"query($n: Int) { patients(first: $n) { " + manyLists + " } }", `{"n":1}`, `{"n":200}`, 0}, // it would cost too much
+	} {
+		p := newPlanned(Options{})
+		p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
+		request := plannedRequest{method: http.MethodPost, query: c.query, variables: c.made, accept: graphQLType}
+		p.ask(t, request, "")
+		request.variables = c.asked
+		want := p.ask(t, request, "\n# gqlgen")
+		got := p.ask(t, request, "")
+		if got != want || p.pagesByPlan != c.byPlan {
+			t.Errorf("%.80s made with %s, asked with %s: %d by plan; gqlgen answers\n%.300s\nthe plan\n%.300s", c.query, c.made, c.asked, p.pagesByPlan, want, got)
+		}
+	}
+}
+
+var manyLists = func() (lists string) {
+	for n := range 60 {
+		lists += fmt.Sprintf("n%d: nodes { id phone } ", n)
+	}
+	return lists
+}()
+
+// TestAPlanGrowsWithItsPages: a larger page is answered by plan from its second time on, and a
+// smaller one after it too.
+func TestAPlanGrowsWithItsPages(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(Options{})
+	p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
+	for n, variables := range []string{`{"n":2}`, `{"n":6}`, `{"n":6}`, `{"n":1}`, `{"n":6}`} {
+		p.ask(t, plannedRequest{method: http.MethodPost, query: "query($n: Int) { patients(first: $n) { nodes { id } } }", variables: variables}, "")
+		if want := max(0, n-1); p.pagesByPlan != want {
+			t.Errorf("after %d requests %d were answered by plan, not %d", n+1, p.pagesByPlan, want)
+		}
+	}
+}
+
 // TestPlansLeaveTimeToTell has the cache hang: gqlgen tells it, in the time that there is.
 func TestPlansLeaveTimeToTell(t *testing.T) {
 	t.Parallel()
@@ -157,7 +206,8 @@ type plannedCache struct {
 	err           error
 	numbers       error
 	unreadable    bool
-	byPlan        int // look-ups without gqlgen that found somebody or nobody
+	columns       []db.Column // that were read last
+	byPlan        int         // look-ups without gqlgen that found somebody or nobody
 	pagesByPlan   int
 	refusedByPlan int // those that failed
 	handler       http.Handler
@@ -186,7 +236,8 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Patient is what the resolvers ask of the cache.
-func (p *plannedCache) Patient(ctx context.Context, number string, _ ...db.Column) (*db.Patient, error) {
+func (p *plannedCache) Patient(ctx context.Context, number string, columns ...db.Column) (*db.Patient, error) {
+	p.columns = columns
 	err := p.fails(ctx, &p.byPlan)
 	if err != nil || p.row == nil {
 		return nil, err
@@ -217,6 +268,7 @@ func (p *plannedCache) fails(ctx context.Context, byPlan *int) error {
 // Patients is a page of the same patient with many numbers, and now and then of one who
 // cannot be shown.
 func (p *plannedCache) Patients(ctx context.Context, r db.PageRequest) (*db.Page, error) {
+	p.columns = r.Columns
 	if err := p.fails(ctx, &p.pagesByPlan); err != nil {
 		return nil, err
 	}
@@ -345,10 +397,10 @@ func randomRequest(random *rand.Rand) plannedRequest {
 // incident is what no two answers and lines have in common, and what a plan alone logs.
 var incident = regexp.MustCompile(`(?m)^.*"a plan failed".*\n|[0-9a-f]{8}-[0-9a-f-]{27}|"(time|ms|request_id)":("[^"]*"|[0-9.]+),?|stack":"[^"]*"|goroutine.*?"`)
 
-// ask returns all that an answer shows, and what the log says.
+// ask returns all that an answer shows, what the log says, and which columns were read.
 func (p *plannedCache) ask(t *testing.T, asked plannedRequest, comment string) string {
 	t.Helper()
-	p.log = &locked.Buffer{}
+	p.log, p.columns = &locked.Buffer{}, nil
 	values := map[string]any{"query": asked.query + comment, "variables": json.RawMessage(asked.variables)}
 	if asked.operationName != "" {
 		values["operationName"] = asked.operationName
@@ -379,5 +431,5 @@ func (p *plannedCache) ask(t *testing.T, asked plannedRequest, comment string) s
 	recorder := httptest.NewRecorder()
 	p.handler.ServeHTTP(recorder, r)
 	recorder.Header().Del(requestIDHeader)
-	return incident.ReplaceAllString(fmt.Sprintf("%d %v\n%s\n%s", recorder.Code, recorder.Header(), recorder.Body, p.log), "")
+	return incident.ReplaceAllString(fmt.Sprintf("%d %v\n%s\n%s\nread: %v", recorder.Code, recorder.Header(), recorder.Body, p.log, p.columns), "")
 }

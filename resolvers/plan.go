@@ -2,7 +2,7 @@ package resolvers
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -94,8 +94,8 @@ func PlanOf(o *graphql.OperationContext) *Plan {
 // Wider reports whether the plan is of larger pages than another one of the same operation.
 func (p *Plan) Wider(than *Plan) bool { return p.page != nil && p.page.most > than.page.most }
 
-// variableTypes are those that an argument's variable may have.
-var variableTypes = map[string]string{"id": "ID!", "first": "Int", "last": "Int", "after": "String", "before": "String"}
+// variableTypes are those that an argument's variable may have, null or not.
+var variableTypes = map[string]string{"id": "ID", "first": "Int", "last": "Int", "after": "String", "before": "String"}
 
 // takes reads what the arguments are; false: gqlgen has to.
 func (p *Plan) takes(definitions ast.VariableDefinitionList, arguments ast.ArgumentList) bool {
@@ -104,7 +104,7 @@ func (p *Plan) takes(definitions ast.VariableDefinitionList, arguments ast.Argum
 		case a.Value.Kind == ast.Variable:
 			name := a.Value.Raw
 			if _, twice := p.variables[name]; twice || definition == nil || definition.DefaultValue != nil ||
-				strings.TrimSuffix(definition.Type.String(), "!") != strings.TrimSuffix(variableTypes[a.Name], "!") {
+				strings.TrimSuffix(definition.Type.String(), "!") != variableTypes[a.Name] {
 				return false
 			}
 			p.variables[name] = variable{a.Name, definition.Type.NonNull}
@@ -162,8 +162,8 @@ func (p *Plan) Asked(variables map[string]any) (asked Asked, ok bool) {
 		}
 		switch text, isText := given.(string); {
 		case takes.argument == "first", takes.argument == "last":
-			n, err := strconv.Atoi(fmt.Sprint(given)) // a json.Number, or the int64 that gqlparser makes of it
-			if err != nil || isText {
+			n, ok := numberOf(given)
+			if !ok {
 				return asked, false
 			}
 			asked.page.number(takes.argument, n)
@@ -187,6 +187,18 @@ func (p *Plan) Asked(variables map[string]any) (asked Asked, ok bool) {
 	return asked, p.page == nil || cursors < shortCursors && asked.page.size() <= p.page.most
 }
 
+// numberOf reads a number as a request has it, or as gqlparser keeps it.
+func numberOf(given any) (n int, ok bool) {
+	switch number := given.(type) {
+	case json.Number:
+		n, err := strconv.Atoi(number.String())
+		return n, err == nil
+	case int64:
+		return int(number), true
+	}
+	return 0, false
+}
+
 // Data returns the data of the answer; more is called as graph.Project calls it. ok is false
 // where gqlgen has to meet what was met here, to tell it.
 func (p *Plan) Data(ctx context.Context, r *Resolver, v auth.Viewer, asked Asked, more func(bytes int64) error) (data []byte, ok bool) {
@@ -205,7 +217,7 @@ func (p *Plan) Data(ctx context.Context, r *Resolver, v auth.Viewer, asked Asked
 // roomForOne is how many bytes the usual answer with one patient has at most.
 const roomForOne = 512
 
-// pageData writes each patient while the next one is awaited.
+// pageData writes each patient as its row is read: no page is held in memory beside its JSON.
 func (p *Plan) pageData(ctx context.Context, r *Resolver, v auth.Viewer, a pageArguments, more func(bytes int64) error) (data []byte, ok bool) {
 	request, err := pageRequest(v, nil, a.order, a.first, a.after, a.last, a.before)
 	if err != nil {
