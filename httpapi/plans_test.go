@@ -65,7 +65,7 @@ func TestAPlanIsOfWhatItWasMadeWith(t *testing.T) {
 		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":6}`, `{"n":2}`, 1},
 		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":2}`, `{"n":6}`, 0},
 		{"query($n: Int) { patients(first: $n) { nodes { id } } }", `{"n":2}`, `{}`, 0}, // twenty
-		{"query($n: Int = 3) { patients(first: $n) { nodes { id } } }", `{"n":6}`, `{}`, 0},
+		{"query($n: Int = 3) { patients(first: $n) { nodes { id } } }", `{"n":30}`, `{}`, 0},
 		{"query($n: Int) { patients(first: $n, last: $n) { nodes { id } } }", `{}`, `{"n":2}`, 0},
 		{"query($n: Int) { patients(first: $n) { " + manyLists + " } }", `{"n":1}`, `{"n":200}`, 0}, // it would cost too much
 	} {
@@ -89,16 +89,21 @@ var manyLists = func() (lists string) {
 	return lists
 }()
 
-// TestAPlanGrowsWithItsPages: a larger page is answered by plan from its second time on, and a
-// smaller one after it too.
+// TestAPlanGrowsWithItsPages: a larger page is answered by plan from its second time on, also
+// after gqlgen answered a smaller one, whose cursor is long.
 func TestAPlanGrowsWithItsPages(t *testing.T) {
 	t.Parallel()
 	p := newPlanned(Options{})
 	p.row, p.viewer = &db.Patient{}, auth.Viewer{Role: auth.RoleAdmin}
-	for n, variables := range []string{`{"n":2}`, `{"n":6}`, `{"n":6}`, `{"n":1}`, `{"n":6}`} {
-		p.ask(t, plannedRequest{method: http.MethodPost, query: "query($n: Int) { patients(first: $n) { nodes { id } } }", variables: variables}, "")
-		if want := max(0, n-1); p.pagesByPlan != want {
-			t.Errorf("after %d requests %d were answered by plan, not %d", n+1, p.pagesByPlan, want)
+	cursor := db.OrderCreatedDesc.Cursor(&db.Patient{ID: strings.Repeat("A", 150)})
+	for n, asked := range []struct {
+		variables string
+		byPlan    int // of all till then
+	}{{`{"n":2}`, 0}, {`{"n":6}`, 0}, {`{"n":6}`, 1}, {`{"n":1,"c":"` + cursor + `"}`, 1}, {`{"n":6}`, 2}, {`{"n":1}`, 3}} {
+		query := "query($n: Int, $c: String) { patients(first: $n, after: $c) { nodes { id } } }"
+		p.ask(t, plannedRequest{method: http.MethodPost, query: query, variables: asked.variables}, "")
+		if p.pagesByPlan != asked.byPlan {
+			t.Errorf("after %d requests %d were answered by plan, not %d", n+1, p.pagesByPlan, asked.byPlan)
 		}
 	}
 }
