@@ -42,17 +42,14 @@ func newPlans(r *resolvers.Resolver, documents persistedDocuments, deadline *ope
 	return &plans{r, documents, deadline, viewers, answers, known}
 }
 
-// learn keeps the plan of an operation that was answered without an error.
+// learn keeps the plan of an operation that was answered without an error. In the place of
+// another one: that was of smaller pages, or has failed.
 func (p *plans) learn(o *graphql.OperationContext) {
 	if len(o.RawQuery) > maxCachedQuery {
 		return
 	}
-	made := resolvers.PlanOf(o)
-	if made == nil {
-		return
-	}
-	key := planned{o.RawQuery, o.OperationName}
-	if known, have := p.known.Peek(key); !have || made.Wider(known.Plan) {
+	if made := resolvers.PlanOf(o); made != nil {
+		key := planned{o.RawQuery, o.OperationName}
 		p.known.Add(key, &plan{made, key, operation{o.Operation.Name, o.Operation.Operation}})
 	}
 }

@@ -91,9 +91,6 @@ func PlanOf(o *graphql.OperationContext) *Plan {
 	return p
 }
 
-// Wider reports whether the plan is of larger pages than another one of the same operation.
-func (p *Plan) Wider(than *Plan) bool { return p.page != nil && p.page.most > than.page.most }
-
 // variableTypes are those that an argument's variable may have, null or not.
 var variableTypes = map[string]string{"id": "ID", "first": "Int", "last": "Int", "after": "String", "before": "String"}
 
