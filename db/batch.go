@@ -3,19 +3,19 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// commitTimeout bounds one transaction of the journal, waiting included; a look-up that has
-// waited so long is not begun either.
+// commitTimeout bounds one transaction of the journal, waiting included.
 const commitTimeout = 15 * time.Second
 
 var (
 	errClosed = errors.New("the database is closed")
-	errLate   = errors.New("the database did not come to it in time")
+	errLate   = fmt.Errorf("the database did not come to it in time: %w", context.DeadlineExceeded)
 	// errNotBegun is nobody's own fault: to try each alone would fail as well.
 	errNotBegun = errors.New("no transaction could be begun")
 )
@@ -66,13 +66,16 @@ func (b *batcher[T]) start(workers int) *batcher[T] {
 
 // do returns when t is durable, whatever happens to the caller meanwhile, or
 // has failed.
-func (b *batcher[T]) do(t T) error { return b.await(context.Background(), t) }
+func (b *batcher[T]) do(t T) error {
+	t.place().until = time.Now().Add(commitTimeout)
+	return b.await(context.Background(), t, nil)
+}
 
-// await is do for a caller who may give up: with the error of ctx, t may still be under way,
-// and must not be looked at.
-func (b *batcher[T]) await(ctx context.Context, t T) error {
+// await is do for a caller who may give up, or whose time is over: with the error of ctx, or
+// errLate, t may still be under way, and must not be looked at.
+func (b *batcher[T]) await(ctx context.Context, t T, over <-chan struct{}) error {
 	q := t.place()
-	q.until, q.done = time.Now().Add(commitTimeout), make(chan struct{})
+	q.done = make(chan struct{})
 	b.closing.RLock()
 	if b.closed {
 		b.closing.RUnlock()
@@ -83,6 +86,9 @@ func (b *batcher[T]) await(ctx context.Context, t T) error {
 	case <-ctx.Done():
 		b.closing.RUnlock()
 		return ctx.Err()
+	case <-over:
+		b.closing.RUnlock()
+		return errLate
 	}
 	b.closing.RUnlock()
 	select {
@@ -90,6 +96,8 @@ func (b *batcher[T]) await(ctx context.Context, t T) error {
 		return q.err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-over:
+		return errLate
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/uptrace/bun"
 )
@@ -15,15 +16,15 @@ const maxPrepared = 256
 
 // Patient returns one row with the columns asked for and the keys; without
 // columns, every column. Where no record has the number, the one that it is an
-// alias of. ErrNotFound.
+// alias of. Where ctx has no deadline it waits for usualWait, which costs less. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
-	set := setOf(columns, keyColumns)
-	p, err := s.patientRow(ctx, set, clean(id))
+	set, until := setOf(columns, keyColumns), waitsUntil(ctx)
+	p, err := s.patientRow(ctx, set, clean(id), until)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		p, err = s.patientByAlias(ctx, set, clean(id))
+		p, err = s.patientByAlias(ctx, set, clean(id), until)
 	case err == nil && !p.GoneAt.IsZero(): // a survivor may list the number of a merged record that was deleted
-		survivor, none := s.patientByAlias(ctx, set, clean(id))
+		survivor, none := s.patientByAlias(ctx, set, clean(id), until)
 		if none == nil {
 			p = survivor
 		} else if !errors.Is(none, sql.ErrNoRows) {
@@ -54,14 +55,15 @@ func (s *Store) MergedInto(ctx context.Context, fhirID string) (number, replaced
 	return number, replacedBy, nil
 }
 
-func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Patient, error) {
+func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until time.Time) (*Patient, error) {
 	if s.lookups != nil {
 		defer s.asking.Add(-1)
 		if s.asking.Add(1) > 1 { // else a statement of one's own is quicker
-			return s.lookUp(ctx, set, id)
+			return s.lookUp(ctx, set, id, until)
 		}
 	}
-	ctx = s.unwatched(ctx)
+	ctx, cancel := s.watched(ctx, until)
+	defer cancel()
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
 	statement, err := s.keptRead(ctx, s.keptReads, set, text)
 	switch {
@@ -73,14 +75,15 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string) (*Pati
 	return set.scan(s.queryRow(ctx, text(), id))
 }
 
-// unwatched is for a look-up, unless its time is over: in a file it takes microseconds, waits
-// for no writer (WAL), and finds a connection free, for lists leave some (see places). To watch
-// meanwhile for the end of ctx would start two goroutines, and cost a quarter of all.
-func (s *Store) unwatched(ctx context.Context) context.Context {
+// watched is for a look-up by itself. In a file it is not watched, unless its time is over: it
+// takes microseconds, waits for no writer (WAL), and finds a connection free, for lists leave
+// some (see places). To watch meanwhile for the end of ctx would start two goroutines, and cost
+// a quarter of all.
+func (s *Store) watched(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	if s.file == nil || ctx.Err() != nil {
-		return ctx
+		return context.WithDeadline(ctx, until)
 	}
-	return context.WithoutCancel(ctx)
+	return context.WithoutCancel(ctx), func() {}
 }
 
 // keptRead is a statement that is prepared once and kept among others by its key: bun would
@@ -107,7 +110,9 @@ func (s *Store) keptRead(ctx context.Context, kept map[any]*sql.Stmt, key any, t
 }
 
 // patientByAlias is one statement: no number moves in the midst of it.
-func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string) (*Patient, error) {
+func (s *Store) patientByAlias(ctx context.Context, set columnSet, alias string, until time.Time) (*Patient, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
 	query := "SELECT " + set.names(", ") + " FROM patients WHERE id = (SELECT min(patient_id) FROM patient_identifiers" +
 		" WHERE kind IN ('FORMER', 'ALIAS') AND value = ? HAVING count(DISTINCT patient_id) = 1)" + // that of two records is nobody's
 		" AND NOT EXISTS (SELECT 1 FROM patients AS holder WHERE holder.id = ? AND holder.gone_at = 0)"

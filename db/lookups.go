@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -19,6 +20,43 @@ const (
 // waits as long as his own context lets him.
 const lookupTimeout = 10 * time.Second
 
+const (
+	// usualWait is how long a look-up waits whose context has no deadline.
+	usualWait = 9 * time.Second
+	// sharedEnd is how much longer one may wait who waits with others.
+	sharedEnd = time.Second / 4
+)
+
+// waitsUntil is when a look-up is given up.
+func waitsUntil(ctx context.Context) time.Time {
+	if deadline, given := ctx.Deadline(); given {
+		return deadline
+	}
+	return time.Now().Add(usualWait)
+}
+
+// ends are when look-ups are given up that all wait for usualWait. Those that end within the same
+// sharedEnd have one timer: a context with a deadline for each would be a twentieth of what one
+// patient costs.
+type ends struct {
+	mu   sync.Mutex
+	last time.Time
+	over chan struct{} // closed at last
+}
+
+// at returns a channel that is closed at that time, which comes no earlier than those asked for
+// before, or up to sharedEnd later.
+func (e *ends) at(until time.Time) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if until.After(e.last) {
+		over := make(chan struct{})
+		e.last, e.over = until.Add(sharedEnd), over
+		time.AfterFunc(time.Until(e.last), func() { close(over) })
+	}
+	return e.over
+}
+
 // lookup is one patient that is looked up by number.
 type lookup struct {
 	queued
@@ -29,10 +67,14 @@ type lookup struct {
 
 // lookUp asks for one patient together with others who ask at the same time. The statement
 // begins after it was called, so it sees what was committed before. sql.ErrNoRows.
-func (s *Store) lookUp(ctx context.Context, set columnSet, id string) (*Patient, error) {
-	l := &lookup{set: set, id: id}
-	switch err := s.lookups.await(ctx, l); {
-	case err != nil: // if ctx has ended, the statement may still write into l
+func (s *Store) lookUp(ctx context.Context, set columnSet, id string, until time.Time) (*Patient, error) {
+	l := &lookup{queued: queued{until: until}, set: set, id: id}
+	var over <-chan struct{}
+	if _, given := ctx.Deadline(); !given {
+		over = s.lookupEnds.at(until)
+	}
+	switch err := s.lookups.await(ctx, l, over); {
+	case err != nil: // who waits no longer must not look at l: the statement may still write into it
 		return nil, err
 	case l.found == nil:
 		return nil, sql.ErrNoRows
@@ -58,7 +100,7 @@ func (s *Store) lookUpTogether(batch []*lookup) error {
 
 func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 	ctx := context.Background()
-	if s.file == nil { // see unwatched
+	if s.file == nil { // see watched
 		within, cancel := context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
 		ctx = within

@@ -92,7 +92,7 @@ func TestWhoGivesALookUpUpReadsNothingOfIt(t *testing.T) {
 		<-answered
 		return nil
 	})}
-	if p, err := s.lookUp(ctx, allColumns, "P-1"); p != nil || !errors.Is(err, context.Canceled) {
+	if p, err := s.lookUp(ctx, allColumns, "P-1", time.Now().Add(usualWait)); p != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("who gave up: %+v, %v", p, err)
 	}
 	close(answered)
@@ -110,7 +110,7 @@ func TestLookUpsTakeTurns(t *testing.T) {
 		batches []int
 	}{
 		{"the usual statement", patience / 2, patience / 2, []int{1, 10}},
-		{"one that hangs", time.Minute, patience, []int{1, 10}},
+		{"one that takes long", usualWait, patience, []int{1, 10}},
 	} {
 		synctest.Test(t, func(t *testing.T) { // times pass as the test says
 			var sizes []int
@@ -126,7 +126,7 @@ func TestLookUpsTakeTurns(t *testing.T) {
 			})}
 			var first, others sync.WaitGroup
 			ask := func(id string) {
-				if p, err := s.lookUp(t.Context(), allColumns, id); err != nil || p.ID != id {
+				if p, err := s.lookUp(t.Context(), allColumns, id, time.Now().Add(usualWait)); err != nil || p.ID != id {
 					t.Errorf("%s: %s finds %+v, %v", c.name, id, p, err)
 				}
 			}
@@ -144,6 +144,41 @@ func TestLookUpsTakeTurns(t *testing.T) {
 			s.lookups.close()
 		})
 	}
+}
+
+// TestALookUpEndsByItself: the statement hangs, and who waits has no deadline, or his own.
+func TestALookUpEndsByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // times pass as the test says
+		hangs := make(chan struct{})
+		s := &Store{lookups: newBatcher(lookers, lookedUpAtOnce, func([]*lookup) error {
+			<-hangs
+			return nil
+		})}
+		s.asking.Add(1) // somebody else, who asks by himself
+		var waiting sync.WaitGroup
+		for n := range 40 {
+			time.Sleep(sharedEnd / 7)
+			waiting.Go(func() {
+				ctx, least, most := t.Context(), usualWait, usualWait+sharedEnd
+				if n%3 != 0 {
+					least = []time.Duration{time.Second, time.Minute}[n%2]
+					most = least
+					within, cancel := context.WithTimeout(ctx, least)
+					defer cancel()
+					ctx = within
+				}
+				began := time.Now()
+				_, err := s.Patient(ctx, "P-1")
+				if waited := time.Since(began); waited < least || waited > most || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("caller %d waited %v: %v", n, waited, err)
+				}
+			})
+		}
+		waiting.Wait()
+		close(hangs)
+		s.lookups.close()
+	})
 }
 
 // TestWhoGivesALookUpUpStopsNobody: the others of the same statement are answered, and who

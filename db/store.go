@@ -52,15 +52,16 @@ type Store struct {
 	keptPages   map[any]*sql.Stmt        // of pages, by text
 	statements  map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
-	effort   effort        // of a page
-	searches *places       // of lists and counts; see search
-	numbers  chan struct{} // has a place for the one that numbers changes
-	wrote    chan struct{} // see Wrote
-	imported atomic.Int64  // nanoseconds since the last rest, see letIn
-	commits  *batcher[*commit]
-	lookups  *batcher[*lookup] // of one patient each; nil: in memory, where none waits
-	asking   atomic.Int64      // how many look a patient up
-	queues   []func()          // each lets finish what is queued
+	effort     effort        // of a page
+	searches   *places       // of lists and counts; see search
+	numbers    chan struct{} // has a place for the one that numbers changes
+	wrote      chan struct{} // see Wrote
+	imported   atomic.Int64  // nanoseconds since the last rest, see letIn
+	commits    *batcher[*commit]
+	lookups    *batcher[*lookup] // of one patient each; nil: in memory, where none waits
+	asking     atomic.Int64      // how many look a patient up
+	lookupEnds ends
+	queues     []func() // each lets finish what is queued
 }
 
 // database is what SQLite and PostgreSQL do differently.

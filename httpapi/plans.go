@@ -25,7 +25,8 @@ type plans struct {
 	known     *lru.Cache[planned, *plan]
 }
 
-// planTimeout leaves gqlgen the time to begin, and to tell that the database hangs.
+// planTimeout leaves gqlgen the time to begin, and to tell that the database hangs. So does a
+// look-up of one patient, which ends by itself (resolvers.Store).
 const planTimeout = queryTimeout - time.Second/2
 
 // planned is an operation as its caller names it.
@@ -86,7 +87,13 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked)
 		}
 	}()
 	viewer, _ := auth.FromContext(ctx)
-	if p.viewers.needed(viewer) {
+	needed := p.viewers.needed(viewer)
+	if needed || !plan.IsOne() {
+		within, cancel := context.WithTimeout(ctx, planTimeout)
+		defer cancel()
+		ctx = within
+	}
+	if needed {
 		var err error
 		if viewer, err = p.viewers.lookUp(ctx, viewer); err != nil {
 			return nil, false

@@ -28,9 +28,7 @@ func (t singleTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql
 	info := infoOf(r.Context())
 	if plan, asked := t.plans.find(info.parameters); plan != nil {
 		began := time.Now()
-		ctx, cancel := context.WithDeadline(r.Context(), began.Add(planTimeout))
-		defer cancel()
-		if data, ok := t.plans.carryOut(ctx, plan, asked); ok {
+		if data, ok := t.plans.carryOut(r.Context(), plan, asked); ok {
 			info.operation.Store(&plan.operation)
 			answer{Response: &graphql.Response{Data: data}, cacheable: isCacheable(r, info.parameters)}.write(w, r, info.agreed.single)
 			return

@@ -142,6 +142,9 @@ func (a *pageArguments) size() int {
 	return DefaultPage
 }
 
+// IsOne reports whether one patient is looked up, and nothing else is read.
+func (p *Plan) IsOne() bool { return p.page == nil }
+
 // Asked is what a request asks for. ok is false where gqlgen has to read the variables, or to
 // refuse them.
 func (p *Plan) Asked(variables map[string]any) (asked Asked, ok bool) {

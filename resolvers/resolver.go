@@ -21,6 +21,7 @@ import (
 
 // Store is what the resolvers need of the cache.
 type Store interface {
+	// Patient waits no longer than some seconds, though ctx has no deadline.
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	MergedInto(ctx context.Context, fhirID string) (number, mergedInto string, err error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)
