@@ -24,7 +24,6 @@ func newGraphQL(s *server) http.Handler {
 	schema := graph.NewExecutableSchema(graph.Config{Resolvers: s.Resolver})
 	h := executor.New(schema)
 	answers := newAnswerLimit()
-	metrics := newStreamMetrics(s.Metrics)
 	documents := persistedDocuments{seen: newDocumentCache(maxSeenDocuments), trusted: s.TrustedDocuments, introspection: s.Introspection}
 	deadline := &operationDeadline{mutation: 2*s.FHIRTimeout + queryTimeout} // a write waits for its turn, then talks to FHIR
 	viewers := viewerPatients{s.PatientNumbers, s.Log}
@@ -56,7 +55,8 @@ func newGraphQL(s *server) http.Handler {
 	h.SetRecoverFunc(func(ctx context.Context, cause any) error {
 		return resolvers.Internal(ctx, s.Log, resolvers.Panic(cause))
 	})
-	sockets, told := newWebSockets(s, metrics, answers), streams{s, metrics}
+	delivery := delivery{newStreamMetrics(s.Metrics), answers}
+	sockets, told := newWebSockets(s, delivery), streams{s, delivery}
 	single := singleTransport{newPlans(s.Resolver, documents, deadline, viewers, answers)}
 	return answers.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

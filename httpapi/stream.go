@@ -66,7 +66,7 @@ var streamTypes = sse.mediaType + " or " + multipartMixed.mediaType + ";subscrip
 // client should come again; for subscriptions as multipart it has none.
 type streams struct {
 	*server
-	metrics *streamMetrics
+	delivery
 }
 
 func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
@@ -92,7 +92,7 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	}
 	stopBeat := s.beat(t.timing.heartbeat)
 	defer stopBeat() // also in a panic
-	ended, failure = t.metrics.deliver(ctx, f.name, exec, rc, s.send)
+	ended, failure = t.deliver(ctx, f.name, exec, rc, s.send)
 	stopBeat()
 	switch ended {
 	case endedComplete:
@@ -108,52 +108,68 @@ func (t streams) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphEx
 	}
 }
 
+// delivery tells operations that may have many answers.
+type delivery struct {
+	metrics *streamMetrics
+	answers *answerLimit
+}
+
 // deliver sends all answers of an operation, and reports why there are no more; of what
-// did not begin or has failed, the errors that its client is to hear.
-func (m *streamMetrics) deliver(
+// did not begin or has failed, the errors that its client is to hear. It keeps its stack
+// small: see resolvers.Apart.
+func (d delivery) deliver(
 	ctx context.Context, transport string, exec graphql.GraphExecutor, rc *graphql.OperationContext, send func(*graphql.Response) error,
 ) (ended string, failure gqlerror.List) {
 	ended = endedFailed // in a panic
 	subscribed := rc.Operation.Operation == ast.Subscription
 	if subscribed {
-		m.open.WithLabelValues(transport).Inc()
+		d.metrics.open.WithLabelValues(transport).Inc()
 		defer func() {
-			m.open.WithLabelValues(transport).Dec()
-			m.ended.WithLabelValues(transport, ended).Inc()
+			d.metrics.open.WithLabelValues(transport).Dec()
+			d.metrics.ended.WithLabelValues(transport, ended).Inc()
 		}()
 	}
-	ctx, end := resolvers.WithEnd(ctx)
-	responses, answering := exec.DispatchOperation(ctx, rc)
+	ctx, events := resolvers.WithEvents(ctx)
+	defer events.Leave()
+	var responses graphql.ResponseHandler
+	var answering context.Context
+	resolvers.Apart(func() { responses, answering = exec.DispatchOperation(ctx, rc) })
 	answered := false
-	for response := responses(answering); response != nil; response = responses(answering) {
+	for !events.Begun() || events.Next() {
+		var response *graphql.Response
+		var left error
+		resolvers.Apart(func() {
+			if response = responses(answering); response != nil && response.Data != nil {
+				left = send(response)
+				d.answers.release(infoOf(ctx).size) // the next event may come hours later
+			}
+		})
+		if response == nil {
+			break
+		}
 		if response.Data == nil {
 			return endedFailed, response.Errors
 		}
-		if send(response) != nil {
+		if left != nil {
 			return endedLeft, nil
 		}
 		answered = true
 	}
-	if !subscribed {
-		if !answered {
-			return endedFailed, exec.DispatchError(ctx, gqlerror.List{notInTime()}).Errors
-		}
+	switch err := events.End(); {
+	case !subscribed && answered:
 		return endedComplete, nil
-	}
-	if ctx.Err() != nil {
+	case !subscribed:
+		return endedFailed, exec.DispatchError(ctx, gqlerror.List{notInTime()}).Errors
+	case ctx.Err() != nil:
 		return endedLeft, nil
-	}
-	select {
-	case err := <-end:
-		switch {
-		case errors.Is(err, resolvers.ErrTokenExpired):
-			return endedExpired, nil
-		case errors.Is(err, resolvers.ErrStopping):
-			return endedStopped, nil
-		}
-		return endedFailed, exec.DispatchError(ctx, gqlerror.List{gqlerror.WrapIfUnwrapped(err)}).Errors
-	default:
+	case err == nil:
 		return endedComplete, nil
+	case errors.Is(err, resolvers.ErrTokenExpired):
+		return endedExpired, nil
+	case errors.Is(err, resolvers.ErrStopping):
+		return endedStopped, nil
+	default:
+		return endedFailed, exec.DispatchError(ctx, gqlerror.List{gqlerror.WrapIfUnwrapped(err)}).Errors
 	}
 }
 

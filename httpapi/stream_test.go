@@ -17,6 +17,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -107,7 +108,7 @@ func waiting(s server, executor graphql.GraphExecutor) http.Handler {
 	s.Resolver = &resolvers.Resolver{Writer: undecided{}, Log: s.Log, Now: time.Now}
 	handler := negotiated(checkedRequest(newGraphQL(&s)))
 	if executor != nil {
-		sockets := newWebSockets(&s, newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit())
+		sockets := newWebSockets(&s, delivery{newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit()})
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sockets.Do(w, r, executor) })
 	}
 	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
@@ -315,6 +316,33 @@ func script(respond graphql.ResponseHandler) scripted {
 func (s scripted) DispatchOperation(ctx context.Context, _ *graphql.OperationContext) (graphql.ResponseHandler, context.Context) {
 	context.AfterFunc(ctx, func() { s.left <- struct{}{} })
 	return s.respond, ctx
+}
+
+// TestAnEventTakesNoRoomWhileTheNextIsAwaited, which may come hours later.
+func TestAnEventTakesNoRoomWhileTheNextIsAwaited(t *testing.T) {
+	t.Parallel()
+	d := delivery{newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit()}
+	info := &requestInfo{}
+	defer d.answers.begin(info, &recipient{caller: "a"})()
+	told := 0
+	exec := script(func(context.Context) *graphql.Response {
+		if taken := d.answers.large.all + info.size.to.underWay.Load(); taken != 0 {
+			t.Errorf("after %d events their room is %d bytes", told, taken)
+		}
+		if told == 2 {
+			return nil
+		}
+		d.answers.count(info.size, 2*largeAnswer)
+		return &graphql.Response{Data: []byte("{}")}
+	})
+	rc := &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: ast.Subscription}}
+	ended, _ := d.deliver(withInfo(t.Context(), info), overWebSocket, exec, rc, func(*graphql.Response) error {
+		told++
+		return nil
+	})
+	if told != 2 || ended != endedComplete {
+		t.Errorf("%d events were told; it ended as %s", told, ended)
+	}
 }
 
 // TestAbuseAClientThatDoesNotReceiveIsCutOff: what waits for it is one answer.

@@ -91,21 +91,20 @@ func orTokenLater(authenticated func(http.Handler) http.Handler) func(http.Handl
 // codes above, says complete after error, and lets two operations have one id.
 type webSockets struct {
 	*server
-	metrics    *streamMetrics
-	answers    *answerLimit
+	delivery
 	open       resolvers.PerViewer
 	operations resolvers.PerViewer // under way
 	stopping   context.Context     // as Stopping
 }
 
 // newWebSockets also waits for Stopping, so that not every socket has to.
-func newWebSockets(s *server, metrics *streamMetrics, answers *answerLimit) *webSockets {
+func newWebSockets(s *server, d delivery) *webSockets {
 	stopping, stop := context.WithCancel(context.Background())
 	go func() {
 		<-s.Stopping
 		stop()
 	}()
-	return &webSockets{server: s, metrics: metrics, answers: answers, stopping: stopping}
+	return &webSockets{server: s, delivery: d, stopping: stopping}
 }
 
 // Do makes a WebSocket of a request and returns: the stack of the request, its buffers and
@@ -262,21 +261,21 @@ func (s *socket) serve() {
 			noteStream(s.ctx, overWebSocket, strconv.Itoa(code))
 			return
 		}
-		if bad := s.handle(kind, data); bad != nil {
-			s.close(bad.code, bad.reason)
-		}
+		resolvers.Apart(func() {
+			if bad := s.handle(kind, data); bad != nil {
+				s.close(bad.code, bad.reason)
+			}
+		})
 	}
 }
 
 // read waits for a message as long as it takes; once it has begun it must come in time.
 func (s *socket) read() (websocket.MessageType, []byte, error) {
-	ctx, cancel := context.WithCancel(context.Background()) // when it ends, so does the socket, without a word
-	defer cancel()
-	kind, reader, err := s.conn.Reader(ctx)
+	kind, reader, err := s.conn.Reader(context.Background()) // a context that can end takes memory as long as nothing comes
 	if err != nil {
 		return kind, nil, err
 	}
-	defer time.AfterFunc(s.timing.receive, cancel).Stop()
+	defer time.AfterFunc(s.timing.receive, func() { _ = s.conn.CloseNow() }).Stop() // without a word
 	data, err := io.ReadAll(reader)
 	return kind, data, err
 }

@@ -123,7 +123,9 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 		info.transport, info.ended = overWebSocket, ended
 		info.logOperation(ctx, s.Log)
 	}()
-	ctx, rc, _, errs := begin(ctx, s.exec, *params, http.MethodPost)
+	var rc *graphql.OperationContext
+	var errs gqlerror.List
+	resolvers.Apart(func() { ctx, rc, _, errs = begin(ctx, s.exec, *params, http.MethodPost) })
 	if errs != nil {
 		_ = s.reply(op, errorsMessage(op.id, s.exec.DispatchError(ctx, errs).Errors...), true)
 		return
@@ -131,7 +133,7 @@ func (s *socket) run(ctx context.Context, op *running, params *graphql.RawParams
 	if isSubscription(ctx) { // it may last for hours, and there are not many
 		op.forget()
 	}
-	ended, failure = s.metrics.deliver(ctx, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
+	ended, failure = s.deliver(ctx, overWebSocket, s.exec, rc, func(response *graphql.Response) error {
 		return s.reply(op, message{ID: op.id, Type: "next", Payload: response}, false)
 	})
 	switch ended {

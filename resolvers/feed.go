@@ -19,7 +19,7 @@ type feed struct {
 	id      string // as asked for
 	columns []db.Column
 	me      *follower
-	sent    shownState // what was sent last, or what the client could read when it subscribed
+	sent    shownState // last, or what the client could read when it subscribed
 }
 
 // shownState is a patient at one version; zero: none. The whole row would be kept as long
@@ -87,44 +87,46 @@ func (f *feed) read(ctx context.Context) (*db.Patient, error) {
 	return row, nil
 }
 
-// send sends the newest state after each change. A client that reads slowly keeps
-// nobody waiting: what changes meanwhile takes the place of what it has not taken yet.
+// send sends the newest state after each change. A client that reads slowly keeps nobody
+// waiting, and does not hear what has changed again meanwhile.
 func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
-	return send(ctx, f.Resolver, f.viewer, left, func(ctx context.Context, events chan<- *graph.Patient) error {
-		defer f.changes.leave(f.me)
-		var state shownState
-		var shown *graph.Patient
-		var ready chan<- *graph.Patient // events, while there is something to send
-		for {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-f.Writer.Stopping():
-				return ErrStopping
-			case ready <- shown:
-				f.sent, ready, shown = state, nil, nil
-				continue
-			case <-f.me.changed:
-			}
-			row, err := f.read(ctx)
-			switch {
-			case ctx.Err() != nil:
-				return context.Cause(ctx)
-			case !f.Now().Before(f.viewer.Expires): // a process that stood still may come by before its timers
-				return ErrTokenExpired
-			case errors.Is(err, db.ErrUnreadable):
-				return err
-			case err != nil: // the database is away
-				time.AfterFunc(watchEvery, f.me.wake)
-				continue
-			}
-			state, ready, shown = stateOf(row), nil, nil
-			if state != f.sent {
-				ready = events
-				if row != nil {
-					shown = f.toPatient(row, f.viewer)
-				}
-			}
+	return send(ctx, f.Resolver, f.viewer, func() {
+		f.changes.leave(f.me)
+		left()
+	}, f.next)
+}
+
+// next waits for another state than the one that was sent last. nil: the viewer may not see it.
+func (f *feed) next(ctx context.Context) (*graph.Patient, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-f.Writer.Stopping():
+			return nil, ErrStopping
+		case <-f.me.changed:
 		}
-	})
+		var row *db.Patient
+		var err error
+		Apart(func() { row, err = f.read(ctx) })
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !f.Now().Before(f.viewer.Expires): // a process that stood still may come by before its timers
+			return nil, ErrTokenExpired
+		case errors.Is(err, db.ErrUnreadable):
+			return nil, err
+		case err != nil: // the database is away
+			time.AfterFunc(watchEvery, f.me.wake)
+			continue
+		}
+		state := stateOf(row)
+		if state == f.sent {
+			continue
+		}
+		if f.sent = state; row == nil {
+			return nil, nil
+		}
+		return f.toPatient(row, f.viewer), nil
+	}
 }

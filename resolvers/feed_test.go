@@ -79,11 +79,22 @@ func (f *following) bloodType(t *testing.T, store *db.Store, id, bloodType strin
 // subscribe begins a subscription that must be taken.
 func (f *following) subscribe(t *testing.T, v auth.Viewer, id string) <-chan *graph.Patient {
 	t.Helper()
-	feed, err := f.follow(t.Context(), v, id, []db.Column{db.ColBloodType, db.ColPhone})
+	return f.events(t.Context(), t, v, id)
+}
+
+func (f *following) events(ctx context.Context, t *testing.T, v auth.Viewer, id string) <-chan *graph.Patient {
+	t.Helper()
+	events, _, err := told(ctx, func(ctx context.Context) (<-chan *graph.Patient, error) {
+		feed, err := f.follow(ctx, v, id, []db.Column{db.ColBloodType, db.ColPhone})
+		if err != nil {
+			return nil, err
+		}
+		return feed.send(ctx, func() {}), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return feed.send(t.Context(), func() {})
+	return events
 }
 
 func wantEvent(t *testing.T, events <-chan *graph.Patient, bloodType string) {
@@ -121,11 +132,7 @@ func TestWhatChangesAsASubscriptionBeginsIsTold(t *testing.T) {
 	f.bloodType(t, f.other, "P-1", "at once") // at testTime
 	for came, told := range map[time.Time]bool{testTime.Add(-time.Second): true, testTime.Add(123): true, testTime.Add(time.Second): false} {
 		ctx := graphql.WithOperationContext(t.Context(), &graphql.OperationContext{Stats: graphql.Stats{Read: graphql.TraceTiming{Start: came}}})
-		feed, err := f.follow(ctx, subscriber("a"), "P-1", []db.Column{db.ColBloodType})
-		if err != nil {
-			t.Fatal(err)
-		}
-		events := feed.send(ctx, func() {})
+		events := f.events(ctx, t, subscriber("a"), "P-1")
 		if told {
 			wantEvent(t, events, "at once")
 		}
@@ -227,11 +234,7 @@ func TestFollowingEnds(t *testing.T) {
 		t.Parallel()
 		f := follows(t)
 		ctx, leave := context.WithCancel(t.Context())
-		feed, err := f.follow(ctx, subscriber("a"), "P-1", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events := feed.send(ctx, func() {})
+		events := f.events(ctx, t, subscriber("a"), "P-1")
 		leave()
 		ended(t, f, events)
 		wait.Until(t, "nothing is looked for any more", func() bool {

@@ -156,6 +156,9 @@ func Internal(ctx context.Context, log *slog.Logger, err error) *gqlerror.Error 
 // Panic is what may be logged of a panic: what it was about where that is sure to
 // hold no data (a runtime error), else the type of its value; and the stack.
 func Panic(cause any) error {
+	if met, ok := cause.(panicked); ok { // by another goroutine, see Apart
+		return met
+	}
 	text := fmt.Sprintf("a value of type %T", cause)
 	if err, ok := cause.(error); ok {
 		var fault runtime.Error
@@ -163,8 +166,12 @@ func Panic(cause any) error {
 			text = fault.Error()
 		}
 	}
-	return fmt.Errorf("panic: %s\n%s", text, debug.Stack())
+	return panicked(fmt.Sprintf("panic: %s\n%s", text, debug.Stack()))
 }
+
+type panicked string
+
+func (p panicked) Error() string { return string(p) }
 
 // viewer returns who is asking. Without one (a programming error: the HTTP
 // layer lets nobody through) the zero Viewer may do nothing.

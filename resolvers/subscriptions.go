@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -60,35 +61,90 @@ var (
 	ErrStopping     = errors.New("the server stops: subscribe again")
 )
 
-type endKey struct{}
-
-// WithEnd is a context for one subscription. When its events are over the channel holds
-// why, unless it is complete or its client has left: ErrTokenExpired, ErrStopping, or an
-// error for the client.
-func WithEnd(ctx context.Context) (context.Context, <-chan error) {
-	end := make(chan error, 1)
-	return context.WithValue(ctx, endKey{}, end), end
+// Events are those of one subscription, for whoever tells them. gqlgen finds an event in the
+// channel that the resolver returned when Next has put it there, and need not be asked before:
+// else one goroutine would wait in the midst of its calls, with a large stack, and another one
+// in the resolver.
+type Events struct {
+	next  func() error
+	leave func()
+	end   error
 }
 
-// send lets produce send events until it returns why there are no more (see WithEnd), and
-// then calls left. The context of produce ends with the token too, by ErrTokenExpired.
-func send[T any](ctx context.Context, r *Resolver, v auth.Viewer, left func(), produce func(ctx context.Context, events chan<- T) error) <-chan T {
-	events := make(chan T)
-	go func() {
-		defer left()
-		defer close(events)
-		limited, cancel := context.WithTimeoutCause(ctx, v.Expires.Sub(r.Now()), ErrTokenExpired)
-		defer cancel()
-		err := withoutPanic(func() error { return produce(limited, events) })
+type eventsKey struct{}
+
+// WithEvents is a context for one operation, which may be a subscription.
+func WithEvents(ctx context.Context) (context.Context, *Events) {
+	e := &Events{leave: func() {}}
+	return context.WithValue(ctx, eventsKey{}, e), e
+}
+
+// Begun reports whether there is a subscription, which must be left.
+func (e *Events) Begun() bool { return e.next != nil }
+
+// Next waits for an event. What it put into the channel must be taken before it is called
+// again. false: there are no more.
+func (e *Events) Next() bool {
+	e.end = e.next()
+	return e.end == nil
+}
+
+// End is why there are no more events: ErrTokenExpired, ErrStopping, or an error for the client;
+// nil: the subscription is complete, or its client has left.
+func (e *Events) End() error {
+	if e.end == io.EOF {
+		return nil
+	}
+	return e.end
+}
+
+// Leave is for when nobody calls Next any more.
+func (e *Events) Leave() { e.leave() }
+
+// send has next called for each event, and left when nobody asks for more. next returns why
+// there are no more: as End, but io.EOF if all were told. Its context ends with the token too,
+// by ErrTokenExpired.
+func send[T any](ctx context.Context, r *Resolver, v auth.Viewer, left func(), next func(ctx context.Context) (T, error)) <-chan T {
+	events := make(chan T, 1)
+	limited, cancel := context.WithTimeoutCause(ctx, v.Expires.Sub(r.Now()), ErrTokenExpired)
+	told := ctx.Value(eventsKey{}).(*Events)
+	told.next = func() error {
+		err := withoutPanic(func() error {
+			event, err := next(limited)
+			if err == nil {
+				events <- event
+			}
+			return err
+		})
 		var shown *gqlerror.Error
-		if err != nil && err != ErrTokenExpired && err != ErrStopping && !errors.As(err, &shown) {
+		if err != nil && err != io.EOF && err != ErrTokenExpired && err != ErrStopping && !errors.As(err, &shown) {
 			err = r.internal(ctx, err)
 		}
-		if end, ok := ctx.Value(endKey{}).(chan error); ok && err != nil {
-			end <- err
-		}
-	}()
+		return err
+	}
+	told.leave = func() {
+		cancel()
+		left()
+	}
 	return events
+}
+
+// Apart has something done on a stack of its own: a goroutine that waits for hours afterwards
+// keeps for as long the largest stack that it ever needed.
+func Apart(do func()) {
+	var failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		failed = withoutPanic(func() error {
+			do()
+			return nil
+		})
+	}()
+	<-done
+	if failed != nil {
+		panic(failed)
+	}
 }
 
 // withoutPanic makes a panic an error: one row or line must not end the process.
@@ -103,32 +159,28 @@ func withoutPanic(do func() error) (err error) {
 
 // settled sends once how an update ended.
 func (r *Resolver) settled(ctx context.Context, v auth.Viewer, operationID string, left func()) <-chan *graph.ContactUpdate {
-	return send(ctx, r, v, left, func(ctx context.Context, events chan<- *graph.ContactUpdate) error {
+	told := false
+	return send(ctx, r, v, left, func(ctx context.Context) (*graph.ContactUpdate, error) {
+		if told {
+			return nil, io.EOF
+		}
+		told = true
 		u, err := r.Writer.Await(ctx, operationID)
 		switch {
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case !r.Now().Before(v.Expires): // a process that stood still may come by before its timers
-			return ErrTokenExpired
+			return nil, ErrTokenExpired
 		case err != nil && r.stops():
-			return ErrStopping
+			return nil, ErrStopping
 		case err != nil:
-			return fmt.Errorf("contact update %s: %w", operationID, err)
+			return nil, fmt.Errorf("contact update %s: %w", operationID, err)
 		case !v.MayAskAbout(u.Actor, u.PatientID):
-			return nil
+			return nil, io.EOF
 		case u.State.Open():
-			return ErrStopping
+			return nil, ErrStopping
 		}
-		shown, err := r.toContactUpdate(ctx, v, u)
-		if err != nil {
-			return err
-		}
-		select {
-		case events <- shown:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return r.toContactUpdate(ctx, v, u)
 	})
 }
 

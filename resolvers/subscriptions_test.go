@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,17 +55,36 @@ func (w *waiting) resolver(now func() time.Time) *Resolver {
 }
 
 func (r *Resolver) subscribe(ctx context.Context, v auth.Viewer) (<-chan *graph.ContactUpdate, error) {
-	return r.Subscription().ContactUpdateSettled(auth.WithViewer(ctx, v), "op")
+	events, _, err := r.subscribeToEnd(ctx, v)
+	return events, err
 }
 
-// reason is why a subscription ended whose events are over; nil: it is complete.
-func reason(end <-chan error) error {
-	select {
-	case err := <-end:
-		return err
-	default:
-		return nil
+func (r *Resolver) subscribeToEnd(ctx context.Context, v auth.Viewer) (events <-chan *graph.ContactUpdate, end func() error, err error) {
+	return told(ctx, func(ctx context.Context) (<-chan *graph.ContactUpdate, error) {
+		return r.Subscription().ContactUpdateSettled(auth.WithViewer(ctx, v), "op")
+	})
+}
+
+// told waits for events, as whoever tells them does. When they are over end is why.
+func told[T any](ctx context.Context, begin func(context.Context) (<-chan T, error)) (events <-chan T, end func() error, err error) {
+	ctx, from := WithEvents(ctx)
+	put, err := begin(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
+	taken := make(chan T)
+	go func() {
+		defer close(taken)
+		defer from.Leave()
+		for from.Next() {
+			select {
+			case taken <- <-put:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return taken, from.End, nil
 }
 
 func atTestTime() time.Time { return testTime }
@@ -166,12 +187,11 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 		r := (&waiting{await: untilDone}).resolver(time.Now)
 		v := subscriber("a")
 		v.Expires = time.Now().Add(50 * time.Millisecond)
-		ctx, end := WithEnd(t.Context())
-		events, err := r.subscribe(ctx, v)
+		events, end, err := r.subscribeToEnd(t.Context(), v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if event := <-events; event != nil || reason(end) != ErrTokenExpired {
+		if event := <-events; event != nil || end() != ErrTokenExpired {
 			t.Errorf("told %+v", event)
 		}
 	})
@@ -185,8 +205,7 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 				now.Add(int64(late))
 				return settled, nil
 			}}
-			ctx, end := WithEnd(t.Context())
-			events, err := w.resolver(func() time.Time { return time.Unix(0, now.Load()) }).subscribe(ctx, subscriber("a"))
+			events, end, err := w.resolver(func() time.Time { return time.Unix(0, now.Load()) }).subscribeToEnd(t.Context(), subscriber("a"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +213,7 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 				t.Errorf("%v after the start, of a token good for an hour: told %+v", late, event)
 			}
 			<-events
-			if why := reason(end); (why == nil) != (late == 0) || late > 0 && why != ErrTokenExpired {
+			if why := end(); (why == nil) != (late == 0) || late > 0 && why != ErrTokenExpired {
 				t.Errorf("%v after the start it ended with %v", late, why)
 			}
 		})
@@ -207,12 +226,11 @@ func TestAServerThatStopsTellsNoOutcome(t *testing.T) {
 	w := &waiting{await: func(context.Context) (*writethrough.Update, error) {
 		return &writethrough.Update{OperationID: "op", PatientID: "P-1", State: db.UpdateUnknown}, nil
 	}}
-	ctx, end := WithEnd(t.Context())
-	events, err := w.resolver(atTestTime).subscribe(ctx, subscriber("a"))
+	events, end, err := w.resolver(atTestTime).subscribeToEnd(t.Context(), subscriber("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event := <-events; event != nil || reason(end) != ErrStopping {
+	if event := <-events; event != nil || end() != ErrStopping {
 		t.Errorf("told %+v", event)
 	}
 }
@@ -227,15 +245,29 @@ func TestBrokenLineEndsOnlyItsSubscription(t *testing.T) {
 	var logged bytes.Buffer
 	r := w.resolver(atTestTime)
 	r.Log = slog.New(slog.NewTextHandler(&logged, nil))
-	ctx, end := WithEnd(t.Context())
-	events, err := r.subscribe(ctx, subscriber("a"))
+	events, end, err := r.subscribeToEnd(t.Context(), subscriber("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event, why := <-events, reason(end); event != nil || codeOf(why) != CodeInternal {
+	if event, why := <-events, end(); event != nil || codeOf(why) != CodeInternal {
 		t.Errorf("told %+v, and then %v", event, why)
 	}
 	if !bytes.Contains(logged.Bytes(), []byte("level=ERROR")) {
 		t.Error(fmt.Sprint("no error in the log: ", logged.String()))
 	}
 }
+
+// TestAPanicApartIsTheCallers: what it was about, and where.
+func TestAPanicApartIsTheCallers(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		said := Panic(recover()).Error()
+		if !strings.Contains(said, "out of range") || !strings.Contains(said, "readsBehindTheEnd") || strings.Count(said, "panic: ") != 1 {
+			t.Errorf("the log would have %s", said)
+		}
+	}()
+	Apart(readsBehindTheEnd)
+	t.Error("nothing was met")
+}
+
+func readsBehindTheEnd() { _ = make([]int, 0)[len(os.Args)] }
