@@ -132,8 +132,12 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if patients, pages := len(s.keptReads), len(s.keptPages); patients != maxPrepared || pages != maxPrepared {
+	if patients, pages := s.keptReads.Len(), s.keptPages.Len(); patients != maxPrepared || pages != maxPrepared {
 		t.Errorf("%d statements of patients and %d of pages are kept", patients, pages)
+	}
+	first, next := setOf([]Column{ColVersion}, keyColumns), setOf([]Column{ColFamilyName + 8, ColVersion}, keyColumns)
+	if s.keptReads.Contains(first) || !s.keptReads.Contains(next) {
+		t.Error("the one that came when all places were taken did not get that of the oldest")
 	}
 }
 

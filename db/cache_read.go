@@ -7,12 +7,31 @@ import (
 	"fmt"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/uptrace/bun"
+	"golang.org/x/time/rate"
 )
 
 // maxPrepared bounds the statements kept, of one patient, of several and of pages each; clients
-// choose the columns, and the size of a page.
-const maxPrepared = 256
+// choose the columns, and the size of a page. Where there are more, what was not asked for the
+// longest makes room, once in a second: it is closed when nobody can be about to use it.
+const (
+	maxPrepared = 256
+	stillUsed   = time.Minute
+)
+
+// keptStatements are statements that read, by what they are asked for.
+type keptStatements struct {
+	*lru.Cache[any, *sql.Stmt]
+	makeRoom *rate.Limiter
+}
+
+func newKeptStatements() keptStatements {
+	kept, _ := lru.NewWithEvict(maxPrepared, func(_ any, statement *sql.Stmt) { // it refuses only a size below 1
+		time.AfterFunc(stillUsed, func() { _ = statement.Close() }) // of a database that is closed, too
+	})
+	return keptStatements{kept, rate.NewLimiter(rate.Every(time.Second), 1)}
+}
 
 // Patient returns one row with the columns asked for and the keys; without
 // columns, every column. Where no record has the number, the one that it is an
@@ -87,25 +106,20 @@ func (s *Store) watched(ctx context.Context, until time.Time) (context.Context, 
 }
 
 // keptRead is a statement that is prepared once and kept among others by its key: bun would
-// write the arguments into the text and have it parsed every time. nil: there are too many
-// already, or none may be kept.
-func (s *Store) keptRead(ctx context.Context, kept map[any]*sql.Stmt, key any, text func() string) (*sql.Stmt, error) {
-	s.mu.Lock()
-	statement, full := kept[key], s.pooled || len(kept) >= maxPrepared
-	s.mu.Unlock()
-	if statement != nil || full {
+// write the arguments into the text and have it parsed every time. nil: there are too many, or
+// none may be kept.
+func (s *Store) keptRead(ctx context.Context, kept keptStatements, key any, text func() string) (*sql.Stmt, error) {
+	statement, known := kept.Get(key)
+	if known || s.pooled || kept.Len() >= maxPrepared && !kept.makeRoom.Allow() {
 		return statement, nil
 	}
 	statement, err := s.read.DB.PrepareContext(ctx, s.translate(text()))
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if first := kept[key]; first != nil { // somebody was quicker
+	if first, known, _ := kept.PeekOrAdd(key, statement); known { // somebody was quicker
 		return first, statement.Close()
 	}
-	kept[key] = statement
 	return statement, nil
 }
 

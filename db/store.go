@@ -47,9 +47,9 @@ type Store struct {
 	pooled bool // see pooler.go
 
 	mu          sync.Mutex
-	keptReads   map[any]*sql.Stmt        // of one patient, by columnSet; see keptRead
-	keptLookups map[any]*sql.Stmt        // of several patients, by columnSet
-	keptPages   map[any]*sql.Stmt        // of pages, by text
+	keptReads   keptStatements           // of one patient, by columnSet; see keptRead
+	keptLookups keptStatements           // of several patients, by columnSet
+	keptPages   keptStatements           // of pages, by text
 	statements  map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	effort     effort        // of a page
@@ -105,7 +105,7 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		keptReads: map[any]*sql.Stmt{}, keptLookups: map[any]*sql.Stmt{}, keptPages: map[any]*sql.Stmt{}, statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		keptReads: newKeptStatements(), keptLookups: newKeptStatements(), keptPages: newKeptStatements(), statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
 		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error
