@@ -147,21 +147,21 @@ func (d delivery) deliver(
 		if response == nil {
 			break
 		}
+		if left != nil || response.Data == nil && ctx.Err() != nil {
+			return endedLeft, nil
+		}
 		if response.Data == nil {
 			return endedFailed, response.Errors
-		}
-		if left != nil {
-			return endedLeft, nil
 		}
 		answered = true
 	}
 	switch err := events.End(); {
 	case !subscribed && answered:
 		return endedComplete, nil
-	case !subscribed:
-		return endedFailed, exec.DispatchError(ctx, gqlerror.List{notInTime()}).Errors
 	case ctx.Err() != nil:
 		return endedLeft, nil
+	case !subscribed:
+		return endedFailed, exec.DispatchError(ctx, gqlerror.List{notInTime()}).Errors
 	case err == nil:
 		return endedComplete, nil
 	case errors.Is(err, resolvers.ErrTokenExpired):

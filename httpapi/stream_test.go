@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"patientgraph/auth"
 	"patientgraph/db"
@@ -342,6 +343,25 @@ func TestAnEventTakesNoRoomWhileTheNextIsAwaited(t *testing.T) {
 	})
 	if told != 2 || ended != endedComplete {
 		t.Errorf("%d events were told; it ended as %s", told, ended)
+	}
+}
+
+// TestWhoLeavesAsAnOperationBeginsHasLeft, whatever the operation makes of it.
+func TestWhoLeavesAsAnOperationBeginsHasLeft(t *testing.T) {
+	t.Parallel()
+	d := delivery{newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit()}
+	for _, kind := range []ast.Operation{ast.Query, ast.Mutation, ast.Subscription} {
+		for name, response := range map[string]*graphql.Response{"an error": {Errors: gqlerror.List{serverStops()}}, "nothing": nil} {
+			ctx, leave := context.WithCancel(t.Context())
+			exec := script(func(context.Context) *graphql.Response {
+				leave()
+				return response
+			})
+			rc := &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: kind}}
+			if ended, failure := d.deliver(ctx, overWebSocket, exec, rc, nil); ended != endedLeft || failure != nil {
+				t.Errorf("a %s with %s ended as %s: %v", kind, name, ended, failure)
+			}
+		}
 	}
 }
 
