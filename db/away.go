@@ -23,7 +23,7 @@ func IsAway(err error) bool {
 		return false
 	}
 	for _, away := range []error{
-		errNotBegun, errClosed, ErrReplaced, driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded,
+		errNotBegun, errLate, errClosed, ErrReplaced, driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, away) {
 			return true

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,7 @@ const commitTimeout = 15 * time.Second
 
 var (
 	errClosed = errors.New("the database is closed")
-	errLate   = fmt.Errorf("the database did not come to it in time: %w", context.DeadlineExceeded)
+	errLate   = errors.New("the database did not come to it in time")
 	// errNotBegun is nobody's own fault: to try each alone would fail as well.
 	errNotBegun = errors.New("no transaction could be begun")
 )
@@ -168,7 +167,7 @@ func (b *batcher[T]) passOn() (now func()) {
 
 // gather returns what waits behind first, in one order everywhere: two replicas
 // cannot wait for each other. What has waited too long, for a database that
-// stands still, ends here: its caller has gone.
+// stands still, ends here: its caller has gone, or will in a moment.
 func (b *batcher[T]) gather(first T) []T {
 	batch := []T{first}
 	for len(batch) < b.most {

@@ -35,7 +35,8 @@ func newKeptStatements() keptStatements {
 
 // Patient returns one row with the columns asked for and the keys; without
 // columns, every column. Where no record has the number, the one that it is an
-// alias of. Where ctx has no deadline it waits for usualWait, which costs less. ErrNotFound.
+// alias of. Where ctx has no deadline it waits for usualWait and sharedEnd, which costs less; on
+// SQLite what has begun is waited for. ErrNotFound.
 func (s *Store) Patient(ctx context.Context, id string, columns ...Column) (*Patient, error) {
 	set, until := setOf(columns, keyColumns), waitsUntil(ctx)
 	p, err := s.patientRow(ctx, set, clean(id), until)
@@ -81,7 +82,7 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until 
 			return s.lookUp(ctx, set, id, until)
 		}
 	}
-	ctx, cancel := s.watched(ctx, until)
+	ctx, cancel := s.bounded(ctx, until)
 	defer cancel()
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
 	statement, err := s.keptRead(ctx, s.keptReads, set, text)
@@ -94,11 +95,11 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until 
 	return set.scan(s.queryRow(ctx, text(), id))
 }
 
-// watched is for a look-up by itself. In a file it is not watched, unless its time is over: it
-// takes microseconds, waits for no writer (WAL), and finds a connection free, for lists leave
+// bounded is for a look-up by itself. In a file it has no end, unless its time is over already:
+// it takes microseconds, waits for no writer (WAL), and finds a connection free, for lists leave
 // some (see places). To watch meanwhile for the end of ctx would start two goroutines, and cost
 // a quarter of all.
-func (s *Store) watched(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
+func (s *Store) bounded(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	if s.file == nil || ctx.Err() != nil {
 		return context.WithDeadline(ctx, until)
 	}

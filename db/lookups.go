@@ -17,7 +17,7 @@ const (
 )
 
 // lookupTimeout bounds such a statement on PostgreSQL: it is for several callers, of whom each
-// waits as long as his own context lets him.
+// waits as long as he may.
 const lookupTimeout = 10 * time.Second
 
 const (
@@ -39,20 +39,20 @@ func waitsUntil(ctx context.Context) time.Time {
 // sharedEnd have one timer: a context with a deadline for each would be a twentieth of what one
 // patient costs.
 type ends struct {
-	mu   sync.Mutex
-	last time.Time
-	over chan struct{} // closed at last
+	mu     sync.Mutex
+	closes time.Time // when over is closed
+	over   chan struct{}
 }
 
-// at returns a channel that is closed at that time, which comes no earlier than those asked for
-// before, or up to sharedEnd later.
+// at returns a channel that is closed at until, or up to sharedEnd later. Whoever calls it must
+// not ask for an earlier end than those before.
 func (e *ends) at(until time.Time) <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if until.After(e.last) {
+	if until.After(e.closes) {
 		over := make(chan struct{})
-		e.last, e.over = until.Add(sharedEnd), over
-		time.AfterFunc(time.Until(e.last), func() { close(over) })
+		e.closes, e.over = until.Add(sharedEnd), over
+		time.AfterFunc(time.Until(e.closes), func() { close(over) })
 	}
 	return e.over
 }
@@ -100,7 +100,7 @@ func (s *Store) lookUpTogether(batch []*lookup) error {
 
 func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 	ctx := context.Background()
-	if s.file == nil { // see watched
+	if s.file == nil { // see bounded
 		within, cancel := context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
 		ctx = within

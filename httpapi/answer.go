@@ -119,7 +119,7 @@ func (*answerLimit) Validate(graphql.ExecutableSchema) error { return nil }
 
 func (l *answerLimit) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	size := infoOf(ctx).size
-	l.release(size) // of the event before, or of a plan that was given up
+	l.release(size) // of a plan that was given up
 	response := next(ctx)
 	if response == nil {
 		return nil

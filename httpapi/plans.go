@@ -25,8 +25,8 @@ type plans struct {
 	known     *lru.Cache[planned, *plan]
 }
 
-// planTimeout leaves gqlgen the time to begin, and to tell that the database hangs. So does a
-// look-up of one patient, which ends by itself (resolvers.Store).
+// planTimeout leaves gqlgen the time to begin, and to tell that the database hangs. A single
+// look-up of a patient ends by itself before (db.Store.Patient), and is not bounded again.
 const planTimeout = queryTimeout - time.Second/2
 
 // planned is an operation as its caller names it.
@@ -88,7 +88,7 @@ func (p *plans) carryOut(ctx context.Context, plan *plan, asked resolvers.Asked)
 	}()
 	viewer, _ := auth.FromContext(ctx)
 	needed := p.viewers.needed(viewer)
-	if needed || !plan.IsOne() {
+	if needed || !plan.LooksUpOnce(asked) {
 		within, cancel := context.WithTimeout(ctx, planTimeout)
 		defer cancel()
 		ctx = within

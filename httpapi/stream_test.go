@@ -365,6 +365,27 @@ func TestWhoLeavesAsAnOperationBeginsHasLeft(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesHasHisPlaceAgain: of the subscriptions that a viewer may have.
+func TestWhoLeavesHasHisPlaceAgain(t *testing.T) {
+	t.Parallel()
+	d := delivery{newStreamMetrics(prometheus.NewRegistry()), newAnswerLimit()}
+	r := &resolvers.Resolver{Writer: undecided{}, Log: slog.New(slog.DiscardHandler), Now: time.Now}
+	exec := executor.New(graph.NewExecutableSchema(graph.Config{Resolvers: r}))
+	viewer := auth.Viewer{Role: auth.RoleAdmin, Expires: time.Now().Add(time.Hour)}
+	for n := range 60 {
+		ctx, leave := context.WithCancel(auth.WithViewer(t.Context(), viewer))
+		time.AfterFunc(10*time.Millisecond, leave)
+		asked := graphql.RawParams{Query: `subscription { contactUpdateSettled(operationId: "op") { __typename } }`}
+		ctx, rc, _, errs := begin(withInfo(ctx, &requestInfo{}), exec, asked, http.MethodPost)
+		if errs != nil {
+			t.Fatal(errs)
+		}
+		if ended, failure := d.deliver(ctx, overWebSocket, exec, rc, nil); ended != endedLeft {
+			t.Fatalf("subscription %d ended as %s: %v", n+1, ended, failure)
+		}
+	}
+}
+
 // TestAbuseAClientThatDoesNotReceiveIsCutOff: what waits for it is one answer.
 func TestAbuseAClientThatDoesNotReceiveIsCutOff(t *testing.T) {
 	t.Parallel()

@@ -261,7 +261,7 @@ func (s *socket) serve() {
 			noteStream(s.ctx, overWebSocket, strconv.Itoa(code))
 			return
 		}
-		resolvers.Apart(func() {
+		resolvers.Apart(func() { // most sockets have nothing more to say after the first messages
 			if bad := s.handle(kind, data); bad != nil {
 				s.close(bad.code, bad.reason)
 			}

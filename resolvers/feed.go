@@ -19,7 +19,7 @@ type feed struct {
 	id      string // as asked for
 	columns []db.Column
 	me      *follower
-	sent    shownState // last, or what the client could read when it subscribed
+	sent    shownState // the one sent last, or what the client could read when it subscribed
 }
 
 // shownState is a patient at one version; zero: none. The whole row would be kept as long
@@ -88,7 +88,7 @@ func (f *feed) read(ctx context.Context) (*db.Patient, error) {
 }
 
 // send sends the newest state after each change. A client that reads slowly keeps nobody
-// waiting, and does not hear what has changed again meanwhile.
+// waiting, and hears only the newest of what changed meanwhile.
 func (f *feed) send(ctx context.Context, left func()) <-chan *graph.Patient {
 	return send(ctx, f.Resolver, f.viewer, func() {
 		f.changes.leave(f.me)

@@ -142,8 +142,10 @@ func (a *pageArguments) size() int {
 	return DefaultPage
 }
 
-// IsOne reports whether one patient is looked up, and nothing else is read.
-func (p *Plan) IsOne() bool { return p.page == nil }
+// LooksUpOnce reports whether nothing is read but one patient, once: see ownNumber.
+func (p *Plan) LooksUpOnce(asked Asked) bool {
+	return p.page == nil && visibleID(asked.number) == asked.number
+}
 
 // Asked is what a request asks for. ok is false where gqlgen has to read the variables, or to
 // refuse them.

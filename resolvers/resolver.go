@@ -21,7 +21,7 @@ import (
 
 // Store is what the resolvers need of the cache.
 type Store interface {
-	// Patient waits no longer than some seconds, though ctx has no deadline.
+	// Patient has an end of its own where ctx has none, see db.Store.
 	Patient(ctx context.Context, id string, cols ...db.Column) (*db.Patient, error)
 	MergedInto(ctx context.Context, fhirID string) (number, mergedInto string, err error)
 	Patients(ctx context.Context, r db.PageRequest) (*db.Page, error)

@@ -212,7 +212,9 @@ func TestSubscriptionEndsWithTheToken(t *testing.T) {
 			if event := <-events; (event != nil) != (late == 0) {
 				t.Errorf("%v after the start, of a token good for an hour: told %+v", late, event)
 			}
-			<-events
+			if event, open := <-events; open {
+				t.Errorf("and then %+v", event)
+			}
 			if why := end(); (why == nil) != (late == 0) || late > 0 && why != ErrTokenExpired {
 				t.Errorf("%v after the start it ended with %v", late, why)
 			}
