@@ -44,6 +44,21 @@ func IsAway(err error) bool {
 	return false
 }
 
+// isCut reports whether a connection to PostgreSQL ended under a call, or before it: another
+// one may be whole. That none could be made is not it.
+func isCut(err error) bool {
+	var connecting *pgconn.ConnectError
+	var server *pgconn.PgError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &connecting), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, &server):
+		return server.SeverityUnlocalized == "FATAL"
+	}
+	return errors.As(err, &network) || pgconn.SafeToRetry(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn)
+}
+
 // What PostgreSQL says when it is away (SQLSTATE, appendix A of its manual).
 var (
 	awayClasses = []string{

@@ -71,3 +71,57 @@ func TestAPostgresThatEndsConnectionsIsAway(t *testing.T) {
 	open()
 	wait.Until(t, "it is back", func() bool { _, err := s.Patient(t.Context(), "P-1"); return err == nil })
 }
+
+// Every idle connection is cut, and the server is there: a write finds one that is whole.
+func TestAWriteLeavesConnectionsBehindThatWereCut(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(*Store) error{
+		"in a transaction": func(s *Store) error {
+			_, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
+			return err
+		},
+		"in a pipeline": func(s *Store) error { _, err := begin(s, "op-1", "P-1", ""); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			databaseURL := dbtest.Postgres(t)
+			s, outside := openStore(t, databaseURL), dbtest.Open(t, databaseURL)
+			add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"})
+			for range 2 { // taken again a moment ago: the driver looks at none when it is used again
+				var conns [journalConnections]*sql.Conn
+				for i := range conns {
+					conn, err := s.journal.DB.Conn(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					conns[i] = conn
+				}
+				for _, conn := range conns {
+					if err := errors.Join(conn.PingContext(t.Context()), conn.Close()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			const others = "datname = current_database() AND pid <> pg_backend_pid()"
+			if _, err := outside.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + others); err != nil {
+				t.Fatal(err)
+			}
+			wait.Until(t, "they are cut", func() bool {
+				var n int
+				return outside.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE "+others).Scan(&n) == nil && n == 0
+			})
+			if err := write(s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Who cuts each connection, as a proxy before no server does, is not asked for ever.
+func TestConnectionsThatAreCutAgainAndAgainEndAWrite(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	cut := func() error { tries++; return fmt.Errorf("read: %w", io.ErrUnexpectedEOF) }
+	if err := retryAlone(cut(), cut); err == nil || tries != journalConnections+1 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+}

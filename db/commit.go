@@ -65,13 +65,17 @@ func (s *Store) runTogether(batch []*commit) error {
 // ErrUnsure: COMMIT failed, and whether it took place is not known.
 var ErrUnsure = errors.New("it is not known whether the transaction was committed")
 
-// retryAlone repeats what failed, alone: it may have failed for another's sake, or
-// with the connection, and all work may run twice. For as long as a commit may
-// take it repeats what waits for a row that somebody else has locked.
+// retryAlone repeats what failed, alone: it may have failed for another's sake, and all
+// work may run twice. It goes on while connections are found that were cut since they were
+// last used, and for as long as a commit may take while somebody else has the row locked.
 func retryAlone(err error, run func() error) error {
 	once := err != nil && !errors.Is(err, errNotBegun) && !errors.Is(err, context.DeadlineExceeded)
 	unsure := errors.Is(err, ErrUnsure)
-	for deadline := time.Now().Add(commitTimeout); once || isLocked(err) && time.Now().Before(deadline); once = false {
+	deadline := time.Now().Add(commitTimeout)
+	for cut := 0; once || isCut(err) && cut < journalConnections || isLocked(err) && time.Now().Before(deadline); once = false {
+		if isCut(err) {
+			cut++
+		}
 		err = run()
 		unsure = unsure || errors.Is(err, ErrUnsure)
 	}

@@ -36,6 +36,7 @@ type postgres struct {
 const (
 	postgresCommitters = 4
 	postgresTogether   = 16
+	journalConnections = 3*postgresCommitters + 4
 )
 
 func (s *Store) openPostgres(databaseURL string) error {
@@ -57,7 +58,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	// A committer does not wait long for a row: behind it wait other patients.
 	// Its statements have no timeout: one would end a commit's wait for the
 	// standby as if the standby had it.
-	s.journal = p.pool(3*postgresCommitters+4, journalLockTimeout, 0)
+	s.journal = p.pool(journalConnections, journalLockTimeout, 0)
 	p.journal = s.journal
 	p.singles = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, false) })
 	p.begins = newBatcher(postgresCommitters, postgresTogether, func(batch []*single) error { return p.pipeline(batch, true) })
