@@ -480,7 +480,7 @@ func TestOpenEMRIsSentNoWholeRecord(t *testing.T) {
 			t.Run(setting+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				onEachOpenEMR(t, func(t *testing.T, version string) {
-					s := startOpenEMR(t, dbtest.SQLite(t), version, row, setting, "FHIR_TIMEOUT=500ms")
+					s := startOpenEMR(t, dbtest.SQLite(t), version, row, setting)
 					changes := s.changes()
 					Want(t, s.Update(Object{"patientId": openEMRNumber, "phone": "1"}), Object{"__typename": "FhirUnavailable", "applied": "NO"})
 					s.wantChanged(changes, fhirsim.Columns{})
