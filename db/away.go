@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	driverlib "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+	quick "zombiezen.com/go/sqlite"
 )
 
 // IsAway reports whether a call failed for the database as a whole and for the moment:
@@ -41,7 +42,7 @@ func IsAway(err error) bool {
 	case errors.As(err, &file):
 		return slices.Contains(awayResults, file.Code()&0xff)
 	}
-	return false
+	return slices.Contains(awayResults, int(quick.ErrCode(err).ToPrimary())) // of a fileReader
 }
 
 // isCut reports whether a connection to PostgreSQL ended under a call, or before it: another

@@ -183,7 +183,7 @@ func (set columnSet) names(separator string) string {
 
 // scan reads one row of the set's columns. With ErrUnreadable the rest of the
 // patient is there.
-func (set columnSet) scan(row interface{ Scan(...any) error }) (*Patient, error) {
+func (set columnSet) scan(row resultRow) (*Patient, error) {
 	return set.scanner().scan(row)
 }
 
@@ -206,7 +206,7 @@ func (set columnSet) scanner() *scanner {
 }
 
 // scan is that of columnSet. What it returns is overwritten by the next row.
-func (s *scanner) scan(row interface{ Scan(...any) error }) (*Patient, error) {
+func (s *scanner) scan(row resultRow) (*Patient, error) {
 	p := &s.into
 	*p = Patient{}
 	if err := row.Scan(s.targets...); err != nil {

@@ -80,7 +80,7 @@ func (s *Store) EachPatient(ctx context.Context, r PageRequest, each func(*Patie
 	page := &Page{HasPrevious: r.After != "", Order: r.Order}
 	read := 0
 	var last *Patient // the place of all; it keeps the last one when all are read
-	err = s.eachRow(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
+	err = s.eachOfPage(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
 		if read++; read > r.First {
 			page.HasNext = true
 			return
@@ -243,32 +243,32 @@ func (s *Store) selectEnd(r PageRequest, o ordering, bounds conditions, n int) (
 // rows reads the rows of a page from where the listing says.
 func (s *Store) rows(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions) ([]pageRow, error) {
 	found := make([]pageRow, 0, max(r.First, r.Last)+1)
-	err := s.eachRow(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
+	err := s.eachOfPage(ctx, r, o, l, bounds, func(p *Patient, unreadable error) {
 		own := *p
 		found = append(found, pageRow{&own, unreadable})
 	})
 	return found, err
 }
 
-// eachRow calls each with the rows of a page, and one more to see whether there are. The next
+// eachOfPage calls each with the rows of a page, and one more to see whether there are. The next
 // one takes the place of a patient.
-func (s *Store) eachRow(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions, each func(p *Patient, unreadable error)) error {
+func (s *Store) eachOfPage(ctx context.Context, r PageRequest, o ordering, l listing, bounds conditions, each func(p *Patient, unreadable error)) error {
 	set := setOf(r.Columns, keyOfPage) | 1<<o.column
 	text, args := l.selectRows(s, r, o, set, bounds)
-	rows, err := s.rowsOf(ctx, r, l, text, args)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	scanner := set.scanner()
-	for rows.Next() {
-		p, err := scanner.scan(rows)
+	read := func(row resultRow) error {
+		p, err := scanner.scan(row)
 		if err != nil && !errors.Is(err, ErrUnreadable) {
 			return err
 		}
 		each(p, err)
+		return nil
 	}
-	return rows.Err()
+	if l.where.all && len(r.Filter.IDs) == 0 { // most clients ask for no other
+		return s.each(ctx, s.keptPages, text, func() string { return text }, args, read)
+	}
+	rows, err := s.query(ctx, text, args...)
+	return eachRow(rows, err, read)
 }
 
 func (l listing) selectRows(s *Store, r PageRequest, o ordering, set columnSet, bounds conditions) (text string, args []any) {
@@ -287,20 +287,6 @@ func (l listing) selectOrdered(r PageRequest, o ordering, names string, bounds c
 	where.join(bounds)
 	return "SELECT " + names + " FROM " + l.table + where.String() +
 		" ORDER BY " + l.key + direction + ", id" + direction + " LIMIT " + strconv.Itoa(max(r.First, r.Last)+1), where.args
-}
-
-// rowsOf runs the SELECT of a page. That of everybody is kept: most clients ask for no other.
-func (s *Store) rowsOf(ctx context.Context, r PageRequest, l listing, text string, args []any) (*sql.Rows, error) {
-	if l.where.all && len(r.Filter.IDs) == 0 {
-		statement, err := s.keptRead(ctx, s.keptPages, text, func() string { return text })
-		if err != nil {
-			return nil, err
-		}
-		if statement != nil {
-			return statement.QueryContext(ctx, args...)
-		}
-	}
-	return s.query(ctx, text, args...)
 }
 
 // page makes a page of the rows that were read for it.

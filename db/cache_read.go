@@ -12,26 +12,24 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxPrepared bounds the statements kept, of one patient, of several and of pages each; clients
-// choose the columns, and the size of a page. Where there are more, what was not asked for the
-// longest makes room, once in a second: it is closed when nobody can be about to use it.
-const (
-	maxPrepared = 256
-	stillUsed   = time.Minute
-)
+// maxPrepared bounds the SELECTs that are kept, of one patient, of several and of pages each, and
+// those that a connection to a file has prepared; clients choose the columns, and the size of a
+// page. Where there are more, what was not asked for the longest makes room, once in a second.
+const maxPrepared = 256
 
-// keptStatements are statements that read, by what they are asked for.
-type keptStatements struct {
-	*lru.Cache[any, *sql.Stmt]
+// keptTexts are the texts of SELECTs, as the database wants them, by what they are asked for.
+type keptTexts struct {
+	*lru.Cache[any, string]
 	makeRoom *rate.Limiter
 }
 
-func newKeptStatements() keptStatements {
-	kept, _ := lru.NewWithEvict(maxPrepared, func(_ any, statement *sql.Stmt) { // it refuses only a size below 1
-		time.AfterFunc(stillUsed, func() { _ = statement.Close() }) // of a database that is closed, too
-	})
-	return keptStatements{kept, rate.NewLimiter(rate.Every(time.Second), 1)}
+func newKeptTexts() keptTexts {
+	kept, _ := lru.New[any, string](maxPrepared) // it refuses only a size below 1
+	return keptTexts{kept, rate.NewLimiter(rate.Every(time.Second), 1)}
 }
+
+// resultRow is what a Patient is read from.
+type resultRow interface{ Scan(into ...any) error }
 
 // Patient returns one row with the columns asked for and the keys; without
 // columns, every column. Where no record has the number, the one that it is an
@@ -85,14 +83,21 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until 
 	ctx, cancel := s.bounded(ctx, until)
 	defer cancel()
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
-	statement, err := s.keptRead(ctx, s.keptReads, set, text)
+	var p *Patient
+	var unreadable error
+	err := s.each(ctx, s.keptReads, set, text, []any{id}, func(row resultRow) (err error) {
+		if p, unreadable = set.scan(row); p == nil {
+			return unreadable
+		}
+		return nil
+	})
 	switch {
 	case err != nil:
 		return nil, err
-	case statement != nil:
-		return set.scan(statement.QueryRowContext(ctx, id))
+	case p == nil:
+		return nil, sql.ErrNoRows
 	}
-	return set.scan(s.queryRow(ctx, text(), id))
+	return p, unreadable
 }
 
 // bounded is for a look-up by itself. In a file it has no end, unless its time is over already:
@@ -106,22 +111,33 @@ func (s *Store) bounded(ctx context.Context, until time.Time) (context.Context, 
 	return context.WithoutCancel(ctx), func() {}
 }
 
-// keptRead is a statement that is prepared once and kept among others by its key: bun would
-// write the arguments into the text and have it parsed every time. nil: there are too many, or
-// none may be kept.
-func (s *Store) keptRead(ctx context.Context, kept keptStatements, key any, text func() string) (*sql.Stmt, error) {
-	statement, known := kept.Get(key)
-	if known || s.pooled || kept.Len() >= maxPrepared && !kept.makeRoom.Allow() {
-		return statement, nil
+// each runs a SELECT that is asked for again and again, and calls read with each row. Its text is
+// kept by its key, where there is room: then each connection prepares it once.
+func (s *Store) each(ctx context.Context, kept keptTexts, key any, text func() string, args []any, read func(resultRow) error) error {
+	prepared, known := kept.Get(key)
+	if !known && (s.pooled || kept.Len() >= maxPrepared && !kept.makeRoom.Allow()) {
+		rows, err := s.query(ctx, text(), args...)
+		return eachRow(rows, err, read)
 	}
-	statement, err := s.read.DB.PrepareContext(ctx, s.translate(text()))
+	if !known {
+		prepared = s.translate(text())
+		kept.Add(key, prepared)
+	}
+	return s.eachPrepared(ctx, prepared, args, read)
+}
+
+// eachRow calls read with each of the rows that a query returned.
+func eachRow(rows *sql.Rows, err error, read func(resultRow) error) error {
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if first, known, _ := kept.PeekOrAdd(key, statement); known { // somebody was quicker
-		return first, statement.Close()
+	defer rows.Close()
+	for rows.Next() {
+		if err := read(rows); err != nil {
+			return err
+		}
 	}
-	return statement, nil
+	return rows.Err()
 }
 
 // patientByAlias is one statement: no number moves in the midst of it.

@@ -104,7 +104,7 @@ func (i *Inspection) inspectSQLite(ctx context.Context, path string) error {
 	}
 	pool := sqlitePool(name, nil, 1)
 	i.store = &Store{read: pool, write: pool, journal: pool, statements: map[*statement]*sql.Stmt{}}
-	i.store.database = sqlite{i.store}
+	i.store.database = sqlite{s: i.store}
 	if err := i.inspectSchema(ctx, "SELECT 'SQLite ' || sqlite_version()"); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}

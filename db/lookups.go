@@ -110,23 +110,9 @@ func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 		ids[i] = l.id
 	}
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ANY(?)" }
-	statement, err := s.keptRead(ctx, s.keptLookups, set, text)
-	if err != nil {
-		return err
-	}
-	var rows *sql.Rows
-	if statement != nil {
-		rows, err = statement.QueryContext(ctx, s.list(ids))
-	} else {
-		rows, err = s.query(ctx, text(), s.list(ids))
-	}
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	scanner := set.scanner()
-	for rows.Next() {
-		p, err := scanner.scan(rows)
+	return s.each(ctx, s.keptLookups, set, text, []any{s.list(ids)}, func(row resultRow) error {
+		p, err := scanner.scan(row)
 		if p == nil {
 			return fmt.Errorf("look patients up: %w", err)
 		}
@@ -136,6 +122,6 @@ func (s *Store) lookUpColumns(set columnSet, group []*lookup) error {
 				l.found, l.err = &own, err
 			}
 		}
-	}
-	return rows.Err()
+		return nil
+	})
 }

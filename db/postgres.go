@@ -25,6 +25,7 @@ import (
 type postgres struct {
 	config  pgx.ConnConfig
 	pooled  bool // a pooler in transaction mode stands before it, see pooler.go
+	read    *sql.DB
 	journal *bun.DB
 	singles *batcher[*single]
 	begins  *batcher[*single]
@@ -39,6 +40,8 @@ const (
 	journalConnections = 3*postgresCommitters + 4
 )
 
+const readConnections = 32
+
 func (s *Store) openPostgres(databaseURL string) error {
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -50,11 +53,10 @@ func (s *Store) openPostgres(databaseURL string) error {
 	if s.pooled, err = behindPooler(config.RuntimeParams); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	const size = 32
 	p := &postgres{config: *config, pooled: s.pooled}
-	s.read = p.pool(size, "5s", readTimeout)
-	s.write = s.read
-	s.searches = newPlaces(size / 2)
+	s.read = p.pool(readConnections, "5s", readTimeout)
+	s.write, p.read = s.read, s.read.DB
+	s.searches = newPlaces(readConnections / 2)
 	// A committer does not wait long for a row: behind it wait other patients.
 	// Its statements have no timeout: one would end a commit's wait for the
 	// standby as if the standby had it.
@@ -156,6 +158,38 @@ func (*postgres) list(values []string) any { return values }
 func (*postgres) once(args []any) []any { return append([]any{pgx.QueryExecModeExec}, args...) }
 
 func (*postgres) along(table, _ string) string { return table } // it finds the index itself
+
+// eachPrepared has pgx read the rows: database/sql makes of each value a second one. It goes on
+// while it finds connections that were cut, see retryAlone.
+func (p *postgres) eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error {
+	seen := false
+	once := func() error {
+		conn, err := p.read.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.Raw(func(conn any) error {
+			rows, err := conn.(*stdlib.Conn).Conn().Query(ctx, text, args...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				seen = true
+				if err := read(rows); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		})
+	}
+	err := once()
+	for cut := 0; isCut(err) && !seen && cut < readConnections; cut++ {
+		err = once()
+	}
+	return err
+}
 
 // among: with IN it would read the whole table for as many as it believes them to be.
 func (*postgres) among(selected string) string { return "id = ANY(ARRAY(" + selected + "))" }

@@ -54,7 +54,11 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 		s.statements[st] = ready
 	}
-	return nil
+	if s.file == nil {
+		return nil
+	}
+	// A connection to a file that has read reads on when the file is taken away.
+	return s.eachPrepared(ctx, "SELECT 1 FROM patients LIMIT 1", nil, func(resultRow) error { return nil })
 }
 
 // runnable is a statement that only wants its arguments.

@@ -15,12 +15,16 @@ import (
 )
 
 // sqlite is a file, or a database in memory.
-type sqlite struct{ s *Store }
+type sqlite struct {
+	s       *Store
+	readers *fileReaders // nil in memory
+}
 
 func (s *Store) openSQLite(path string) error {
 	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
 	// patients are nowhere else.
 	const pragmas = "?" + waitForLock + "&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
+	var patients *fileReaders
 	searches := 1
 	if path == ":memory:" {
 		s.write = sqlitePool(":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil, 1) // a second connection would be another database
@@ -35,21 +39,25 @@ func (s *Store) openSQLite(path string) error {
 		s.write = sqlitePool(name+"&_pragma=cache_size(-32000)&_txlock=immediate", file, 1) // 32 MB: an import writes all over the name index
 		readers := max(4, runtime.GOMAXPROCS(0)*2)
 		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
+		patients = newFileReaders(file, readers)
 		searches = readers / 2
 		s.lookups = newBatcherInTurns(lookers, lookedUpAtOnce, s.lookUpTogether)
 	}
 	s.searches = newPlaces(searches)
-	s.database, s.journal = sqlite{s}, s.write
+	s.database, s.journal = sqlite{s, patients}, s.write
 	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
 	s.queues = []func(){s.commits.close}
 	if s.lookups != nil {
-		s.queues = append(s.queues, s.lookups.close)
+		s.queues = append(s.queues, func() { s.lookups.close(); patients.close() })
 	}
 	return nil
 }
 
 // waitForLock is for how long a connection waits for another that writes.
-const waitForLock = "_pragma=busy_timeout(10000)"
+const (
+	lockTimeout = 10 * time.Second
+	waitForLock = "_pragma=busy_timeout(10000)"
+)
 
 // Who waits for the lock looks for it ten times a second at least, and would seldom find it
 // between two batches of an import.
@@ -99,6 +107,14 @@ func (sqlite) once(args []any) []any { return args }
 func (sqlite) along(table, index string) string { return table + " INDEXED BY " + index }
 
 func (sqlite) among(selected string) string { return "id IN (" + selected + ")" }
+
+func (q sqlite) eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error {
+	if q.s.file == nil { // nobody else can open what is in memory
+		rows, err := q.s.read.DB.QueryContext(ctx, text, args...)
+		return eachRow(rows, err, read)
+	}
+	return q.readers.each(ctx, text, args, read)
+}
 
 func (q sqlite) runOne(patientID string, st *statement, args ...any) (changed int64, err error) {
 	err = q.s.commits.do(&commit{queued: queued{patientID: patientID}, alone: withoutTx, work: func(ctx context.Context, tx bun.Tx) (err error) {

@@ -47,9 +47,9 @@ type Store struct {
 	pooled bool // see pooler.go
 
 	mu          sync.Mutex
-	keptReads   keptStatements           // of one patient, by columnSet; see keptRead
-	keptLookups keptStatements           // of several patients, by columnSet
-	keptPages   keptStatements           // of pages, by text
+	keptReads   keptTexts                // of one patient, by columnSet; see each
+	keptLookups keptTexts                // of several patients, by columnSet
+	keptPages   keptTexts                // of pages, by text
 	statements  map[*statement]*sql.Stmt // see prepare; none behind a pooler
 
 	effort     effort        // of a page
@@ -73,6 +73,9 @@ type database interface {
 	list(values []string) any
 	// once returns the arguments of a statement that is made anew for each use.
 	once(args []any) []any
+	// eachPrepared runs a SELECT that each connection prepares once, and calls read with each
+	// row. Its text is as translate returns it.
+	eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error
 	// insert writes new rows, whose values stand one after the other: each a string, an
 	// int64 or nil.
 	insert(ctx context.Context, tx bun.Tx, into *intoRows, values []any) error
@@ -105,7 +108,7 @@ type database interface {
 // password. ErrNewerSchema.
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	s := &Store{NewID: func() string { return uuid.Must(uuid.NewV7()).String() }, Log: slog.New(slog.DiscardHandler), Caller: func(context.Context) string { return "" },
-		keptReads: newKeptStatements(), keptLookups: newKeptStatements(), keptPages: newKeptStatements(), statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		keptReads: newKeptTexts(), keptLookups: newKeptTexts(), keptPages: newKeptTexts(), statements: map[*statement]*sql.Stmt{}, numbers: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
 		effort: usualEffort}
 	path, isSQLite := strings.CutPrefix(databaseURL, "sqlite:")
 	var err error

@@ -71,12 +71,24 @@ func watchedSQLite(t testing.TB) (*Store, *watch) {
 		}
 		*pool = bun.NewDB(opened, sqlitedialect.New())
 	}
+	s.database = watchedReads{s.database, w}
 	s.journal, s.statements = s.write, map[*statement]*sql.Stmt{}
 	if err := s.prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	w.take()
 	return s, w
+}
+
+// watchedReads sees what is read without the driver.
+type watchedReads struct {
+	database
+	w *watch
+}
+
+func (r watchedReads) eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error {
+	r.w.saw(text)
+	return r.database.eachPrepared(ctx, text, args, read)
 }
 
 type watchedDriver struct {
