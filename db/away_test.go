@@ -72,34 +72,29 @@ func TestAPostgresThatEndsConnectionsIsAway(t *testing.T) {
 	wait.Until(t, "it is back", func() bool { _, err := s.Patient(t.Context(), "P-1"); return err == nil })
 }
 
-// Every idle connection is cut, and the server is there: a write finds one that is whole.
-func TestAWriteLeavesConnectionsBehindThatWereCut(t *testing.T) {
+// Every idle connection is cut, and the server is there: who reads or writes finds one that is
+// whole.
+func TestConnectionsThatWereCutAreLeftBehind(t *testing.T) {
 	t.Parallel()
-	for name, write := range map[string]func(*Store) error{
-		"in a transaction": func(s *Store) error {
+	for name, call := range map[string]func(*Store) error{
+		"a write in a transaction": func(s *Store) error {
 			_, err := s.SetProfile("P-2", ProfileEdit{SetBloodType: true, BloodType: "A"}, 0, testTime)
 			return err
 		},
-		"in a pipeline": func(s *Store) error { _, err := begin(s, "op-1", "P-1", ""); return err },
+		"a write in a pipeline": func(s *Store) error { _, err := begin(s, "op-1", "P-1", ""); return err },
+		"a patient":             func(s *Store) error { _, err := s.Patient(context.Background(), "P-1"); return err },
+		"a page": func(s *Store) error {
+			_, err := s.Patients(context.Background(), PageRequest{Order: OrderCreatedDesc, First: 2})
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			databaseURL := dbtest.Postgres(t)
 			s, outside := openStore(t, databaseURL), dbtest.Open(t, databaseURL)
 			add(t, s, testTime, NewPatient{Number: "P-1", FHIRID: "a1"}, NewPatient{Number: "P-2"})
 			for range 2 { // taken again a moment ago: the driver looks at none when it is used again
-				var conns [journalConnections]*sql.Conn
-				for i := range conns {
-					conn, err := s.journal.DB.Conn(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					conns[i] = conn
-				}
-				for _, conn := range conns {
-					if err := errors.Join(conn.PingContext(t.Context()), conn.Close()); err != nil {
-						t.Fatal(err)
-					}
-				}
+				useAtOnce(t, s.journal.DB, journalConnections)
+				useAtOnce(t, s.read.DB, readConnections)
 			}
 			const others = "datname = current_database() AND pid <> pg_backend_pid()"
 			if _, err := outside.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + others); err != nil {
@@ -109,10 +104,28 @@ func TestAWriteLeavesConnectionsBehindThatWereCut(t *testing.T) {
 				var n int
 				return outside.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE "+others).Scan(&n) == nil && n == 0
 			})
-			if err := write(s); err != nil {
+			if err := call(s); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// useAtOnce uses so many connections of a pool, and gives them back.
+func useAtOnce(t *testing.T, pool *sql.DB, n int) {
+	t.Helper()
+	conns := make([]*sql.Conn, n)
+	for i := range conns {
+		conn, err := pool.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = conn
+	}
+	for _, conn := range conns {
+		if err := errors.Join(conn.PingContext(t.Context()), conn.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
