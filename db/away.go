@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	driverlib "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-	quick "zombiezen.com/go/sqlite"
+	zombiezen "zombiezen.com/go/sqlite"
 )
 
 // IsAway reports whether a call failed for the database as a whole and for the moment:
@@ -42,11 +42,11 @@ func IsAway(err error) bool {
 	case errors.As(err, &file):
 		return slices.Contains(awayResults, file.Code()&0xff)
 	}
-	return slices.Contains(awayResults, int(quick.ErrCode(err).ToPrimary())) // of a fileReader
+	return slices.Contains(awayResults, int(zombiezen.ErrCode(err).ToPrimary())) // of a fileReader
 }
 
 // isCut reports whether a connection to PostgreSQL ended under a call, or before it: another
-// one may be whole. That none could be made is not it.
+// one may be whole. One that could not be made was not cut.
 func isCut(err error) bool {
 	var connecting *pgconn.ConnectError
 	var server *pgconn.PgError

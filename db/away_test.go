@@ -3,12 +3,15 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	zombiezen "zombiezen.com/go/sqlite"
 
 	"patientgraph/db/dbtest"
 	"patientgraph/internal/wait"
@@ -39,9 +42,37 @@ func TestWhatIsAway(t *testing.T) {
 		"late":                       {errors.Join(errNotBegun, errLate), true},
 		"no answer in time":          {fmt.Errorf("list: %w", context.DeadlineExceeded), true},
 		"the file is gone":           {fmt.Errorf("ping: %w", ErrReplaced), true},
+		"the file cannot be read":    {fmt.Errorf("step: %w", zombiezen.ResultIOErrRead.ToError()), true},
+		"the file cannot be opened":  {zombiezen.ResultCantOpen.ToError(), true},
+		"the file is damaged":        {zombiezen.ResultCorrupt.ToError(), false},
 	} {
 		if IsAway(c.err) != c.away {
 			t.Errorf("%s: %v", name, !c.away)
+		}
+	}
+}
+
+func TestWhatIsCut(t *testing.T) {
+	t.Parallel()
+	ended := &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}
+	for name, c := range map[string]struct {
+		err error
+		cut bool
+	}{
+		"nothing":             {nil, false},
+		"ended":               {fmt.Errorf("receive: %w", io.ErrUnexpectedEOF), true},
+		"ended at once":       {io.EOF, true},
+		"reset":               {errors.Join(errNotBegun, ended), true},
+		"closed before":       {driver.ErrBadConn, true},
+		"by an administrator": {&pgconn.PgError{SeverityUnlocalized: "FATAL", Code: "57P01"}, true},
+		"an error":            {&pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "57014"}, false},
+		"too late":            {errors.Join(context.DeadlineExceeded, ended), false},
+		"none can be made":    {&pgconn.ConnectError{}, false},
+		"a file":              {zombiezen.ResultIOErrRead.ToError(), false},
+		"another version":     {ErrVersionMismatch, false},
+	} {
+		if isCut(c.err) != c.cut {
+			t.Errorf("%s: %v", name, !c.cut)
 		}
 	}
 }
@@ -72,8 +103,8 @@ func TestAPostgresThatEndsConnectionsIsAway(t *testing.T) {
 	wait.Until(t, "it is back", func() bool { _, err := s.Patient(t.Context(), "P-1"); return err == nil })
 }
 
-// Every idle connection is cut, and the server is there: who reads or writes finds one that is
-// whole.
+// Every idle connection is cut, and the server is there: who writes, or reads one patient or a
+// page of all, finds one that is whole.
 func TestConnectionsThatWereCutAreLeftBehind(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]func(*Store) error{

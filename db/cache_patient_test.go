@@ -117,7 +117,7 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, "sqlite::memory:")
 	add(t, s, testTime, NewPatient{Number: "P-1"})
-	for n := range 2 * maxPrepared {
+	for n := range 2 * maxKept {
 		var columns []Column
 		for c := range Column(10) {
 			if n&(1<<c) != 0 {
@@ -132,7 +132,7 @@ func TestManyColumnSetsDoNotFillTheMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if patients, pages := s.keptReads.Len(), s.keptPages.Len(); patients != maxPrepared || pages != maxPrepared {
+	if patients, pages := s.keptReads.Len(), s.keptPages.Len(); patients != maxKept || pages != maxKept {
 		t.Errorf("%d statements of patients and %d of pages are kept", patients, pages)
 	}
 	first, next := setOf([]Column{ColVersion}, keyColumns), setOf([]Column{ColFamilyName + 8, ColVersion}, keyColumns)

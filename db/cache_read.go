@@ -12,10 +12,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxPrepared bounds the SELECTs that are kept, of one patient, of several and of pages each, and
+// maxKept bounds the SELECTs that are kept, of one patient, of several and of pages each, and
 // those that a connection to a file has prepared; clients choose the columns, and the size of a
 // page. Where there are more, what was not asked for the longest makes room, once in a second.
-const maxPrepared = 256
+const maxKept = 256
 
 // keptTexts are the texts of SELECTs, as the database wants them, by what they are asked for.
 type keptTexts struct {
@@ -24,7 +24,7 @@ type keptTexts struct {
 }
 
 func newKeptTexts() keptTexts {
-	kept, _ := lru.New[any, string](maxPrepared) // it refuses only a size below 1
+	kept, _ := lru.New[any, string](maxKept) // it refuses only a size below 1
 	return keptTexts{kept, rate.NewLimiter(rate.Every(time.Second), 1)}
 }
 
@@ -85,7 +85,7 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until 
 	text := func() string { return "SELECT " + set.names(", ") + " FROM patients WHERE id = ?" }
 	var p *Patient
 	var unreadable error
-	err := s.each(ctx, s.keptReads, set, text, []any{id}, func(row resultRow) (err error) {
+	err := s.each(ctx, s.keptReads, set, text, []any{id}, func(row resultRow) error {
 		if p, unreadable = set.scan(row); p == nil {
 			return unreadable
 		}
@@ -102,8 +102,7 @@ func (s *Store) patientRow(ctx context.Context, set columnSet, id string, until 
 
 // bounded is for a look-up by itself. In a file it has no end, unless its time is over already:
 // it takes microseconds, waits for no writer (WAL), and finds a connection free, for lists leave
-// some (see places). To watch meanwhile for the end of ctx would start two goroutines, and cost
-// a quarter of all.
+// some (see places). To watch meanwhile for the end of ctx would start a goroutine for each.
 func (s *Store) bounded(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	if s.file == nil || ctx.Err() != nil {
 		return context.WithDeadline(ctx, until)
@@ -112,10 +111,11 @@ func (s *Store) bounded(ctx context.Context, until time.Time) (context.Context, 
 }
 
 // each runs a SELECT that is asked for again and again, and calls read with each row. Its text is
-// kept by its key, where there is room: then each connection prepares it once.
+// kept by its key, where there is room: then each connection prepares it once, and keeps what it
+// used last.
 func (s *Store) each(ctx context.Context, kept keptTexts, key any, text func() string, args []any, read func(resultRow) error) error {
 	prepared, known := kept.Get(key)
-	if !known && (s.pooled || kept.Len() >= maxPrepared && !kept.makeRoom.Allow()) {
+	if !known && (s.pooled || kept.Len() >= maxKept && !kept.makeRoom.Allow()) {
 		rows, err := s.query(ctx, text(), args...)
 		return eachRow(rows, err, read)
 	}

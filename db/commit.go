@@ -16,7 +16,7 @@ type commit struct {
 	alone runInTx // how it is run where nothing goes along; nil: as with others
 }
 
-// work is what is done in a transaction. It may run twice. Errors that
+// work is what is done in a transaction. It may run again. Errors that
 // isExpected knows are returned only before anything was written: the
 // transaction goes on without it.
 type work func(ctx context.Context, tx bun.Tx) error
@@ -66,13 +66,13 @@ func (s *Store) runTogether(batch []*commit) error {
 var ErrUnsure = errors.New("it is not known whether the transaction was committed")
 
 // retryAlone repeats what failed, alone: it may have failed for another's sake, and all
-// work may run twice. It goes on while connections are found that were cut since they were
-// last used, and for as long as a commit may take while somebody else has the row locked.
+// work may run again. For as long as a commit may take it goes on while connections are found
+// that were cut, or somebody else has the row locked.
 func retryAlone(err error, run func() error) error {
 	once := err != nil && !errors.Is(err, errNotBegun) && !errors.Is(err, context.DeadlineExceeded)
 	unsure := errors.Is(err, ErrUnsure)
 	deadline := time.Now().Add(commitTimeout)
-	for cut := 0; once || isCut(err) && cut < journalConnections || isLocked(err) && time.Now().Before(deadline); once = false {
+	for cut := 0; once || (isLocked(err) || isCut(err) && cut < journalConnections) && time.Now().Before(deadline); once = false {
 		if isCut(err) {
 			cut++
 		}

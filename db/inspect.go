@@ -97,12 +97,12 @@ func (i *Inspection) inspectSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	i.Readable = info.Mode().Perm()&0o077 != 0
-	name := "file:" + escapePath(path) + "?mode=ro&" + waitForLock + "&_pragma=query_only(1)" // another process may just open or leave it
+	name := "file:" + escapePath(path) + "?mode=ro" // another process may just open or leave it
 	open := exists(path+"-wal") && exists(path+"-shm")
 	if !open {
 		name += "&immutable=1" // nobody has it open; else SQLite would make these two
 	}
-	pool := sqlitePool(name, nil, 1)
+	pool := sqlitePool(name, nil, 1, waitForLock, "query_only = 1")
 	i.store = &Store{read: pool, write: pool, journal: pool, statements: map[*statement]*sql.Stmt{}}
 	i.store.database = sqlite{s: i.store}
 	if err := i.inspectSchema(ctx, "SELECT 'SQLite ' || sqlite_version()"); err != nil {
@@ -125,12 +125,12 @@ func (i *Inspection) inspectLock(ctx context.Context, path string, open bool) (e
 	if !open && wal > 0 {
 		return nil
 	}
-	name := "file:" + escapePath(path) + "?" + waitForLock
+	name := "file:" + escapePath(path)
 	locked := func(err error) error {
 		return fmt.Errorf("open database: %s cannot be written, another program has locked it (end that program): %w", path, err)
 	}
 	if !open && exists(path+"-journal") { // of who writes now, or is left from a crash: to open it for writing would roll that back
-		reader := sqlitePool(name+"&mode=ro", nil, 1)
+		reader := sqlitePool(name+"?mode=ro", nil, 1, waitForLock)
 		defer func() { err = errors.Join(err, reader.Close()) }()
 		var n int
 		err := reader.DB.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n)
@@ -143,7 +143,7 @@ func (i *Inspection) inspectLock(ctx context.Context, path string, open bool) (e
 		}
 	}
 	// i.store stays open meanwhile: the last to close would write the WAL into the file.
-	writer := sqlitePool(name+"&mode=rw&_txlock=immediate", nil, 1)
+	writer := sqlitePool(name+"?mode=rw&_txlock=immediate", nil, 1, waitForLock)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	tx, err := writer.DB.BeginTx(ctx, nil)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 type postgres struct {
 	config  pgx.ConnConfig
 	pooled  bool // a pooler in transaction mode stands before it, see pooler.go
-	read    *sql.DB
+	read    *bun.DB
 	journal *bun.DB
 	singles *batcher[*single]
 	begins  *batcher[*single]
@@ -37,10 +37,13 @@ type postgres struct {
 const (
 	postgresCommitters = 4
 	postgresTogether   = 16
-	journalConnections = 3*postgresCommitters + 4
 )
 
-const readConnections = 32
+// How many connections the journal has at most, and what reads.
+const (
+	journalConnections = 3*postgresCommitters + 4
+	readConnections    = 32
+)
 
 func (s *Store) openPostgres(databaseURL string) error {
 	config, err := pgx.ParseConfig(databaseURL)
@@ -55,7 +58,7 @@ func (s *Store) openPostgres(databaseURL string) error {
 	}
 	p := &postgres{config: *config, pooled: s.pooled}
 	s.read = p.pool(readConnections, "5s", readTimeout)
-	s.write, p.read = s.read, s.read.DB
+	s.write, p.read = s.read, s.read
 	s.searches = newPlaces(readConnections / 2)
 	// A committer does not wait long for a row: behind it wait other patients.
 	// Its statements have no timeout: one would end a commit's wait for the
@@ -86,6 +89,9 @@ const (
 	idleInTransaction  = "10s"
 )
 
+// madeAt is when a connection was made, in what pgx keeps for us with it.
+const madeAt = "made at"
+
 // pool bounds how long a statement waits for a row, and how long a replica that
 // stands still in a transaction keeps one; statementTimeout, unless it is 0, how
 // long a statement runs. A pooler refuses such settings of a session.
@@ -102,7 +108,10 @@ func (p *postgres) pool(size int, lockTimeout string, statementTimeout time.Dura
 		config.RuntimeParams["lock_timeout"] = lockTimeout
 		config.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransaction
 	}
-	pool := stdlib.OpenDB(config)
+	pool := stdlib.OpenDB(config, stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+		conn.PgConn().CustomData()[madeAt] = time.Now()
+		return nil
+	}))
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -160,35 +169,42 @@ func (*postgres) once(args []any) []any { return append([]any{pgx.QueryExecModeE
 func (*postgres) along(table, _ string) string { return table } // it finds the index itself
 
 // eachPrepared has pgx read the rows: database/sql makes of each value a second one. It goes on
-// while it finds connections that were cut, see retryAlone.
+// while it finds old connections that were cut: one that was made since may be whole.
 func (p *postgres) eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error {
-	seen := false
-	once := func() error {
-		conn, err := p.read.Conn(ctx)
+	began := time.Now()
+	for {
+		again, err := p.eachOnce(ctx, began, text, args, read)
+		if !again {
+			return err
+		}
+	}
+}
+
+// eachOnce reports in again that the connection was made before, and was cut before a row came.
+func (p *postgres) eachOnce(ctx context.Context, before time.Time, text string, args []any, read func(resultRow) error) (again bool, err error) {
+	conn, err := p.read.DB.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	err = conn.Raw(func(conn any) error {
+		own := conn.(*stdlib.Conn).Conn()
+		made, _ := own.PgConn().CustomData()[madeAt].(time.Time)
+		again = made.Before(before)
+		rows, err := own.Query(ctx, text, args...)
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
-		return conn.Raw(func(conn any) error {
-			rows, err := conn.(*stdlib.Conn).Conn().Query(ctx, text, args...)
-			if err != nil {
+		defer rows.Close()
+		for rows.Next() {
+			again = false
+			if err := read(rows); err != nil {
 				return err
 			}
-			defer rows.Close()
-			for rows.Next() {
-				seen = true
-				if err := read(rows); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
-		})
-	}
-	err := once()
-	for cut := 0; isCut(err) && !seen && cut < readConnections; cut++ {
-		err = once()
-	}
-	return err
+		}
+		return rows.Err()
+	})
+	return again && isCut(err), err
 }
 
 // among: with IN it would read the whole table for as many as it believes them to be.

@@ -1,13 +1,20 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"reflect"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	zombiezen "zombiezen.com/go/sqlite"
 
 	"patientgraph/db/dbtest"
 )
@@ -66,7 +73,7 @@ func TestTextsAreReadWhole(t *testing.T) {
 	for _, c := range []struct {
 		selected string
 		into     any
-	}{{"NULL", &text}, {"NULL", &number}, {"'1'", &number}} {
+	}{{"NULL", &text}, {"NULL", &number}, {"'1'", &number}, {"1", new(int)}} {
 		if err := s.eachPrepared(t.Context(), "SELECT "+c.selected, nil, func(row resultRow) error { return row.Scan(c.into) }); err == nil {
 			t.Errorf("%s is read into %T", c.selected, c.into)
 		}
@@ -148,7 +155,7 @@ func TestReadersKeepFewStatements(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	for _, r := range readers.idle {
-		if r.prepared.Len() > maxPrepared {
+		if r.prepared.Len() > maxKept {
 			t.Errorf("%d statements", r.prepared.Len())
 		}
 	}
@@ -186,5 +193,124 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Closing is what several may do at once.
+func TestReadersAreClosedByMany(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.SQLite(t))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(s.database.(sqlite).readers.close)
+	}
+	wg.Wait()
+}
+
+// Who waits for a connection waits no longer than he may.
+func TestWhoWaitsForAReaderMayGo(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.SQLite(t))
+	readers := s.database.(sqlite).readers
+	for range cap(readers.places) {
+		readers.places <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.eachPrepared(ctx, "SELECT 1", nil, nothing); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for range cap(readers.places) {
+		<-readers.places
+	}
+}
+
+// A connection that cannot read its file serves nobody else.
+func TestABrokenReaderIsLeft(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, dbtest.SQLite(t))
+	readers := s.database.(sqlite).readers
+	for fault, broken := range map[zombiezen.ResultCode]bool{zombiezen.ResultIOErrRead: true, zombiezen.ResultCantOpen: true, zombiezen.ResultInterrupt: false, zombiezen.ResultError: false} {
+		r, err := readers.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(readers.idle)
+		if err := r.fault(fault.ToError()); !IsAway(err) && broken || !strings.Contains(err.Error(), fmt.Sprint(int(fault))) {
+			t.Errorf("%v is told as %v", fault, err)
+		}
+		readers.giveBack(r)
+		if left := len(readers.idle) == before; left != broken {
+			t.Errorf("%v: left %v", fault, left)
+		}
+	}
+}
+
+// Who lets everybody in, and cuts each connection at its first statement, is asked once.
+func TestANewConnectionThatIsCutEndsARead(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Postgres(t)
+	var cutting atomic.Bool
+	var cut atomic.Int64
+	s := openStore(t, dbtest.Between(t, databaseURL, func(client, server net.Conn) {
+		defer client.Close()
+		defer server.Close()
+		go func() { _, _ = io.Copy(client, server) }()
+		for buffer := make([]byte, 64<<10); ; {
+			n, err := client.Read(buffer)
+			if cutting.Load() && bytes.Contains(buffer[:n], []byte("SELECT")) {
+				cut.Add(1)
+				return
+			}
+			if err != nil {
+				return
+			}
+			if _, err := server.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}))
+	cutting.Store(true)
+	old := s.read.Stats().OpenConnections
+	if err := s.eachPrepared(t.Context(), "SELECT 1", nil, nothing); !isCut(err) {
+		t.Error(err)
+	}
+	if cut.Load() > int64(old+1) {
+		t.Errorf("%d connections were cut by one read", cut.Load())
+	}
+}
+
+// What is cut in its midst is told, and not begun anew.
+func TestAReadThatIsCutIsNotWhole(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Postgres(t)
+	s, outside := openStore(t, databaseURL), dbtest.Open(t, databaseURL)
+	const many = "SELECT CAST(n AS bigint) FROM generate_series(1, 3000000) AS n"
+	var last int64
+	inOrder := func(row resultRow) error {
+		before := last
+		if err := row.Scan(&last); err != nil || last != before+1 {
+			return fmt.Errorf("row %d after %d (%w)", last, before, err)
+		}
+		if last == 1 {
+			_, err := outside.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+			return err
+		}
+		return nil
+	}
+	for name, read := range map[string]func() error{
+		"by pgx": func() error { return s.eachPrepared(t.Context(), many, nil, inOrder) },
+		"by database/sql": func() error {
+			rows, err := s.query(t.Context(), many)
+			return eachRow(rows, err, inOrder)
+		},
+	} {
+		for range 2 { // the second time the connections have been used
+			last = 0
+			if err := read(); !isCut(err) {
+				t.Errorf("%s: row %d, %v", name, last, err)
+			}
+			useAtOnce(t, s.read.DB, 2)
+		}
 	}
 }

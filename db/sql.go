@@ -57,7 +57,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if s.file == nil {
 		return nil
 	}
-	// A connection to a file that has read reads on when the file is taken away.
+	// Opens a connection now: it reads on when the file is taken away.
 	return s.eachPrepared(ctx, "SELECT 1 FROM patients LIMIT 1", nil, func(resultRow) error { return nil })
 }
 

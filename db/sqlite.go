@@ -23,11 +23,11 @@ type sqlite struct {
 func (s *Store) openSQLite(path string) error {
 	// FULL: a commit that was answered survives a power cut, for LOCAL_ONLY
 	// patients are nowhere else.
-	const pragmas = "?" + waitForLock + "&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
-	var patients *fileReaders
+	pragmas := []string{waitForLock, "journal_mode = WAL", "foreign_keys = 1", "synchronous = FULL"}
+	var readers *fileReaders
 	searches := 1
 	if path == ":memory:" {
-		s.write = sqlitePool(":memory:?_pragma=foreign_keys(1)&_txlock=immediate", nil, 1) // a second connection would be another database
+		s.write = sqlitePool(":memory:?_txlock=immediate", nil, 1, "foreign_keys = 1") // a second connection would be another database
 		s.read = s.write
 	} else {
 		file, err := openFile(path)
@@ -35,28 +35,28 @@ func (s *Store) openSQLite(path string) error {
 			return err
 		}
 		s.file = file
-		name := "file:" + escapePath(path) + pragmas
-		s.write = sqlitePool(name+"&_pragma=cache_size(-32000)&_txlock=immediate", file, 1) // 32 MB: an import writes all over the name index
-		readers := max(4, runtime.GOMAXPROCS(0)*2)
-		s.read = sqlitePool(name+"&_pragma=query_only(1)", file, readers)
-		patients = newFileReaders(file, readers)
-		searches = readers / 2
+		name := "file:" + escapePath(path) + "?mode=rw"
+		s.write = sqlitePool(name+"&_txlock=immediate", file, 1, append(pragmas, "cache_size = -32000")...) // 32 MB: an import writes all over the name index
+		connections := max(4, runtime.GOMAXPROCS(0)*2)
+		s.read = sqlitePool(name, file, connections, append(pragmas, "query_only = 1")...)
+		readers = newFileReaders(file, connections)
+		searches = connections / 2
 		s.lookups = newBatcherInTurns(lookers, lookedUpAtOnce, s.lookUpTogether)
 	}
 	s.searches = newPlaces(searches)
-	s.database, s.journal = sqlite{s, patients}, s.write
+	s.database, s.journal = sqlite{s, readers}, s.write
 	s.commits = newBatcher(1, 256, s.runTogether) // there is one writer; Benchmark512Clients
 	s.queues = []func(){s.commits.close}
 	if s.lookups != nil {
-		s.queues = append(s.queues, func() { s.lookups.close(); patients.close() })
+		s.queues = append(s.queues, func() { s.lookups.close(); readers.close() })
 	}
 	return nil
 }
 
-// waitForLock is for how long a connection waits for another that writes.
+// How long a connection waits for another that writes; waitForLock says it to database/sql's.
 const (
 	lockTimeout = 10 * time.Second
-	waitForLock = "_pragma=busy_timeout(10000)"
+	waitForLock = "busy_timeout = 10000"
 )
 
 // Who waits for the lock looks for it ten times a second at least, and would seldom find it
@@ -78,8 +78,8 @@ func escapePath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
-func sqlitePool(name string, file *sqliteFile, size int) *bun.DB {
-	pool := sql.OpenDB(sqliteConnector{sqliteDriver(), name, file})
+func sqlitePool(name string, file *sqliteFile, size int, pragmas ...string) *bun.DB {
+	pool := sql.OpenDB(sqliteConnector{sqliteDriver(), name, file, pragmas})
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
 	return bun.NewDB(pool, sqlitedialect.New())
@@ -109,7 +109,7 @@ func (sqlite) along(table, index string) string { return table + " INDEXED BY " 
 func (sqlite) among(selected string) string { return "id IN (" + selected + ")" }
 
 func (q sqlite) eachPrepared(ctx context.Context, text string, args []any, read func(resultRow) error) error {
-	if q.s.file == nil { // nobody else can open what is in memory
+	if q.readers == nil { // nobody else can open what is in memory
 		rows, err := q.s.read.DB.QueryContext(ctx, text, args...)
 		return eachRow(rows, err, read)
 	}

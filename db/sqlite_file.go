@@ -77,21 +77,28 @@ func (f *sqliteFile) check() error {
 	return nil
 }
 
-// sqliteConnector opens connections to one file, and to no other that came in
-// its place.
+// sqliteConnector opens connections to one file, and to no other that came in its place: to
+// read an empty one, or to set its journal mode, deletes the -wal of the file that was there,
+// and with it what was committed.
 type sqliteConnector struct {
-	driver driver.Driver
-	name   string // with its pragmas
-	file   *sqliteFile
+	driver  driver.Driver
+	name    string
+	file    *sqliteFile
+	pragmas []string
 }
 
-func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
+func (c sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.driver.Open(c.name)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(c.file.check(), err)
 	}
-	if err := c.file.check(); err != nil {
+	if err := c.file.check(); err != nil { // nothing was read yet
 		return nil, errors.Join(err, conn.Close())
+	}
+	for _, pragma := range c.pragmas {
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, "PRAGMA "+pragma, nil); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return conn, nil
 }

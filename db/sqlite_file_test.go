@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -113,6 +114,55 @@ func TestAReplacedFileIsNoticed(t *testing.T) {
 					t.Errorf("the file is back: %v", err)
 				}
 				setBloodType(t, s, "P-2")
+			}
+		})
+	}
+}
+
+// Another file takes the place for a while, or none: whoever asks meanwhile opens no connection
+// to it, and what was committed is there when the file is back.
+func TestAFileThatIsPutBackHasWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]func(path string) error{
+		"none":    func(string) error { return nil },
+		"another": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "x.db")
+			s := openStore(t, "sqlite:"+path)
+			add(t, s, testTime, NewPatient{Number: "P-1"})
+			setBloodType(t, s, "P-1")
+			s.read.SetMaxIdleConns(0) // each read opens a connection
+			s.write.SetMaxIdleConns(0)
+			if err := errors.Join(os.Rename(path, path+".old"), replace(path)); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadFile(path)
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() {
+					if _, err := s.Patients(t.Context(), PageRequest{Order: OrderNameAsc, First: 5, Filter: Filter{Name: "a"}}); !errors.Is(err, ErrReplaced) {
+						t.Errorf("a search: %v", err)
+					}
+					_, _ = s.Patient(t.Context(), "P-1") // on the connection that is open, or away
+				})
+			}
+			wg.Wait()
+			if _, err := s.SetProfile("P-1", ProfileEdit{SetBloodType: true, BloodType: "B"}, 0, testTime); !errors.Is(err, ErrReplaced) {
+				t.Errorf("a write: %v", err)
+			}
+			if after, err := os.ReadFile(path); len(after) != len(before) || name == "none" && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the other file has %d bytes (%v)", len(after), err)
+			}
+			if err := os.Rename(path+".old", path); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if p, err := openStore(t, "sqlite:"+path).Patient(t.Context(), "P-1"); err != nil || p.BloodType != "A" {
+				t.Errorf("%+v, %v", p, err)
 			}
 		})
 	}

@@ -5,27 +5,31 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	quick "zombiezen.com/go/sqlite"
+	zombiezen "zombiezen.com/go/sqlite"
 )
 
 // fileReaders are connections to an SQLite file for what is read most. database/sql makes of
-// each value a second one, and its driver has SQLite take a lock for each: that was half of what
-// a page asks of the database.
+// each value a second one, and its driver has SQLite take a lock for each: that was half of the
+// time that a page took in the database.
 type fileReaders struct {
-	file   *sqliteFile
-	places chan struct{} // one for each connection
+	file    *sqliteFile
+	places  chan struct{} // one for each connection
+	closing sync.Mutex    // held while close waits: two would take places from each other
+
 	mu     sync.Mutex
-	idle   []*fileReader // the last one that was used is used next: it has read most already
+	idle   []*fileReader // the last one that was used is used next: pages and statements are in its memory
 	closed bool
 }
 
 // fileReader is one connection. One goroutine at a time has it.
 type fileReader struct {
-	*quick.Conn
-	prepared *lru.Cache[string, *quick.Stmt]
+	*zombiezen.Conn
+	prepared *lru.Cache[string, *zombiezen.Stmt]
+	broken   bool // it cannot read its file; another may
 }
 
 func newFileReaders(file *sqliteFile, size int) *fileReaders {
@@ -34,6 +38,8 @@ func newFileReaders(file *sqliteFile, size int) *fileReaders {
 
 // close waits for those who read.
 func (f *fileReaders) close() {
+	f.closing.Lock()
+	defer f.closing.Unlock()
 	for range cap(f.places) {
 		f.places <- struct{}{}
 	}
@@ -48,7 +54,7 @@ func (f *fileReaders) close() {
 	}
 }
 
-// each is eachPrepared.
+// each runs a SELECT on a connection that is free, or a new one, and calls read with each row.
 func (f *fileReaders) each(ctx context.Context, text string, args []any, read func(resultRow) error) error {
 	select {
 	case f.places <- struct{}{}:
@@ -65,29 +71,35 @@ func (f *fileReaders) each(ctx context.Context, text string, args []any, read fu
 		r.SetInterrupt(done)
 		defer r.SetInterrupt(nil)
 	}
-	err = r.each(text, args, read)
+	err = r.run(text, args, read)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // SQLite was interrupted for it
 	}
 	return err
 }
 
+// take is for who has a place.
 func (f *fileReaders) take() (*fileReader, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil, errClosed
-	}
-	last := len(f.idle) - 1
-	if last < 0 {
+	last, closed := len(f.idle)-1, f.closed
+	if closed || last < 0 {
+		f.mu.Unlock()
+		if closed {
+			return nil, errClosed
+		}
 		return f.open()
 	}
+	defer f.mu.Unlock()
 	r := f.idle[last]
 	f.idle = f.idle[:last]
 	return r, nil
 }
 
 func (f *fileReaders) giveBack(r *fileReader) {
+	if r.broken {
+		_ = r.Close() // its error was told
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.idle = append(f.idle, r)
@@ -95,24 +107,24 @@ func (f *fileReaders) giveBack(r *fileReader) {
 
 // open opens a connection to this file, and to no other that came in its place.
 func (f *fileReaders) open() (*fileReader, error) {
-	conn, err := quick.OpenConn("file:"+escapePath(f.file.path), quick.OpenReadOnly, quick.OpenURI)
+	conn, err := zombiezen.OpenConn("file:"+escapePath(f.file.path), zombiezen.OpenReadOnly, zombiezen.OpenURI)
 	if err != nil {
 		return nil, errors.Join(f.file.check(), err)
 	}
-	if err := f.file.check(); err != nil {
+	if err := f.file.check(); err != nil { // nothing was read yet, see sqliteConnector
 		return nil, errors.Join(err, conn.Close())
 	}
 	conn.SetBusyTimeout(lockTimeout)
-	prepared, _ := lru.NewWithEvict(maxPrepared, func(_ string, s *quick.Stmt) { _ = s.Finalize() }) // whose last error was told
-	return &fileReader{conn, prepared}, nil
+	prepared, _ := lru.NewWithEvict(maxKept, func(_ string, s *zombiezen.Stmt) { _ = s.Finalize() }) // Step has returned its error
+	return &fileReader{Conn: conn, prepared: prepared}, nil
 }
 
-func (r *fileReader) each(text string, args []any, read func(resultRow) error) error {
+func (r *fileReader) run(text string, args []any, read func(resultRow) error) error {
 	statement, known := r.prepared.Get(text)
 	if !known {
 		var err error
 		if statement, err = r.Prepare(text); err != nil {
-			return err
+			return r.fault(err)
 		}
 		r.prepared.Add(text, statement)
 	}
@@ -129,8 +141,11 @@ func (r *fileReader) each(text string, args []any, read func(resultRow) error) e
 	}
 	for {
 		more, err := statement.Step()
-		if err != nil || !more {
-			return err
+		if err != nil {
+			return r.fault(err)
+		}
+		if !more {
+			return nil
 		}
 		if err := read(fileRow{statement}); err != nil {
 			return err
@@ -138,10 +153,17 @@ func (r *fileReader) each(text string, args []any, read func(resultRow) error) e
 	}
 }
 
-// fileRow is the row where a statement stands.
-type fileRow struct{ *quick.Stmt }
+// fault gives an error of SQLite its number.
+func (r *fileReader) fault(err error) error {
+	code := zombiezen.ErrCode(err)
+	r.broken = !slices.Contains([]zombiezen.ResultCode{zombiezen.ResultError, zombiezen.ResultInterrupt, zombiezen.ResultBusy}, code.ToPrimary())
+	return fmt.Errorf("%w (%d)", err, code)
+}
 
-// Scan is as that of database/sql, for what a Patient keeps columns in: see columnOf.
+// fileRow is the row where a statement stands.
+type fileRow struct{ *zombiezen.Stmt }
+
+// Scan reads into what a Patient keeps columns in (see columnOf), and makes no number of a text.
 func (r fileRow) Scan(into ...any) error {
 	for n, to := range into {
 		var err error
@@ -151,11 +173,13 @@ func (r fileRow) Scan(into ...any) error {
 				err = errors.New("it holds NULL")
 			}
 		case *int64:
-			if *to = r.ColumnInt64(n); r.ColumnType(n) != quick.TypeInteger {
+			if *to = r.ColumnInt64(n); r.ColumnType(n) != zombiezen.TypeInteger {
 				err = fmt.Errorf("it holds %v", r.ColumnType(n))
 			}
 		case sql.Scanner:
 			err = to.Scan(r.value(n))
+		default:
+			err = fmt.Errorf("it cannot be read into %T", to)
 		}
 		if err != nil {
 			return fmt.Errorf("read column %s: %w", r.ColumnName(n), err)
@@ -166,9 +190,9 @@ func (r fileRow) Scan(into ...any) error {
 
 func (r fileRow) value(n int) any {
 	switch r.ColumnType(n) {
-	case quick.TypeNull:
+	case zombiezen.TypeNull:
 		return nil
-	case quick.TypeInteger:
+	case zombiezen.TypeInteger:
 		return r.ColumnInt64(n)
 	}
 	return r.ColumnText(n)

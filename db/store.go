@@ -61,7 +61,7 @@ type Store struct {
 	lookups    *batcher[*lookup] // of one patient each; nil: in memory, where none waits
 	asking     atomic.Int64      // how many look a patient up
 	lookupEnds ends
-	queues     []func() // each lets finish what is queued
+	queues     []func() // each lets finish what is queued, or who reads
 }
 
 // database is what SQLite and PostgreSQL do differently.
