@@ -256,6 +256,7 @@ export const hospital = {
 
     await v.profile(numberOf('session'))
     await v.edit({ phone })
+    await v.quiet()
     await control('refused', 'on')
     await v.save()
     await v.text(say('You were signed out', '로그아웃되었습니다')).waitFor()
@@ -274,6 +275,7 @@ export const hospital = {
 
     // Somebody else comes, while the first one's page is still asking.
     await v.edit({ phone: '010-2000-3003' })
+    await v.quiet()
     await control('refused', 'on')
     await v.save()
     await v.text(say('You were signed out', '로그아웃되었습니다')).waitFor()

@@ -20,7 +20,7 @@ export const words = {
 export class Visitor {
   static async at(url) {
     const visitor = new Visitor()
-    Object.assign(visitor, await open(`${url}/app/`), { url, sent: [], asked: [], stays: false })
+    Object.assign(visitor, await open(`${url}/app/`), { url, sent: [], asked: [], stays: false, underWay: new Set() })
     visitor.page.on('dialog', dialog => {
       visitor.asked.push(dialog.message() || dialog.type()) // the words of beforeunload are the browser's
       return visitor.stays ? dialog.dismiss() : dialog.accept()
@@ -28,7 +28,9 @@ export class Visitor {
     visitor.page.on('request', request => { // what is asked of updatePatientContact
       const { input } = JSON.parse(request.postData() ?? '{}').variables ?? {}
       if (input?.phone) visitor.sent.push(input)
+      if (request.method() === 'POST') visitor.underWay.add(request)
     })
+    for (const end of ['requestfinished', 'requestfailed']) visitor.page.on(end, request => visitor.underWay.delete(request))
     return visitor
   }
 
@@ -62,6 +64,12 @@ export class Visitor {
   }
 
   save = () => this.button(words.save).click()
+
+  // quiet waits until the page asks the server for nothing: what it asks by itself would be
+  // refused too.
+  async quiet() {
+    while (this.underWay.size > 0) await new Promise(resolve => setTimeout(resolve, 20))
+  }
 
   // result waits for how it ended, which must have the focus.
   result = async title => focused(this.heading(title))
