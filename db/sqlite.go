@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"strings"
 	"time"
@@ -53,11 +54,11 @@ func (s *Store) openSQLite(path string) error {
 	return nil
 }
 
-// How long a connection waits for another that writes; waitForLock says it to database/sql's.
-const (
-	lockTimeout = 10 * time.Second
-	waitForLock = "busy_timeout = 10000"
-)
+// lockTimeout is how long a connection waits for another that writes.
+const lockTimeout = 10 * time.Second
+
+// waitForLock says it to a connection of database/sql.
+var waitForLock = fmt.Sprintf("busy_timeout = %d", lockTimeout.Milliseconds())
 
 // Who waits for the lock looks for it ten times a second at least, and would seldom find it
 // between two batches of an import.

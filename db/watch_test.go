@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 
@@ -63,7 +62,7 @@ func watchedSQLite(t testing.TB) (*Store, *watch) {
 	w := &watch{}
 	s := openStore(t, dbtest.SQLite(t))
 	for _, pool := range []**bun.DB{&s.read, &s.write} {
-		name := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(s.file.path) + "?_txlock=immediate"
+		name := "file:" + escapePath(s.file.path) + "?_txlock=immediate"
 		opened := sql.OpenDB(sqliteConnector{watchedDriver{sqliteDriver(), w}, name, s.file, []string{waitForLock}})
 		opened.SetMaxOpenConns(1)
 		if err := (*pool).Close(); err != nil {
